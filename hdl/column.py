@@ -1,0 +1,94 @@
+"""One column of the MXM: a weight RAM, `rows` multipliers, an adder tree, an accumulator."""
+
+from amaranth import *
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from .config import Config, address_bits
+from .wram import Wram
+
+ACCUMULATOR_BITS = 32
+
+
+def wave_layout(config: Config) -> data.StructLayout:
+    """What travels along the columns, one column a cycle.
+
+    `act`: the activation word; `wgt`: the W-RAM word it meets; `first`, `last`: this beat begins or
+    ends a dot product. No flow control.
+    """
+    return data.StructLayout({
+        "act": data.ArrayLayout(signed(8), config.rows), "wgt": address_bits(config.wram_depth), "first": 1, "last": 1,
+    })
+
+
+class Column(wiring.Component):
+    """Dot products of the activation words that pass by with the weights of this column.
+
+    ::
+
+        wave in --+--> [reg] --------------------------> wave out (the next column, a cycle later)
+                  |      |
+                  +--> W-RAM --> [reg] --> x rows --> [reg] --> tree --> [reg] --> accumulate --> sum
+
+    Latency: `wave_out` 1 cycle; a dot product whose last beat is at `wave_in` in cycle c is at `sum`,
+    with `done`, in cycle c + `LATENCY`, for that cycle alone. A beat every cycle.
+
+    Members: `wave_in`, `wave_out`; `sum`, `done`; `write_enable`, `write_address`, `write_data`: W-RAM's
+    write side.
+    """
+
+    LATENCY = Wram.LATENCY + 4
+
+    def __init__(self, config: Config):
+        self._config = config
+        wave = wave_layout(config)
+        super().__init__({
+            "wave_in": In(wave),
+            "wave_out": Out(wave),
+            "sum": Out(signed(ACCUMULATOR_BITS)),
+            "done": Out(1),
+            "write_enable": In(1),
+            "write_address": In(address_bits(config.wram_depth)),
+            "write_data": In(config.rows * config.weight_bits),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        rows, bits = self._config.rows, self._config.weight_bits
+        m.submodules.wram = wram = Wram(self._config)
+        m.d.comb += [
+            wram.address.eq(self.wave_in.wgt),
+            wram.write_enable.eq(self.write_enable),
+            wram.write_address.eq(self.write_address),
+            wram.write_data.eq(self.write_data),
+        ]
+        # Stage 1: W-RAM reads; the wave moves on.
+        wave = Signal(self.wave_in.shape(), reset_less=True)
+        m.d.sync += wave.eq(self.wave_in)
+        m.d.comb += self.wave_out.eq(wave)
+        # Stage 2: operands.
+        act = Signal(wave.act.shape(), reset_less=True)
+        weights = Signal(data.ArrayLayout(signed(bits), rows), reset_less=True)
+        m.d.sync += [act.eq(wave.act), weights.eq(wram.weights)]
+        # Stage 3: products.
+        products = [Signal(signed(8 + bits), name=f"product{row}", reset_less=True) for row in range(rows)]
+        m.d.sync += [product.eq(act[row] * weights[row]) for row, product in enumerate(products)]
+        # Stage 4: their sum.
+        total = Signal(signed(8 + bits + (rows - 1).bit_length()), reset_less=True)
+        m.d.sync += total.eq(tree(products))
+        # Stage 5: accumulate.
+        first, last = (Signal(3, name=name) for name in ("first", "last"))
+        m.d.sync += [
+            first.eq(Cat(wave.first, first)),
+            last.eq(Cat(wave.last, last)),
+            self.sum.eq(total + Mux(first[-1], 0, self.sum)),
+            self.done.eq(last[-1]),
+        ]
+        return m
+
+
+def tree(values):
+    """The sum of values, as a balanced tree of adders."""
+    while len(values) > 1:
+        values = [sum(values[i + 1:i + 2], values[i]) for i in range(0, len(values), 2)]
+    return values[0]

@@ -1,0 +1,116 @@
+"""The configuration of a tile: one frozen object, from which every width and depth derives."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, fields
+
+MAX_BITS = 28
+"""Link addresses count 32-bit words in 28 bits, so no memory may need more."""
+
+
+def address_bits(depth: int) -> int:
+    """Bits that address `depth` entries; at least one, so that no port is empty."""
+    return max(1, (depth - 1).bit_length())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """What a tile is made of. Immutable, validated, hashable; `preset()` has the named ones.
+
+    ============== ====================================================================
+    rows           values in an activation word, and multipliers in a column
+    cols           columns of the MXM: results made side by side
+    lanes          values the VXM handles a cycle; divides rows and cols
+    weight_bits    8, or 4 (two weights a byte)
+    wram_depth     words of `rows` weights in each column's W-RAM
+    mem_depth      words of `rows` 16-bit values in MEM
+    program_depth  instructions
+    link_timeout   clock cycles without a word after which the link gives up a frame
+    ============== ====================================================================
+
+    Raises ValueError, in one line, for a value outside its range.
+    """
+
+    name: str
+    rows: int
+    cols: int
+    lanes: int
+    weight_bits: int = 8
+    wram_depth: int
+    mem_depth: int
+    program_depth: int = 512
+    link_timeout: int = 1024
+
+    def __post_init__(self):
+        def require(condition, what):
+            if not condition:
+                raise ValueError(f"configuration {self.name!r}: {what}")
+
+        for field in fields(self):
+            if field.name != "name":
+                value = getattr(self, field.name)
+                require(type(value) is int and value > 0, f"{field.name} must be a positive integer, not {value!r}")
+        for name in ("rows", "cols", "lanes"):
+            value = getattr(self, name)
+            require(value <= 64 and value & (value - 1) == 0, f"{name} must be a power of two up to 64, not {value}")
+        require(self.rows % self.lanes == 0 and self.cols % self.lanes == 0,
+                f"lanes ({self.lanes}) must divide rows ({self.rows}) and cols ({self.cols})")
+        require(self.weight_bits in (4, 8), f"weight_bits must be 4 or 8, not {self.weight_bits}")
+        require(self.link_timeout >= 16, f"link_timeout must be at least 16 cycles, not {self.link_timeout}")
+        for name, words in (("wram_depth", self.wram_depth * self.cols * self.rows * self.weight_bits // 32),
+                            ("mem_depth", self.mem_depth * self.rows), ("program_depth", self.program_depth * 8)):
+            require(words < 1 << MAX_BITS, f"{name} {getattr(self, name)} is more than the link can address")
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates a cycle at full rate."""
+        return self.rows * self.cols
+
+    @property
+    def granules(self) -> int:
+        """MEM granules: `lanes` 16-bit values each, the unit that the VXM reads and writes."""
+        return self.mem_depth * self.rows // self.lanes
+
+    @property
+    def granules_per_word(self) -> int:
+        """Granules in one activation word."""
+        return self.rows // self.lanes
+
+    @property
+    def beats_per_result(self) -> int:
+        """Granules in one result of the MXM: cycles in which the VXM takes `cols` results."""
+        return self.cols // self.lanes
+
+    @property
+    def weights(self) -> int:
+        """Weights that fit in W-RAM."""
+        return self.wram_depth * self.rows * self.cols
+
+    @property
+    def hash(self) -> int:
+        """32 bits that tell configurations apart: a tile answers with it, an image carries it.
+
+        The name is not part of it: two names for one tile are one tile.
+        """
+        facts = {key: value for key, value in asdict(self).items() if key != "name"}
+        return int.from_bytes(hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).digest()[:4], "little")
+
+
+PRESETS = {
+    config.name: config
+    for config in (
+        # For simulation: memories as large as the benchmark's 512x512 matrix and stories260K need.
+        Config(name="sim8x8", rows=8, cols=8, lanes=8, wram_depth=8192, mem_depth=4096),
+        Config(name="sim4x4", rows=4, cols=4, lanes=4, wram_depth=32768, mem_depth=8192),
+        # Small, oblong and narrow on purpose: the shapes that a square tile does not try.
+        Config(name="tiny4x4", rows=4, cols=4, lanes=1, wram_depth=1024, mem_depth=512, program_depth=256),
+        Config(name="tiny4x8", rows=4, cols=8, lanes=2, wram_depth=1024, mem_depth=512, program_depth=256),
+    )
+}
+
+
+def preset(name: str) -> Config:
+    """The named configuration; ValueError with the names there are for any other."""
+    if name not in PRESETS:
+        raise ValueError(f"no configuration {name!r}: there are {', '.join(PRESETS)}")
+    return PRESETS[name]

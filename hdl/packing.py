@@ -1,0 +1,64 @@
+"""Values to link words and back: how each memory's entries lie in 32-bit words (see `protocol`)."""
+
+import numpy as np
+
+from .config import Config
+from .protocol import Space, entry_bits, parts
+
+
+def pack_mem(config: Config, values: np.ndarray) -> np.ndarray:
+    """int16 values, a whole number of granules of them, to uint32 link words."""
+    return _words(config, Space.MEM, np.ascontiguousarray(values, "<i2").reshape(-1, config.lanes))
+
+
+def unpack_mem(config: Config, words: np.ndarray) -> np.ndarray:
+    """uint32 link words to int16 values, shape [granules * lanes]."""
+    return _entries(config, Space.MEM, words).view("<i2").ravel()
+
+
+def pack_wram(config: Config, weights: np.ndarray) -> np.ndarray:
+    """int8 weights (of `weight_bits` bits each), shape [..., rows], to uint32 link words.
+
+    Entries follow each other column by column: [words, cols, rows] fills whole words of W-RAM.
+    """
+    weights = np.ascontiguousarray(weights, np.int8)
+    if config.weight_bits == 4:
+        nibbles = weights.view(np.uint8) & 15
+        weights = nibbles[..., 0::2] | nibbles[..., 1::2] << 4
+    return _words(config, Space.WRAM, weights.reshape(-1, weights.shape[-1]))
+
+
+def unpack_wram(config: Config, words: np.ndarray) -> np.ndarray:
+    """uint32 link words to int8 weights, shape [entries, rows]."""
+    entries = _entries(config, Space.WRAM, words)
+    if config.weight_bits == 4:
+        entries = np.stack([entries << 4, entries & 0xF0], axis=-1).reshape(len(entries), -1).view(np.int8) >> 4
+    return entries.view(np.int8)
+
+
+def pack_program(config: Config, codes: list[int]) -> np.ndarray:
+    """Encoded instructions to uint32 link words."""
+    size = parts(entry_bits(config, Space.PROGRAM)) * 4
+    return np.frombuffer(b"".join(code.to_bytes(size, "little") for code in codes), "<u4")
+
+
+def unpack_program(config: Config, words: np.ndarray) -> list[int]:
+    """uint32 link words to encoded instructions."""
+    size = parts(entry_bits(config, Space.PROGRAM)) * 4
+    octets = np.ascontiguousarray(words, "<u4").tobytes()
+    return [int.from_bytes(octets[start:start + size], "little") for start in range(0, len(octets), size)]
+
+
+def _words(config, space, entries):
+    """Rows of bytes, one an entry, padded to a whole (power-of-two) number of link words."""
+    octets = entries.view(np.uint8)
+    padded = np.zeros((len(octets), parts(entry_bits(config, space)) * 4), np.uint8)
+    padded[:, :octets.shape[1]] = octets
+    return padded.view("<u4").ravel()
+
+
+def _entries(config, space, words):
+    """The reverse: a row of bytes an entry, padding dropped."""
+    bits = entry_bits(config, space)
+    octets = np.ascontiguousarray(words, "<u4").view(np.uint8).reshape(-1, parts(bits) * 4)
+    return np.ascontiguousarray(octets[:, :(bits + 7) // 8])

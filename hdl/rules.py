@@ -1,0 +1,135 @@
+"""The rules of the timetable, as data, and the check of a program against them.
+
+The hardware has no interlock: a program that breaks a rule gives a wrong result. So no program
+leaves the compiler, and none runs in the emulator, before `violations` has found nothing.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .config import Config
+from .isa import Instruction, Op
+from .timing import Issue, ProgramError, Use, run_cycles, trace, uses
+
+EXCLUSIVE = {
+    "mxm": "two beats enter the MXM in one cycle",
+    "drain": "two granules leave the MXM in one cycle",
+    "vxm": "a VXM instruction begins before the one before it has ended",
+    "stream": "two beats of the VXM take a granule in one cycle",
+    "mem.write": "two granules are written in one cycle",
+}
+"""Units that serve one use a cycle, and what to say when there are two."""
+
+PAIRED = [
+    ("drain", "stream", "a granule leaves the MXM and no VXM instruction takes it"),
+    ("stream", "drain", "a VXM instruction takes a granule that the MXM does not deliver"),
+]
+"""(unit, partner, what to say when the unit is used in a cycle in which the partner is not)."""
+
+BOUNDED: dict[str, Callable[[Config], int]] = {
+    "mem.act": lambda config: config.mem_depth,
+    "mem.scale": lambda config: config.granules,
+    "mem.write": lambda config: config.granules,
+    "wram": lambda config: config.wram_depth,
+}
+"""Memories that are addressed, and their depth."""
+
+ORDERED = {
+    "mem.act": ("read", lambda config: config.granules_per_word),
+    "mem.scale": ("read", lambda config: 1),
+    "mem.write": ("write", lambda config: 1),
+}
+"""Accesses to MEM: their kind, and the granules of each. Where one of two accesses to a granule is a write,
+they happen in the order of the program, in different cycles."""
+
+
+@dataclass(frozen=True)
+class Violation:
+    """A broken rule: what, in which cycle, by which instruction (program counter)."""
+
+    what: str
+    cycle: int
+    pc: int
+
+    def __str__(self):
+        return f"cycle {self.cycle}, instruction {self.pc}: {self.what}"
+
+
+def violations(config: Config, program: Sequence[Instruction], entry: int = 0) -> list[Violation]:
+    """The broken rules of a run from `entry`, first of each kind first; empty for a legal program.
+
+    Raises ProgramError for a program that does not halt or leaves the program memory.
+    """
+    issues = list(trace(config, program, entry))
+    by_unit: dict[str, list[tuple[Issue, Use]]] = defaultdict(list)
+    for issue in issues:
+        for use in uses(config, issue):
+            by_unit[use.unit].append((issue, use))
+    found = []
+    for unit, what in EXCLUSIVE.items():
+        cycles, pcs = _flat(by_unit[unit])
+        order = np.argsort(cycles, kind="stable")
+        again = order[1:][np.diff(cycles[order]) == 0]
+        found += [Violation(what, int(cycles[i]), int(pcs[i])) for i in again[:1]]
+    for unit, partner, what in PAIRED:
+        cycles, pcs = _flat(by_unit[unit])
+        alone = np.flatnonzero(~np.isin(cycles, _flat(by_unit[partner])[0]))
+        found += [Violation(what, int(cycles[i]), int(pcs[i])) for i in alone[:1]]
+    for unit, depth in BOUNDED.items():
+        for issue, use in by_unit[unit]:
+            outside = np.flatnonzero(use.addresses >= depth(config))
+            found += [Violation(f"{unit} address {use.addresses[i]} is outside its {depth(config)} entries",
+                                int(use.cycles[i]), issue.pc) for i in outside[:1]]
+    found += _disordered(config, by_unit)
+    end = run_cycles(issues[-1])
+    late = [(int(use.cycles[-1]), issue.pc) for unit in by_unit for issue, use in by_unit[unit] if use.cycles[-1] > end]
+    found += [Violation(f"still at work after the end of the run in cycle {end}", cycle, pc) for cycle, pc in late[:1]]
+    return found
+
+
+def check(config: Config, program: Sequence[Instruction], entry: int = 0) -> int:
+    """Cycles of a run of a legal program; ProgramError names the first broken rule of any other."""
+    found = violations(config, program, entry)
+    if found:
+        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+        raise ProgramError(f"{found[0]}{more}")
+    *_, halt = trace(config, program, entry)
+    assert halt.op is Op.HALT
+    return run_cycles(halt)
+
+
+def _flat(pairs):
+    """Cycles and program counters of uses, one after the other."""
+    if not pairs:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    return (np.concatenate([use.cycles for _, use in pairs]),
+            np.concatenate([np.full(use.cycles.size, issue.pc) for issue, use in pairs]))
+
+
+def _disordered(config, by_unit):
+    """Accesses to MEM that do not happen in the order of the program."""
+    granule, cycle, order, pc, write = [], [], [], [], []
+    for unit, (kind, width) in ORDERED.items():
+        width = width(config)
+        for issue, use in by_unit[unit]:
+            granule.append((use.addresses[:, None] * width + np.arange(width)).ravel())
+            cycle.append(np.repeat(use.cycles, width))
+            order.append(np.full(granule[-1].size, issue.cycle))
+            pc.append(np.full(granule[-1].size, issue.pc))
+            write.append(np.full(granule[-1].size, kind == "write"))
+    if not granule:
+        return []
+    granule, cycle, order, pc, write = map(np.concatenate, (granule, cycle, order, pc, write))
+    sort = np.lexsort((cycle, order, granule))
+    granule, cycle, pc, write = granule[sort], cycle[sort], pc[sort], write[sort]
+    # Running maxima within each granule: the granule is the high part of the key.
+    base = granule * (int(cycle.max()) + 2)
+    key = base + cycle + 1
+    before = np.concatenate([[-1], np.maximum.accumulate(key)[:-1]])
+    written = np.concatenate([[-1], np.maximum.accumulate(np.where(write, key, base))[:-1]])
+    wrong = np.flatnonzero(key <= np.where(write, np.maximum(before, base), np.maximum(written, base)))
+    return [Violation(f"MEM granule {granule[i]} is {'written' if write[i] else 'read'} before an earlier instruction "
+                      f"has {'used' if write[i] else 'written'} it", int(cycle[i]), int(pc[i])) for i in wrong[:1]]

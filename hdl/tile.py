@@ -1,0 +1,88 @@
+"""The tile: an LPU in one component."""
+
+from amaranth import *
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from .config import Config
+from .link import Link
+from .mem import Mem
+from .mxm import Mxm
+from .sequencer import Sequencer
+from .vxm import Vxm
+
+
+class Tile(wiring.Component):
+    """Link, sequencer, MEM, MXM and VXM, wired as the block diagram has them::
+
+          rx, tx
+             |
+        +----v----+  start, entry   +-----------+
+        |  link   |---------------->| sequencer |
+        +----+----+                 +--+-----+--+
+             | host bus: every memory  |     |       commands, at fixed cycles
+             v                         v     v
+                  +-----+  words    +-----+  granules  +-----+
+                  | MEM |---------->| MXM |----------->| VXM |
+                  |     |  factors  +-----+            |     |
+                  |     |----------------------------->|     |
+                  |     |<-----------------------------|     |
+                  +-----+            values            +-----+
+
+    Between go and done nothing waits: no wire between two slices has flow control, and the link can
+    stop a run (RESET) but not delay it. The latency of a run is what `marey.hdl.timing` says.
+
+    Members: `rx`, `tx`: link words, see `marey.hdl.protocol`; the only handshakes. A schedule that
+    breaks a promise (see `overrun`, `collision`, `starved`, `dropped` of the slices) fails an assertion in
+    simulation and is counted in `Register.SCHEDULE_FAULTS`.
+    """
+
+    def __init__(self, config: Config):
+        self.config = config
+        super().__init__({"rx": In(stream.Signature(32)), "tx": Out(stream.Signature(32))})
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+        m.submodules.link = link = Link(config)
+        mem, sequencer, mxm, vxm = Mem(config), Sequencer(config), Mxm(config), Vxm(config)
+        stopped_by_link = ResetInserter(link.reset)
+        m.submodules.mem = mem
+        m.submodules.sequencer = stopped_by_link(sequencer)
+        m.submodules.mxm = stopped_by_link(mxm)
+        m.submodules.vxm = stopped_by_link(vxm)
+
+        wiring.connect(m, wiring.flipped(self.rx), link.rx)
+        wiring.connect(m, wiring.flipped(self.tx), link.tx)
+        m.d.comb += [
+            sequencer.start.eq(link.start), sequencer.entry.eq(link.entry),
+            link.running.eq(sequencer.running), link.cycles.eq(sequencer.cycles),
+
+            mxm.command.eq(sequencer.mxm), vxm.command.eq(sequencer.vxm),
+
+            mem.act_address.eq(mxm.act_address), mxm.act.eq(mem.act),
+            vxm.granule.eq(mxm.granule), vxm.valid.eq(mxm.valid),
+            mem.scale_address.eq(vxm.scale_address), vxm.scale.eq(mem.scale),
+            mem.write_enable.eq(vxm.write_enable), mem.write_address.eq(vxm.write_address),
+            mem.write_data.eq(vxm.write_data),
+        ]
+
+        # The host bus goes everywhere; only the space that was asked answers.
+        for target in (sequencer.host, mem.host, mxm.host):
+            m.d.comb += [getattr(target, name).eq(getattr(link.host, name))
+                         for name in ("space", "address", "write", "data", "read")]
+        m.d.comb += link.host.read_data.eq(sequencer.host.read_data | mem.host.read_data)
+
+        promises = {
+            "mxm.overrun": mxm.overrun, "mxm.collision": mxm.collision,
+            "vxm.overrun": vxm.overrun, "vxm.starved": vxm.starved, "vxm.dropped": vxm.dropped,
+        }
+        faults, faulty = Signal(32), Signal()
+        m.d.comb += [faulty.eq(Cat(promises.values()).any()), link.schedule_faults.eq(faults)]
+        with m.If(link.start | link.reset):
+            m.d.sync += faults.eq(0)
+        with m.Elif(faulty):
+            m.d.sync += faults.eq(faults + 1)
+        for name, broken in promises.items():
+            m.d.sync += Assert(~broken, Format("schedule fault in cycle {}: " + name, sequencer.cycles))
+        return m

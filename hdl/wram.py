@@ -1,0 +1,42 @@
+"""The weight RAM of one column."""
+
+from amaranth import *
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from .config import Config, address_bits
+
+
+class Wram(wiring.Component):
+    """One column's weights: a word of `rows` weights every cycle.
+
+    Read latency `LATENCY` = 1 cycle, a read and a write each cycle. A word that is read while it is
+    written is undefined: the schedule, and a host that loads ahead, stay clear of it.
+
+    Members: `address`, `weights`: read; `write_enable`, `write_address`, `write_data`: write.
+    """
+
+    LATENCY = 1
+
+    def __init__(self, config: Config):
+        self._config = config
+        word, address = config.rows * config.weight_bits, address_bits(config.wram_depth)
+        super().__init__({
+            "address": In(address),
+            "weights": Out(word),
+            "write_enable": In(1),
+            "write_address": In(address),
+            "write_data": In(word),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        depth = self._config.wram_depth
+        m.submodules.memory = memory = Memory(shape=self.weights.shape(), depth=depth, init=[])
+        read, write = memory.read_port(), memory.write_port()
+        m.d.comb += [
+            read.addr.eq(self.address), read.en.eq(1), self.weights.eq(read.data),
+            write.addr.eq(self.write_address), write.data.eq(self.write_data), write.en.eq(self.write_enable),
+        ]
+        return m
