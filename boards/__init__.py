@@ -1,1 +1,1 @@
-"""One file a board."""
+"""The tile on FPGAs: what it costs there, and how fast it is."""

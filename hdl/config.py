@@ -4,6 +4,13 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, fields
 
+from .errors import MareyError
+
+
+class ConfigError(MareyError):
+    """A configuration that no tile can have, or a name that no preset has."""
+
+
 MAX_BITS = 28
 """Link addresses count 32-bit words in 28 bits, so no memory may need more."""
 
@@ -28,7 +35,7 @@ class Config:
     link_timeout   clock cycles without a word after which the link gives up a frame
     ============== ====================================================================
 
-    Raises ValueError, in one line, for a value outside its range.
+    Raises ConfigError, in one line, for a value outside its range.
     """
 
     name: str
@@ -44,12 +51,13 @@ class Config:
     def __post_init__(self):
         def require(condition, what):
             if not condition:
-                raise ValueError(f"configuration {self.name!r}: {what}")
+                raise ConfigError(f"configuration {self.name!r}: {what}")
 
         for field in fields(self):
             if field.name != "name":
                 value = getattr(self, field.name)
-                require(type(value) is int and value > 0, f"{field.name} must be a positive integer, not {value!r}")
+                require(type(value) is int and value > 0,
+                        f"{field.name} must be a positive integer, not {value!r}")
         for name in ("rows", "cols", "lanes"):
             value = getattr(self, name)
             require(value <= 64 and value & (value - 1) == 0, f"{name} must be a power of two up to 64, not {value}")
@@ -100,17 +108,19 @@ PRESETS = {
     config.name: config
     for config in (
         # For simulation: memories as large as the benchmark's 512x512 matrix and stories260K need.
-        Config(name="sim8x8", rows=8, cols=8, lanes=8, wram_depth=8192, mem_depth=4096),
+        Config(name="sim8x8", rows=8, cols=8, lanes=8, wram_depth=8192, mem_depth=8192),
         Config(name="sim4x4", rows=4, cols=4, lanes=4, wram_depth=32768, mem_depth=8192),
+        # For an ECP5-45F: 64 + 8 of its 72 multipliers, 128 KB of weights in block RAM.
+        Config(name="ecp5_8x8", rows=8, cols=8, lanes=4, wram_depth=2048, mem_depth=1024),
         # Small, oblong and narrow on purpose: the shapes that a square tile does not try.
-        Config(name="tiny4x4", rows=4, cols=4, lanes=1, wram_depth=1024, mem_depth=512, program_depth=256),
-        Config(name="tiny4x8", rows=4, cols=8, lanes=2, wram_depth=1024, mem_depth=512, program_depth=256),
+        Config(name="tiny4x4", rows=4, cols=4, lanes=1, wram_depth=1024, mem_depth=1024, program_depth=256),
+        Config(name="tiny4x8", rows=4, cols=8, lanes=2, wram_depth=1024, mem_depth=1024, program_depth=256),
     )
 }
 
 
 def preset(name: str) -> Config:
-    """The named configuration; ValueError with the names there are for any other."""
+    """The named configuration; ConfigError with the names there are for any other."""
     if name not in PRESETS:
-        raise ValueError(f"no configuration {name!r}: there are {', '.join(PRESETS)}")
+        raise ConfigError(f"no configuration {name!r}: there are {', '.join(PRESETS)}")
     return PRESETS[name]

@@ -32,6 +32,12 @@ from amaranth.hdl import Shape, unsigned
 from amaranth.lib import data, enum
 
 from .config import Config, address_bits
+from .errors import MareyError
+
+
+class EncodingError(MareyError):
+    """An instruction that cannot be encoded, bits that encode none, text that is none."""
+
 
 ADDRESS_REGISTERS = 8
 COUNTERS = 4
@@ -134,28 +140,29 @@ class Isa:
         })
 
     def check(self, instruction: Instruction) -> None:
-        """ValueError, in one line, unless the instruction has just its operands, each in range."""
+        """EncodingError, in one line, unless the instruction has just its operands, each in range."""
         layout = self.operands[instruction.op]
         given, wanted = set(instruction.operands), {name for name, _ in layout}
         if given != wanted:
-            raise ValueError(f"{instruction}: operands should be {', '.join(sorted(wanted)) or 'none'}")
+            raise EncodingError(f"{instruction}: operands should be {', '.join(sorted(wanted)) or 'none'}")
         _fits(instruction, "wait", instruction.wait, unsigned(WAIT_BITS))
         for name, value in instruction.operands.items():
             shape = layout[name].shape
             if isinstance(shape, data.Layout) != isinstance(value, Address):
-                raise ValueError(f"{instruction}: {name} should be {'an address' if not isinstance(value, Address) else 'a number'}")
+                wanted = "a number" if isinstance(value, Address) else "an address"
+                raise EncodingError(f"{instruction}: {name} should be {wanted}")
             if isinstance(value, Address):
                 _fits(instruction, f"{name} offset", value.offset, shape["offset"].shape)
                 _fits(instruction, f"{name} base", value.base, shape["base"].shape)
             else:
                 _fits(instruction, name, value, shape)
                 if value == 0 and name == "register":
-                    raise ValueError(f"{instruction}: address register 0 is always 0")
+                    raise EncodingError(f"{instruction}: address register 0 is always 0")
                 if value == 0 and name in ("inner", "outer", "count", "interval"):
-                    raise ValueError(f"{instruction}: {name} must be at least 1")
+                    raise EncodingError(f"{instruction}: {name} must be at least 1")
 
     def encode(self, instruction: Instruction) -> int:
-        """The instruction as an integer of `width` bits; ValueError if it is not a legal one."""
+        """The instruction as an integer of `width` bits; EncodingError if it is not a legal one."""
         self.check(instruction)
         operands = {
             name: {"offset": value.offset, "base": value.base} if isinstance(value, Address) else value
@@ -167,12 +174,12 @@ class Isa:
         }).as_value().value
 
     def decode(self, code: int) -> Instruction:
-        """The instruction that `code` encodes; ValueError for bits that encode none."""
+        """The instruction that `code` encodes; EncodingError for bits that encode none."""
         if not 0 <= code < 1 << self.width:
-            raise ValueError(f"{code:#x} is not an instruction of {self.width} bits")
+            raise EncodingError(f"{code:#x} is not an instruction of {self.width} bits")
         number = _field(code, self.layout["op"])
         if number not in {op.value for op in Op}:
-            raise ValueError(f"{code:#x}: no operation has number {number}")
+            raise EncodingError(f"{code:#x}: no operation has number {number}")
         op, wait = Op(number), _field(code, self.layout["wait"])
         packed = _field(code, self.layout["operands"])
         operands = {}
@@ -183,19 +190,19 @@ class Isa:
                               if isinstance(shape, data.Layout) else value)
         instruction = Instruction(op, wait, operands)
         if self.encode(instruction) != code:
-            raise ValueError(f"{code:#x}: bits are set that no operand of {op.name} uses")
+            raise EncodingError(f"{code:#x}: bits are set that no operand of {op.name} uses")
         return instruction
 
     def parse(self, line: str) -> Instruction:
-        """The instruction that `str(instruction)` wrote; ValueError, in one line, for any other text."""
+        """The instruction that `str(instruction)` wrote; EncodingError, in one line, for any other text."""
         name, *words = line.split()
         if name not in Op.__members__:
-            raise ValueError(f"{name!r} is no operation: there are {', '.join(Op.__members__)}")
+            raise EncodingError(f"{name!r} is no operation: there are {', '.join(Op.__members__)}")
         wait, operands = 0, {}
         for word in words:
             match = re.fullmatch(r"(\w+)=(?:(\d+)|A(\d)\+(\d+))", word)
             if not match:
-                raise ValueError(f"{word!r} should be NAME=NUMBER or NAME=A<register>+NUMBER")
+                raise EncodingError(f"{word!r} should be NAME=NUMBER or NAME=A<register>+NUMBER")
             key, number, base, offset = match.groups()
             if key == "wait" and number:
                 wait = int(number)
@@ -206,7 +213,7 @@ class Isa:
             elif base is None:
                 operands[key] = int(number)
             else:
-                raise ValueError(f"{word!r}: {key} is not an address")
+                raise EncodingError(f"{word!r}: {key} is not an address")
         instruction = Instruction(Op[name], wait, operands)
         self.check(instruction)
         return instruction
@@ -215,7 +222,7 @@ class Isa:
 def _fits(instruction, what, value, shape):
     limit = 1 << Shape.cast(shape).width
     if not 0 <= value < limit:
-        raise ValueError(f"{instruction}: {what} must be 0 to {limit - 1}")
+        raise EncodingError(f"{instruction}: {what} must be 0 to {limit - 1}")
 
 
 def _field(code, member):

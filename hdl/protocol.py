@@ -24,17 +24,17 @@ Rules:
 
 * A request is obeyed if its sequence number is the expected one; the tile then expects the next
   (modulo 256). The number before the expected one is a repeated frame, whose answer was lost:
-  a START is answered and not obeyed again, anything else is done again, to the same effect.
+  a START is answered as it was and not obeyed again, anything else is done again, to the same effect.
   Any other number is answered SEQUENCE and ignored. A RESET is obeyed whatever its number,
   and the tile then expects the number after it.
-* A header that fails its CRC is answered CRC, and the tile ignores words until the line has been
-  silent for `Config.link_timeout` cycles. A payload that fails its CRC is answered CRC and the
+* After a header that fails its CRC, or does not begin with the magic number, the tile ignores words until the line
+  has been silent for `Config.link_timeout` cycles, and then answers CRC. A payload that fails its CRC is answered CRC and the
   expected number stays: the host sends the frame again. Until it has (or has sent RESET),
   START is answered DIRTY. A frame that stops for `link_timeout` cycles is answered CUT_OFF.
 * While a program runs, MEM and PROGRAM are answered BUSY, and so is START; W-RAM may be written
   (the program must not read what is being written) and registers read. The payload of a refused
   WRITE is taken in and ignored.
-* WAIT is answered when no program is running, with two words: cycles of the last run, schedule faults.
+* WAIT is answered when no program is running, with two words: the registers CYCLES and SCHEDULE_FAULTS.
   A word that arrives meanwhile ends the wait without an answer.
 
 Spaces are addressed in link words. An entry of a memory takes a power-of-two number of link words
@@ -100,12 +100,12 @@ class Register(enum.Enum, shape=4):
     """`Config.hash`."""
     CYCLES = 2
     """Clock cycles of the last run, or so far of the run going on."""
-    RUNS = 3
+    SCHEDULE_FAULTS = 3
+    """Cycles of the last run in which a promise of its schedule was broken; see Tile."""
+    RUNS = 4
     """Runs started since power-up."""
-    SCHEDULE_FAULTS = 4
-    """Times a program broke a promise of its schedule; see Tile."""
     LINK_FAULTS = 5
-    """Frames refused: CRC, sequence, cut off."""
+    """Frames refused since power-up: CRC, sequence, cut off."""
 
 
 ID = int.from_bytes(b"MRY", "big") << 8 | VERSION

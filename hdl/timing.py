@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .config import Config, address_bits
+from .errors import MareyError
 from .isa import ADDRESS_REGISTERS, COUNTERS, Address, Instruction, Isa, Op
 from .mem import Mem
 from .mxm import Beats, Mxm
@@ -27,7 +28,7 @@ ISSUE_LIMIT = 1 << 20
 """A program that issues more instructions than this is taken not to halt."""
 
 
-class ProgramError(ValueError):
+class ProgramError(MareyError):
     """A program that cannot be run; one line that says where and why."""
 
 

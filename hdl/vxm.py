@@ -18,15 +18,15 @@ class Vxm(wiring.Component):
 
         command --> repeat --scale--> MEM --factors--+
                       |                              v
-        MXM granule --|--------> [reg] --> x 16 bits --> [reg] --> + --> [reg] --> round, shift --> [reg]
-                      |                                                        --> saturate --> [reg] --> MEM
-                      +--dst---> delayed alike --------------------------------------------------> write
+        MXM granule --|--------> [reg] --> x 16 bits --> [reg] --> + --> [reg]
+                      |              +-- shift --> [reg] --> round --> [reg] --> saturate --> [reg] --> MEM
+                      +--dst---> delayed alike ----------------------------------------------------> write
 
     Latency: the first beat is `COMMAND_LATENCY` cycles after `command.valid`. The beat of cycle c takes the
     granule that the MXM puts out in cycle c + `STREAM_LATENCY`, and MEM is written in cycle c + `LATENCY`.
     Throughput: a granule a cycle. Costs two 16 x 16 multipliers a lane.
 
-    The value written is saturate((x * factor + 2**(shift - 1)) >> shift), as `marey.sw.integer` has it.
+    The value written is saturate((x * factor + 2**(shift - 1)) >> shift), as `marey.hdl.integer` has it.
 
     Members: `command`; `granule`, `valid`: the MXM's stream; `scale_address`, `scale`: MEM's read port;
     `write_enable`, `write_address`, `write_data`: MEM's write port; `overrun`: a command came too early;
@@ -35,7 +35,7 @@ class Vxm(wiring.Component):
 
     COMMAND_LATENCY = 1
     STREAM_LATENCY = Mem.LATENCY
-    LATENCY = STREAM_LATENCY + 5
+    LATENCY = STREAM_LATENCY + 6
 
     def __init__(self, config: Config):
         self._config = config
@@ -86,7 +86,7 @@ class Vxm(wiring.Component):
             m.d.comb += [
                 arithmetic.x.eq(self.granule[lane]),
                 arithmetic.factor.eq(self.scale[lane]),
-                arithmetic.shift.eq(stages[self.LATENCY - 2].shift),
+                arithmetic.shift.eq(stages[self.LATENCY - 3].shift),
                 arithmetic.narrow.eq(stages[self.LATENCY - 1].narrow),
                 self.write_data[lane].eq(arithmetic.y),
             ]
@@ -96,11 +96,11 @@ class Vxm(wiring.Component):
 class Lane(wiring.Component):
     """One lane's arithmetic: saturate((x * factor + half) >> shift).
 
-    Latency: `y` is `LATENCY` cycles after `x` and `factor`; `shift` is given with `LATENCY` - 2 cycles, `narrow` with
+    Latency: `y` is `LATENCY` cycles after `x` and `factor`; `shift` is given with `LATENCY` - 3 cycles, `narrow` with
     `LATENCY` - 1 cycles of delay. A value a cycle.
     """
 
-    LATENCY = 5
+    LATENCY = 6
 
     def __init__(self):
         super().__init__({
@@ -122,10 +122,10 @@ class Lane(wiring.Component):
         # Stage 3: their sum.
         product = Signal(signed(48), reset_less=True)
         m.d.sync += product.eq((high << 16) + low)
-        # Stage 4: shift, rounding half up: one bit too few, add one, drop the bit.
-        rounded = Signal(signed(49), reset_less=True)
-        m.d.sync += rounded.eq((((product << 1) >> self.shift) + 1) >> 1)
-        # Stage 5: saturate.
+        # Stages 4 and 5: shift, rounding half up: one bit too few, add one, drop the bit.
+        shifted, rounded = Signal(signed(49), reset_less=True), Signal(signed(49), reset_less=True)
+        m.d.sync += [shifted.eq((product << 1) >> self.shift), rounded.eq((shifted + 1) >> 1)]
+        # Stage 6: saturate.
         with m.If(self.narrow):
             m.d.sync += self.y.eq(saturate(rounded, 8))
         with m.Else():

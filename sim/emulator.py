@@ -15,7 +15,7 @@ from ..hdl.packing import pack_mem, pack_program, unpack_mem, unpack_program, un
 from ..hdl.protocol import Space, entry_bits, parts
 from ..hdl.rules import violations
 from ..hdl.timing import Issue, mxm_beats, run_cycles, trace, uses, vxm_granules
-from ..sw.integer import round_shift, saturate
+from ..hdl.integer import round_shift, saturate
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,49 @@
+# Two commands: `make run` and `make test`. Each makes its own virtual environment in .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+JOBS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-slow bench lint clean
+
+help:
+	@echo "make run        generate text on the simulated tile"
+	@echo "make test       every test but the slow ones, cocotb included"
+	@echo "make test-slow  the tests that take minutes"
+	@echo "make bench      matrix products on the tile, cycles and utilisation"
+	@echo "make lint       ruff"
+	@echo "make clean      remove the virtual environment and everything built"
+
+# The environments: one for use, one with what the tests need on top.
+$(VENV)/use: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Marey needs Python 3.11 or newer: make PYTHON=python3.12" >&2; exit 2; }
+	@echo "making the virtual environment in $(VENV) ..." >&2
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/develop: pyproject.toml $(VENV)/use
+	@echo "adding what the tests need ..." >&2
+	@$(BIN)/python -m pip install --quiet --editable '.[boards,dev]'
+	@touch $@
+
+run: $(VENV)/use
+	@$(BIN)/marey generate "Once upon a time" --steps 64
+
+bench: $(VENV)/use
+	@$(BIN)/marey bench
+
+test: $(VENV)/develop lint
+	@$(BIN)/python -m pytest -n $(JOBS) -m "not slow"
+
+test-slow: $(VENV)/develop
+	@$(BIN)/python -m pytest -n $(JOBS) -m slow
+
+lint: $(VENV)/develop
+	@$(BIN)/ruff check .
+
+clean:
+	rm -rf $(VENV) build sim_build *.egg-info

@@ -1,0 +1,166 @@
+"""The arithmetic of the tile: how it rounds, saturates, normalises, and what its tables contain.
+
+The golden model computes with these functions and the hardware implements them bit for bit. Arrays are
+int64 of any shape unless said otherwise. A *scalar* of a vector is a pair (mantissa, exponent) of integers, worth
+mantissa * 2**-exponent, with 2**14 <= mantissa < 2**15.
+"""
+
+import numpy as np
+
+MANTISSA_BITS = 15
+EXP2_BITS = 8
+"""Address bits of the 2**-x table, over one octave."""
+SIGMOID_BITS = 10
+SIGMOID_RANGE = 8
+"""The sigmoid's table covers -8 to 8; outside, its first and last entries hold."""
+QUANTISE_BITS = 7
+RECIPROCAL_BITS = 8
+RSQRT_BITS = 9
+ROTARY_LOW = 32
+"""Rotary angles are kept for positions 0 to 31 and for multiples of 32, and added."""
+
+
+def round_shift(x: np.ndarray, shift: np.ndarray | int) -> np.ndarray:
+    """x / 2**shift, rounded to nearest, halves up; `shift` from 0 on."""
+    x, shift = np.asarray(x, np.int64), np.asarray(shift, np.int64)
+    return x + ((np.int64(1) << shift) >> 1) >> shift
+
+
+def saturate(x: np.ndarray, bits: int) -> np.ndarray:
+    """The nearest signed number of `bits` bits."""
+    return np.clip(x, -(1 << bits - 1), (1 << bits - 1) - 1)
+
+
+def matvec(weight: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Accumulators x @ weight.T of int8 inputs [..., K] and int8 weights [N, K]: int64 [..., N], exact.
+
+    float64 carries them exactly (they are below 2**53), and has a fast matrix product.
+    """
+    return np.rint(x.astype(np.float64) @ weight.astype(np.float64).T).astype(np.int64)
+
+
+def bit_length(x: np.ndarray) -> np.ndarray:
+    """Bits of a number >= 0: 64 less its leading zeros. Exact below 2**53."""
+    return np.frexp(np.asarray(x, np.float64))[1].astype(np.int64)
+
+
+def normalise(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Scalar (mantissa, exponent) of integers x >= 0: x = mantissa * 2**-exponent, low bits cut off; 0 counts as 1."""
+    x = np.maximum(np.asarray(x, np.int64), 1)
+    exponent = MANTISSA_BITS - bit_length(x)
+    return np.where(exponent >= 0, x << np.maximum(exponent, 0), x >> np.maximum(-exponent, 0)), exponent
+
+
+def multiply(a, b):
+    """Product of two scalars, again a scalar."""
+    mantissa, exponent = normalise(a[0] * b[0])
+    return mantissa, a[1] + b[1] + exponent
+
+
+def exp2_table() -> np.ndarray:
+    """2**-f in units of 2**-14 for f = i / 256: int16 [256]."""
+    return np.rint(2.0 ** (14 - np.arange(1 << EXP2_BITS) / (1 << EXP2_BITS))).astype(np.int64)
+
+
+def sigmoid_table() -> np.ndarray:
+    """Sigmoid in units of 2**-15, at the middle of 1024 steps over -8 to 8: int16 [1024]."""
+    size = 1 << SIGMOID_BITS
+    x = (np.arange(size) + 0.5) * (2 * SIGMOID_RANGE / size) - SIGMOID_RANGE
+    return np.minimum(np.rint(32768 / (1 + np.exp(-x))), 32767).astype(np.int64)
+
+
+def quantise_tables() -> tuple[np.ndarray, np.ndarray]:
+    """Factors that bring a vector's largest value to int8, and their inverses: int16 [128] each.
+
+    Indexed by the 7 bits below the leading one of the normalised largest value m. `factor` is the largest for which
+    round(m * factor / 2**22) <= 127 for every m of the entry; `inverse` = 2**28 / factor.
+    """
+    size = 1 << QUANTISE_BITS
+    step = MANTISSA_BITS - 1 - QUANTISE_BITS
+    largest = (size + np.arange(size) + 1 << step) - 1
+    factor = ((127 << 22) + (1 << 21) - 1) // largest
+    return factor, np.rint(2.0**28 / factor).astype(np.int64)
+
+
+def reciprocal_table() -> np.ndarray:
+    """2**29 / m at the middle of each step of a normalised m, 256 steps: int16 [256]."""
+    size = 1 << RECIPROCAL_BITS
+    middle = (size + np.arange(size) + 0.5) * (1 << MANTISSA_BITS - 1 - RECIPROCAL_BITS)
+    return np.minimum(np.rint(2.0**29 / middle), 32767).astype(np.int64)
+
+
+def rsqrt_table() -> np.ndarray:
+    """2**22 / sqrt(m) at the middle of each step of m from 2**14 to 2**16, by its top 9 bits: int16 [512] (from 128 on)."""
+    middle = (np.arange(1 << RSQRT_BITS) + 0.5) * (1 << MANTISSA_BITS + 1 - RSQRT_BITS)
+    return np.minimum(np.rint(2.0**22 / np.sqrt(middle)), 32767).astype(np.int64)
+
+
+EXP2, SIGMOID, RECIPROCAL, RSQRT = exp2_table(), sigmoid_table(), reciprocal_table(), rsqrt_table()
+QUANTISE, UNQUANTISE = quantise_tables()
+
+
+def quantise(x: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+    """int16 vectors [..., N] to int8 values that use their whole range, and the scalar that undoes it.
+
+    x = y * scalar, but for rounding; the scalar's mantissa is not normalised.
+    """
+    mantissa, exponent = normalise(np.abs(x).max(axis=-1, keepdims=True))
+    index = mantissa - (1 << MANTISSA_BITS - 1) >> MANTISSA_BITS - 1 - QUANTISE_BITS
+    y = saturate(round_shift(x * QUANTISE[index], 22 - exponent), 8)
+    return y, (UNQUANTISE[index], 6 + exponent)
+
+
+def reciprocal(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """1 / x as a scalar, x > 0; relative error below 2**-8."""
+    mantissa, exponent = normalise(x)
+    index = mantissa - (1 << MANTISSA_BITS - 1) >> MANTISSA_BITS - 1 - RECIPROCAL_BITS
+    return RECIPROCAL[index], 29 - exponent
+
+
+def rsqrt(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """1 / sqrt(x) as a scalar, x > 0; relative error below 2**-7."""
+    mantissa, exponent = normalise(x)
+    odd = exponent & 1
+    mantissa, exponent = mantissa << odd, exponent + odd
+    return RSQRT[mantissa >> MANTISSA_BITS + 1 - RSQRT_BITS], 22 - exponent // 2
+
+
+def exp2_negative(d: np.ndarray) -> np.ndarray:
+    """round(127 * 2**(-d / 256)) for d >= 0: int8."""
+    return round_shift(EXP2[d & (1 << EXP2_BITS) - 1] * 127, 14 + np.minimum(d >> EXP2_BITS, 32))
+
+
+def sigmoid(a: np.ndarray, unit: int) -> np.ndarray:
+    """Sigmoid, in units of 2**-15, of int16 values in units of 2**-unit (`unit` 6 or more)."""
+    half = 1 << SIGMOID_BITS - 1
+    index = np.clip((a >> unit - 6) + half, 0, 2 * half - 1)
+    return SIGMOID[index]
+
+
+def rotary_tables(head_dim: int, positions: int, theta: float) -> tuple[np.ndarray, np.ndarray]:
+    """Rotations e**(i * angle) in units of 2**-14, as int64 [n, head_dim / 2, 2] (cos, sin).
+
+    The first for positions 0 to `ROTARY_LOW` - 1, the second for multiples of `ROTARY_LOW`. Angles: position
+    times theta**(-2j / head_dim), RoFormer (Su et al., 2021), section 3.2.2.
+    """
+    frequency = theta ** (-np.arange(0, head_dim, 2) / head_dim)
+
+    def table(at):
+        angle = at[:, None] * frequency
+        return np.rint(16384 * np.stack([np.cos(angle), np.sin(angle)], axis=-1)).astype(np.int64)
+
+    return table(np.arange(ROTARY_LOW)), table(np.arange(0, positions, ROTARY_LOW))
+
+
+def rotation(tables: tuple[np.ndarray, np.ndarray], position: int) -> np.ndarray:
+    """The rotation of a position, in units of 2**-14: int64 [head_dim / 2, 2], the product of two table entries."""
+    a, b = tables[0][position % ROTARY_LOW], tables[1][position // ROTARY_LOW]
+    return turn(a, b)
+
+
+def turn(x: np.ndarray, rotations: np.ndarray) -> np.ndarray:
+    """Pairs x [..., n, 2] turned by rotations [n, 2] in units of 2**-14, rounded and saturated to int16."""
+    cos, sin = rotations[..., 0], rotations[..., 1]
+    even, odd = x[..., 0], x[..., 1]
+    turned = np.stack([even * cos - odd * sin, odd * cos + even * sin], axis=-1)
+    return saturate(round_shift(turned, 14), 16)

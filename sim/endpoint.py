@@ -1,0 +1,179 @@
+"""The link's end at the tile, in Python: gives the emulator the frames that the hardware speaks."""
+
+import zlib
+
+import numpy as np
+
+from ..hdl.config import Config
+from ..hdl.protocol import (
+    ID,
+    REQUEST_MAGIC,
+    RESPONSE_MAGIC,
+    Opcode,
+    Register,
+    Space,
+    Status,
+    entry_bits,
+    parts,
+    space_words,
+)
+from .emulator import EmulatedTile
+
+READABLE = (Space.REGISTER, Space.PROGRAM, Space.MEM)
+WRITABLE = (Space.PROGRAM, Space.MEM, Space.WRAM)
+
+
+class Endpoint:
+    """A `Transport` to an emulated tile. A run takes no time, so nothing is ever BUSY; silence is a `receive` or `drain`."""
+
+    cycles = None
+    simulated_hz = None
+
+    def __init__(self, config: Config):
+        self.config = config
+        self.tile = EmulatedTile(config)
+        self._in = np.zeros(0, np.uint32)
+        self._out = np.zeros(0, np.uint32)
+        self._expected, self._dirty, self._last = 0, False, Status.OK
+        self._runs = self._faults = 0
+
+    def send(self, words: np.ndarray) -> None:
+        self._in = np.concatenate([self._in, np.asarray(words, np.uint32)])
+        while self._frame():
+            pass
+
+    def receive(self, count: int) -> np.ndarray:
+        if len(self._out) < count:
+            self._silence()
+        words, self._out = self._out[:count], self._out[count:]
+        return words
+
+    def drain(self) -> None:
+        self._silence()
+        self._out = self._out[:0]
+
+    def close(self) -> None:
+        pass
+
+    def _silence(self):
+        """What is left unfinished when no more words come is cut off, or was noise."""
+        if len(self._in) == 0:
+            return
+        noise = self._noise()
+        if not noise and len(self._in) > 4 and self._judge()[0] is Status.OK:
+            _, _, _, address, length = self._header()
+            whole = min(len(self._in) - 4, length)
+            self._write(address, self._in[4:4 + whole])
+            self._dirty = True
+        self._faults += 1
+        sequence = int(self._in[0]) & 0xFF
+        self._in = self._in[:0]
+        self._answer(Status.CRC if noise else Status.CUT_OFF, sequence)
+
+    def _noise(self):
+        """What came does not begin with a sound header."""
+        return int(self._in[0]) >> 24 != REQUEST_MAGIC or (
+            len(self._in) >= 4 and int(self._in[3]) != _crc(self._in[:3]))
+
+    def _header(self):
+        first, address, length = (int(word) for word in self._in[:3])
+        return first & 0xFF, first >> 20 & 15, first >> 16 & 15, address, length
+
+    def _frame(self):
+        """Takes a whole frame from what came, and answers it; False if there is none."""
+        if len(self._in) < 4 or self._noise():
+            return False
+        sequence, opcode, _, address, length = self._header()
+        has_payload = opcode == Opcode.WRITE.value and length > 0
+        size = 4 + (length + 1 if has_payload else 0)
+        if len(self._in) < size:
+            return False
+        status, again = self._judge()
+        payload = self._in[4:size - 1]
+        if has_payload and status is Status.OK:
+            self._write(address, payload)
+            self._dirty = True
+        if has_payload and int(self._in[size - 1]) != _crc(payload):
+            self._faults += 1
+            self._in = self._in[size:]
+            self._answer(Status.CRC, sequence)
+            return True
+        self._act(status, again)
+        self._in = self._in[size:]
+        return True
+
+    def _judge(self):
+        """The status of the request whose header came, and whether it repeats the one before it."""
+        sequence, opcode, space, address, length = self._header()
+        names = {op.value: op for op in Opcode}
+        again = sequence == (self._expected - 1) % 256 and opcode != Opcode.RESET.value
+        if opcode != Opcode.RESET.value and sequence != self._expected and not again:
+            return Status.SEQUENCE, False
+        if opcode == Opcode.START.value and again:
+            return self._last, True
+        if opcode not in names:
+            return Status.OPCODE, again
+        if names[opcode] in (Opcode.READ, Opcode.WRITE):
+            allowed = READABLE if names[opcode] is Opcode.READ else WRITABLE
+            spaces = {item.value: item for item in Space}
+            if spaces.get(space) not in allowed or address + length > space_words(self.config, spaces[space]):
+                return Status.ADDRESS, again
+            step = parts(entry_bits(self.config, spaces[space]))
+            if names[opcode] is Opcode.WRITE and (address % step or length % step):
+                return Status.ADDRESS, again
+        if names[opcode] is Opcode.START:
+            if address >= self.config.program_depth:
+                return Status.ADDRESS, again
+            if self._dirty:
+                return Status.DIRTY, again
+        return Status.OK, again
+
+    def _act(self, status, again):
+        sequence, opcode, space, address, length = self._header()
+        if status is Status.SEQUENCE:
+            self._faults += 1
+        elif not again:
+            self._expected, self._last = (sequence + 1) % 256, status
+        payload = np.zeros(0, np.uint32)
+        if status is Status.OK:
+            match Opcode(opcode):
+                case Opcode.RESET:
+                    self.tile.reset()
+                    self._dirty = False
+                case Opcode.READ:
+                    payload = self._read(Space(space), address, length)
+                case Opcode.WRITE:
+                    self._dirty = False
+                case Opcode.START:
+                    if not again:
+                        self._runs += 1
+                        self.tile.start(address)
+                case Opcode.WAIT:
+                    payload = self._read(Space.REGISTER, Register.CYCLES.value, 2)
+        self._answer(status, sequence, payload)
+
+    def _write(self, address, words):
+        """Whole entries of a payload; the part of one that is left over never reaches the memory."""
+        space = Space(self._header()[2])
+        step = parts(entry_bits(self.config, space))
+        self.tile.write(space, address, words[:len(words) // step * step])
+
+    def _read(self, space, address, count):
+        if space is not Space.REGISTER:
+            return self.tile.read(space, address, count)
+        values = {
+            Register.ID: ID, Register.CONFIG: self.config.hash, Register.CYCLES: self.tile.cycles,
+            Register.SCHEDULE_FAULTS: self.tile.schedule_faults, Register.RUNS: self._runs,
+            Register.LINK_FAULTS: self._faults,
+        }
+        return np.array([values[register] for register in Register], np.uint32)[address:address + count]
+
+    def _answer(self, status, sequence, payload=()):
+        head = np.array([RESPONSE_MAGIC << 24 | status.value << 16 | sequence, len(payload)], np.uint32)
+        payload = np.asarray(payload, np.uint32)
+        tail = [payload, [_crc(payload)]] if len(payload) else []
+        self._out = np.concatenate([self._out, head, np.array([_crc(head)], np.uint32), *tail]).astype(np.uint32)
+
+
+def _crc(words):
+    return zlib.crc32(np.asarray(words, "<u4").tobytes())

@@ -1,0 +1,7 @@
+"""The error of every reader."""
+
+from ..hdl.errors import MareyError
+
+
+class FormatError(MareyError):
+    """A file that is not what it should be: one line with what was expected and what was found."""

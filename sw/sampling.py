@@ -1,0 +1,51 @@
+"""Choosing the next token."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..hdl.errors import MareyError
+
+BOS, EOS = 1, 2
+"""Tokens that begin and end a text, in SentencePiece's numbering."""
+
+
+@dataclass
+class Sampler:
+    """Draws a token from logits: temperature 0 takes the likeliest (the first of equals); top_p < 1 keeps the likeliest
+    tokens that together reach that probability (nucleus sampling, Holtzman et al., 2019)."""
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+    _rng: np.random.Generator = field(init=False, repr=False)
+
+    def __post_init__(self):
+        if self.temperature < 0 or not 0 < self.top_p <= 1:
+            raise MareyError(f"temperature must be 0 or more and top-p above 0 up to 1, not {self.temperature} and "
+                             f"{self.top_p}")
+        self._rng = np.random.default_rng(self.seed)
+
+    def __call__(self, logits: np.ndarray) -> np.ndarray:
+        """Tokens [...] for logits [..., vocab]."""
+        if self.temperature == 0:
+            return np.argmax(logits, axis=-1)
+        scaled = np.asarray(logits, np.float64) / self.temperature
+        probability = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
+        probability /= probability.sum(axis=-1, keepdims=True)
+        order = np.argsort(-probability, axis=-1, kind="stable")
+        ranked = np.take_along_axis(probability, order, axis=-1)
+        total = np.cumsum(ranked, axis=-1)
+        ranked[total - ranked >= self.top_p] = 0
+        total = np.cumsum(ranked, axis=-1)
+        draw = self._rng.random(total.shape[:-1] + (1,)) * total[..., -1:]
+        chosen = np.minimum((total <= draw).sum(axis=-1, keepdims=True), total.shape[-1] - 1)
+        return np.take_along_axis(order, chosen, axis=-1)[..., 0]
+
+
+def sample_text(model, steps: int, sampler: Sampler, batch: int = 8) -> np.ndarray:
+    """Token sequences [batch, steps + 1] that a model (with `step`) writes after BOS; what follows an end is a new text."""
+    tokens = np.full((batch, steps + 1), BOS)
+    for position in range(steps):
+        tokens[:, position + 1] = sampler(model.step(tokens[:, position], position))
+    return tokens

@@ -1,0 +1,55 @@
+"""A tiny random checkpoint, until a model ships: right in every shape, and gibberish in what it says."""
+
+from pathlib import Path
+
+import numpy as np
+from platformdirs import user_cache_path
+
+from .formats import llama2c
+from .model import Layer, Llama, ModelConfig, shapes
+from .tokenizer import BYTES_FROM, Tokenizer
+
+WORDS = ("the a once upon time there was little girl boy dog cat named Tim Sue and to play in park with ball big red happy "
+         "sad she he it they saw said went day one very friend mom dad house tree sun . , !").split()
+SHAPE = ModelConfig(dim=64, hidden_dim=172, n_layers=2, n_heads=8, n_kv_heads=4, vocab_size=BYTES_FROM + 256 + 2 * 128,
+                    seq_len=128)
+
+
+def tiny_model(config: ModelConfig = SHAPE, seed: int = 0) -> Llama:
+    """Random float32 weights that keep activations near 1."""
+    rng = np.random.default_rng(seed)
+
+    def weight(*shape):
+        if len(shape) == 1:
+            return (1 + 0.1 * rng.standard_normal(shape)).astype(np.float32)
+        return (rng.standard_normal(shape) / np.sqrt(shape[-1])).astype(np.float32)
+
+    embedding = weight(config.vocab_size, config.dim) * np.float32(2)
+    layers = [Layer(**{name: weight(*shape) for name, shape in shapes(config).items()}) for _ in range(config.n_layers)]
+    classifier = embedding if config.tied else weight(config.vocab_size, config.dim)
+    return Llama(config, embedding, layers, weight(config.dim), classifier)
+
+
+def tiny_tokenizer(vocab_size: int = SHAPE.vocab_size) -> Tokenizer:
+    """Bytes, letters, and words as far as the vocabulary reaches."""
+    pieces = [b"<unk>", b"<s>", b"</s>", *(f"<0x{byte:02X}>".encode() for byte in range(256)), b" "]
+    for word in WORDS:
+        for text in (*word, *(f" {word}"[:end] for end in range(2, len(word) + 2))):
+            if text.encode() not in pieces:
+                pieces.append(text.encode())
+    pieces += [f"<unused {index}>".encode() for index in range(len(pieces), vocab_size)]
+    return Tokenizer(pieces[:vocab_size], [-float(index) for index in range(vocab_size)])
+
+
+def write_tiny(folder: Path, config: ModelConfig = SHAPE, seed: int = 0) -> Path:
+    """Writes checkpoint and tokenizer as llama2.c files; returns the checkpoint's path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "tiny.bin"
+    llama2c.write(path, tiny_model(config, seed))
+    tiny_tokenizer(config.vocab_size).write(folder / "tokenizer.bin")
+    return path
+
+
+def default_model() -> Path:
+    """The tiny checkpoint in the user's cache folder, written anew."""
+    return write_tiny(user_cache_path("marey") / "tiny")
