@@ -21,7 +21,9 @@ SHAPES = [
     (64, 64, 64),
     (128, 128, 128),
 ]
-"""Matrix-vector and matrix-matrix products; a tile that cannot hold one gets it with halved sides."""
+"""Matrix-vector and matrix-matrix products; a tile that cannot hold one gets a smaller one."""
+FEWEST = 8
+"""Vectors below which a matrix product is made smaller by its matrix."""
 
 
 class BenchError(MareyError):
@@ -54,7 +56,7 @@ def workloads(config: Config) -> Iterator[tuple[str, Program, Linear, np.ndarray
                     break
             except CompileError:
                 pass
-            shape = tuple(max(1, side // 2) for side in shape)
+            shape = _smaller(*shape)
         if shape not in seen:
             seen.add(shape)
             name = f"gemv_{outputs}x{inputs}" if vectors == 1 else f"gemm_{vectors}x{outputs}x{inputs}"
@@ -74,6 +76,12 @@ def bench(config: Config, connect: Callable[[], Device]) -> Iterator[Row]:
                 raise BenchError(f"{name}: the tile's values differ from the golden model's")
             measured = device.tally.measured - before
             yield Row(name, segment.macs, segment.cycles, measured, segment.macs / config.macs / measured)
+
+
+def _smaller(vectors, outputs, inputs):
+    if vectors > FEWEST:
+        return vectors // 2, outputs, inputs
+    return vectors, max(1, outputs // 2), max(1, inputs // 2)
 
 
 def _random(config, shape):

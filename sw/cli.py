@@ -13,7 +13,7 @@ from ..hdl.errors import MareyError
 from ..hdl.verilog import generate as generate_verilog
 from ..sim.backends import BACKENDS, default_backend, open_transport
 from . import evaluate as evaluation
-from .assembly import assemble, disassemble
+from .assembly import assemble
 from .bench import bench
 from .driver import Device
 from .formats import load_model, load_tokenizer
@@ -74,7 +74,7 @@ def generate_command(prompt, model, tokenizer, config_name, backend, steps, temp
     """Generate text from PROMPT on the tile, and say what it took, predicted and measured."""
     if model is None:
         model = default_model()
-        click.echo("no --model: using a tiny random checkpoint that speaks gibberish, to show the tile at work", err=True)
+        click.echo("no --model given: a tiny random checkpoint, made here, speaks gibberish on the real tile", err=True)
     program = _compile(model, tokenizer, preset(config_name))
     _generate(program, backend, prompt, steps, Sampler(temperature, top_p, seed), as_json)
 
@@ -192,7 +192,7 @@ def eval_command(model, text, tokenizer, as_json):
 
 def _compile(model, tokenizer, config):
     loaded = load_model(model)
-    return compile_model(loaded, config, load_tokenizer(tokenizer, model, loaded.config), name=Path(model).name)
+    return compile_model(loaded, config, load_tokenizer(tokenizer, model, loaded.config.vocab_size), name=Path(model).name)
 
 
 def _open(config, backend):
@@ -207,7 +207,7 @@ def _generate(program, backend, prompt, steps, sampler, as_json):
         device.load(program)
         result = generate(device, program, prompt, steps, sampler,
                           show=(lambda text: None) if as_json else lambda text: click.echo(text, nl=False))
-        simulated = device.simulated_hz
+        simulated = device.transport.simulated_hz
     wall = time.monotonic() - begun
     if as_json:
         click.echo(json.dumps({"config": program.config.name, "backend": backend, **result.as_json(),
