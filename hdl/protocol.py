@@ -28,8 +28,8 @@ Rules:
   Any other number is answered SEQUENCE and ignored. A RESET is obeyed whatever its number,
   and the tile then expects the number after it.
 * After a header that fails its CRC, or does not begin with the magic number, the tile ignores words until the line
-  has been silent for `Config.link_timeout` cycles, and then answers CRC. A payload that fails its CRC is answered CRC and the
-  expected number stays: the host sends the frame again. Until it has (or has sent RESET),
+  has been silent for `Config.link_timeout` cycles, and then answers CRC. A payload that fails its CRC is answered CRC,
+  and the expected number stays: the host sends the frame again. Until it has (or has sent RESET),
   START is answered DIRTY. A frame that stops for `link_timeout` cycles is answered CUT_OFF.
 * While a program runs, MEM and PROGRAM are answered BUSY, and so is START; W-RAM may be written
   (the program must not read what is being written) and registers read. The payload of a refused

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..hdl.config import Config
+from ..hdl.integer import round_shift, saturate
 from ..hdl.isa import Isa, Op
 from ..hdl.packing import pack_mem, pack_program, unpack_mem, unpack_program, unpack_wram
 from ..hdl.protocol import Space, entry_bits, parts
 from ..hdl.rules import violations
 from ..hdl.timing import Issue, mxm_beats, run_cycles, trace, uses, vxm_granules
-from ..hdl.integer import round_shift, saturate
 
 
 @dataclass(frozen=True)

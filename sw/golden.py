@@ -53,7 +53,7 @@ class Golden:
         return y, multiply(step, integer.rsqrt(squares + self.model.epsilon))
 
     def _attention(self, index, x, position):
-        model, layer, config = self.model, self.model.layers[index], self.model.config
+        layer, config = self.model.layers[index], self.model.config
         y, scalar = self._norm(layer.attention_norm, x)
         qkv = _scaled(self._run(f"layers.{index}.qkv", y), scalar, layer.qkv_shift)
         heads = qkv.reshape(len(x), -1, config.head_dim)

@@ -5,20 +5,16 @@ Weights are int8 (or int4) with a scale per output channel. Every constant facto
 scalars of vectors. Static ranges come from a calibration: the float reference, run on text sampled from the model.
 """
 
-from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
 
+from .calibrate import calibrate
 from .model import Llama, ModelConfig
-from .reference import Reference
-from .sampling import Sampler, sample_text
 
 HEADROOM = 2.0
-"""Static int16 ranges are this much wider than the largest value that calibration saw."""
-HEAD_ROOM = 1.05
-"""Likewise for the int8 ranges of queries, keys and values, where a bit of clipping costs less than a bit of step."""
-
+"""Static int16 ranges are this much wider than the largest value that calibration saw; int8 ranges are not, since
+clipping a rare value costs less there than a coarser step for all."""
 FRACTION = 4
 """Bits by which queries, keys and values are finer before they become int8."""
 
@@ -101,42 +97,6 @@ def quantise(model: Llama, bits: int = 8, seed: int = 0) -> QuantisedModel:
     return _Quantiser(model, bits, calibrate(model, seed)).run()
 
 
-def calibrate(model: Llama, seed: int, batch: int = 8, steps: int = 192) -> dict[str, np.ndarray]:
-    """Largest magnitudes of the reference's intermediate values, by name; for q, k, v and o by head and channel.
-
-    `.y` entries are the largest results of a product in units of its int8 input (the input's scalar is 1).
-    """
-    largest: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(()))
-    unit = {}
-
-    def observe(name, value):
-        if name.endswith(".gained"):
-            unit["peak"] = np.abs(value).max(axis=-1, keepdims=True)
-        elif name.endswith(".rms"):
-            unit["scalar"] = unit["peak"] / 127 / value
-        flat = np.abs(value)
-        head = name.rpartition(".")[2]
-        now = flat.max(axis=0) if head in "qkvo" else flat.max()
-        largest[name] = np.maximum(largest[name], now)
-        if head == "k":
-            for side, sign in (("high", 1), ("low", -1)):
-                extreme = (sign * value).max(axis=0)
-                largest[f"{name}.{side}"] = np.maximum(largest.get(f"{name}.{side}", extreme), extreme)
-        if head in ("q", "k", "v", "a", "b", "logits"):
-            bare = flat / unit["scalar"].reshape(-1, *[1] * (value.ndim - 1))
-            largest[f"{name}.y"] = np.maximum(largest[f"{name}.y"], bare.max(axis=0) if head in "qkv" else bare.max())
-        if head == "h":
-            unit["hidden"] = np.abs(value).max(axis=-1, keepdims=True) / 127
-            bare = value / unit["scalar"]
-            largest[f"{name}.bare"] = np.maximum(largest[f"{name}.bare"], np.abs(bare).max())
-        if head == "out":
-            largest[f"{name}.y"] = np.maximum(largest[f"{name}.y"], (flat / unit["hidden"]).max())
-
-    steps = min(steps, model.config.seq_len)
-    sample_text(Reference(model, batch, observe), steps, Sampler(1.0, 1.0, seed))
-    return dict(largest)
-
-
 class _Quantiser:
     """One pass over the model; `ranges` are calibrate's."""
 
@@ -181,7 +141,7 @@ class _Quantiser:
         score = (steps["q"] * steps["k"].repeat(group, axis=0))[:, 0] / np.sqrt(config.head_dim) * np.log2(np.e) * 256
         score_factor, score_shift = _factors(score)
         value = steps["v"].repeat(group, axis=0)
-        gain = int(np.floor(np.log2(np.min(127 * value / np.maximum(ranges[f"{index}.o"] * HEAD_ROOM, 1e-9)))))
+        gain = int(np.floor(np.log2(np.min(127 * value / np.maximum(ranges[f"{index}.o"], 1e-9)))))
         gain = max(0, min(gain, 4))
         self._linear(f"layers.{index}.wo", layer.wo * (value / 2.0**gain).ravel(),
                      np.full(config.dim, 2.0**self.residual_unit))
@@ -198,18 +158,18 @@ class _Quantiser:
         # h counts constant * 2**-hidden_unit times the norm's scalar.
         out = constant * 2.0**-hidden_unit * 2.0**self.residual_unit
         out_unit = _unit(float(ranges[f"{index}.out.y"]))
-        shift = out_unit - int(np.floor(np.log2(out)))
+        shift = out_unit - int(np.ceil(np.log2(out)))
         self._linear(f"layers.{index}.w2", layer.w2, np.full(config.dim, out * 2.0**shift))
         return QuantisedLayer(
-            attention_norm=norm, qkv_shift=qkv_shift, key_offset=self._key_offset(index, steps), score_factor=score_factor, score_shift=score_shift,
-            value_gain=gain, ffn_norm=ffn, gate_shift=gate_shift, gate_unit=gate_unit, hidden_shift=hidden_shift,
-            out_shift=shift,
+            attention_norm=norm, qkv_shift=qkv_shift, key_offset=self._key_offset(index, steps),
+            score_factor=score_factor, score_shift=score_shift, value_gain=gain, ffn_norm=ffn, gate_shift=gate_shift,
+            gate_unit=gate_unit, hidden_shift=hidden_shift, out_shift=shift,
         )
 
     def _key_offset(self, index, steps):
         """The middle of what each channel of the turned keys was seen to be."""
         middle = (self.ranges[f"{index}.k.high"] - self.ranges[f"{index}.k.low"]) / 2
-        return np.rint(middle / steps["k"] * 2.0**FRACTION).astype(np.int16)
+        return np.clip(np.rint(middle / steps["k"] * 2.0**FRACTION), -32768, 32767).astype(np.int16)
 
     def _head_steps(self, index):
         """What a step of int8 is worth in queries, keys and values: by head and channel, [heads, head_dim] each.
@@ -227,7 +187,7 @@ class _Quantiser:
         k = (k / balance).max(axis=1, keepdims=True) * balance
         balance = balance.repeat(group, axis=0)
         q = (q * balance).max(axis=1, keepdims=True) / balance
-        return {name: step * HEAD_ROOM / 127
+        return {name: step / 127
                 for name, step in (("q", q.repeat(2, axis=1)), ("k", k.repeat(2, axis=1)), ("v", largest["v"]))}
 
     def _norm(self, name, gain):

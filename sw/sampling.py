@@ -38,7 +38,7 @@ class Sampler:
         total = np.cumsum(ranked, axis=-1)
         ranked[total - ranked >= self.top_p] = 0
         total = np.cumsum(ranked, axis=-1)
-        draw = self._rng.random(total.shape[:-1] + (1,)) * total[..., -1:]
+        draw = self._rng.random((*total.shape[:-1], 1)) * total[..., -1:]
         chosen = np.minimum((total <= draw).sum(axis=-1, keepdims=True), total.shape[-1] - 1)
         return np.take_along_axis(order, chosen, axis=-1)[..., 0]
 

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+from ..errors import FormatError
 from ..model import Llama
 from ..tokenizer import Tokenizer
 from . import llama2c
-from ..errors import FormatError
 
 __all__ = ["FormatError", "load_model", "load_tokenizer"]
 

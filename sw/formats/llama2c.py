@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..model import Llama, Layer, ModelConfig, shapes
 from ..errors import FormatError
+from ..model import Layer, Llama, ModelConfig, shapes
 
 HEADER = ("dim", "hidden_dim", "n_layers", "n_heads", "n_kv_heads", "vocab_size", "seq_len")
 LIMITS = {"dim": 1 << 14, "hidden_dim": 1 << 16, "n_layers": 256, "n_heads": 256, "n_kv_heads": 256,

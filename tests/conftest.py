@@ -1,0 +1,38 @@
+"""What tests share: the real model, tiny ones, and whether there is a compiler."""
+
+from pathlib import Path
+
+import pytest
+
+from marey.sim import verilator
+from marey.sw.formats import load_model
+from marey.sw.tiny import write_tiny
+
+STORIES = Path(__file__).parents[2] / "shared" / "models" / "stories260K.bin"
+
+
+@pytest.fixture(scope="session")
+def stories() -> Path:
+    """The stories260K checkpoint, its tokenizer beside it."""
+    if not STORIES.exists():
+        pytest.skip(f"the real model is not at {STORIES.name}: put shared/models beside the repository")
+    return STORIES
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory) -> Path:
+    """A tiny random checkpoint, its tokenizer beside it."""
+    return write_tiny(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny):
+    return load_model(tiny)
+
+
+@pytest.fixture(scope="session")
+def compiler():
+    """Skips where Verilator's backend cannot be had."""
+    missing = verilator.available()
+    if missing:
+        pytest.skip(missing)

@@ -1,0 +1,80 @@
+"""The golden model: batches are independent, and quality holds against float32."""
+
+import numpy as np
+import pytest
+
+from marey.hdl.integer import round_shift, saturate
+from marey.sw.evaluate import evaluate, score
+from marey.sw.golden import Golden, linear
+from marey.sw.model import ModelConfig
+from marey.sw.quantise import Linear, quantise
+from marey.sw.reference import Reference
+from marey.sw.sampling import Sampler, sample_text
+from marey.sw.tiny import tiny_model
+
+SHAPES = [
+    ModelConfig(dim=16, hidden_dim=20, n_layers=1, n_heads=2, n_kv_heads=2, vocab_size=270, seq_len=40, tied=False),
+    ModelConfig(dim=64, hidden_dim=44, n_layers=2, n_heads=4, n_kv_heads=2, vocab_size=300, seq_len=40),
+    ModelConfig(dim=36, hidden_dim=50, n_layers=2, n_heads=6, n_kv_heads=1, vocab_size=270, seq_len=40),
+]
+
+
+def test_linear_is_its_definition():
+    rng = np.random.default_rng(0)
+    weight, x = rng.integers(-128, 128, (5, 7)).astype(np.int8), rng.integers(-128, 128, (3, 7)).astype(np.int8)
+    multiplier = rng.integers(0, 32768, 5).astype(np.int16)
+    accumulators = np.array([[sum(int(a) * int(b) for a, b in zip(row, v, strict=True)) for row in weight] for v in x])
+    expected = saturate(round_shift(accumulators * multiplier.astype(np.int64), 12), 16)
+    assert np.array_equal(linear(Linear(weight, multiplier, 12), x), expected)
+
+
+@pytest.mark.parametrize("config", SHAPES, ids=lambda c: f"{c.dim}x{c.n_heads}")
+def test_sequences_of_a_batch_do_not_meet(config):
+    model = quantise(tiny_model(config))
+    tokens = np.random.default_rng(1).integers(0, config.vocab_size, (3, 12))
+    together, alone = Golden(model, 3), [Golden(model) for _ in range(3)]
+    for position in range(12):
+        logits = together.step(tokens[:, position], position)
+        for row, one in enumerate(alone):
+            assert np.array_equal(one.step(tokens[row:row + 1, position], position)[0], logits[row])
+
+
+@pytest.mark.parametrize("config", SHAPES, ids=lambda c: f"{c.dim}x{c.n_heads}")
+def test_follows_float32(config):
+    """Logits of a random model stay, on average, within 5 % of their spread: int8 everywhere, few channels."""
+    model = tiny_model(config)
+    tokens = np.random.default_rng(2).integers(0, config.vocab_size, (4, 30))
+    reference, golden = Reference(model, 4), Golden(quantise(model), 4)
+    exact, logits = (np.stack([model.step(tokens[:, position], position) for position in range(30)])
+                     for model in (reference, golden))
+    assert np.sqrt(np.mean((logits - exact) ** 2)) < 0.05 * np.std(exact)
+
+
+def test_quality_of_stories(stories):
+    result = evaluate(stories)
+    assert result["tokens"] >= 1000
+    assert result["int8"]["ratio"] <= 1.01
+    assert result["int8"]["top1_agreement"] > 0.9
+
+
+def test_evaluation_tells_good_from_bad(stories):
+    """A model judged on text that it did not write is worse there: the score does see the text."""
+    from marey.sw.formats import load_model
+
+    model = load_model(stories)
+    own = sample_text(Reference(model, 4), 60, Sampler(1.0, 1.0, 3), 4)
+    noise = np.random.default_rng(0).integers(3, 512, own.shape)
+    good, bad = (score({"m": Reference(model, 4)}, tokens)[0]["m"].mean() for tokens in (own, noise))
+    assert bad > 2 * good
+
+
+def test_greedy_text_of_stories(stories):
+    from marey.sw.formats import load_model, load_tokenizer
+
+    model, tokenizer = load_model(stories), load_tokenizer(None, stories, 512)
+    reference, tokens = Reference(model), [1]
+    for position in range(100):
+        tokens.append(int(reference.step(np.array(tokens[-1:]), position).argmax()))
+    expected = stories.with_suffix(".float32-greedy.txt").read_text()
+    text = tokenizer.decode(tokens)
+    assert len(text) > 200 and expected.startswith(text)
