@@ -1,0 +1,38 @@
+"""The configuration: what is legal, and when two tiles are one."""
+
+from dataclasses import asdict, fields, replace
+
+import pytest
+
+from marey.hdl.config import PRESETS, Config, ConfigError, preset
+
+GOOD = PRESETS["sim8x8"]
+
+
+@pytest.mark.parametrize(("field", "value"), [
+    ("rows", 3), ("rows", 0), ("rows", 128), ("cols", 6), ("lanes", 16), ("lanes", 0), ("weight_bits", 5),
+    ("wram_depth", 0), ("mem_depth", -1), ("program_depth", 2.5), ("link_timeout", 15), ("wram_depth", 1 << 24),
+    ("mem_depth", True), ("rows", "8"),
+])
+def test_a_bad_field_is_named(field, value):
+    with pytest.raises(ConfigError, match=field) as caught:
+        replace(GOOD, **{field: value})
+    assert "\n" not in str(caught.value)
+
+
+def test_hash_tells_all_fields_but_the_name():
+    assert replace(GOOD, name="other").hash == GOOD.hash
+    changed = {"rows": 16, "cols": 16, "lanes": 4, "weight_bits": 4, "wram_depth": 100, "mem_depth": 100,
+               "program_depth": 100, "link_timeout": 100}
+    assert set(changed) == {field.name for field in fields(Config)} - {"name"}
+    hashes = {replace(GOOD, **{field: value}).hash for field, value in changed.items()}
+    assert len(hashes | {GOOD.hash}) == len(changed) + 1
+
+
+def test_presets():
+    assert {"sim8x8", "sim4x4"} <= set(PRESETS)
+    for name in PRESETS:
+        assert preset(name).name == name
+        assert Config(**asdict(preset(name))) == preset(name)
+    with pytest.raises(ConfigError, match="sim8x8"):
+        preset("nonesuch")

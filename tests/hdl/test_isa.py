@@ -1,0 +1,83 @@
+"""Encodings: whatever is legal comes back, whatever is not is refused in one line."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amaranth.hdl import Shape
+from amaranth.lib import data
+from marey.hdl.isa import WAIT_BITS, Address, EncodingError, Instruction, Isa, Op
+from tests.configs import CONFIGS, any_config
+
+AT_LEAST_ONE = ("inner", "outer", "count", "interval", "register")
+
+
+@st.composite
+def instructions(draw, isa):
+    op = draw(st.sampled_from(list(Op)))
+    operands = {}
+    for name, member in isa.operands[op]:
+        if isinstance(member.shape, data.Layout):
+            operands[name] = Address(*(draw(_number(member.shape[part].shape)) for part in ("offset", "base")))
+        else:
+            operands[name] = draw(_number(member.shape, 1 if name in AT_LEAST_ONE else 0))
+    return Instruction(op, draw(st.integers(0, (1 << WAIT_BITS) - 1)), operands)
+
+
+def _number(shape, low=0):
+    return st.integers(low, (1 << Shape.cast(shape).width) - 1)
+
+
+@given(data=st.data(), config=any_config)
+def test_round_trips(data, config):
+    isa = Isa(config)
+    instruction = data.draw(instructions(isa))
+    assert isa.decode(isa.encode(instruction)) == instruction
+    assert isa.parse(str(instruction)) == instruction
+
+
+@given(data=st.data(), config=any_config)
+def test_any_bits_are_one_instruction_or_none(data, config):
+    isa = Isa(config)
+    code = data.draw(st.integers(0, (1 << isa.width) - 1))
+    try:
+        assert isa.encode(isa.decode(code)) == code
+    except EncodingError as error:
+        assert "\n" not in str(error)
+
+
+def test_zero_halts():
+    for config in CONFIGS:
+        assert Isa(config).decode(0) == Instruction(Op.HALT)
+
+
+@pytest.mark.parametrize("bad", [
+    Instruction(Op.NOP, 1 << WAIT_BITS), Instruction(Op.NOP, -1), Instruction(Op.NOP, 0, {"count": 1}),
+    Instruction(Op.SET, 0, {"register": 1}), Instruction(Op.SET, 0, {"register": 0, "value": 1}),
+    Instruction(Op.SET, 0, {"register": 8, "value": 1}), Instruction(Op.SET, 0, {"register": 1, "value": 1 << 20}),
+    Instruction(Op.LOOP, 0, {"counter": 0, "count": 0, "target": 0}),
+    Instruction(Op.LOOP, 0, {"counter": 4, "count": 1, "target": 0}),
+    Instruction(Op.VXM, 0, {"scale": 3, "dst": Address(0), "count": 1, "interval": 1, "shift": 0, "narrow": 0}),
+    Instruction(Op.SET, 0, {"register": Address(1), "value": 1}),
+])
+def test_illegal_instructions(bad):
+    with pytest.raises(EncodingError) as caught:
+        Isa(CONFIGS[0]).encode(bad)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", [
+    "JUMP target=0", "NOP wait=", "NOP wait=-1", "NOP 5", "SET register=A1+0 value=1", "SET register=1", "NOP wait=A1+3",
+    "LOOP counter=0 count=2 target=9999", "MXM act=A9+0",
+])
+def test_bad_text(text):
+    with pytest.raises(EncodingError) as caught:
+        Isa(CONFIGS[0]).parse(text)
+    assert "\n" not in str(caught.value)
+
+
+def test_codes_out_of_range():
+    isa = Isa(CONFIGS[0])
+    for code in (-1, 1 << isa.width, len(Op)):
+        with pytest.raises(EncodingError):
+            isa.decode(code)

@@ -1,0 +1,144 @@
+"""The tile's RTL in Amaranth's simulator: values, cycles, and what becomes of illegal programs."""
+
+from dataclasses import replace
+
+import numpy as np
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from marey.hdl.isa import Op
+from marey.hdl.packing import pack_mem, pack_program, pack_wram, unpack_mem
+from marey.hdl.protocol import Register, Space, entry_bits, parts
+from marey.hdl.rules import EXCLUSIVE, PAIRED, check, violations
+from marey.sim import pysim
+from marey.sim.endpoint import Endpoint
+from marey.sim.simulation import ScheduleFault
+from marey.sw.link import Link
+from marey.sw.lowering import Group
+from marey.sw.scheduler import matmul
+from tests.configs import CONFIGS, any_config
+
+
+def load(config, link, program, seed, shape):
+    """Random weights, activations and factors for a matrix product; returns them."""
+    rows, inner, outer, _, dst, scale = shape
+    rng = np.random.default_rng(seed)
+    limit = 1 << config.weight_bits - 1
+    weights = rng.integers(-limit, limit, (inner * outer, config.cols, config.rows)).astype(np.int8)
+    x = rng.integers(-128, 128, rows * inner * config.rows).astype(np.int16)
+    factors = rng.integers(0, 32768, outer * config.cols).astype(np.int16)
+    size = parts(entry_bits(config, Space.MEM))
+    link.write(Space.PROGRAM, 0, pack_program(config, Group(program, weights, factors, 0).codes(config)))
+    link.write(Space.WRAM, 0, pack_wram(config, weights))
+    link.write(Space.MEM, 0, pack_mem(config, x))
+    link.write(Space.MEM, scale * size, pack_mem(config, factors))
+    return weights, x, factors
+
+
+def results(config, link, shape):
+    rows, _, outer, _, dst, _ = shape
+    size = parts(entry_bits(config, Space.MEM))
+    granules = rows * outer * config.beats_per_result
+    return unpack_mem(config, link.read(Space.MEM, dst * size, granules * size)).reshape(rows, -1)
+
+
+@st.composite
+def products(draw):
+    config = draw(any_config)
+    rows, outer = draw(st.integers(1, 2)), draw(st.integers(1, 3))
+    inner = draw(st.integers(config.beats_per_result, 5))
+    dst = rows * inner * config.granules_per_word
+    scale = dst + rows * outer * config.beats_per_result
+    assume(scale + outer * config.beats_per_result <= config.granules and inner * outer <= config.wram_depth)
+    shift, narrow = draw(st.integers(0, 30)), draw(st.booleans())
+    program = matmul(config, rows=rows, inner=inner, outer=outer, act=0, wgt=0, scale=scale, dst=dst, shift=shift,
+                     narrow=narrow)
+    return config, program, (rows, inner, outer, (shift, narrow), dst, scale), draw(st.integers(0, 1000))
+
+
+def expected(config, shape, weights, x, factors):
+    """The product in plain numpy integers, rounding and saturation spelled out."""
+    rows, inner, outer, (shift, narrow), *_ = shape
+    matrix = weights.reshape(outer, inner, config.cols, config.rows).transpose(0, 2, 1, 3).reshape(outer * config.cols, -1)
+    scaled = (x.reshape(rows, -1).astype(np.int64) @ matrix.T.astype(np.int64)) * factors
+    rounded = np.floor_divide(2 * scaled + (1 << shift), 2 << shift)
+    limit = 128 if narrow else 32768
+    return np.clip(rounded, -limit, limit - 1)
+
+
+@settings(max_examples=12, deadline=None)
+@given(products())
+def test_values_and_cycles(product):
+    config, program, shape, seed = product
+    with pysim.open_tile(config) as tile:
+        link = Link(tile, config)
+        for again in range(2):
+            values = load(config, link, program, seed + again, shape)
+            link.start(0)
+            assert link.wait() == (check(config, program), 0)
+            assert np.array_equal(results(config, link, shape), expected(config, shape, *values))
+
+
+@settings(max_examples=20, deadline=None)
+@given(products(), st.data())
+def test_a_moved_instruction_is_harmless_or_caught(product, data):
+    """A wait or a count changed: the verifier finds fault with it just when the RTL's promises break."""
+    config, program, shape, seed = product
+    at = data.draw(st.integers(0, len(program) - 2))
+    change = data.draw(st.integers(-2, 2))
+    assume(program[at].wait + change >= 0)
+    program = list(program)
+    program[at] = replace(program[at], wait=program[at].wait + change)
+    broken = {violation.what for violation in violations(config, program)}
+    promises = {*EXCLUSIVE.values(), *(what for *_, what in PAIRED)}
+    with pysim.open_tile(config) as tile:
+        link = Link(tile, config)
+        values = load(config, link, program, seed, shape)
+        try:
+            link.start(0)
+            _, faults = link.wait()
+            # What is still on its way at the end of the run shows later.
+            assert faults == 0
+            assert tile.drain() is None
+        except ScheduleFault:
+            assert broken & promises
+            return
+        assert not broken & promises
+        if not broken:
+            assert np.array_equal(results(config, link, shape), expected(config, shape, *values))
+
+
+def test_emulator_and_rtl_answer_alike():
+    """The same traffic, word for word, but for the registers that count simulated things."""
+    config = CONFIGS[1]
+    program = matmul(config, rows=2, inner=4, outer=3, act=0, wgt=0, scale=100, dst=40, shift=18)
+    shape = (2, 4, 3, (18, False), 40, 100)
+    answers = []
+    for transport in (pysim.open_tile(config), Endpoint(config)):
+        link = Link(transport, config)
+        values = load(config, link, program, 3, shape)
+        link.start(0)
+        run = link.wait()
+        whole = [link.read(space, 0, count * parts(entry_bits(config, space)))
+                 for space, count in ((Space.MEM, config.granules), (Space.PROGRAM, config.program_depth))]
+        answers.append((run, [words.tolist() for words in whole], link.registers(), link.words_received))
+        assert np.array_equal(results(config, link, shape), expected(config, shape, *values))
+    assert answers[0] == answers[1]
+    assert answers[0][2][Register.RUNS] == 1
+
+
+def test_a_run_is_stopped_by_reset_and_the_tile_goes_on():
+    config = CONFIGS[0]
+    program = matmul(config, inner=4, outer=8, act=0, wgt=0, scale=40, dst=10, shift=10)
+    endless = [replace(instruction, wait=10000) if instruction.op is Op.VXM else instruction for instruction in program]
+    shape = (1, 4, 8, (10, False), 10, 40)
+    with pysim.open_tile(config) as tile:
+        link = Link(tile, config)
+        load(config, link, endless, 1, shape)
+        link.start(0)
+        link.reset()
+        assert link.registers()[Register.CYCLES] < 9000
+        values = load(config, link, program, 2, shape)
+        link.start(0)
+        assert link.wait() == (check(config, program), 0)
+        assert np.array_equal(results(config, link, shape), expected(config, shape, *values))
