@@ -114,7 +114,7 @@ PRESETS = {
         Config(name="ecp5_8x8", rows=8, cols=8, lanes=4, wram_depth=2048, mem_depth=1024),
         # Small, oblong and narrow on purpose: the shapes that a square tile does not try.
         Config(name="tiny4x4", rows=4, cols=4, lanes=1, wram_depth=1024, mem_depth=1024, program_depth=256),
-        Config(name="tiny4x8", rows=4, cols=8, lanes=2, wram_depth=1024, mem_depth=1024, program_depth=256),
+        Config(name="tiny4x8", rows=4, cols=8, lanes=2, wram_depth=2048, mem_depth=1024, program_depth=256),
     )
 }
 

@@ -114,7 +114,7 @@ class Program:
         if not path.is_file():
             raise ProgramFileError(f"{path}: no such file")
         try:
-            with np.load(path, allow_pickle=False) as archive:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
                 arrays = dict(archive)
             description = json.loads(bytes(arrays["description"]))
             if description["marey"] != VERSION:

@@ -1,0 +1,121 @@
+"""Program files: saved, loaded, damaged, for another tile."""
+
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from marey.hdl.config import preset
+from marey.hdl.errors import MareyError
+from marey.hdl.isa import Instruction, Op
+from marey.sim.endpoint import Endpoint
+from marey.sw.assembly import assemble
+from marey.sw.driver import Device
+from marey.sw.generate import generate
+from marey.sw.program import Program, ProgramFileError, compile_model
+from marey.sw.tiny import tiny_tokenizer
+
+CONFIG = preset("tiny4x8")
+
+
+@pytest.fixture(scope="module")
+def program(tiny_model):
+    return compile_model(tiny_model, CONFIG, tiny_tokenizer(), "tiny")
+
+
+@pytest.fixture(scope="module")
+def saved(program, tmp_path_factory):
+    path = tmp_path_factory.mktemp("p") / "tiny.marey"
+    program.save(path)
+    return path
+
+
+def text_of(program):
+    with Device(Endpoint(CONFIG), CONFIG) as device:
+        device.load(program)
+        return generate(device, program, "once upon", 5)
+
+
+def test_a_saved_program_says_the_same(program, saved):
+    loaded = Program.load(saved)
+    assert loaded.config == program.config and loaded.segments == program.segments
+    assert not loaded.resident
+    one, other = text_of(program), text_of(loaded)
+    assert one == other and len(one.tokens) == 5
+
+
+def test_the_file_is_reproducible(program, saved, tmp_path):
+    program.save(tmp_path / "again.marey")
+    assert (tmp_path / "again.marey").read_bytes() == saved.read_bytes()
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_damaged_files(saved, tmp_path_factory, data):
+    """A flipped byte or a cut is noticed, or hits nothing that is read."""
+    content = bytearray(saved.read_bytes())
+    if data.draw(st.booleans()):
+        content = content[:data.draw(st.integers(0, len(content) - 1))]
+    else:
+        content[data.draw(st.integers(0, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    path = tmp_path_factory.mktemp("d") / "damaged.marey"
+    path.write_bytes(content)
+    try:
+        loaded = Program.load(path)
+    except ProgramFileError as error:
+        assert "\n" not in str(error)
+    else:
+        original = Program.load(saved)
+        assert loaded.segments == original.segments and asdict(loaded.config) == asdict(original.config)
+        for one, other in zip(loaded.groups, original.groups, strict=True):
+            assert one.program == other.program and np.array_equal(one.weights, other.weights)
+
+
+def test_a_wrong_prediction_is_noticed(program, tmp_path):
+    from dataclasses import replace
+
+    wrong = replace(program, segments=[replace(program.segments[0], cycles=1), *program.segments[1:]])
+    wrong.save(tmp_path / "wrong.marey")
+    with pytest.raises(ProgramFileError, match="says 1 cycles"):
+        Program.load(tmp_path / "wrong.marey")
+
+
+def test_another_configuration(program):
+    other = preset("tiny4x4")
+    with Device(Endpoint(other), other) as device, pytest.raises(MareyError, match="compile it with --config tiny4x4"):
+        device.load(program)
+
+
+def test_another_version(saved, tmp_path, monkeypatch):
+    monkeypatch.setattr("marey.sw.program.VERSION", 2)
+    with pytest.raises(ProgramFileError, match="compile it again"):
+        Program.load(saved)
+
+
+def test_listing_assembles_to_the_same(program):
+    lines = list(program.listing())
+    for group in program.groups:
+        start = sum(len(g.program) for g in program.groups[:program.groups.index(group)])
+        text = [line for line in lines if not line.startswith(";") and not line.startswith("at")]
+        assert assemble(CONFIG, "\n".join(text[start:start + len(group.program)])) == group.program
+
+
+def test_labels_and_comments():
+    text = "; a loop\nagain:\n  NOP wait=3 ; wait\n  LOOP counter=0 count=2 target=again\nHALT\n"
+    assert assemble(CONFIG, text) == [Instruction(Op.NOP, 3), Instruction(Op.LOOP, 0, {"counter": 0, "count": 2, "target": 0}),
+                                      Instruction(Op.HALT)]
+
+
+@pytest.mark.parametrize(("text", "word"), [("NOP\nFLY", "line 2"), ("LOOP counter=0 count=1 target=there", "no label"),
+                                            ("NOP\n" * 300, "room for 256")])
+def test_text_that_is_no_program(text, word):
+    with pytest.raises(MareyError, match=word):
+        assemble(CONFIG, text)
+
+
+def test_a_prompt_longer_than_the_context(program):
+    with Device(Endpoint(CONFIG), CONFIG) as device, pytest.raises(MareyError, match="context 128"):
+        device.load(program)
+        generate(device, program, "play " * 200, 5)
