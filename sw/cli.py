@@ -35,6 +35,10 @@ class Cli(click.Group):
         except (BrokenPipeError, KeyboardInterrupt):
             click.echo("marey: interrupted", err=True)
             ctx.exit(1)
+        except (OSError, UnicodeDecodeError) as error:
+            where = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
+            click.echo(f"marey: {where}{getattr(error, 'strerror', None) or error}", err=True)
+            ctx.exit(2)
 
 
 MODEL = click.option("--model", type=click.Path(path_type=Path), help="Checkpoint. Default: a tiny random one.")

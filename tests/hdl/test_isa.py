@@ -1,11 +1,11 @@
 """Encodings: whatever is legal comes back, whatever is not is refused in one line."""
 
 import pytest
+from amaranth.hdl import Shape
+from amaranth.lib import data
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amaranth.hdl import Shape
-from amaranth.lib import data
 from marey.hdl.isa import WAIT_BITS, Address, EncodingError, Instruction, Isa, Op
 from tests.configs import CONFIGS, any_config
 

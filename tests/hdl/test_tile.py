@@ -21,7 +21,7 @@ from tests.configs import CONFIGS, any_config
 
 def load(config, link, program, seed, shape):
     """Random weights, activations and factors for a matrix product; returns them."""
-    rows, inner, outer, _, dst, scale = shape
+    rows, inner, outer, _, _, scale = shape
     rng = np.random.default_rng(seed)
     limit = 1 << config.weight_bits - 1
     weights = rng.integers(-limit, limit, (inner * outer, config.cols, config.rows)).astype(np.int8)

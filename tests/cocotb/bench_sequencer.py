@@ -1,0 +1,114 @@
+"""The sequencer: every command in the cycle, and with the operands, that `marey.hdl.timing` says."""
+
+import cocotb
+
+from marey.hdl.isa import Address, Instruction, Isa, Op
+from marey.hdl.packing import pack_program
+from marey.hdl.protocol import Space
+from marey.hdl.sequencer import Sequencer
+from marey.hdl.timing import run_cycles, trace
+from tests.cocotb.common import CONFIG, begin, cycle, host_read, host_write, rng
+
+ISA = Isa(CONFIG)
+COMMANDS = {Op.MXM: "mxm", Op.VXM: "vxm"}
+
+
+def draw_program(random, entry=0):
+    """Random slices' work, in two nested loops that step addresses; to lie at `entry`."""
+    def number(op, name):
+        shape = ISA.operands[op][name].shape
+        if name in ("act", "wgt", "scale", "dst"):
+            return Address(random.randrange(1 << shape["offset"].shape), random.randrange(4))
+        return random.randrange(1, 1 << getattr(shape, "width", shape))
+
+    def work():
+        op = random.choice([Op.MXM, Op.VXM, Op.NOP, Op.ADD])
+        operands = {name: number(op, name) for name, _ in ISA.operands[op]}
+        if op is Op.ADD:
+            operands["register"] = random.randrange(1, 4)
+        return Instruction(op, random.choice([0, 0, 1, random.randrange(20)]), operands)
+
+    def loop(counter, target):
+        operands = {"counter": counter, "count": random.randrange(1, 4), "target": entry + target}
+        return Instruction(Op.LOOP, random.randrange(3), operands)
+
+    program = [Instruction(Op.SET, 0, {"register": r, "value": random.randrange(1 << ISA.register_bits)}) for r in (1, 2, 3)]
+    outer = len(program)
+    program += [work() for _ in range(random.randrange(1, 4))]
+    inner = len(program)
+    program += [work() for _ in range(random.randrange(1, 5))]
+    program.append(loop(1, inner))
+    program += [work() for _ in range(random.randrange(3))]
+    return [*program, loop(0, outer), Instruction(Op.HALT)]
+
+
+async def load(dut, program, entry=0):
+    words = pack_program(CONFIG, [ISA.encode(instruction) for instruction in program])
+    size = len(words) // len(program)
+    await host_write(dut, Space.PROGRAM, entry * size, words)
+    assert await host_read(dut, Space.PROGRAM, entry * size, len(words)) == words.tolist()
+
+
+async def watch_a_run(dut, program, entry=0):
+    """Runs it, and compares each cycle's commands with the trace."""
+    padded = [Instruction(Op.HALT)] * entry + program
+    issues = list(trace(CONFIG, padded, entry))
+    expected = {}
+    for issue in issues:
+        if issue.op in COMMANDS:
+            layout = ISA.command(issue.op)
+            value = layout.const({name: operand % (1 << layout[name].width) for name, operand in issue.operands.items()})
+            expected[issue.cycle + Sequencer.LATENCY, COMMANDS[issue.op]] = value.as_value().value
+    end = run_cycles(issues[-1])
+    dut.entry.value = entry
+    dut.start.value = 1
+    await cycle(dut)
+    dut.start.value = 0
+    for now in range(1, end + 5):
+        for name in COMMANDS.values():
+            command = getattr(dut, name).value.to_unsigned()
+            if command & 1:
+                assert command >> 1 == expected.pop((now, name)), (now, name)
+        assert dut.running.value == (now <= end), now
+        await cycle(dut)
+    assert not expected
+    assert dut.cycles.value.to_unsigned() == end
+
+
+@cocotb.test()
+async def commands_come_in_their_cycles(dut):
+    await begin(dut)
+    random = rng()
+    for _ in range(25):
+        entry = random.randrange(CONFIG.program_depth // 2)
+        program = draw_program(random, entry)
+        await load(dut, program, entry)
+        await watch_a_run(dut, program, entry)
+
+
+@cocotb.test()
+async def a_run_follows_a_run(dut):
+    await begin(dut)
+    program = draw_program(rng())
+    await load(dut, program)
+    for _ in range(3):
+        await watch_a_run(dut, program)
+
+
+@cocotb.test()
+async def reset_stops_a_run(dut):
+    await begin(dut)
+    program = [Instruction(Op.NOP, 500), Instruction(Op.HALT)]
+    await load(dut, program)
+    dut.start.value = 1
+    await cycle(dut)
+    dut.start.value = 0
+    for _ in range(20):
+        await cycle(dut)
+    assert dut.running.value == 1
+    dut.rst.value = 1
+    await cycle(dut)
+    dut.rst.value = 0
+    await cycle(dut)
+    assert dut.running.value == 0
+    await watch_a_run(dut, program)

@@ -1,0 +1,40 @@
+"""Builds a component with Verilator and runs a cocotb testbench on it."""
+
+import os
+import shutil
+from pathlib import Path
+
+from cocotb_tools.check_results import get_results
+from cocotb_tools.runner import get_runner
+
+from marey.hdl import verilog
+from marey.sim import verilator
+
+LINT = ["ASCRANGE", "CASEINCOMPLETE", "UNOPTFLAT", "WIDTHEXPAND", "WIDTHTRUNC"]
+
+
+def run(component, bench: str, folder: Path, monkeypatch, **settings) -> None:
+    """Runs the cocotb tests of module `bench` on a component; fails if one of them does, or none ran.
+
+    `settings` reach the testbench as environment variables. Assertions of the design are on. The folder keeps Verilog,
+    log and results; the seed is in the log, and COCOTB_RANDOM_SEED repeats it. COCOTB_WAVES=1 leaves a waveform.
+    """
+    kit = verilator.tools()
+    for name in ("VERILATOR_ROOT", "PATH"):
+        if name in kit.environment:
+            monkeypatch.setenv(name, kit.environment[name])
+    # Without it, larger designs fail on a precompiled header that the wheel's makefiles misname.
+    monkeypatch.setenv("MAKEFLAGS", "CFG_CXXFLAGS_PCH_I=-include")
+    source = folder / "design.v"
+    source.write_text(verilog.convert(component))
+    waves = bool(os.environ.get("COCOTB_WAVES"))
+    runner = get_runner("verilator")
+    runner.build(sources=[source], hdl_toplevel=verilog.TOP, build_dir=folder, always=True, waves=waves,
+                 build_args=["--assert", *(f"-Wno-{name}" for name in LINT)], log_file=folder / "build.log")
+    results = runner.test(hdl_toplevel=verilog.TOP, test_module=f"tests.cocotb.{bench}", build_dir=folder, waves=waves,
+                          test_dir=folder, results_xml=str((folder / "results.xml").resolve()),
+                          extra_env={name: str(value) for name, value in settings.items()} | {
+                              "PYTHONPATH": str(Path(__file__).parents[2])}, log_file=folder / "test.log")
+    ran, failed = get_results(Path(results))
+    assert ran > 0 and failed == 0, (folder / "test.log").read_text()[-5000:]
+    shutil.rmtree(folder, ignore_errors=True)

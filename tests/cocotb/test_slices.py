@@ -1,0 +1,20 @@
+"""Each slice, and the whole tile, under Verilator, driven and watched cycle by cycle by cocotb."""
+
+import pytest
+
+from marey.hdl.mem import Mem
+from marey.hdl.mxm import Mxm
+from marey.hdl.sequencer import Sequencer
+from marey.hdl.tile import Tile
+from marey.hdl.vxm import Vxm
+from tests.cocotb.runner import run
+from tests.configs import CONFIGS
+
+SLICES = {"sequencer": Sequencer, "mem": Mem, "mxm": Mxm, "vxm": Vxm, "tile": Tile}
+CASES = [("sequencer", 0), ("mem", 0), ("mem", 2), ("mxm", 0), ("mxm", 2), ("mxm", 4), ("vxm", 0), ("vxm", 2), ("tile", 2)]
+"""Slices, and the configurations that change them: square, two lanes of eight columns, int4."""
+
+
+@pytest.mark.parametrize(("name", "config"), CASES, ids=lambda value: value if isinstance(value, str) else CONFIGS[value].name)
+def test_slice(compiler, tmp_path, monkeypatch, name, config):
+    run(SLICES[name](CONFIGS[config]), f"bench_{name}", tmp_path, monkeypatch, MAREY_CONFIG=config)

@@ -1,0 +1,154 @@
+"""The command line as a person meets it: output, JSON, exit codes, one line for every error."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from marey.hdl.config import PRESETS
+from marey.sw.cli import main
+
+STEP_KEYS = {"position", "token", "predicted_cycles", "measured_cycles", "mac_floor_cycles"}
+GENERATE_KEYS = {"config", "backend", "model", "prompt_tokens", "tokens", "text", "mac_floor_cycles", "predicted_cycles",
+                 "measured_cycles", "utilisation", "steps", "wall_seconds", "simulated_hz"}
+
+
+def marey(*arguments):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def refused(*arguments, code=2, word=""):
+    """One line on stderr, nothing on stdout, no traceback, the right exit status."""
+    result = marey(*arguments)
+    assert result.exit_code == code, result.output
+    assert result.stdout == "" and word in result.stderr
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    if result.stderr.startswith("marey: "):
+        assert len(result.stderr.splitlines()) == 1
+    return result.stderr
+
+
+def test_bare_call_helps():
+    result = marey()
+    assert "generate" in result.output and "bench" in result.output
+    for verb in main.commands:
+        assert marey(verb, "--help").exit_code == 0
+
+
+def test_generate(tiny):
+    result = marey("generate", "once upon", "--model", tiny, "--backend", "emulator", "--steps", 3, "--config", "tiny4x8")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("once upon") and "cycles predicted" in result.stdout
+
+
+def test_generate_json(tiny):
+    result = marey("generate", "once", "--model", tiny, "--backend", "emulator", "--steps", 3, "--config", "tiny4x8", "--json")
+    found = json.loads(result.stdout)
+    assert set(found) >= GENERATE_KEYS
+    assert len(found["tokens"]) == 3 and all(set(step) == STEP_KEYS for step in found["steps"])
+    assert found["predicted_cycles"] == found["measured_cycles"] == sum(s["measured_cycles"] for s in found["steps"])
+    assert found["utilisation"] == found["mac_floor_cycles"] / found["measured_cycles"]
+    assert found["simulated_hz"] is None and found["config"] == "tiny4x8" and found["backend"] == "emulator"
+
+
+def test_sampling_repeats_with_its_seed(tiny):
+    def text(seed):
+        return marey("generate", "once", "--model", tiny, "--backend", "emulator", "--steps", 8, "--config", "tiny4x8",
+                     "--temperature", 1.5, "--top-p", 0.9, "--seed", seed, "--json").stdout
+
+    one, again, other = (json.loads(text(seed))["tokens"] for seed in (1, 1, 2))
+    assert one == again != other
+
+
+def test_without_a_model(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    result = marey("generate", "once", "--backend", "emulator", "--steps", 1, "--config", "tiny4x8")
+    assert result.exit_code == 0 and "gibberish" in result.stderr
+
+
+def test_compile_run_disasm(tiny, tmp_path):
+    file = tmp_path / "tiny.marey"
+    assert marey("compile", tiny, "-o", file, "--config", "tiny4x8").exit_code == 0
+    direct = marey("generate", "once", "--model", tiny, "--backend", "emulator", "--steps", 4, "--config", "tiny4x8", "--json")
+    saved = marey("run", file, "--prompt", "once", "--backend", "emulator", "--steps", 4, "--json")
+    differing = {"wall_seconds"}
+    one, other = ({k: v for k, v in json.loads(r.stdout).items() if k not in differing} for r in (direct, saved))
+    assert one == other
+    listing = marey("disasm", file).stdout
+    assert "layers.1.w2" in listing and "MXM act=" in listing and "@ cycle" in listing
+
+
+def test_assemble_and_run(tmp_path):
+    source, file = tmp_path / "loop.asm", tmp_path / "loop.marey"
+    source.write_text("again:\n  NOP wait=3\n  LOOP counter=0 count=4 target=again\n  HALT\n")
+    assert marey("asm", source, "-o", file, "--config", "tiny4x4").exit_code == 0
+    found = json.loads(marey("run", file, "--backend", "emulator", "--json").stdout)
+    # Two to the first issue, four turns of 4 and 3, and the one that halts.
+    assert found["runs"] == [{"entry": 0, "predicted_cycles": 31, "measured_cycles": 31}]
+    source.write_text("MXM act=0 wgt=0 inner=1 outer=1 act_step=0 wgt_step=0\nHALT\n")
+    refused("asm", source, "-o", tmp_path / "bad.marey", "--config", "tiny4x4", word="no VXM instruction takes it")
+    assert not (tmp_path / "bad.marey").exists()
+
+
+def test_bench_json():
+    found = json.loads(marey("bench", "--config", "tiny4x4", "--backend", "emulator", "--json").stdout)
+    assert {"config", "backend", "rows"} == set(found)
+    for row in found["rows"]:
+        assert set(row) == {"name", "macs", "predicted_cycles", "measured_cycles", "utilisation"}
+
+
+def test_verilog(tmp_path):
+    assert marey("verilog", "--config", "tiny4x4", "-o", tmp_path).exit_code == 0
+    sidecar = json.loads((tmp_path / "marey_tiny4x4.json").read_text())
+    assert sidecar["config_hash"] == PRESETS["tiny4x4"].hash
+    assert {"rx__payload", "tx__payload", "clk", "rst"} <= {port["name"] for port in sidecar["ports"]}
+    assert "module marey_tile(" in (tmp_path / "marey_tiny4x4.v").read_text()
+
+
+def test_eval_json(tiny):
+    found = json.loads(marey("eval", tiny, "--json").stdout)
+    assert set(found) == {"model", "tokens", "float32", "int8"}
+    assert set(found["int8"]) == {"perplexity", "ratio", "top1_agreement"}
+    assert found["int8"]["ratio"] == found["int8"]["perplexity"] / found["float32"]["perplexity"]
+
+
+def test_eval_of_a_text(tiny, tmp_path):
+    (tmp_path / "story.txt").write_text("once upon a time there was a dog. " * 20)
+    assert json.loads(marey("eval", tiny, "--text", tmp_path / "story.txt", "--json").stdout)["tokens"] > 50
+    refused("eval", tiny, "--text", tmp_path / "absent.txt", word="cannot be read")
+    (tmp_path / "empty.txt").write_text("")
+    refused("eval", tiny, "--text", tmp_path / "empty.txt", word="too short")
+
+
+def test_bad_input(tiny, tmp_path):
+    emulator = ["--backend", "emulator", "--config", "tiny4x8"]
+    refused("generate", "x", "--model", tmp_path / "absent.bin", *emulator, word="no such file")
+    refused("generate", "x", "--model", tmp_path, *emulator, word="no such file")
+    (tmp_path / "empty.bin").write_bytes(b"")
+    refused("generate", "x", "--model", tmp_path / "empty.bin", *emulator, word="too short")
+    refused("generate", "x " * 500, "--model", tiny, *emulator, word="context")
+    refused("generate", "x", "--model", tiny, "--tokenizer", tmp_path / "absent.bin", *emulator, word="no such file")
+    refused("generate", "x", "--model", tiny, "--config", "nonesuch", word="sim8x8")
+    refused("generate", "x", "--model", tiny, "--steps", 0, word="steps")
+    refused("generate", "x", "--model", tiny, "--top-p", 2, word="top-p")
+    refused("run", tiny, word="damaged")
+    refused("run", tmp_path / "absent.marey", word="no such file")
+    refused("disasm", tmp_path / "empty.bin", word="damaged")
+    refused("compile", tiny, "-o", tmp_path / "no" / "folder.marey", word="folder.marey")
+    refused("frobnicate", word="frobnicate")
+
+
+def test_a_model_that_no_configuration_fits(tmp_path):
+    from marey.sw.model import ModelConfig
+    from marey.sw.tiny import write_tiny
+
+    wide = ModelConfig(dim=8, hidden_dim=5000, n_layers=1, n_heads=1, n_kv_heads=1, vocab_size=260, seq_len=4)
+    path = write_tiny(tmp_path, wide)
+    refused("compile", path, "-o", tmp_path / "x.marey", "--config", "tiny4x4", word="choose a larger one")
+    assert not (tmp_path / "x.marey").exists()
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"NOP wait=x"])
+def test_text_that_is_no_assembly(tmp_path, content):
+    (tmp_path / "bad.asm").write_bytes(content)
+    refused("asm", tmp_path / "bad.asm", "-o", tmp_path / "x.marey", "--config", "tiny4x4")
