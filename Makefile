@@ -6,13 +6,15 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow bench lint clean
+.PHONY: help run test test-slow bench cost docs lint clean
 
 help:
 	@echo "make run        generate text on the simulated tile"
 	@echo "make test       every test but the slow ones, cocotb included"
 	@echo "make test-slow  the tests that take minutes"
 	@echo "make bench      matrix products on the tile, cycles and utilisation"
+	@echo "make cost       what the tile costs on an ECP5, and its clock: synthesis, place and route, minutes"
+	@echo "make docs       docs/instructions.md, from the layouts"
 	@echo "make lint       ruff"
 	@echo "make clean      remove the virtual environment and everything built"
 
@@ -41,6 +43,12 @@ test: $(VENV)/develop lint
 
 test-slow: $(VENV)/develop
 	@$(BIN)/python -m pytest -n $(JOBS) -m slow
+
+cost: $(VENV)/develop
+	@$(BIN)/python -m marey.boards.cost
+
+docs: $(VENV)/use
+	@$(BIN)/python -m marey.hdl.manual > docs/instructions.md
 
 lint: $(VENV)/develop
 	@$(BIN)/ruff check .

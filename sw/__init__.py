@@ -1,1 +1,19 @@
-"""From a model file to a program, and from a program to text."""
+"""From a model file to a program, and from a program to text: the Python API."""
+
+from ..hdl.config import Config, preset
+from ..sim.backends import default_backend, open_transport
+from .driver import Device
+from .formats import load_model, load_tokenizer
+from .generate import Generation, generate
+from .program import Program, compile_model
+from .sampling import Sampler
+
+__all__ = ["Config", "Device", "Generation", "Program", "Sampler", "compile_model", "generate", "load_model",
+           "load_tokenizer", "open_device", "preset"]
+
+
+def open_device(program: Program, backend: str | None = None) -> Device:
+    """A tile for a program, with the program loaded: "verilator", "emulator" or "pysim"; by default the first that works."""
+    device = Device(open_transport(program.config, backend or default_backend()), program.config)
+    device.load(program)
+    return device
