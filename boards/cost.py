@@ -31,8 +31,8 @@ class ToolError(MareyError):
 def cost(config: Config, target_mhz: float = 100.0) -> dict:
     """Synthesises, places and routes the tile for an ECP5-85F, speed grade 6.
 
-    Returns {"config", "device", "clock_mhz_target", "clock_mhz_met", "resources": {"lut", "ff", "bram", "dsp"}}, after minutes of
-    work. ToolError if a tool is missing or fails.
+    Returns {"config", "device", "clock_mhz_target", "clock_mhz_met", "resources": {"lut", "ff", "bram", "dsp"}}, after
+    minutes of work. ToolError if a tool is missing or fails.
     """
     with tempfile.TemporaryDirectory() as folder:
         text, _ = generate(config)

@@ -7,7 +7,7 @@ from platformdirs import user_cache_path
 
 from .formats import llama2c
 from .model import Layer, Llama, ModelConfig, shapes
-from .tokenizer import BYTES_FROM, Tokenizer
+from .tokenizer import Tokenizer
 
 WORDS = ("the a once upon time there was little girl boy dog cat named Tim Sue and to play in park with ball big red happy "
          "sad she he it they saw said went day one very friend mom dad house tree sun . , !").split()
