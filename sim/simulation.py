@@ -1,5 +1,6 @@
 """What the simulated backends have in common: a link whose clock runs only while somebody waits for an answer."""
 
+from abc import ABC, abstractmethod
 from time import perf_counter
 
 import numpy as np
@@ -10,6 +11,8 @@ from ..hdl.errors import MareyError
 
 class BackendError(MareyError):
     """A backend that cannot be had or used: a missing tool, a failed build, a closed simulation."""
+
+    exit_code = 1
 
 
 class ScheduleFault(BackendError):
@@ -25,7 +28,7 @@ def quiet_cycles(config: Config) -> int:
     return 2 * config.link_timeout
 
 
-class Simulation:
+class Simulation(ABC):
     """A `Transport` to a design in simulation, whose ports are `rx: In(stream.Signature(32))` and
     `tx: Out(stream.Signature(32))`.
 
@@ -53,9 +56,9 @@ class Simulation:
         self.close()
 
     @property
+    @abstractmethod
     def cycles(self) -> int:
         """Clock cycles simulated so far."""
-        raise NotImplementedError
 
     @property
     def simulated_hz(self) -> float | None:

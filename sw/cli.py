@@ -219,7 +219,7 @@ def _generate(program, backend, prompt, steps, sampler, as_json):
         return
     click.echo("\n")
     for label, value in result.table(simulated):
-        click.echo(f"{label:<28}{value:>16}")
+        click.echo(f"{label:<28}{value}")
 
 
 if __name__ == "__main__":

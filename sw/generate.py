@@ -67,7 +67,7 @@ class Generation:
             ("cycles predicted", f"{self.predicted_cycles:,}"),
             ("cycles measured", f"{self.measured_cycles:,}"),
             ("utilisation of the MXM", f"{self.utilisation:.1%}"),
-            ("words over the link", f"{self.link_words:,}"),
+            ("link time, estimated", f"{self.link_words:,} cycles, a word in each"),
         ]
         if simulated_hz:
             rows.append(("simulated cycles a second", f"{simulated_hz:,.0f}"))

@@ -2,6 +2,7 @@
 
 import pytest
 
+from marey.hdl.link import Link
 from marey.hdl.mem import Mem
 from marey.hdl.mxm import Mxm
 from marey.hdl.sequencer import Sequencer
@@ -10,8 +11,9 @@ from marey.hdl.vxm import Vxm
 from tests.cocotb.runner import run
 from tests.configs import CONFIGS
 
-SLICES = {"sequencer": Sequencer, "mem": Mem, "mxm": Mxm, "vxm": Vxm, "tile": Tile}
-CASES = [("sequencer", 0), ("mem", 0), ("mem", 2), ("mxm", 0), ("mxm", 2), ("mxm", 4), ("vxm", 0), ("vxm", 2), ("tile", 2)]
+SLICES = {"link": Link, "sequencer": Sequencer, "mem": Mem, "mxm": Mxm, "vxm": Vxm, "tile": Tile}
+CASES = [("link", 0), ("sequencer", 0), ("mem", 0), ("mem", 2), ("mxm", 0), ("mxm", 2), ("mxm", 4),
+         ("vxm", 0), ("vxm", 2), ("tile", 2)]
 """Slices, and the configurations that change them: square, two lanes of eight columns, int4."""
 
 

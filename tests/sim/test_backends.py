@@ -13,7 +13,7 @@ from marey.sw.bench import bench
 from marey.sw.driver import Device, ScheduleError
 from marey.sw.formats import load_model, load_tokenizer
 from marey.sw.generate import generate
-from marey.sw.golden import Golden
+from marey.sw.golden import Golden, linear
 from marey.sw.program import Program, compile_model
 from marey.sw.quantise import quantise
 from marey.sw.tiny import SHAPE, tiny_tokenizer
@@ -61,7 +61,22 @@ def test_stories(compiler, stories):
     """The issue of it all: 64 greedy tokens of a real model through the RTL, tokens the golden model's, cycles as predicted."""
     model, tokenizer = load_model(stories), load_tokenizer(None, stories, 512)
     program = compile_model(model, preset("sim8x8"), tokenizer, stories.name)
-    result = run(program, "verilator", "Once upon a time", 64)
+    operations = quantise(model).linears
+    runs = 0
+
+    class Checked(Device):
+        def linear(self, name, x):
+            """Every run of the tile, bit for bit."""
+            nonlocal runs
+            runs += 1
+            y = super().linear(name, x)
+            assert np.array_equal(y, linear(operations[name], x)), (runs, name)
+            return y
+
+    with Checked(open_transport(program.config, "verilator"), program.config) as device:
+        device.load(program)
+        result = generate(device, program, "Once upon a time", 64)
+    assert runs == 21 * len(result.steps) == device.tally.runs
     assert len(result.tokens) == 64
     assert result.tokens == golden_tokens(model, result.prompt_tokens, 64)
     assert all(step.predicted_cycles == step.measured_cycles == program.token_cycles for step in result.steps)
