@@ -65,12 +65,89 @@ class Judge(wiring.Component):
         return m
 
 
-class Receiver(wiring.Component):
-    """Takes frames in, a word a cycle, and acts on those that are sound.
+class Framer(wiring.Component):
+    """Takes frames in, a word a cycle, checks their CRCs, and keeps time.
 
-    Latency: a WRITE's word is on the host bus in the cycle in which it is taken; `answer` is valid 2 cycles after the
-    last word of a frame, `start` and `reset` are pulses in the cycle between. Throughput: a word a cycle within a frame;
-    the next frame is taken when `answered`.
+    Latency: `done` rises in the cycle after the last word of a frame, or after the silence that ends one, and stays
+    until `release`; no word is taken meanwhile. Throughput: a word a cycle.
+
+    Members: `rx`; `request`, `address`, `length`: the header, `address` counting up with the payload; `sound`: in this
+    cycle the header's CRC is taken, and fits; `payload`: in this cycle a word of the payload is taken;
+    `done`, `fault`: what became of the frame, OK, CRC or CUT_OFF; `release`.
+    """
+
+    def __init__(self, config: Config):
+        self._timeout = config.link_timeout
+        super().__init__({
+            "rx": In(stream.Signature(32)),
+            "request": Out(Request), "address": Out(32), "length": Out(32),
+            "sound": Out(1), "payload": Out(1),
+            "done": Out(1), "fault": Out(Status), "release": In(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.crc = check = crc.catalog.CRC32_ISO_HDLC(data_width=32).create()
+        word, taken = self.rx.payload, self.rx.valid & self.rx.ready
+        header = Signal(data.ArrayLayout(32, 3))
+        index, left, fits = Signal(2), Signal(32), Signal()
+        quiet, silent = Signal(range(self._timeout + 1)), Signal()
+        m.d.comb += [
+            check.data.eq(word), fits.eq(word == check.crc),
+            self.request.eq(header[0]), self.length.eq(header[2]), self.address.eq(header[1]),
+            silent.eq(quiet == self._timeout),
+        ]
+        m.d.sync += quiet.eq(Mux(self.rx.valid | silent, 0, quiet + 1))
+
+        def end(fault):
+            m.d.sync += [self.fault.eq(fault), index.eq(0)]
+            m.next = "DONE"
+
+        with m.FSM() as fsm:
+            m.d.comb += [self.done.eq(fsm.ongoing("DONE")), self.rx.ready.eq(~fsm.ongoing("DONE"))]
+            with m.State("HEADER"):
+                with m.If(taken):
+                    m.d.comb += [check.valid.eq(1), check.start.eq(index == 0)]
+                    m.d.sync += [index.eq(index + 1), header[index].eq(word), left.eq(self.length)]
+                    with m.If((index == 0) & (word[24:] != REQUEST_MAGIC) | (index == 3) & ~fits):
+                        m.next = "NOISE"
+                    with m.Elif(index == 3):
+                        m.d.comb += self.sound.eq(1)
+                        end(Status.OK)
+                        with m.If((self.request.opcode == Opcode.WRITE) & (self.length != 0)):
+                            m.next = "FIRST"
+                with m.Elif(silent & (index != 0)):
+                    end(Status.CUT_OFF)
+            for state in ("FIRST", "PAYLOAD"):
+                with m.State(state):
+                    with m.If(taken):
+                        m.d.comb += [check.valid.eq(1), check.start.eq(state == "FIRST"), self.payload.eq(1)]
+                        m.d.sync += [header[1].eq(self.address + 1), left.eq(left - 1)]
+                        m.next = "PAYLOAD"
+                        with m.If(left == 1):
+                            m.next = "CHECK"
+                    with m.Elif(silent):
+                        end(Status.CUT_OFF)
+            with m.State("CHECK"):
+                with m.If(taken):
+                    end(Mux(fits, Status.OK, Status.CRC))
+                with m.Elif(silent):
+                    end(Status.CUT_OFF)
+            with m.State("NOISE"):
+                with m.If(silent):
+                    end(Status.CRC)
+            with m.State("DONE"):
+                with m.If(self.release):
+                    m.next = "HEADER"
+        return m
+
+
+class Receiver(wiring.Component):
+    """Acts on the frames that are sound, and says what is to be answered.
+
+    Latency: a WRITE's word is on the host bus in the cycle in which it is taken; `start` and `reset` are pulses in the
+    cycle after the last word of a frame, and `answer` is valid in the cycle after that. Throughput: a word a cycle
+    within a frame; the next frame is taken when `answered`.
 
     Members: `rx`; `space`, `address`, `write`, `data`: the host bus, for writing; `start`, `entry`, `reset`; `running`;
     `answer`, `answer_valid`: held until `answered`; `faults`: frames refused for their CRC or sequence, or cut off.
@@ -89,115 +166,67 @@ class Receiver(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.crc = check = crc.catalog.CRC32_ISO_HDLC(data_width=32).create()
+        m.submodules.framer = framer = Framer(self._config)
         m.submodules.judge = judge = Judge(self._config)
-        word, taken = self.rx.payload, self.rx.valid & self.rx.ready
-        request = Signal(Request)
-        address, length, left = Signal(32), Signal(32), Signal(MAX_BITS + 1)
-        index = Signal(2)
-        expected, dirty, last = Signal(8), Signal(), Signal(Status)
-        status, again = Signal(Status), Signal()
-        sound = Signal()
+        wiring.connect(m, wiring.flipped(self.rx), framer.rx)
+        request = framer.request
+        expected, dirty, last, again = Signal(8), Signal(), Signal(Status), Signal()
+        status = self.answer.status
         m.d.comb += [
-            check.data.eq(word), sound.eq(word == check.crc),
-            judge.request.eq(request), judge.address.eq(address), judge.length.eq(length),
+            judge.request.eq(request), judge.address.eq(framer.address), judge.length.eq(framer.length),
             judge.running.eq(self.running), judge.expected.eq(expected), judge.dirty.eq(dirty), judge.last.eq(last),
-            self.space.eq(request.space), self.address.eq(address), self.data.eq(word),
-            self.entry.eq(address), self.answer.sequence.eq(request.sequence), self.answer.status.eq(status),
-            self.answer.space.eq(request.space), self.answer.address.eq(address),
+            self.space.eq(request.space), self.address.eq(framer.address), self.data.eq(self.rx.payload),
+            self.write.eq(framer.payload & (status == Status.OK)), self.entry.eq(framer.address),
+            self.answer.sequence.eq(request.sequence),
         ]
-
-        # A line that falls silent in the middle of a frame ends it.
-        quiet, silent = Signal(range(self._config.link_timeout + 1)), Signal()
-        m.d.comb += silent.eq(quiet == self._config.link_timeout)
-        m.d.sync += quiet.eq(Mux(self.rx.valid | silent, 0, quiet + 1))
-
-        def give_up(reason):
-            m.d.sync += [status.eq(reason), self.faults.eq(self.faults + 1), index.eq(0)]
-            m.next = "ANSWER"
-
+        with m.If(framer.sound):
+            m.d.sync += [status.eq(judge.status), again.eq(judge.again)]
+        with m.If(self.write):
+            m.d.sync += dirty.eq(1)
         with m.FSM():
-            with m.State("HEADER"):
-                m.d.comb += self.rx.ready.eq(1)
-                with m.If(taken):
-                    m.d.comb += [check.valid.eq(1), check.start.eq(index == 0)]
-                    m.d.sync += [index.eq(index + 1), length.eq(word), address.eq(length), request.eq(address)]
-                    with m.If((index == 0) & (word[24:] != REQUEST_MAGIC)):
-                        m.d.sync += index.eq(0)
-                        m.next = "NOISE"
-                    with m.If(index == 3):
-                        # The three words have moved up by one too many places: keep them.
-                        m.d.sync += [length.eq(length), address.eq(address), request.eq(request)]
-                        m.d.sync += [status.eq(judge.status), again.eq(judge.again), left.eq(length)]
-                        with m.If(~sound):
-                            m.next = "NOISE"
-                        with m.Elif((request.opcode == Opcode.WRITE) & (length != 0)):
-                            m.next = "FIRST"
-                        with m.Else():
-                            m.next = "ACT"
-                with m.Elif(silent & (index != 0)):
-                    give_up(Status.CUT_OFF)
-            for state in ("FIRST", "PAYLOAD"):
-                with m.State(state):
-                    m.d.comb += self.rx.ready.eq(1)
-                    with m.If(taken):
-                        m.d.comb += [check.valid.eq(1), check.start.eq(state == "FIRST"),
-                                     self.write.eq(status == Status.OK)]
-                        m.d.sync += [address.eq(address + 1), left.eq(left - 1)]
-                        with m.If(status == Status.OK):
-                            m.d.sync += dirty.eq(1)
-                        m.next = "PAYLOAD"
-                        with m.If(left == 1):
-                            m.next = "CHECK"
-                    with m.Elif(silent):
-                        give_up(Status.CUT_OFF)
-            with m.State("CHECK"):
-                m.d.comb += self.rx.ready.eq(1)
-                with m.If(taken):
-                    m.next = "ACT"
-                    with m.If(~sound):
-                        give_up(Status.CRC)
-                with m.Elif(silent):
-                    give_up(Status.CUT_OFF)
-            with m.State("ACT"):
-                self._act(m, request, status, again, address, length, expected, dirty, last)
+            with m.State("TAKE"):
+                with m.If(framer.done):
+                    m.d.sync += [
+                        self.answer.space.eq(request.space), self.answer.address.eq(framer.address),
+                        self.answer.length.eq(0),
+                    ]
+                    m.next = "ANSWER"
+                    with m.If(framer.fault != Status.OK):
+                        m.d.sync += [status.eq(framer.fault), self.faults.eq(self.faults + 1)]
+                    with m.Elif(status == Status.SEQUENCE):
+                        m.d.sync += self.faults.eq(self.faults + 1)
+                    with m.Elif(~again):
+                        m.d.sync += [expected.eq(request.sequence + 1), last.eq(status)]
+                    with m.If((framer.fault == Status.OK) & (status == Status.OK)):
+                        self._obey(m, framer, again, dirty)
             with m.State("WAIT"):
                 with m.If(self.rx.valid):
-                    m.next = "HEADER"
+                    m.d.comb += framer.release.eq(1)
+                    m.next = "TAKE"
                 with m.Elif(~self.running):
                     m.next = "ANSWER"
             with m.State("ANSWER"):
                 m.d.comb += self.answer_valid.eq(1)
                 with m.If(self.answered):
-                    m.d.sync += self.answer.length.eq(0)
-                    m.next = "HEADER"
-            with m.State("NOISE"):
-                m.d.comb += self.rx.ready.eq(1)
-                with m.If(silent):
-                    give_up(Status.CRC)
+                    m.d.comb += framer.release.eq(1)
+                    m.next = "TAKE"
         return m
 
-    def _act(self, m, request, status, again, address, length, expected, dirty, last):
-        """What a sound frame does, in the cycle after its last word."""
-        m.next = "ANSWER"
-        with m.If(status == Status.SEQUENCE):
-            m.d.sync += self.faults.eq(self.faults + 1)
-        with m.Elif(~again):
-            m.d.sync += [expected.eq(request.sequence + 1), last.eq(status)]
-        with m.If(status == Status.OK):
-            with m.Switch(request.opcode):
-                with m.Case(Opcode.RESET):
-                    m.d.comb += self.reset.eq(1)
-                    m.d.sync += dirty.eq(0)
-                with m.Case(Opcode.READ):
-                    m.d.sync += self.answer.length.eq(length)
-                with m.Case(Opcode.WRITE):
-                    m.d.sync += dirty.eq(0)
-                with m.Case(Opcode.START):
-                    m.d.comb += self.start.eq(~again)
-                with m.Case(Opcode.WAIT):
-                    m.d.sync += [
-                        request.space.eq(Space.REGISTER), address.eq(Register.CYCLES), self.answer.length.eq(2),
-                    ]
-                    m.next = "WAIT"
-
+    def _obey(self, m, framer, again, dirty):
+        """What a sound request does, in the cycle after its last word."""
+        with m.Switch(framer.request.opcode):
+            with m.Case(Opcode.RESET):
+                m.d.comb += self.reset.eq(1)
+                m.d.sync += dirty.eq(0)
+            with m.Case(Opcode.READ):
+                m.d.sync += self.answer.length.eq(framer.length)
+            with m.Case(Opcode.WRITE):
+                m.d.sync += dirty.eq(0)
+            with m.Case(Opcode.START):
+                m.d.comb += self.start.eq(~again)
+            with m.Case(Opcode.WAIT):
+                m.d.sync += [
+                    self.answer.space.eq(Space.REGISTER), self.answer.address.eq(Register.CYCLES),
+                    self.answer.length.eq(2),
+                ]
+                m.next = "WAIT"

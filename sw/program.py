@@ -1,6 +1,7 @@
 """A program: everything that a tile and its driver need, in one object and in one file."""
 
 import json
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -24,6 +25,10 @@ VERSION = 1
 """Counts changes of the file format."""
 RECORDS = {kind.__name__: kind for kind in (ModelConfig, Norm, QuantisedLayer, QuantisedModel)}
 """What a program file's description may contain beside plain values and arrays."""
+
+DAMAGE = (OSError, EOFError, KeyError, TypeError, ValueError, AttributeError, RuntimeError, zipfile.BadZipFile, zlib.error,
+          struct.error, OverflowError)
+"""What the libraries that read an archive raise when it is damaged."""
 
 
 class ProgramFileError(MareyError):
@@ -114,8 +119,7 @@ class Program:
         if not path.is_file():
             raise ProgramFileError(f"{path}: no such file")
         try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-                arrays = dict(archive)
+            arrays = _read_arrays(path)
             description = json.loads(bytes(arrays["description"]))
             if description["marey"] != VERSION:
                 raise ProgramFileError(f"{path}: version {description['marey']} of the program format, and this Marey reads "
@@ -123,7 +127,7 @@ class Program:
             program = _unpack_program(description, arrays)
         except MareyError as error:
             raise ProgramFileError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from None
-        except (OSError, EOFError, KeyError, TypeError, ValueError, AttributeError, zipfile.BadZipFile, zlib.error):
+        except DAMAGE:
             raise ProgramFileError(f"{path}: damaged, or not a program that `marey compile` or `marey asm` wrote") from None
         for segment in program.segments:
             cycles = check(program.config, program.groups[segment.group].program, segment.entry)
@@ -138,6 +142,17 @@ def compile_model(model: Llama, config: Config, tokenizer: Tokenizer | None = No
     quantised = quantise(model, config.weight_bits)
     groups, segments = lower(config, quantised.linears)
     return Program(config, groups, segments, name, replace(quantised, linears={}), tokenizer)
+
+
+def _read_arrays(path):
+    """The arrays of an archive, whose checksums are tested before anything is made of its contents."""
+    with path.open("rb") as file:
+        with zipfile.ZipFile(file) as archive:
+            if archive.testzip() is not None:
+                raise zipfile.BadZipFile
+        file.seek(0)
+        with np.load(file, allow_pickle=False) as archive:
+            return dict(archive)
 
 
 def _title(segment):
