@@ -1,12 +1,18 @@
 """What tests share: the real model, tiny ones, and whether there is a compiler."""
 
+import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from marey.sim import verilator
 from marey.sw.formats import load_model
 from marey.sw.tiny import write_tiny
+
+# CI draws the same examples every time, so that what it says of a change is due to the change; others explore.
+settings.register_profile("ci", derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 STORIES = Path(__file__).parents[2] / "shared" / "models" / "stories260K.bin"
 

@@ -7,7 +7,7 @@ import pytest
 
 from marey.hdl.config import preset
 from marey.sim import pysim, verilator
-from marey.sim.backends import open_transport
+from marey.sim.backends import default_backend, open_transport
 from marey.sim.simulation import BackendError, ScheduleFault
 from marey.sw.bench import bench
 from marey.sw.driver import Device, ScheduleError
@@ -175,6 +175,12 @@ def test_no_compiler_is_one_line(monkeypatch, tmp_path):
     finally:
         verilator.tools.cache_clear()
     assert "C++ compiler" in missing and "\n" not in missing
+
+
+def test_without_a_compiler_the_emulator_runs(monkeypatch, capsys):
+    monkeypatch.setattr(verilator, "available", lambda: "no C++ compiler on PATH: install one")
+    assert default_backend() == "emulator"
+    assert capsys.readouterr().err.splitlines() == ["marey: running the emulator: no C++ compiler on PATH: install one"]
 
 
 def test_a_failed_build_names_its_log(compiler, monkeypatch, tmp_path):

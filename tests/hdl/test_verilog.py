@@ -1,0 +1,36 @@
+"""The Verilog text: always the same, and described by its sidecar."""
+
+import hashlib
+import json
+import re
+
+from marey.hdl.isa import Isa
+from marey.hdl.protocol import Space, parts
+from marey.hdl.verilog import TOP, generate
+from tests.configs import CONFIGS
+
+
+def test_the_same_text_every_time():
+    (one, first), (other, second) = generate(CONFIGS[0]), generate(CONFIGS[0])
+    assert one == other and first == second
+    assert "src =" not in one and "/" not in re.sub(r"//.*|/\*.*?\*/", "", one).replace(" / ", "")
+    assert hashlib.sha256(one.encode()).hexdigest() == first["sha256"]
+
+
+def test_another_tile_is_another_text():
+    assert generate(CONFIGS[0])[1]["sha256"] != generate(CONFIGS[1])[1]["sha256"]
+
+
+def test_the_sidecar_describes_the_tile():
+    config = CONFIGS[2]
+    text, sidecar = generate(config)
+    sidecar = json.loads(json.dumps(sidecar))
+    assert sidecar["module"] == TOP and f"module {TOP}(" in text
+    assert sidecar["config"]["cols"] == config.cols and sidecar["config_hash"] == config.hash
+    assert sidecar["instruction_bits"] == Isa(config).width
+    ports = {port["name"]: (port["direction"], port["width"]) for port in sidecar["ports"]}
+    assert ports == {"clk": ("input", 1), "rst": ("input", 1), "rx__payload": ("input", 32), "rx__valid": ("input", 1),
+                     "rx__ready": ("output", 1), "tx__payload": ("output", 32), "tx__valid": ("output", 1),
+                     "tx__ready": ("input", 1)}
+    assert sidecar["memory"]["WRAM"] == {
+        "number": Space.WRAM.value, "entry_bits": 32, "entries": 50 * 8, "parts": parts(32), "words": 50 * 8}

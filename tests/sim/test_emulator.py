@@ -1,0 +1,56 @@
+"""The emulator by itself: memories through words, and busy cycles by unit."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from marey.hdl.packing import pack_mem, pack_program, pack_wram, unpack_mem
+from marey.hdl.protocol import Space, entry_bits, parts
+from marey.sim.emulator import EmulatedTile
+from marey.sw.lowering import Group
+from marey.sw.scheduler import matmul
+from tests.configs import CONFIGS, any_config
+
+
+@settings(deadline=None)
+@given(config=any_config, data=st.data(), seed=st.integers(0, 99))
+def test_memories_keep_what_is_written(config, data, seed):
+    tile, rng = EmulatedTile(config), np.random.default_rng(seed)
+    size = parts(entry_bits(config, Space.MEM))
+    first = data.draw(st.integers(0, config.granules - 1))
+    values = rng.integers(-32768, 32768, (config.granules - first) * config.lanes).astype(np.int16)
+    tile.write(Space.MEM, first * size, pack_mem(config, values))
+    assert np.array_equal(unpack_mem(config, tile.read(Space.MEM, first * size, (config.granules - first) * size)), values)
+    limit = 1 << config.weight_bits - 1
+    weights = rng.integers(-limit, limit, (3, config.cols, config.rows)).astype(np.int8)
+    tile.write(Space.WRAM, 5 * config.cols * parts(entry_bits(config, Space.WRAM)), pack_wram(config, weights))
+    assert np.array_equal(tile.wram[:, 5:8].transpose(1, 0, 2), weights)
+
+
+@settings(max_examples=30, deadline=None)
+@given(config=any_config, rows=st.integers(1, 2), inner=st.integers(4, 5), outer=st.integers(1, 3))
+def test_busy_cycles(config, rows, inner, outer):
+    """A unit is busy for as many cycles as it has beats, whatever the schedule."""
+    tile = EmulatedTile(config)
+    program = matmul(config, rows=rows, inner=inner, outer=outer, act=0, wgt=0, scale=60, dst=40, shift=0)
+    tile.write(Space.PROGRAM, 0, pack_program(config, Group(program, None, None, 0).codes(config)))
+    tile.start(0)
+    beats, granules = rows * inner * outer, rows * outer * config.beats_per_result
+    assert {unit: tile.busy[unit] for unit in tile.busy if unit != "vxm"} == {
+        "mxm": beats, "mem.act": beats, "wram": beats, "drain": granules, "stream": granules, "mem.scale": granules,
+        "mem.write": granules}
+    # The VXM's engine is taken between results, too.
+    assert tile.busy["vxm"] == rows * ((outer - 1) * inner + config.beats_per_result)
+    assert tile.busy["mxm"] < tile.cycles
+
+
+def test_a_new_program_is_a_new_run():
+    config = CONFIGS[0]
+    tile = EmulatedTile(config)
+    cycles = []
+    for outer in (1, 3):
+        program = matmul(config, inner=4, outer=outer, act=0, wgt=0, scale=30, dst=20, shift=0)
+        tile.write(Space.PROGRAM, 0, pack_program(config, Group(program, None, None, 0).codes(config)))
+        tile.start(0)
+        cycles.append(tile.cycles)
+    assert cycles[1] - cycles[0] == 2 * 4
