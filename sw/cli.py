@@ -16,7 +16,7 @@ from . import evaluate as evaluation
 from .assembly import assemble
 from .bench import bench
 from .driver import Device
-from .formats import load_model, load_tokenizer
+from .formats import gguf, llama2c, load_model, load_tokenizer
 from .generate import generate
 from .program import Program, compile_model
 from .sampling import Sampler
@@ -175,6 +175,28 @@ def verilog_command(config_name, output):
         path = output / f"marey_{config_name}{suffix}"
         path.write_text(content)
         click.echo(path)
+
+
+@main.command("export")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True,
+              help="File to write: FILE.gguf, or FILE.bin for llama2.c's format with a tokenizer.bin beside it.")
+@TOKENIZER
+@click.option("--type", "kind", type=click.Choice(["f32", "q8_0"]), default="f32", show_default=True,
+              help="Of the matrices in a GGUF file.")
+def export_command(model, output, tokenizer, kind):
+    """Write MODEL in another format."""
+    loaded = load_model(model)
+    words = load_tokenizer(tokenizer, model, loaded.config.vocab_size)
+    match output.suffix, kind:
+        case ".gguf", _:
+            gguf.write(output, loaded, words, quantised=kind == "q8_0")
+        case ".bin", "f32":
+            llama2c.write(output, loaded)
+            words.write(output.with_name("tokenizer.bin"))
+        case _:
+            raise MareyError(f"{output}: cannot write {kind} there: name a .gguf file, or a .bin file with f32")
+    click.echo(f"{output}: {output.stat().st_size} bytes")
 
 
 @main.command("eval")

@@ -105,6 +105,18 @@ def test_verilog(tmp_path):
     assert "module marey_tile(" in (tmp_path / "marey_tiny4x4.v").read_text()
 
 
+def test_export(tiny, tmp_path):
+    """From llama2.c to GGUF and back: the same file."""
+    there, back = tmp_path / "tiny.gguf", tmp_path / "back.bin"
+    assert marey("export", tiny, "-o", there).exit_code == 0
+    assert marey("export", there, "-o", back).exit_code == 0
+    assert back.read_bytes() == tiny.read_bytes()
+    assert marey("export", tiny, "-o", tmp_path / "small.gguf", "--type", "q8_0").exit_code == 0
+    assert (tmp_path / "small.gguf").stat().st_size < there.stat().st_size / 2
+    refused("export", tiny, "-o", tmp_path / "x.onnx", word=".gguf")
+    refused("export", tiny, "-o", tmp_path / "x.bin", "--type", "q8_0", word=".gguf")
+
+
 def test_eval_json(tiny):
     found = json.loads(marey("eval", tiny, "--json").stdout)
     assert set(found) == {"model", "tokens", "float32", "int8"}

@@ -1,0 +1,144 @@
+"""GGUF files: what llama2.c's format says, they say; what is damaged is refused in one line and bounded memory."""
+
+import numpy as np
+import pytest
+from gguf import GGUFWriter
+from gguf.constants import MODEL_ARCH, MODEL_TENSOR, MODEL_TENSORS, TENSOR_NAMES
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from marey.sw.errors import FormatError
+from marey.sw.formats import gguf, load_model, load_tokenizer
+from marey.sw.golden import Golden
+from marey.sw.model import ModelConfig
+from marey.sw.quantise import quantise
+from marey.sw.reference import Reference
+from marey.sw.tiny import tiny_model, tiny_tokenizer
+
+SMALL = ModelConfig(dim=32, hidden_dim=44, n_layers=2, n_heads=4, n_kv_heads=2, vocab_size=270, seq_len=16, tied=False)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    path = tmp_path_factory.mktemp("g") / "small.gguf"
+    gguf.write(path, tiny_model(SMALL), tiny_tokenizer(SMALL.vocab_size))
+    return path
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_round_trip(tmp_path, tied):
+    config = ModelConfig(dim=32, hidden_dim=44, n_layers=2, n_heads=4, n_kv_heads=2, vocab_size=270, seq_len=16,
+                         tied=tied, rope_theta=50000.0, norm_eps=1e-6)
+    model, tokenizer = tiny_model(config), tiny_tokenizer(270)
+    gguf.write(tmp_path / "m.gguf", model, tokenizer)
+    read = load_model(tmp_path / "m.gguf")
+    assert read.config == config
+    for one, other in zip(model.layers, read.layers, strict=True):
+        assert all(np.array_equal(getattr(one, name), getattr(other, name)) for name in gguf.LAYER_TENSORS)
+    assert np.array_equal(read.embedding, model.embedding) and np.array_equal(read.classifier, model.classifier)
+    found = load_tokenizer(None, tmp_path / "m.gguf", 270)
+    assert found.encode("once upon a hé") == tokenizer.encode("once upon a hé")
+
+
+def test_stories_say_the_same(stories, tmp_path):
+    """F32: the same logits, bit for bit, in float and in integers. Q8_0: nearly the same."""
+    model, tokenizer = load_model(stories), load_tokenizer(None, stories, 512)
+    for name, quantised in (("f32", False), ("q8_0", True)):
+        gguf.write(tmp_path / f"{name}.gguf", model, tokenizer, quantised)
+    same, near = (load_model(tmp_path / f"{name}.gguf") for name in ("f32", "q8_0"))
+    tokens = tokenizer.encode("Once upon a time, there was a little girl")
+    assert load_tokenizer(None, tmp_path / "f32.gguf", 512).encode("Once upon a time") == tokenizer.encode("Once upon a time")
+    models = [Reference(model), Reference(same), Reference(near)]
+    golden = [Golden(quantise(model)), Golden(quantise(same))]
+    for position, token in enumerate(tokens):
+        exact, again, rounded = (m.step(np.array([token]), position) for m in models)
+        assert np.array_equal(exact, again)
+        # Q8_0 keeps 8 bits of each weight: a hundredth of the logits' spread or two.
+        assert np.abs(rounded - exact).max() < 0.1 * np.ptp(exact)
+        assert np.array_equal(*(g.step(np.array([token]), position) for g in golden))
+
+
+def test_names_are_the_librarys_for_this_architecture():
+    ours = {*gguf.LAYER_TENSORS.values(), MODEL_TENSOR.TOKEN_EMBD, MODEL_TENSOR.OUTPUT, MODEL_TENSOR.OUTPUT_NORM}
+    assert ours <= set(MODEL_TENSORS[MODEL_ARCH.LLAMA])
+    assert TENSOR_NAMES[gguf.LAYER_TENSORS["w2"]] == "blk.{bid}.ffn_down"
+
+
+def refused(path, *words):
+    with pytest.raises(FormatError) as caught:
+        load_model(path)
+    message = str(caught.value)
+    assert "\n" not in message and all(word in message for word in words), message
+
+
+def written(path, architecture="llama", skip=(), **changes):
+    """A GGUF file with metadata changed or left out, and no tensors."""
+    writer = GGUFWriter(path, architecture)
+    values = {"context_length": 16, "embedding_length": 32, "block_count": 1, "feed_forward_length": 44, "head_count": 4,
+              "head_count_kv": 2, "layer_norm_rms_eps": 1e-5} | changes
+    for name, value in values.items():
+        if name not in skip:
+            getattr(writer, f"add_{name}")(value)
+    writer.add_token_list([f"t{n}" for n in range(300)])
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+@pytest.mark.parametrize(("arguments", "words"), [
+    ({"architecture": "gpt2"}, ["'gpt2'", "'llama'"]),
+    ({}, ["attn_norm.weight is missing"]),
+    ({"skip": ["head_count"]}, ["no llama.attention.head_count"]),
+    ({"head_count": 5}, ["do not divide"]), ({"embedding_length": 0}, ["dim = 0"]),
+    ({"block_count": 1 << 30}, ["n_layers"]), ({"layer_norm_rms_eps": float("nan")}, ["norm_eps"]),
+    ({"rope_dimension_count": 4}, ["rotary"]),
+])
+def test_metadata_that_do_not_do(tmp_path, arguments, words):
+    refused(written(tmp_path / "m.gguf", **arguments), *words)
+
+
+def test_rope_scaling_is_refused_by_name(tmp_path):
+    from gguf.constants import RopeScalingType
+
+    refused(written(tmp_path / "m.gguf", rope_scaling_type=RopeScalingType.YARN), "'yarn'")
+
+
+def test_a_tokenizer_of_another_kind(tmp_path):
+    writer_path = written(tmp_path / "m.gguf", tokenizer_model="gpt2")
+    with pytest.raises(FormatError, match="'gpt2'"):
+        load_tokenizer(None, writer_path, 300)
+
+
+def test_not_a_number(small, tmp_path):
+    model = tiny_model(SMALL)
+    model.layers[1].w2[3, 4] = np.nan
+    gguf.write(tmp_path / "nan.gguf", model, tiny_tokenizer(SMALL.vocab_size))
+    refused(tmp_path / "nan.gguf", "blk.1.ffn_down.weight", "NaN")
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_damaged_files(small, tmp_path_factory, data):
+    """Cut or changed anywhere, the header above all: a model, or one line."""
+    content = bytearray(small.read_bytes())
+    if data.draw(st.booleans()):
+        content = content[:data.draw(st.integers(0, len(content) - 1))]
+    for _ in range(data.draw(st.integers(1, 3))):
+        if content:
+            content[data.draw(st.integers(0, min(len(content), 16000) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    path = tmp_path_factory.mktemp("d") / "damaged.gguf"
+    path.write_bytes(content)
+    try:
+        model = load_model(path)
+        load_tokenizer(None, path, model.config.vocab_size)
+    except FormatError as error:
+        assert "\n" not in str(error)
+
+
+def test_absurd_counts_end_soon(tmp_path, small):
+    content = small.read_bytes()
+    for at in (8, 16, 24):
+        (tmp_path / "absurd.gguf").write_bytes(content[:at] + b"\xff" * 7 + b"\x7f" + content[at + 8:])
+        refused(tmp_path / "absurd.gguf", "damaged")
