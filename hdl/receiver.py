@@ -16,15 +16,15 @@ Answer = data.StructLayout({
 class Judge(wiring.Component):
     """Decides whether a request is obeyed. Combinational, latency 0 cycles.
 
-    Members: `request`, `address`, `length`: the header; `running`; `expected`: the sequence number; `dirty`: a WRITE
-    failed halfway; `last`: the status of the last request that was not a repetition; `status`: the judgement;
-    `again`: the request repeats the one before it.
+    Members: `request`, `address`, `length`: the header; `past`: address + length; `running`; `expected`: the sequence
+    number; `dirty`: a WRITE failed halfway; `last`: the status of the last request that was not a repetition;
+    `status`: the judgement; `again`: the request repeats the one before it.
     """
 
     def __init__(self, config: Config):
         self._config = config
         super().__init__({
-            "request": In(Request), "address": In(32), "length": In(32),
+            "request": In(Request), "address": In(32), "length": In(32), "past": In(33),
             "running": In(1), "expected": In(8), "dirty": In(1), "last": In(Status),
             "status": Out(Status), "again": Out(1),
         })
@@ -42,10 +42,9 @@ class Judge(wiring.Component):
                     ]
         read, write = request.opcode == Opcode.READ, request.opcode == Opcode.WRITE
         start, reset = request.opcode == Opcode.START, request.opcode == Opcode.RESET
-        end = self.address[:MAX_BITS] + self.length[:MAX_BITS + 1]
         readable = (request.space == Space.REGISTER) | (request.space == Space.PROGRAM) | (request.space == Space.MEM)
         writable = (request.space == Space.PROGRAM) | (request.space == Space.MEM) | (request.space == Space.WRAM)
-        outside = (self.address[MAX_BITS:].any() | self.length[MAX_BITS:].any() | (end > size)
+        outside = (self.address[MAX_BITS:].any() | self.length[MAX_BITS:].any() | (self.past > size)
                    | (write & ((self.address | self.length)[:8] & mask).any()))
         exclusive = (request.space == Space.PROGRAM) | (request.space == Space.MEM)
         m.d.comb += self.again.eq((request.sequence == (self.expected - 1)[:8]) & ~reset)
@@ -71,7 +70,8 @@ class Framer(wiring.Component):
     Latency: `done` rises in the cycle after the last word of a frame, or after the silence that ends one, and stays
     until `release`; no word is taken meanwhile. Throughput: a word a cycle.
 
-    Members: `rx`; `request`, `address`, `length`: the header, `address` counting up with the payload; `sound`: in this
+    Members: `rx`; `request`, `address`, `length`: the header, `address` counting up with the payload; `past`: the address
+    after the last, added up here so that nobody has to in the cycle of the judgement; `sound`: in this
     cycle the header's CRC is taken, and fits; `payload`: in this cycle a word of the payload is taken;
     `done`, `fault`: what became of the frame, OK, CRC or CUT_OFF; `release`.
     """
@@ -80,7 +80,7 @@ class Framer(wiring.Component):
         self._timeout = config.link_timeout
         super().__init__({
             "rx": In(stream.Signature(32)),
-            "request": Out(Request), "address": Out(32), "length": Out(32),
+            "request": Out(Request), "address": Out(32), "length": Out(32), "past": Out(33),
             "sound": Out(1), "payload": Out(1),
             "done": Out(1), "fault": Out(Status), "release": In(1),
         })
@@ -109,6 +109,8 @@ class Framer(wiring.Component):
                 with m.If(taken):
                     m.d.comb += [check.valid.eq(1), check.start.eq(index == 0)]
                     m.d.sync += [index.eq(index + 1), header[index].eq(word), left.eq(self.length)]
+                    with m.If(index == 2):
+                        m.d.sync += self.past.eq(self.address + word)
                     with m.If((index == 0) & (word[24:] != REQUEST_MAGIC) | (index == 3) & ~fits):
                         m.next = "NOISE"
                     with m.Elif(index == 3):
@@ -174,6 +176,7 @@ class Receiver(wiring.Component):
         status = self.answer.status
         m.d.comb += [
             judge.request.eq(request), judge.address.eq(framer.address), judge.length.eq(framer.length),
+            judge.past.eq(framer.past),
             judge.running.eq(self.running), judge.expected.eq(expected), judge.dirty.eq(dirty), judge.last.eq(last),
             self.space.eq(request.space), self.address.eq(framer.address), self.data.eq(self.rx.payload),
             self.write.eq(framer.payload & (status == Status.OK)), self.entry.eq(framer.address),
