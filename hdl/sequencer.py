@@ -35,7 +35,7 @@ class Sequencer(wiring.Component):
     """
 
     FIRST_ISSUE = 2
-    LOOP_CYCLES = 3
+    LOOP_CYCLES = 4
     HALT_CYCLES = 1
     LATENCY = 2
 
@@ -68,7 +68,7 @@ class Sequencer(wiring.Component):
 
         # Fetch: `pc` is the next to fetch; what was fetched stays at the memory's output until it issues.
         pc = Signal(range(self._depth))
-        fetched, refetch, issue = Signal(), Signal(), Signal()
+        fetched, refetch, issue = Signal(), Signal(2), Signal()
         wait = Signal(WAIT_BITS)
         instruction = data.View(isa.layout, read.data)
         m.d.comb += [
@@ -79,19 +79,20 @@ class Sequencer(wiring.Component):
         ]
         with m.If(self.running):
             m.d.sync += self.cycles.eq(self.cycles + 1)
-        with m.If(self.running & ~refetch & (~fetched | issue)):
+        with m.If(self.running & (refetch == 0) & (~fetched | issue)):
             m.d.sync += [fetched.eq(1), pc.eq(pc + 1)]
         with m.If(fetched & ~issue):
             m.d.sync += wait.eq(wait - 1)
 
-        # Issue: what jumps or ends must not be followed by what was fetched after it.
+        # Issue: what jumps or ends must not be followed by what was fetched after it. Where to go on is known
+        # two cycles later, and fetched in the third.
         decode = Signal(isa.layout, reset_less=True)
         issued = Signal()
-        m.d.sync += [decode.eq(instruction), issued.eq(issue), refetch.eq(0)]
+        m.d.sync += [decode.eq(instruction), issued.eq(issue), refetch.eq(refetch >> 1)]
         with m.If(issue):
             m.d.sync += wait.eq(instruction.wait)
             with m.If((instruction.op == Op.LOOP) | (instruction.op == Op.HALT)):
-                m.d.sync += [fetched.eq(0), refetch.eq(1), pc.eq(pc)]
+                m.d.sync += [fetched.eq(0), refetch.eq(0b11), pc.eq(pc)]
 
         m.submodules.decoder = decoder = Decoder(isa)
         m.d.comb += [
@@ -116,7 +117,7 @@ def wiring_inputs(target, source):
 class Decoder(wiring.Component):
     """Second stage of the sequencer: address registers, loop counters, commands.
 
-    Latency: jump and halt in the same cycle, commands in the next.
+    Latency: halt in the same cycle, jump and commands in the next.
 
     Members: `issued`, `instruction`: from the first stage; `jump`, `target`: continue there;
     `halt`; `mxm`, `vxm`: commands, addresses resolved.
@@ -140,8 +141,9 @@ class Decoder(wiring.Component):
         registers = Array(Signal(self._isa.register_bits, name=f"a{i}") for i in range(ADDRESS_REGISTERS))
         counters = Array(Signal(self._isa.count_bits, name=f"loop{i}") for i in range(COUNTERS))
         loop, counter = operands.loop, counters[operands.loop.counter]
-        m.d.comb += self.target.eq(loop.target)
-        m.d.sync += [self.mxm.valid.eq(0), self.vxm.valid.eq(0)]
+        again = Signal()
+        m.d.comb += again.eq(counter + 1 != loop.count)
+        m.d.sync += [self.target.eq(loop.target), self.jump.eq(0), self.mxm.valid.eq(0), self.vxm.valid.eq(0)]
         for command, op in ((self.mxm, Op.MXM), (self.vxm, Op.VXM)):
             given = operands[op.name.lower()]
             for name, member in self._isa.operands[op]:
@@ -159,8 +161,7 @@ class Decoder(wiring.Component):
                     register = registers[operands.add.register]
                     m.d.sync += register.eq(register + operands.add.value)
                 with m.Case(Op.LOOP):
-                    m.d.comb += self.jump.eq(counter + 1 != loop.count)
-                    m.d.sync += counter.eq(Mux(self.jump, counter + 1, 0))
+                    m.d.sync += [self.jump.eq(again), counter.eq(Mux(again, counter + 1, 0))]
                 with m.Case(Op.MXM):
                     m.d.sync += self.mxm.valid.eq(1)
                 with m.Case(Op.VXM):

@@ -17,14 +17,14 @@ def test_waits_and_loops():
     program = [
         op("NOP", 4),                                # 0: cycle 2
         op("SET", register=1, value=10),             # 1: cycle 7
-        op("ADD", 2, register=1, value=3),           # 2: cycles 8, 14, 20
-        op("LOOP", counter=0, count=3, target=2),    # 3: cycles 11, 17, 23
-        op("HALT"),                                  # 4: cycle 26
+        op("ADD", 2, register=1, value=3),           # 2: cycles 8, 15, 22
+        op("LOOP", counter=0, count=3, target=2),    # 3: cycles 11, 18, 25
+        op("HALT"),                                  # 4: cycle 29
     ]
     walk = [(issue.pc, issue.cycle) for issue in trace(CONFIG, program)]
-    assert walk == [(0, 2), (1, 7), (2, 8), (3, 11), (2, 14), (3, 17), (2, 20), (3, 23), (4, 26)]
+    assert walk == [(0, 2), (1, 7), (2, 8), (3, 11), (2, 15), (3, 18), (2, 22), (3, 25), (4, 29)]
     *_, halt = trace(CONFIG, program)
-    assert run_cycles(halt) == 27
+    assert run_cycles(halt) == 30
 
 
 def test_nested_loops_step_addresses():

@@ -30,5 +30,5 @@ def test_the_wait_after_a_loop_passes_once():
     program = lay_out([(0, Instruction(Op.NOP)), (1, Instruction(Op.LOOP, 0, {"counter": 0, "count": 3, "target": 0})),
                        (100, Instruction(Op.HALT))])
     *_, halt = trace(CONFIGS[0], program)
-    # Three turns of 4 cycles: to the loop, and the loop's own 3; then the rest of the 100.
-    assert halt.cycle == 2 + 3 * 4 + (100 - 4)
+    # Three turns of 5 cycles: to the loop, and the loop's own 4; then the rest of the 100.
+    assert halt.cycle == 2 + 3 * 5 + (100 - 5)
