@@ -139,10 +139,11 @@ class Decoder(wiring.Component):
         m = Module()
         operands = self.instruction.operands
         registers = Array(Signal(self._isa.register_bits, name=f"a{i}") for i in range(ADDRESS_REGISTERS))
-        counters = Array(Signal(self._isa.count_bits, name=f"loop{i}") for i in range(COUNTERS))
+        # A loop's counter is the number of the turn that is ending, from 1 on.
+        counters = Array(Signal(self._isa.count_bits, name=f"loop{i}", init=1) for i in range(COUNTERS))
         loop, counter = operands.loop, counters[operands.loop.counter]
         again = Signal()
-        m.d.comb += again.eq(counter + 1 != loop.count)
+        m.d.comb += again.eq(counter != loop.count)
         m.d.sync += [self.target.eq(loop.target), self.jump.eq(0), self.mxm.valid.eq(0), self.vxm.valid.eq(0)]
         for command, op in ((self.mxm, Op.MXM), (self.vxm, Op.VXM)):
             given = operands[op.name.lower()]
@@ -161,7 +162,7 @@ class Decoder(wiring.Component):
                     register = registers[operands.add.register]
                     m.d.sync += register.eq(register + operands.add.value)
                 with m.Case(Op.LOOP):
-                    m.d.sync += [self.jump.eq(again), counter.eq(Mux(again, counter + 1, 0))]
+                    m.d.sync += [self.jump.eq(again), counter.eq(Mux(again, counter + 1, 1))]
                 with m.Case(Op.MXM):
                     m.d.sync += self.mxm.valid.eq(1)
                 with m.Case(Op.VXM):
