@@ -4,6 +4,7 @@ import json
 import sys
 import time
 from dataclasses import asdict
+from functools import reduce
 from pathlib import Path
 
 import click
@@ -49,12 +50,19 @@ CONFIG = click.option("--config", "config_name", type=click.Choice(list(PRESETS)
 BACKEND = click.option("--backend", type=click.Choice(BACKENDS),
                        help="What runs the program. Default: verilator where a C++ compiler is found, else emulator.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout, and nothing else.")
-STEPS = click.option("--steps", type=click.IntRange(min=1), default=64, show_default=True, help="Tokens to generate.")
-TEMPERATURE = click.option("--temperature", type=click.FloatRange(min=0), default=0.0, show_default=True,
-                           help="0 takes the likeliest token; higher is more random.")
-TOP_P = click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True,
-                     help="Draw from the likeliest tokens that together have this probability.")
-SEED = click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random draws.")
+GENERATION = (
+    click.option("--steps", type=click.IntRange(min=1), default=64, show_default=True, help="Tokens to generate."),
+    click.option("--temperature", type=click.FloatRange(min=0), default=0.0, show_default=True,
+                 help="0 takes the likeliest token; higher is more random."),
+    click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True,
+                 help="Draw from the likeliest tokens that together have this probability."),
+    click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random draws."),
+)
+
+
+def generation(command):
+    """The options of a command that generates text."""
+    return reduce(lambda command, option: option(command), reversed((BACKEND, *GENERATION, JSON)), command)
 
 
 @click.group(cls=Cli, context_settings={"help_option_names": ["-h", "--help"]})
@@ -68,12 +76,7 @@ def main():
 @MODEL
 @TOKENIZER
 @CONFIG
-@BACKEND
-@STEPS
-@TEMPERATURE
-@TOP_P
-@SEED
-@JSON
+@generation
 def generate_command(prompt, model, tokenizer, config_name, backend, steps, temperature, top_p, seed, as_json):
     """Generate text from PROMPT on the tile, and say what it took, predicted and measured."""
     if model is None:
@@ -98,12 +101,7 @@ def compile_command(model, output, tokenizer, config_name):
 @main.command("run")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--prompt", default="", help="Text to begin with.")
-@BACKEND
-@STEPS
-@TEMPERATURE
-@TOP_P
-@SEED
-@JSON
+@generation
 def run_command(file, prompt, backend, steps, temperature, top_p, seed, as_json):
     """Run a program FILE: generate text, or, if it was assembled by hand, run it once and count its cycles."""
     program = Program.load(file)
