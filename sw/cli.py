@@ -42,9 +42,10 @@ class Cli(click.Group):
             ctx.exit(2)
 
 
-MODEL = click.option("--model", type=click.Path(path_type=Path), help="Checkpoint. Default: a tiny random one.")
+MODEL = click.option("--model", type=click.Path(path_type=Path),
+                     help="llama2.c or GGUF file, or Hugging Face folder. Default: a tiny random model.")
 TOKENIZER = click.option("--tokenizer", type=click.Path(path_type=Path),
-                         help="Tokenizer file. Default: tok<vocabulary>.bin or tokenizer.bin next to the model.")
+                         help="Tokenizer file. Default: the model's own, or tok<vocabulary>.bin or tokenizer.bin next to it.")
 CONFIG = click.option("--config", "config_name", type=click.Choice(list(PRESETS)), default="sim8x8", show_default=True,
                       help="Configuration of the tile.")
 BACKEND = click.option("--backend", type=click.Choice(BACKENDS),

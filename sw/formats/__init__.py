@@ -5,14 +5,16 @@ from pathlib import Path
 from ..errors import FormatError
 from ..model import Llama
 from ..tokenizer import Tokenizer
-from . import gguf, llama2c
+from . import gguf, huggingface, llama2c
 
 __all__ = ["FormatError", "load_model", "load_tokenizer"]
 
 
 def load_model(path: Path | str) -> Llama:
-    """The model in a file. FormatError if there is none."""
+    """The model in a file, or in a Hugging Face folder. FormatError if there is none."""
     path = Path(path)
+    if (path / "config.json").is_file():
+        return huggingface.read(path)
     if not path.is_file():
         raise FormatError(f"{path}: no such file")
     return gguf.read(path) if _is_gguf(path) else llama2c.read(path)
@@ -20,15 +22,20 @@ def load_model(path: Path | str) -> Llama:
 
 def load_tokenizer(path: Path | str | None, model: Path | str, vocab_size: int) -> Tokenizer:
     """The tokenizer in `path`, or else the one next to the model; FormatError if it does not fit the model."""
-    if path is None and _is_gguf(Path(model)):
+    model = Path(model)
+    if path is None and _is_gguf(model):
         path = model
+    if path is None and model.is_dir():
+        path = model / "tokenizer.json"
     if path is None:
         names = [f"tok{vocab_size}.bin", "tokenizer.bin"]
-        found = [Path(model).with_name(name) for name in names if Path(model).with_name(name).is_file()]
+        found = [model.with_name(name) for name in names if model.with_name(name).is_file()]
         if not found:
             raise FormatError(f"{model}: no {' or '.join(names)} beside it: name the tokenizer with --tokenizer FILE")
         path = found[0]
     path = Path(path)
+    if path.suffix == ".json":
+        return huggingface.read_tokenizer(path, vocab_size)
     return gguf.read_tokenizer(path, vocab_size) if _is_gguf(path) else Tokenizer.read(path, vocab_size)
 
 

@@ -1,0 +1,139 @@
+"""Hugging Face folders: the same model as in the other formats; what is damaged or cannot be done is refused."""
+
+import json
+
+import ml_dtypes
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import save_file
+
+from marey.sw.errors import FormatError
+from marey.sw.formats import huggingface, load_model, load_tokenizer
+from marey.sw.formats.gguf import SPACE
+from marey.sw.model import ModelConfig
+from marey.sw.reference import Reference
+from marey.sw.tiny import tiny_model, tiny_tokenizer
+
+SMALL = ModelConfig(dim=32, hidden_dim=44, n_layers=2, n_heads=4, n_kv_heads=2, vocab_size=300, seq_len=16, tied=False)
+
+
+def convert(folder, model, tokenizer, dtype=np.float32, shards=1, **changes):
+    """Writes a folder as Hugging Face has it, independently of the reader."""
+    config = model.config
+    tensors = {"model.embed_tokens.weight": model.embedding, "model.norm.weight": model.final_norm}
+    if not config.tied:
+        tensors["lm_head.weight"] = model.classifier
+    for index, layer in enumerate(model.layers):
+        for name, path in huggingface.LAYER_TENSORS.items():
+            values = getattr(layer, name)
+            if name in ("wq", "wk"):
+                # Even channels of each head first, then odd ones.
+                heads = values.reshape(-1, config.head_dim, config.dim)
+                values = np.concatenate([heads[:, 0::2], heads[:, 1::2]], axis=1).reshape(values.shape)
+            tensors[f"model.layers.{index}.{path}.weight"] = values
+    tensors = {name: np.ascontiguousarray(values).astype(dtype) for name, values in tensors.items()}
+    folder.mkdir(exist_ok=True)
+    if shards == 1:
+        save_file(tensors, folder / "model.safetensors")
+    else:
+        where = {name: f"model-{index % shards}.safetensors" for index, name in enumerate(tensors)}
+        for file in set(where.values()):
+            save_file({name: tensors[name] for name in tensors if where[name] == file}, folder / file)
+        (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": where}))
+    about = {"model_type": "llama", "hidden_act": "silu", "rope_theta": config.rope_theta, "rms_norm_eps": config.norm_eps,
+             "tie_word_embeddings": config.tied} | {
+                 field: getattr(config, name) for name, field in huggingface.FIELDS.items()}
+    (folder / "config.json").write_text(json.dumps(about | changes))
+    vocabulary = {}
+    for index, piece in enumerate(tokenizer.pieces):
+        text = piece.decode(errors="replace").replace(" ", SPACE)
+        text = f"<0x{index - 3:02X}>" if 3 <= index < 259 else ("<unk>", "<s>", "</s>")[index] if index < 3 else text
+        vocabulary[text] = index
+    merges = sorted((-tokenizer.scores[index], name[:cut], name[cut:]) for name, index in vocabulary.items() if index >= 259
+                    for cut in range(1, len(name)) if vocabulary.get(name[:cut], 0) >= 3 and vocabulary.get(name[cut:], 0) >= 3)
+    (folder / "tokenizer.json").write_text(json.dumps({"model": {
+        "type": "BPE", "byte_fallback": True, "vocab": vocabulary, "merges": [[a, b] for _, a, b in merges]}}))
+    return folder
+
+
+@pytest.mark.parametrize(("dtype", "shards"), [(np.float32, 1), (np.float32, 3), (np.float16, 1), (ml_dtypes.bfloat16, 2)])
+def test_the_same_model(tmp_path, dtype, shards):
+    model, tokenizer = tiny_model(SMALL), tiny_tokenizer(300)
+    folder = convert(tmp_path / "hf", model, tokenizer, dtype, shards)
+    read = load_model(folder)
+    assert read.config == SMALL
+    for one, other in zip(model.layers, read.layers, strict=True):
+        for name in huggingface.LAYER_TENSORS:
+            assert np.array_equal(getattr(one, name).astype(dtype).astype(np.float32), getattr(other, name)), name
+    text = "once upon a time, hé"
+    assert load_tokenizer(None, folder, 300).encode(text) == tokenizer.encode(text)
+
+
+def test_stories_say_the_same(stories, tmp_path):
+    model, tokenizer = load_model(stories), load_tokenizer(None, stories, 512)
+    folder = convert(tmp_path / "hf", model, tokenizer)
+    read = load_model(folder)
+    tokens = tokenizer.encode("Once upon a time, there was a little girl named Lily.")
+    assert load_tokenizer(None, folder, 512).encode("Once upon a time, there was a little girl named Lily.") == tokens
+    one, other = Reference(model), Reference(read)
+    for position, token in enumerate(tokens):
+        assert np.array_equal(*(m.step(np.array([token]), position) for m in (one, other)))
+
+
+@given(heads=st.integers(1, 4), half=st.integers(1, 4), dim=st.integers(1, 5))
+def test_halves(heads, half, dim):
+    weight = np.arange(heads * 2 * half * dim).reshape(-1, dim)
+    assert np.array_equal(huggingface.join_halves(huggingface.split_halves(weight, heads), heads), weight)
+
+
+def refused(folder, *words):
+    with pytest.raises(FormatError) as caught:
+        load_model(folder)
+    message = str(caught.value)
+    assert "\n" not in message and all(word in message for word in words), message
+
+
+@pytest.mark.parametrize(("changes", "word"), [
+    ({"rope_scaling": {"type": "linear"}}, "rope_scaling"), ({"attention_bias": True}, "attention_bias"),
+    ({"model_type": "mistral"}, "'mistral'"), ({"hidden_act": "gelu"}, "hidden_act"), ({"head_dim": 16}, "head_dim"),
+    ({"hidden_size": 0}, "hidden_size"), ({"hidden_size": "32"}, "hidden_size"), ({"num_attention_heads": 3}, "divide"),
+    ({"rms_norm_eps": -1}, "norm_eps"), ({"vocab_size": 301}, "expected (301, 32)"), ({"num_hidden_layers": 3}, "missing"),
+])
+def test_what_cannot_be_done(tmp_path, changes, word):
+    refused(convert(tmp_path / "hf", tiny_model(SMALL), tiny_tokenizer(300), **changes), word)
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_damaged_files(tmp_path_factory, data):
+    folder = convert(tmp_path_factory.mktemp("d") / "hf", tiny_model(SMALL), tiny_tokenizer(300))
+    path = folder / data.draw(st.sampled_from(["config.json", "model.safetensors", "tokenizer.json"]))
+    content = bytearray(path.read_bytes())
+    if data.draw(st.booleans()):
+        content = content[:data.draw(st.integers(0, len(content) - 1))]
+    else:
+        content[data.draw(st.integers(0, min(len(content), 4000) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    path.write_bytes(content)
+    try:
+        model = load_model(folder)
+        load_tokenizer(None, folder, model.config.vocab_size)
+    except FormatError as error:
+        assert "\n" not in str(error)
+
+
+def test_shards_stay_in_the_folder(tmp_path):
+    folder = convert(tmp_path / "hf", tiny_model(SMALL), tiny_tokenizer(300), shards=2)
+    index = folder / "model.safetensors.index.json"
+    where = json.loads(index.read_text())
+    where["weight_map"]["model.norm.weight"] = "../../elsewhere.safetensors"
+    index.write_text(json.dumps(where))
+    refused(folder, "model.norm.weight")
+
+
+def test_a_tokenizer_of_another_kind(tmp_path):
+    folder = convert(tmp_path / "hf", tiny_model(SMALL), tiny_tokenizer(300))
+    (folder / "tokenizer.json").write_text(json.dumps({"model": {"type": "WordPiece"}}))
+    with pytest.raises(FormatError, match="--tokenizer"):
+        load_tokenizer(None, folder, 300)
