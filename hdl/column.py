@@ -14,10 +14,11 @@ def wave_layout(config: Config) -> data.StructLayout:
     """What travels along the columns, one column a cycle.
 
     `act`: the activation word; `wgt`: the W-RAM word it meets; `first`, `last`: this beat begins or
-    ends a dot product. No flow control.
+    ends a dot product; `fetch`: the weights of column number `column` take the place of `act`. No flow control.
     """
     return data.StructLayout({
         "act": data.ArrayLayout(signed(8), config.rows), "wgt": address_bits(config.wram_depth), "first": 1, "last": 1,
+        "fetch": 1, "column": address_bits(config.cols),
     })
 
 
@@ -33,21 +34,24 @@ class Column(wiring.Component):
     Latency: `wave_out` 1 cycle; a dot product whose last beat is at `wave_in` in cycle c is at `sum`,
     with `done`, in cycle c + `LATENCY`, for that cycle alone. A beat every cycle.
 
+    Parameters: `index`, of the column.
+
     Members: `wave_in`, `wave_out`; `sum`, `done`; `write_enable`, `write_address`, `write_data`: W-RAM's
     write side.
     """
 
     LATENCY = Wram.LATENCY + 4
 
-    def __init__(self, config: Config):
+    def __init__(self, config: Config, index: int = 0):
         self._config = config
+        self._index = index
         wave = wave_layout(config)
         super().__init__({
             "wave_in": In(wave),
             "wave_out": Out(wave),
             "sum": Out(signed(ACCUMULATOR_BITS)),
             "done": Out(1),
-            "write_enable": In(1),
+            "write_enable": In(config.rows),
             "write_address": In(address_bits(config.wram_depth)),
             "write_data": In(config.rows * config.weight_bits),
         })
@@ -66,10 +70,13 @@ class Column(wiring.Component):
         wave = Signal(self.wave_in.shape(), reset_less=True)
         m.d.sync += wave.eq(self.wave_in)
         m.d.comb += self.wave_out.eq(wave)
+        word = data.View(data.ArrayLayout(signed(bits), rows), wram.weights)
+        with m.If(wave.fetch & (wave.column == self._index)):
+            m.d.comb += [self.wave_out.act[row].eq(word[row]) for row in range(rows)]
         # Stage 2: operands.
         act = Signal(wave.act.shape(), reset_less=True)
-        weights = Signal(data.ArrayLayout(signed(bits), rows), reset_less=True)
-        m.d.sync += [act.eq(wave.act), weights.eq(wram.weights)]
+        weights = Signal(word.shape(), reset_less=True)
+        m.d.sync += [act.eq(wave.act), weights.eq(word)]
         # Stage 3: products.
         products = [Signal(signed(8 + bits), name=f"product{row}", reset_less=True) for row in range(rows)]
         m.d.sync += [product.eq(act[row] * weights[row]) for row, product in enumerate(products)]

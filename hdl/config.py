@@ -32,6 +32,7 @@ class Config:
     wram_depth     words of `rows` weights in each column's W-RAM
     mem_depth      words of `rows` 16-bit values in MEM
     program_depth  instructions
+    scalars        scalar registers, half of them for reductions
     link_timeout   clock cycles without a word after which the link gives up a frame
     ============== ====================================================================
 
@@ -46,6 +47,7 @@ class Config:
     wram_depth: int
     mem_depth: int
     program_depth: int = 512
+    scalars: int = 64
     link_timeout: int = 1024
 
     def __post_init__(self):
@@ -63,6 +65,9 @@ class Config:
             require(value <= 64 and value & (value - 1) == 0, f"{name} must be a power of two up to 64, not {value}")
         require(self.rows % self.lanes == 0 and self.cols % self.lanes == 0,
                 f"lanes ({self.lanes}) must divide rows ({self.rows}) and cols ({self.cols})")
+        require(self.scalars >= 8 and self.scalars & (self.scalars - 1) == 0,
+                f"scalars must be a power of two from 8 on, not {self.scalars}")
+        require(self.program_depth <= 4096, f"program_depth must be at most 4096, not {self.program_depth}")
         require(self.weight_bits in (4, 8), f"weight_bits must be 4 or 8, not {self.weight_bits}")
         require(self.link_timeout >= 16, f"link_timeout must be at least 16 cycles, not {self.link_timeout}")
         for name, words in (("wram_depth", self.wram_depth * self.cols * self.rows * self.weight_bits // 32),
@@ -83,6 +88,11 @@ class Config:
     def granules_per_word(self) -> int:
         """Granules in one activation word."""
         return self.rows // self.lanes
+
+    @property
+    def block(self) -> int:
+        """Positions in a block of the KV cache: the keys of one pass through the columns, or the values of one word."""
+        return max(self.rows, self.cols)
 
     @property
     def beats_per_result(self) -> int:

@@ -13,6 +13,12 @@ EXP2_BITS = 8
 SIGMOID_BITS = 10
 SIGMOID_RANGE = 8
 """The sigmoid's table covers -8 to 8; outside, its first and last entries hold."""
+GATE_UNIT = 10
+"""Inputs of the sigmoid count 2**-10: +-32, in steps of which 16 have one entry."""
+SIGMOID_SHIFT = GATE_UNIT - (SIGMOID_BITS - 4)
+"""From those units to entries."""
+SQUARE_SHIFT = 14
+"""Bits taken off each square in a sum of squares."""
 QUANTISE_BITS = 7
 RECIPROCAL_BITS = 8
 RSQRT_BITS = 9
@@ -99,15 +105,20 @@ EXP2, SIGMOID, RECIPROCAL, RSQRT = exp2_table(), sigmoid_table(), reciprocal_tab
 QUANTISE, UNQUANTISE = quantise_tables()
 
 
-def quantise(x: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
-    """int16 vectors [..., N] to int8 values that use their whole range, and the scalar that undoes it.
+def quantise_scalars(largest: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """The scalar that brings values of which the largest has this magnitude to int8, and the scalar that undoes it.
 
-    x = y * scalar, but for rounding; the scalar's mantissa is not normalised.
+    Neither mantissa is normalised.
     """
-    mantissa, exponent = normalise(np.abs(x).max(axis=-1, keepdims=True))
+    mantissa, exponent = normalise(largest)
     index = mantissa - (1 << MANTISSA_BITS - 1) >> MANTISSA_BITS - 1 - QUANTISE_BITS
-    y = saturate(round_shift(x * QUANTISE[index], 22 - exponent), 8)
-    return y, (UNQUANTISE[index], 6 + exponent)
+    return (QUANTISE[index], 22 - exponent), (UNQUANTISE[index], 6 + exponent)
+
+
+def quantise(x: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+    """int16 vectors [..., N] to int8 values that use their whole range, and the scalar that undoes it: x = y * scalar."""
+    (factor, shift), step = quantise_scalars(np.abs(x).max(axis=-1, keepdims=True))
+    return saturate(round_shift(x * factor, shift), 8), step
 
 
 def reciprocal(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -130,11 +141,25 @@ def exp2_negative(d: np.ndarray) -> np.ndarray:
     return round_shift(EXP2[d & (1 << EXP2_BITS) - 1] * 127, 14 + np.minimum(d >> EXP2_BITS, 32))
 
 
-def sigmoid(a: np.ndarray, unit: int) -> np.ndarray:
-    """Sigmoid, in units of 2**-15, of int16 values in units of 2**-unit (`unit` 6 or more)."""
+def sigmoid(a: np.ndarray) -> np.ndarray:
+    """Sigmoid, in units of 2**-15, of int16 values in units of 2**-GATE_UNIT."""
     half = 1 << SIGMOID_BITS - 1
-    index = np.clip((a >> unit - 6) + half, 0, 2 * half - 1)
-    return SIGMOID[index]
+    return SIGMOID[np.clip((a >> SIGMOID_SHIFT) + half, 0, 2 * half - 1)]
+
+
+def silu(a: np.ndarray) -> np.ndarray:
+    """a * sigmoid(a), int16, of int16 values; both count 2**-GATE_UNIT."""
+    return saturate(round_shift(a * sigmoid(a), 15), 16)
+
+
+def scale(factors: np.ndarray, mantissa: np.ndarray) -> np.ndarray:
+    """int16 factors times a scalar's mantissa, as int16 again: 15 bits taken off."""
+    return saturate(round_shift(factors * mantissa, MANTISSA_BITS), 16)
+
+
+def sum_of_squares(x: np.ndarray) -> np.ndarray:
+    """Of int16 vectors [..., N]: int64 [..., 1], each square rounded to `SQUARE_SHIFT` bits less and saturated."""
+    return saturate(round_shift(x * x, SQUARE_SHIFT), 16).sum(axis=-1, keepdims=True)
 
 
 def rotary_tables(head_dim: int, positions: int, theta: float) -> tuple[np.ndarray, np.ndarray]:
@@ -158,9 +183,9 @@ def rotation(tables: tuple[np.ndarray, np.ndarray], position: int) -> np.ndarray
     return turn(a, b)
 
 
-def turn(x: np.ndarray, rotations: np.ndarray) -> np.ndarray:
-    """Pairs x [..., n, 2] turned by rotations [n, 2] in units of 2**-14, rounded and saturated to int16."""
+def turn(x: np.ndarray, rotations: np.ndarray, shift: int = 14, bits: int = 16) -> np.ndarray:
+    """Pairs x [..., n, 2] turned by rotations [n, 2] in units of 2**-14, `shift` - 14 bits taken off, saturated to `bits`."""
     cos, sin = rotations[..., 0], rotations[..., 1]
     even, odd = x[..., 0], x[..., 1]
     turned = np.stack([even * cos - odd * sin, odd * cos + even * sin], axis=-1)
-    return saturate(round_shift(turned, 14), 16)
+    return saturate(round_shift(turned, shift), bits)

@@ -1,34 +1,55 @@
 """The instruction set: every field of every instruction, in one place.
 
 A program is a list of instructions. Each is issued at a cycle known beforehand: the first at
-`Sequencer.FIRST_ISSUE` cycles after go, each other at `1 + wait` cycles after the one before it
-(a LOOP at `LOOP_CYCLES + wait`). An instruction for a slice starts it and goes on by itself, for
+`Sequencer.FIRST_ISSUE` cycles after go, each other at `1 + wait` cycles after the one before it (more for
+some: see `docs/tile.md`). An instruction for a slice starts it and goes on by itself, for
 as many cycles as its counts say, while later instructions issue.
 
-===== ==================================================================================
-HALT  the run is over
-NOP   nothing, for `wait` more cycles
-SET   address register `register` = `value`
-ADD   address register `register` += `value` (modulo its width: large values step back)
-LOOP  go to `target`, `count` - 1 times in a row, then fall through; `counter` keeps the tally
-MXM   `outer` results (of `cols` dot products each), `inner` words long: for o < outer,
-      for i < inner, one beat a cycle: activation word `act + o*act_step + i` times W-RAM word
-      `wgt + o*wgt_step + i` is added up; after the last i the sums leave as one result
-VXM   takes `count` results from the MXM, the first now and one every `interval` cycles; each
-      value is multiplied by a 16-bit factor from `scale`, shifted right by `shift` (rounding
-      half up), saturated to 16 bits (8 if `narrow`) and written to `dst`. Both addresses go on
-      by one granule (`lanes` values) a cycle, for `cols / lanes` granules a result
-===== ==================================================================================
+====== =================================================================================
+HALT   the run is over; with `if_prompt`, only if no token is wanted of it
+NOP    nothing, for `turns` periods and `wait` more cycles; with `blocks` n, for 2**(n - 1) cycles
+       a block besides
+SET    address register `register` = `value`
+ADD    address register `register` += `value` (modulo its width: large values step back)
+INDEX  address register `register` = `value` + (`source` >> `right`) * `times`, where the source is
+       the position or the token; of what is shifted only the lowest `bits` count, if that is not 0
+PERIOD the period = max(`least`, `value` + blocks * `times`) cycles; blocks are those of the KV cache
+       that positions 0 to this one fill: position / max(rows, cols) + 1
+LOOP   go to `target`, `count` - 1 times in a row, then fall through; `counter` keeps the tally
+TOKEN  the last ARGMAX is the next token: put it out, step the position, and go to `target` if
+       more tokens are wanted
+MXM    for o < outer, for m < middle: a result (`cols` dot products), `inner` words long: for
+       i < inner, one beat a cycle, activation word `act + o*act_hop + m*act_step + i` times
+       W-RAM word `wgt + (o % wrap)*wgt_hop + m*wgt_step + i`. Results are at least cols / lanes
+       cycles apart; `paced`: the rounds of o begin a period apart.
+       `fetch`: instead, the W-RAM words themselves of column `token % cols` are the results
+VXM    for o < outer, for m < middle, for i < inner, one beat a cycle on `lanes` values (those of m
+       begin `interval` cycles apart, or `inner` if that is more, those of o a period apart if `paced`):
+       y = saturate((a * b) >> shift + c), rounding half up, to 16 bits, or 8 if `narrow`, where
+       a is the MXM's stream if `stream`, else MEM at `x`; b is the `scalar` register, or MEM at `y` if
+       `by_vector`; c is 0, or, if `plus`, MEM at the address that a and b leave free.
+       A scalar's exponent is added to `shift`, unless `bare`. EXP2 makes y = 127 * 2**-((scalar - a) / 256),
+       SILU y = a * sigmoid(a). `pair` adds two beats up: a * b and then, of the same `x`, a with its
+       neighbouring lanes swapped * the next b. `x` steps by `x_step`, `y` by `y_step`, `dst` by 1 a
+       beat, and from o to o by their hops. y goes `to` MEM, or to W-RAM as KEYS (words of the
+       column position % cols) or VALUES (lane position % rows of every column).
+       `reduce` leaves a scalar of each round of o in the registers from `into` on, which are of the
+       lower half; `mask` makes y 0, and
+       out of the reduction, for values that lie behind the position
+SFU    `count` times, a period apart if `paced`: scalar `into`, of the upper half, = `function` of
+       scalars `a` and `b`; each of them steps by 1
+====== =================================================================================
 
-Address fields are an `offset` plus an address register (`base`); register 0 is always 0. MXM
-counts MEM in words (`rows` values), VXM in granules (`lanes` values).
+Address fields are an `offset` plus an address register (`base`); register 0 is always 0. MXM counts MEM
+and W-RAM in words (`rows` values), VXM in granules (`lanes` values; W-RAM's VALUES in groups of `lanes`
+columns). `blocks` says which count is in blocks: it is shifted left by the count's own value.
 """
 
 import re
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 
-from amaranth.hdl import Shape, unsigned
+from amaranth.hdl import Shape, signed, unsigned
 from amaranth.lib import data, enum
 
 from .config import Config, address_bits
@@ -42,19 +63,91 @@ class EncodingError(MareyError):
 ADDRESS_REGISTERS = 8
 COUNTERS = 4
 WAIT_BITS = 14
-SHIFT_BITS = 6
+SHIFT_BITS = 7
+COUNT_BITS = 14
+POSITION_BITS = 16
+"""Of positions, and of counts of tokens."""
+TOKEN_BITS = 16
 
 
-class Op(enum.Enum, shape=3):
+class Op(enum.Enum, shape=4):
     """Operations. A program memory of zeros is a program that halts."""
 
     HALT = 0
     NOP = 1
     SET = 2
     ADD = 3
-    LOOP = 4
-    MXM = 5
-    VXM = 6
+    INDEX = 4
+    PERIOD = 5
+    LOOP = 6
+    TOKEN = 7
+    MXM = 8
+    VXM = 9
+    SFU = 10
+
+
+class Source(enum.Enum, shape=1):
+    """What INDEX counts from."""
+
+    POSITION = 0
+    TOKEN = 1
+
+
+class MxmBlocks(enum.Enum, shape=2):
+    """Which count of an MXM is in blocks."""
+
+    NONE = 0
+    INNER = 1
+    MIDDLE = 2
+
+
+class VxmBlocks(enum.Enum, shape=2):
+    """Which count of a VXM is in blocks."""
+
+    NONE = 0
+    INTERVAL = 1
+    MIDDLE = 2
+
+
+class Function(enum.Enum, shape=2):
+    """What the VXM does to its operands."""
+
+    MULTIPLY = 0
+    EXP2 = 1
+    SILU = 2
+
+
+class To(enum.Enum, shape=2):
+    """Where the VXM's values go."""
+
+    NOWHERE = 0
+    MEM = 1
+    KEYS = 2
+    VALUES = 3
+
+
+class Reduce(enum.Enum, shape=3):
+    """What the VXM makes of a round's values: PICK is the value in lane token % lanes."""
+
+    NONE = 0
+    MAX = 1
+    ABSMAX = 2
+    SUM = 3
+    ARGMAX = 4
+    PICK = 5
+
+
+class Sfu(enum.Enum, shape=2):
+    """Functions of scalars, as `marey.hdl.integer` has them. QUANTISE also leaves the step, in the register after."""
+
+    QUANTISE = 0
+    RSQRT = 1
+    RECIPROCAL = 2
+    MULTIPLY = 3
+
+
+COUNTS = ("inner", "middle", "outer", "interval", "count", "wrap")
+"""Operands that are 1 where they are not given."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +178,11 @@ class Instruction:
         return self.operands[name]
 
     def __str__(self):
-        words = [self.op.name, *(f"{name}={value}" for name, value in self.operands.items())]
+        words = [self.op.name]
+        for name, value in self.operands.items():
+            if value != (Address(0) if isinstance(value, Address) else int(name in COUNTS)) and value not in (
+                    Source.POSITION, MxmBlocks.NONE, VxmBlocks.NONE, Function.MULTIPLY, To.NOWHERE, Reduce.NONE):
+                words.append(f"{name}={getattr(value, 'name', value)}")
         return " ".join(words + [f"wait={self.wait}"] * bool(self.wait))
 
 
@@ -96,33 +193,64 @@ class Isa:
         self.config = config
         word, granule = address_bits(config.mem_depth), address_bits(config.granules)
         weight, target = address_bits(config.wram_depth), address_bits(config.program_depth)
-        self.register_bits = max(word, granule, weight)
+        cached = address_bits(config.wram_depth * max(config.granules_per_word, config.beats_per_result))
+        scalar = address_bits(config.scalars)
+        self.register_bits = max(word, granule, weight, cached)
         """Width of an address register."""
-        self.count_bits = max(word, weight) + 1
-        """Width of a count."""
+        register, count = address_bits(ADDRESS_REGISTERS), COUNT_BITS
 
         def address(bits):
-            return data.StructLayout({"offset": bits, "base": address_bits(ADDRESS_REGISTERS)})
+            return data.StructLayout({"offset": bits, "base": register})
 
-        count = self.count_bits
         self.operands: dict[Op, data.StructLayout] = {
-            Op.HALT: data.StructLayout({}),
-            Op.NOP: data.StructLayout({}),
-            Op.SET: data.StructLayout({"register": address_bits(ADDRESS_REGISTERS), "value": self.register_bits}),
-            Op.ADD: data.StructLayout({"register": address_bits(ADDRESS_REGISTERS), "value": self.register_bits}),
+            Op.HALT: data.StructLayout({"if_prompt": 1}),
+            Op.NOP: data.StructLayout({"turns": 8, "blocks": 3}),
+            Op.SET: data.StructLayout({"register": register, "value": self.register_bits}),
+            Op.ADD: data.StructLayout({"register": register, "value": self.register_bits}),
+            Op.INDEX: data.StructLayout({"register": register, "value": self.register_bits, "source": Source,
+                                         "right": 4, "bits": 4, "times": 12}),
+            Op.PERIOD: data.StructLayout({"value": signed(count), "times": 8, "least": count - 1}),
             Op.LOOP: data.StructLayout({"counter": address_bits(COUNTERS), "count": count, "target": target}),
+            Op.TOKEN: data.StructLayout({"target": target}),
             Op.MXM: data.StructLayout({
-                "act": address(word), "wgt": address(weight), "inner": count, "outer": count,
-                "act_step": word, "wgt_step": weight,
+                "act": address(word), "wgt": address(weight), "inner": count, "middle": count, "outer": count,
+                "act_step": word, "wgt_step": weight, "act_hop": word, "wgt_hop": weight, "wrap": count,
+                "blocks": MxmBlocks, "paced": 1, "fetch": 1,
             }),
             Op.VXM: data.StructLayout({
-                "scale": address(granule), "dst": address(granule), "count": count, "interval": count,
-                "shift": SHIFT_BITS, "narrow": 1,
+                "engine": 1, "stream": 1, "function": Function, "by_vector": 1, "plus": 1, "pair": 1,
+                "x": address(granule), "y": address(granule), "dst": address(max(granule, cached)),
+                "inner": count, "middle": count, "outer": count, "interval": count, "blocks": VxmBlocks, "paced": 1,
+                "x_step": 1, "y_step": 1, "x_hop": granule, "y_hop": granule, "dst_hop": max(granule, cached),
+                "shift": signed(SHIFT_BITS), "narrow": 1, "to": To, "mask": 1,
+                "scalar": scalar, "scalar_hop": 1, "bare": 1, "reduce": Reduce, "into": scalar,
+            }),
+            Op.SFU: data.StructLayout({
+                "function": Sfu, "a": scalar, "b": scalar, "into": scalar, "epsilon": 16, "count": count, "paced": 1,
             }),
         }
         """Layout of the operands of each operation."""
         self.width = Op.as_shape().width + WAIT_BITS + max(layout.size for layout in self.operands.values())
         """Bits of an instruction."""
+
+    def make(self, op: Op, wait: int = 0, note: str = "", **operands) -> Instruction:
+        """An instruction: what is not given is 1 if it is a count, else 0; addresses may be plain numbers.
+
+        EncodingError for an operand that the operation does not have, or that is out of range.
+        """
+        layout = self.operands[op]
+        unknown = operands.keys() - {name for name, _ in layout}
+        if unknown:
+            raise EncodingError(f"{op.name} has no operand {', '.join(sorted(unknown))}")
+        values = {}
+        for name, member in layout:
+            value = operands.get(name, int(name in COUNTS))
+            if isinstance(member.shape, data.Layout) and isinstance(value, int):
+                value = Address(value)
+            values[name] = member.shape(value) if isinstance(member.shape, type) else value
+        instruction = Instruction(op, wait, values, note)
+        self.check(instruction)
+        return instruction
 
     @cached_property
     def layout(self) -> data.StructLayout:
@@ -132,12 +260,13 @@ class Isa:
             "operands": data.UnionLayout({op.name.lower(): layout for op, layout in self.operands.items()}),
         })
 
+    @lru_cache(maxsize=None)  # noqa: B019 - an Isa lives as long as its configuration
     def command(self, op: Op) -> data.StructLayout:
-        """What a slice is told: the operands of `op` with each address resolved to a plain number."""
+        """What a slice is told: the operands of `op` with each address and count resolved to a plain number, and the period."""
         return data.StructLayout({
             name: member.shape["offset"].shape if isinstance(member.shape, data.Layout) else member.shape
             for name, member in self.operands[op]
-        })
+        } | ({"period": COUNT_BITS} if op in (Op.MXM, Op.VXM, Op.SFU) else {}))
 
     def check(self, instruction: Instruction) -> None:
         """EncodingError, in one line, unless the instruction has just its operands, each in range."""
@@ -154,12 +283,26 @@ class Isa:
             if isinstance(value, Address):
                 _fits(instruction, f"{name} offset", value.offset, shape["offset"].shape)
                 _fits(instruction, f"{name} base", value.base, shape["base"].shape)
+            elif isinstance(shape, type):
+                if not isinstance(value, shape):
+                    raise EncodingError(f"{instruction}: {name} should be one of {', '.join(shape.__members__)}")
             else:
                 _fits(instruction, name, value, shape)
                 if value == 0 and name == "register":
                     raise EncodingError(f"{instruction}: address register 0 is always 0")
-                if value == 0 and name in ("inner", "outer", "count", "interval"):
+                if name == "into" and not self._is_home(instruction, value):
+                    raise EncodingError(f"{instruction}: scalar register {value} is not one that {instruction.op.name} writes")
+                if value == 0 and name in COUNTS and not _in_blocks(instruction, name):
                     raise EncodingError(f"{instruction}: {name} must be at least 1")
+                if value > MOST_SHIFT and _in_blocks(instruction, name):
+                    raise EncodingError(f"{instruction}: {name} blocks must be a shift of at most {MOST_SHIFT}")
+
+    def _is_home(self, instruction, register):
+        """Reductions write the lower half of the scalar registers, but for register 0, which is 1; SFU the upper half."""
+        half = self.config.scalars // 2
+        if instruction.op is Op.SFU:
+            return register >= half
+        return register == 0 if instruction["reduce"] in (Reduce.NONE, Reduce.ARGMAX) else 0 < register < half
 
     def encode(self, instruction: Instruction) -> int:
         """The instruction as an integer of `width` bits; EncodingError if it is not a legal one."""
@@ -186,8 +329,15 @@ class Isa:
         for name, member in self.operands[op]:
             value = _field(packed, member)
             shape = member.shape
-            operands[name] = (Address(_field(value, shape["offset"]), _field(value, shape["base"]))
-                              if isinstance(shape, data.Layout) else value)
+            if isinstance(shape, data.Layout):
+                value = Address(_field(value, shape["offset"]), _field(value, shape["base"]))
+            elif isinstance(shape, type):
+                if value not in {item.value for item in shape}:
+                    raise EncodingError(f"{code:#x}: {op.name} has no {name} {value}")
+                value = shape(value)
+            elif Shape.cast(shape).signed:
+                value -= (value >> member.width - 1) << member.width
+            operands[name] = value
         instruction = Instruction(op, wait, operands)
         if self.encode(instruction) != code:
             raise EncodingError(f"{code:#x}: bits are set that no operand of {op.name} uses")
@@ -200,29 +350,47 @@ class Isa:
             raise EncodingError(f"{name!r} is no operation: there are {', '.join(Op.__members__)}")
         wait, operands = 0, {}
         for word in words:
-            match = re.fullmatch(r"(\w+)=(?:(\d+)|A(\d)\+(\d+))", word)
+            match = re.fullmatch(r"(\w+)=(?:(-?\d+)|A(\d)\+(\d+)|([A-Z]\w*))", word)
             if not match:
-                raise EncodingError(f"{word!r} should be NAME=NUMBER or NAME=A<register>+NUMBER")
-            key, number, base, offset = match.groups()
+                raise EncodingError(f"{word!r} should be NAME=NUMBER, NAME=A<register>+NUMBER or NAME=WORD")
+            key, number, base, offset, choice = match.groups()
+            member = dict(self.operands[Op[name]]).get(key)
+            shape = member.shape if member else None
             if key == "wait" and number:
                 wait = int(number)
-                continue
-            layout = dict(self.operands[Op[name]]).get(key)
-            if layout is not None and isinstance(layout.shape, data.Layout):
+            elif choice:
+                if not isinstance(shape, type) or choice not in shape.__members__:
+                    raise EncodingError(f"{word!r}: {name} has no such operand")
+                operands[key] = shape[choice]
+            elif isinstance(shape, data.Layout):
                 operands[key] = Address(int(offset or number), int(base or 0))
-            elif base is None:
+            elif base is None and not isinstance(shape, type):
                 operands[key] = int(number)
             else:
-                raise EncodingError(f"{word!r}: {key} is not an address")
-        instruction = Instruction(Op[name], wait, operands)
-        self.check(instruction)
-        return instruction
+                raise EncodingError(f"{word!r}: {key} is not {'an address' if base else 'a number'}")
+        return self.make(Op[name], wait, **operands)
+
+
+MOST_SHIFT = 3
+"""A count in blocks is at most 8 times their number."""
+
+
+@lru_cache
+def isa_of(config: Config) -> Isa:
+    """The instruction set of a configuration, made once."""
+    return Isa(config)
+
+
+def _in_blocks(instruction, name):
+    blocks = instruction.operands.get("blocks")
+    return isinstance(blocks, (MxmBlocks, VxmBlocks)) and blocks.name == name.upper()
 
 
 def _fits(instruction, what, value, shape):
-    limit = 1 << Shape.cast(shape).width
-    if not 0 <= value < limit:
-        raise EncodingError(f"{instruction}: {what} must be 0 to {limit - 1}")
+    shape = Shape.cast(shape)
+    low = -(1 << shape.width - 1) if shape.signed else 0
+    if not low <= value < low + (1 << shape.width):
+        raise EncodingError(f"{instruction}: {what} must be {low} to {low + (1 << shape.width) - 1}")
 
 
 def _field(code, member):

@@ -13,14 +13,14 @@ from .protocol import Space
 class Mem(wiring.Component):
     """Words of `rows` 16-bit values, read as words by the MXM and as granules by the VXM.
 
-    The same values are kept twice, so that both can read in every cycle: the MXM's copy has the low
-    8 bits of each, a word wide; the VXM's has all 16, a granule (`lanes` values) wide. A write
-    goes to both.
+    The same values are kept three times, so that all can read in every cycle: the MXM's copy has the low
+    8 bits of each, a word wide; the VXM's two, for its operands x and y, have all 16, a granule (`lanes`
+    values) wide. A write goes to all.
 
-    Read latency `LATENCY` = 1 cycle; two reads and a write each cycle. A granule that is read in the
+    Read latency `LATENCY` = 1 cycle; three reads and a write each cycle. A granule that is read in the
     cycle in which it is written is undefined: the schedule has no such read.
 
-    Members: `act_address`, `act`: the MXM's word; `scale_address`, `scale`: the VXM's granule;
+    Members: `act_address`, `act`: the MXM's word; `x_address`, `x`, `y_address`, `y`: the VXM's granules;
     `write_enable`, `write_address`, `write_data`: a granule; `host`: the link's way in, used only between runs.
     """
 
@@ -33,8 +33,10 @@ class Mem(wiring.Component):
         super().__init__({
             "act_address": In(word),
             "act": Out(data.ArrayLayout(signed(8), config.rows)),
-            "scale_address": In(granule),
-            "scale": Out(vector),
+            "x_address": In(granule),
+            "x": Out(vector),
+            "y_address": In(granule),
+            "y": Out(vector),
             "write_enable": In(1),
             "write_address": In(granule),
             "write_data": In(vector),
@@ -48,7 +50,6 @@ class Mem(wiring.Component):
         m.submodules.host_writer = writer = EntryWriter(Space.MEM, bits)
         m.submodules.host_reader = reader = EntryReader(Space.MEM, bits)
         m.submodules.words = words = Memory(shape=unsigned(config.rows * 8), depth=config.mem_depth, init=[])
-        m.submodules.granules = granules = Memory(shape=unsigned(bits), depth=config.granules, init=[])
         wiring.connect(m, wiring.flipped(self.host), writer.host)
         wiring.connect(m, wiring.flipped(self.host), reader.host)
 
@@ -67,14 +68,15 @@ class Mem(wiring.Component):
             write.data.eq(narrow.replicate(config.granules_per_word)),
             write.en.eq(enable << address[:part]),
         ]
-        write = granules.write_port()
-        m.d.comb += [write.addr.eq(address), write.data.eq(value), write.en.eq(enable)]
-
         read = words.read_port()
         m.d.comb += [read.addr.eq(self.act_address), read.en.eq(1), self.act.eq(read.data)]
-        read = granules.read_port()
-        m.d.comb += [
-            read.addr.eq(Mux(reader.reading, reader.entry, self.scale_address)), read.en.eq(1),
-            self.scale.eq(read.data), reader.data.eq(read.data),
-        ]
+
+        for name, source in (("x", Mux(reader.reading, reader.entry, self.x_address)), ("y", self.y_address)):
+            m.submodules[name] = copy = Memory(shape=unsigned(bits), depth=config.granules, init=[])
+            write, read = copy.write_port(), copy.read_port()
+            m.d.comb += [
+                write.addr.eq(address), write.data.eq(value), write.en.eq(enable),
+                read.addr.eq(source), read.en.eq(1), getattr(self, name).eq(read.data),
+            ]
+        m.d.comb += reader.data.eq(self.x)
         return m

@@ -7,26 +7,27 @@ from amaranth.lib.wiring import In, Out
 from .column import ACCUMULATOR_BITS, Column, wave_layout
 from .config import Config, address_bits
 from .drain import Drain
-from .host import EntryWriter, HostBus
-from .isa import Isa, Op
+from .host import HostBus
+from .isa import POSITION_BITS, TOKEN_BITS, Isa, Op
 from .mem import Mem
-from .protocol import Space
+from .repeat import Repeat
 from .sequencer import command_layout
+from .writer import VxmWrite, WramWriter
 
 
 class Beats(wiring.Component):
-    """The MXM's repeat engine: turns one command into outer x inner beats, one a cycle.
+    """Turns one command into beats, one a cycle, with their addresses.
 
-    Latency: the first beat is `LATENCY` cycles after `command.valid`. A command may come as early as in
-    the cycle of the last beat of the one before it; earlier is an `overrun`.
+    Latency: the first beat is `LATENCY` cycles after `command.valid`. `Repeat` says when a command may come.
 
-    Members: `command`; `active`, `act`, `wgt`, `first`, `last`: the beat; `overrun`.
+    Members: `command`; `active`, `act`, `wgt`, `first`, `last`, `fetch`: the beat; `overrun`.
     """
 
-    LATENCY = 1
+    LATENCY = Repeat.LATENCY
 
     def __init__(self, config: Config):
         isa = Isa(config)
+        self._apart = config.beats_per_result
         self._command = isa.command(Op.MXM)
         super().__init__({
             "command": In(command_layout(isa, Op.MXM)),
@@ -35,36 +36,77 @@ class Beats(wiring.Component):
             "wgt": Out(self._command["wgt"].shape),
             "first": Out(1),
             "last": Out(1),
+            "fetch": Out(1),
             "overrun": Out(1),
         })
 
     def elaborate(self, platform):
         m = Module()
-        now = Signal(self._command, reset_less=True)
-        inner, outer = Signal.like(now.inner), Signal.like(now.outer)
-        final = Signal()
+        start = self.command.operands
+        m.submodules.repeat = repeat = Repeat()
         m.d.comb += [
-            self.last.eq(self.active & (inner == 1)),
-            final.eq(self.last & (outer == 1)),
-            self.overrun.eq(self.command.valid & self.active & ~final),
+            repeat.start.eq(self.command.valid), repeat.inner.eq(start.inner), repeat.middle.eq(start.middle),
+            repeat.outer.eq(start.outer), repeat.interval.eq(Mux((start.inner < self._apart) & ~start.fetch, self._apart, start.inner)), repeat.period.eq(start.period),
+            repeat.paced.eq(start.paced),
+            self.active.eq(repeat.active), self.first.eq(repeat.first), self.last.eq(repeat.last),
+            self.overrun.eq(repeat.overrun),
         ]
-        # `now.act` and `now.wgt` keep the start of the row of beats that is going on.
-        with m.If(self.last):
-            m.d.sync += [
-                inner.eq(now.inner), outer.eq(outer - 1), self.first.eq(1),
-                now.act.eq(now.act + now.act_step), self.act.eq(now.act + now.act_step),
-                now.wgt.eq(now.wgt + now.wgt_step), self.wgt.eq(now.wgt + now.wgt_step),
-            ]
-        with m.Else():
-            m.d.sync += [inner.eq(inner - 1), self.first.eq(0), self.act.eq(self.act + 1), self.wgt.eq(self.wgt + 1)]
-        with m.If(final):
-            m.d.sync += self.active.eq(0)
         with m.If(self.command.valid):
-            start = self.command.operands
-            m.d.sync += [
-                self.active.eq(1), self.first.eq(1), now.eq(start),
-                self.act.eq(start.act), self.wgt.eq(start.wgt), inner.eq(start.inner), outer.eq(start.outer),
-            ]
+            m.d.sync += self.fetch.eq(start.fetch)
+        # After `wrap` rounds the weights begin again.
+        rounds, wrap = Signal.like(start.wrap), Signal.like(start.wrap)
+        again = rounds == wrap
+        with m.If(repeat.round):
+            m.d.sync += rounds.eq(Mux(again, 1, rounds + 1))
+        with m.If(self.command.valid):
+            m.d.sync += [rounds.eq(1), wrap.eq(start.wrap)]
+        for name in ("act", "wgt"):
+            address, width = getattr(self, name), getattr(self, name).shape()
+            # Where the turn and the round that are going on began, and the whole.
+            turn, round_, whole = (Signal(width, name=f"{name}_{part}") for part in ("turn", "round", "whole"))
+            step, hop, next_round = (Signal(width, name=f"{name}_{part}") for part in ("step", "hop", "next"))
+            m.d.comb += next_round.eq(Mux(again, whole, round_ + hop) if name == "wgt" else round_ + hop)
+            m.d.sync += address.eq(address + 1)
+            with m.If(repeat.turn):
+                m.d.sync += [address.eq(turn + step), turn.eq(turn + step)]
+            with m.If(repeat.round):
+                m.d.sync += [address.eq(next_round), turn.eq(next_round), round_.eq(next_round)]
+            with m.If(self.command.valid):
+                m.d.sync += [part.eq(start[name]) for part in (address, turn, round_, whole)]
+                m.d.sync += [step.eq(start[f"{name}_step"]), hop.eq(start[f"{name}_hop"])]
+        return m
+
+
+class Unload(wiring.Component):
+    """Splits the words that a fetch brings out of the last column into granules.
+
+    Latency: `LATENCY` cycles from a word to its first granule; then a granule a cycle. Words come that far apart.
+
+    Members: `word`, `word_valid`; `granule`, `valid`.
+    """
+
+    LATENCY = 1
+
+    def __init__(self, config: Config):
+        self._config = config
+        super().__init__({
+            "word": In(data.ArrayLayout(signed(8), config.rows)),
+            "word_valid": In(1),
+            "granule": Out(data.ArrayLayout(signed(ACCUMULATOR_BITS), config.lanes)),
+            "valid": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        lanes, count = self._config.lanes, self._config.granules_per_word
+        kept = Signal(8 * self._config.rows, reset_less=True)
+        left = Signal(range(count + 1))
+        with m.If(self.word_valid):
+            m.d.sync += [kept.eq(self.word.as_value()), left.eq(count)]
+        with m.Else():
+            m.d.sync += [kept.eq(kept >> 8 * lanes), left.eq(left - (left != 0))]
+        m.d.comb += self.valid.eq(left != 0)
+        m.d.comb += [self.granule[lane].eq(kept[8 * lane:8 * lane + 8].as_signed()) for lane in range(lanes)]
         return m
 
 
@@ -75,30 +117,46 @@ class Mxm(wiring.Component):
 
         command --> beats --act--> MEM --word--+
                       |                        v
-                      +--wgt, first, last--> column 0 --> column 1 --> ... one column a cycle
-                                               |            |
-                                               +--> drain <-+ --> granules of `lanes` results
+                      +--wgt, first, last--> column 0 --> column 1 --> ... one column a cycle --> unload --+
+                                               |            |                                          |
+                                               +--> drain <-+ --> granules of `lanes` results <--------+
+                                               ^            ^
+        VXM --keys, values--> cache writer ----+------------+
 
     Each column has its own W-RAM, so each multiplier meets a new weight every cycle, and there
     is no phase in which weights are loaded into the array.
 
     Latency: a result whose last beat is in cycle c leaves as granules in the cycles from c + `latency(config)`
-    on, one a cycle. Throughput: a beat a cycle, results `inner` cycles apart.
+    on, one a cycle; a word that is fetched in cycle c in those from c + `fetch_latency(config)` on. Throughput: a beat a
+    cycle, results `inner` cycles apart.
 
-    Members: `command`; `act_address`, `act`: MEM's read port; `granule`, `valid`: results, no flow control;
-    `host`: writes W-RAM, at any time; `overrun`, `collision`: the schedule broke a promise.
+    Members: `command`; `position`, `token`; `act_address`, `act`: MEM's read port; `granule`, `valid`: results, no flow
+    control; `cache`: keys and values from the VXM, in W-RAM `CACHE_LATENCY` cycle later; `host`: writes W-RAM,
+    at any time but when it has to `hold`; `overrun`, `collision`: the schedule broke a promise.
     """
+
+    CACHE_LATENCY = 1
+    LEAST_LATENCY = 10
+    """Small arrays wait for this: while a product is on its way, the scalar unit makes the factor that it meets."""
+
+    @staticmethod
+    def fetch_latency(config: Config) -> int:
+        """Cycles from the beat of a fetched word to its first granule."""
+        return Mem.LATENCY + config.cols + Unload.LATENCY
 
     @staticmethod
     def latency(config: Config) -> int:
         """Cycles from the last beat of a result to its first granule."""
-        return Mem.LATENCY + Column.LATENCY + Drain.latency(config)
+        return max(Mem.LATENCY + Column.LATENCY + Drain.latency(config), Mxm.LEAST_LATENCY)
 
     def __init__(self, config: Config):
         self._config = config
         word = address_bits(config.mem_depth)
         super().__init__({
             "command": In(command_layout(Isa(config), Op.MXM)),
+            "position": In(POSITION_BITS),
+            "token": In(TOKEN_BITS),
+            "cache": In(VxmWrite(config)),
             "act_address": Out(word),
             "act": In(data.ArrayLayout(signed(8), config.rows)),
             "granule": Out(data.ArrayLayout(signed(ACCUMULATOR_BITS), config.lanes)),
@@ -106,6 +164,7 @@ class Mxm(wiring.Component):
             "overrun": Out(1),
             "collision": Out(1),
             "host": In(HostBus),
+            "hold": Out(1),
         })
 
     def elaborate(self, platform):
@@ -113,15 +172,19 @@ class Mxm(wiring.Component):
         config = self._config
         m.submodules.beats = beats = Beats(config)
         m.submodules.drain = drain = Drain(config)
-        m.submodules.writer = writer = EntryWriter(Space.WRAM, config.rows * config.weight_bits)
+        m.submodules.unload = unload = Unload(config)
+        m.submodules.writer = writer = WramWriter(config)
         wiring.connect(m, wiring.flipped(self.host), writer.host)
+        m.d.comb += [writer.cache.eq(self.cache), writer.position.eq(self.position), self.hold.eq(writer.hold)]
 
         # The beat waits for MEM's answer.
         wave = Signal(wave_layout(config))
         m.d.sync += [
             wave.wgt.eq(beats.wgt),
-            wave.first.eq(beats.first & beats.active),
-            wave.last.eq(beats.last),
+            wave.first.eq(beats.first),
+            wave.last.eq(beats.last & ~beats.fetch),
+            wave.fetch.eq(beats.active & beats.fetch),
+            wave.column.eq(self.token),
         ]
         m.d.comb += [
             beats.command.eq(self.command),
@@ -131,21 +194,31 @@ class Mxm(wiring.Component):
         entering = Signal(wave_layout(config))
         m.d.comb += [entering.eq(wave), entering.act.eq(self.act)]
 
-        select = address_bits(config.cols)
         for index in range(config.cols):
-            m.submodules[f"column{index}"] = column = Column(config)
+            m.submodules[f"column{index}"] = column = Column(config, index)
             m.d.comb += [
                 column.wave_in.eq(entering),
-                column.write_enable.eq(writer.enable & (writer.entry[:select] == index)),
-                column.write_address.eq(writer.entry[select:]),
-                column.write_data.eq(writer.data),
+                column.write_enable.eq(writer.enable[index]),
+                column.write_address.eq(writer.address),
+                column.write_data.eq(writer.data[index]),
                 drain.sums[index].eq(column.sum),
                 drain.done[index].eq(column.done),
             ]
             entering = column.wave_out
+        # A small array's results wait.
+        result = Cat(drain.granule, drain.valid)
+        for stage in range(Mxm.latency(config) - Mem.LATENCY - Column.LATENCY - Drain.latency(config)):
+            later = Signal.like(result, name=f"result{stage}")
+            m.d.sync += later.eq(result)
+            result = later
+        granule, valid = Signal(drain.granule.shape()), Signal()
+        m.d.comb += Cat(granule, valid).eq(result)
+
         m.d.comb += [
-            self.granule.eq(drain.granule),
-            self.valid.eq(drain.valid),
-            self.collision.eq(drain.collision),
+            unload.word.eq(entering.act),
+            unload.word_valid.eq(entering.fetch),
+            self.granule.eq(Mux(unload.valid, unload.granule, granule)),
+            self.valid.eq(valid | unload.valid),
+            self.collision.eq(drain.collision | (valid & unload.valid)),
         ]
         return m

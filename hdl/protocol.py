@@ -18,6 +18,9 @@ Response::
     word 2   CRC-32 of words 0 and 1
     then, for a length above 0: the payload, and the CRC-32 of the payload
 
+A START says in word 1 where to begin and with which token, and in word 2 at which position and how many
+tokens are wanted (see `StartWhere`, `StartHow`).
+
 The CRC is CRC-32/ISO-HDLC (that of Ethernet, zip and `zlib.crc32`) over the words' little-endian bytes.
 
 Rules:
@@ -32,9 +35,11 @@ Rules:
   and the expected number stays: the host sends the frame again. Until it has (or has sent RESET),
   START is answered DIRTY. A frame that stops for `link_timeout` cycles is answered CUT_OFF.
 * While a program runs, MEM and PROGRAM are answered BUSY, and so is START; W-RAM may be written
-  (the program must not read what is being written) and registers read. The payload of a refused
+  (the program must not read what is being written), registers and tokens read. The payload of a refused
   WRITE is taken in and ignored.
-* WAIT is answered when no program is running, with two words: the registers CYCLES and SCHEDULE_FAULTS.
+* WAIT is answered when no program is running, with two words: the registers CYCLES and SCHEDULE_FAULTS. Until
+  then each token that the run has made is sent at once, as a response of its own with the status TOKEN and
+  the token as its one word of payload; a WAIT that is sent again gets them all again.
   A word that arrives meanwhile ends the wait without an answer.
 
 Spaces are addressed in link words. An entry of a memory takes a power-of-two number of link words
@@ -45,6 +50,7 @@ REGISTER see `Register`
 PROGRAM  instruction n at n * parts
 MEM      granule n (`lanes` int16 values, lane 0 lowest) at n * parts
 WRAM     word w of column c at (w * cols + c) * parts; `rows` weights, row 0 lowest. Write only
+TOKENS   those that the last run has made, one a link word. Read only
 ======== ==========================================================================
 """
 
@@ -54,7 +60,7 @@ from .config import Config
 
 REQUEST_MAGIC = 0x4D
 RESPONSE_MAGIC = 0xE5
-VERSION = 1
+VERSION = 2
 """Counts changes of this protocol; in the `ID` register."""
 
 
@@ -69,12 +75,13 @@ class Opcode(enum.Enum, shape=4):
 
 
 class Space(enum.Enum, shape=4):
-    """What a READ or WRITE addresses. For START, `address` is the entry point instead."""
+    """What a READ or WRITE addresses. START has fields of its own instead."""
 
     REGISTER = 0
     PROGRAM = 1
     MEM = 2
     WRAM = 3
+    TOKENS = 4
 
 
 class Status(enum.Enum, shape=8):
@@ -85,10 +92,12 @@ class Status(enum.Enum, shape=8):
     SEQUENCE = 2
     BUSY = 3
     ADDRESS = 4
-    """Outside the space, or a space that cannot be read or written."""
+    """Outside the space, or a space that cannot be read or written, or too many tokens wanted."""
     OPCODE = 5
     CUT_OFF = 6
     DIRTY = 7
+    TOKEN = 8
+    """Not an answer yet: a token that the run has made."""
 
 
 class Register(enum.Enum, shape=4):
@@ -106,12 +115,23 @@ class Register(enum.Enum, shape=4):
     """Runs started since power-up."""
     LINK_FAULTS = 5
     """Frames refused since power-up: CRC, sequence, cut off."""
+    MADE = 6
+    """Tokens that the last run has made."""
 
 
 ID = int.from_bytes(b"MRY", "big") << 8 | VERSION
 
+MOST_TOKENS = 256
+"""Tokens that a run can be asked for: all are kept until the next."""
+ENTRY_BITS = 12
+
 Request = data.StructLayout({"sequence": 8, "reserved": 8, "space": Space, "opcode": Opcode, "magic": 8})
 Response = data.StructLayout({"sequence": 8, "reserved": 8, "status": Status, "magic": 8})
+
+StartWhere = data.StructLayout({"entry": ENTRY_BITS, "token": 16, "reserved": 4})
+"""The address of a START: the first instruction, and the token of this step."""
+StartHow = data.StructLayout({"position": 16, "count": 16})
+"""The length of a START: the position of this step, and how many tokens are wanted (0: a step of a prompt)."""
 
 
 def parts(bits: int) -> int:
@@ -128,6 +148,7 @@ def entry_bits(config: Config, space: Space) -> int:
         Space.PROGRAM: Isa(config).width,
         Space.MEM: config.lanes * 16,
         Space.WRAM: config.rows * config.weight_bits,
+        Space.TOKENS: 32,
     }[space]
 
 
@@ -138,6 +159,7 @@ def entry_count(config: Config, space: Space) -> int:
         Space.PROGRAM: config.program_depth,
         Space.MEM: config.granules,
         Space.WRAM: config.wram_depth * config.cols,
+        Space.TOKENS: MOST_TOKENS,
     }[space]
 
 

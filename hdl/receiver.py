@@ -4,8 +4,22 @@ from amaranth import *
 from amaranth.lib import crc, data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from .config import MAX_BITS, Config, address_bits
-from .protocol import REQUEST_MAGIC, Opcode, Register, Request, Space, Status, entry_bits, parts, space_words
+from .config import MAX_BITS, Config
+from .protocol import (
+    MOST_TOKENS,
+    REQUEST_MAGIC,
+    Opcode,
+    Register,
+    Request,
+    Space,
+    StartHow,
+    StartWhere,
+    Status,
+    entry_bits,
+    parts,
+    space_words,
+)
+from .sequencer import Begin
 
 Answer = data.StructLayout({
     "sequence": 8, "status": Status, "space": Space, "address": MAX_BITS, "length": MAX_BITS + 1,
@@ -42,7 +56,9 @@ class Judge(wiring.Component):
                     ]
         read, write = request.opcode == Opcode.READ, request.opcode == Opcode.WRITE
         start, reset = request.opcode == Opcode.START, request.opcode == Opcode.RESET
-        readable = (request.space == Space.REGISTER) | (request.space == Space.PROGRAM) | (request.space == Space.MEM)
+        readable = ((request.space == Space.REGISTER) | (request.space == Space.PROGRAM) | (request.space == Space.MEM)
+                    | (request.space == Space.TOKENS))
+        where, how = data.View(StartWhere, self.address), data.View(StartHow, self.length)
         writable = (request.space == Space.PROGRAM) | (request.space == Space.MEM) | (request.space == Space.WRAM)
         outside = (self.address[MAX_BITS:].any() | self.length[MAX_BITS:].any() | (self.past > size)
                    | (write & ((self.address | self.length)[:8] & mask).any()))
@@ -55,7 +71,8 @@ class Judge(wiring.Component):
         with m.Elif(request.opcode.as_value() > max(op.value for op in Opcode)):
             m.d.comb += self.status.eq(Status.OPCODE)
         with m.Elif((read & (~readable | outside)) | (write & (~writable | outside))
-                    | (start & (self.address >= config.program_depth))):
+                    | (start & ((where.entry >= config.program_depth) | (where.reserved != 0)
+                                | (how.count > MOST_TOKENS)))):
             m.d.comb += self.status.eq(Status.ADDRESS)
         with m.Elif(self.running & (start | ((read | write) & exclusive))):
             m.d.comb += self.status.eq(Status.BUSY)
@@ -68,9 +85,9 @@ class Framer(wiring.Component):
     """Takes frames in, a word a cycle, checks their CRCs, and keeps time.
 
     Latency: `done` rises in the cycle after the last word of a frame, or after the silence that ends one, and stays
-    until `release`; no word is taken meanwhile. Throughput: a word a cycle.
+    until `release`; no word is taken meanwhile, nor while `hold`. Throughput: a word a cycle.
 
-    Members: `rx`; `request`, `address`, `length`: the header, `address` counting up with the payload; `past`: the address
+    Members: `rx`; `hold`; `request`, `address`, `length`: the header, `address` counting up with the payload; `past`: the address
     after the last, added up here so that nobody has to in the cycle of the judgement; `sound`: in this
     cycle the header's CRC is taken, and fits; `payload`: in this cycle a word of the payload is taken;
     `done`, `fault`: what became of the frame, OK, CRC or CUT_OFF; `release`.
@@ -79,7 +96,7 @@ class Framer(wiring.Component):
     def __init__(self, config: Config):
         self._timeout = config.link_timeout
         super().__init__({
-            "rx": In(stream.Signature(32)),
+            "rx": In(stream.Signature(32)), "hold": In(1),
             "request": Out(Request), "address": Out(32), "length": Out(32), "past": Out(33),
             "sound": Out(1), "payload": Out(1),
             "done": Out(1), "fault": Out(Status), "release": In(1),
@@ -104,7 +121,7 @@ class Framer(wiring.Component):
             m.next = "DONE"
 
         with m.FSM() as fsm:
-            m.d.comb += [self.done.eq(fsm.ongoing("DONE")), self.rx.ready.eq(~fsm.ongoing("DONE"))]
+            m.d.comb += [self.done.eq(fsm.ongoing("DONE")), self.rx.ready.eq(~fsm.ongoing("DONE") & ~self.hold)]
             with m.State("HEADER"):
                 with m.If(taken):
                     m.d.comb += [check.valid.eq(1), check.start.eq(index == 0)]
@@ -151,17 +168,17 @@ class Receiver(wiring.Component):
     cycle after the last word of a frame, and `answer` is valid in the cycle after that. Throughput: a word a cycle
     within a frame; the next frame is taken when `answered`.
 
-    Members: `rx`; `space`, `address`, `write`, `data`: the host bus, for writing; `start`, `entry`, `reset`; `running`;
-    `answer`, `answer_valid`: held until `answered`; `faults`: frames refused for their CRC or sequence, or cut off.
+    Members: `rx`; `hold`: take no word; `space`, `address`, `write`, `data`: the host bus, for writing; `start`, `begin`,
+    `reset`; `running`; `made`: tokens that the run has made; `answer`, `answer_valid`: held until `answered`; `faults`: frames refused for their CRC or sequence, or cut off.
     """
 
     def __init__(self, config: Config):
         self._config = config
         super().__init__({
-            "rx": In(stream.Signature(32)),
+            "rx": In(stream.Signature(32)), "hold": In(1),
             "space": Out(Space), "address": Out(MAX_BITS), "write": Out(1), "data": Out(32),
-            "start": Out(1), "entry": Out(address_bits(config.program_depth)), "reset": Out(1),
-            "running": In(1),
+            "start": Out(1), "begin": Out(Begin), "reset": Out(1),
+            "running": In(1), "made": In(range(MOST_TOKENS + 1)),
             "answer": Out(Answer), "answer_valid": Out(1), "answered": In(1),
             "faults": Out(32),
         })
@@ -174,12 +191,16 @@ class Receiver(wiring.Component):
         request = framer.request
         expected, dirty, last, again = Signal(8), Signal(), Signal(Status), Signal()
         status = self.answer.status
+        where, how = data.View(StartWhere, framer.address), data.View(StartHow, framer.length)
+        sent, token = Signal.like(self.made), Signal()
         m.d.comb += [
             judge.request.eq(request), judge.address.eq(framer.address), judge.length.eq(framer.length),
             judge.past.eq(framer.past),
             judge.running.eq(self.running), judge.expected.eq(expected), judge.dirty.eq(dirty), judge.last.eq(last),
             self.space.eq(request.space), self.address.eq(framer.address), self.data.eq(self.rx.payload),
-            self.write.eq(framer.payload & (status == Status.OK)), self.entry.eq(framer.address),
+            self.write.eq(framer.payload & (status == Status.OK)), framer.hold.eq(self.hold),
+            self.begin.entry.eq(where.entry), self.begin.token.eq(where.token),
+            self.begin.position.eq(how.position), self.begin.count.eq(how.count),
             self.answer.sequence.eq(request.sequence),
         ]
         with m.If(framer.sound):
@@ -191,7 +212,7 @@ class Receiver(wiring.Component):
                 with m.If(framer.done):
                     m.d.sync += [
                         self.answer.space.eq(request.space), self.answer.address.eq(framer.address),
-                        self.answer.length.eq(0),
+                        self.answer.length.eq(0), token.eq(0),
                     ]
                     m.next = "ANSWER"
                     with m.If(framer.fault != Status.OK):
@@ -201,21 +222,34 @@ class Receiver(wiring.Component):
                     with m.Elif(~again):
                         m.d.sync += [expected.eq(request.sequence + 1), last.eq(status)]
                     with m.If((framer.fault == Status.OK) & (status == Status.OK)):
-                        self._obey(m, framer, again, dirty)
+                        self._obey(m, framer, again, dirty, sent)
             with m.State("WAIT"):
                 with m.If(self.rx.valid):
                     m.d.comb += framer.release.eq(1)
                     m.next = "TAKE"
+                with m.Elif(sent != self.made):
+                    m.d.sync += [
+                        status.eq(Status.TOKEN), token.eq(1), sent.eq(sent + 1), self.answer.space.eq(Space.TOKENS),
+                        self.answer.address.eq(sent), self.answer.length.eq(1),
+                    ]
+                    m.next = "ANSWER"
                 with m.Elif(~self.running):
+                    m.d.sync += [
+                        status.eq(Status.OK), token.eq(0), self.answer.space.eq(Space.REGISTER),
+                        self.answer.address.eq(Register.CYCLES), self.answer.length.eq(2),
+                    ]
                     m.next = "ANSWER"
             with m.State("ANSWER"):
                 m.d.comb += self.answer_valid.eq(1)
                 with m.If(self.answered):
-                    m.d.comb += framer.release.eq(1)
-                    m.next = "TAKE"
+                    with m.If(token):
+                        m.next = "WAIT"
+                    with m.Else():
+                        m.d.comb += framer.release.eq(1)
+                        m.next = "TAKE"
         return m
 
-    def _obey(self, m, framer, again, dirty):
+    def _obey(self, m, framer, again, dirty, sent):
         """What a sound request does, in the cycle after its last word."""
         with m.Switch(framer.request.opcode):
             with m.Case(Opcode.RESET):
@@ -228,8 +262,5 @@ class Receiver(wiring.Component):
             with m.Case(Opcode.START):
                 m.d.comb += self.start.eq(~again)
             with m.Case(Opcode.WAIT):
-                m.d.sync += [
-                    self.answer.space.eq(Space.REGISTER), self.answer.address.eq(Register.CYCLES),
-                    self.answer.length.eq(2),
-                ]
+                m.d.sync += sent.eq(0)
                 m.next = "WAIT"

@@ -17,9 +17,13 @@ from .timing import Issue, ProgramError, Use, run_cycles, trace, uses
 EXCLUSIVE = {
     "mxm": "two beats enter the MXM in one cycle",
     "drain": "two granules leave the MXM in one cycle",
-    "vxm": "a VXM instruction begins before the one before it has ended",
+    "engine0": "an instruction for the VXM's engine 0 begins before the one before it has ended",
+    "engine1": "an instruction for the VXM's engine 1 begins before the one before it has ended",
+    "vxm": "two beats enter the VXM in one cycle",
     "stream": "two beats of the VXM take a granule in one cycle",
-    "mem.write": "two granules are written in one cycle",
+    "sfu": "two beats enter the scalar unit in one cycle",
+    "scalar.reduced": "two reductions end in one cycle",
+    "scalar.computed": "the scalar unit writes two results in one cycle",
 }
 """Units that serve one use a cycle, and what to say when there are two."""
 
@@ -31,19 +35,45 @@ PAIRED = [
 
 BOUNDED: dict[str, Callable[[Config], int]] = {
     "mem.act": lambda config: config.mem_depth,
-    "mem.scale": lambda config: config.granules,
+    "mem.x": lambda config: config.granules,
+    "mem.y": lambda config: config.granules,
     "mem.write": lambda config: config.granules,
     "wram": lambda config: config.wram_depth,
+    "wram.keys": lambda config: config.wram_depth,
+    "wram.values": lambda config: config.wram_depth,
+    "scalar.vxm": lambda config: config.scalars,
+    "scalar.sfu": lambda config: config.scalars,
+    "scalar.reduced": lambda config: config.scalars // 2,
+    "scalar.computed": lambda config: config.scalars,
 }
 """Memories that are addressed, and their depth."""
 
 ORDERED = {
-    "mem.act": ("read", lambda config: config.granules_per_word),
-    "mem.scale": ("read", lambda config: 1),
-    "mem.write": ("write", lambda config: 1),
+    "MEM granule": {
+        "mem.act": ("read", lambda config: config.granules_per_word),
+        "mem.x": ("read", lambda config: 1),
+        "mem.y": ("read", lambda config: 1),
+        "mem.write": ("write", lambda config: 1),
+    },
+    "W-RAM word": {
+        "wram": ("read", lambda config: 1),
+        "wram.late": ("read", lambda config: 1),
+        "wram.keys": ("write", lambda config: 1),
+        "wram.values": ("write", lambda config: 1),
+    },
+    "scalar": {
+        "scalar.vxm": ("read", lambda config: 1),
+        "scalar.sfu": ("read", lambda config: 1),
+        "scalar.reduced": ("write", lambda config: 1),
+        "scalar.computed": ("write", lambda config: 1),
+    },
+    "choice": {
+        "chosen": ("read", lambda config: 1),
+        "chosen.write": ("write", lambda config: 1),
+    },
 }
-"""Accesses to MEM: their kind, and the granules of each. Where one of two accesses to a granule is a write,
-they happen in the order of the program, in different cycles."""
+"""Memories, and the accesses to each: their kind, and the entries of each. Where one of two accesses to an entry is a
+write, they happen in the order of the program, in different cycles."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +88,13 @@ class Violation:
         return f"cycle {self.cycle}, instruction {self.pc}: {self.what}"
 
 
-def violations(config: Config, program: Sequence[Instruction], entry: int = 0) -> list[Violation]:
-    """The broken rules of a run from `entry`, first of each kind first; empty for a legal program.
+def violations(config: Config, program: Sequence[Instruction], entry: int = 0, *, position: int = 0,
+               count: int = 1) -> list[Violation]:
+    """The broken rules of a run from `entry` at a position, for `count` tokens; empty for a legal program.
 
     Raises ProgramError for a program that does not halt or leaves the program memory.
     """
-    issues = list(trace(config, program, entry))
+    issues = list(trace(config, program, entry, position=position, count=count))
     by_unit: dict[str, list[tuple[Issue, Use]]] = defaultdict(list)
     for issue in issues:
         for use in uses(config, issue):
@@ -83,20 +114,21 @@ def violations(config: Config, program: Sequence[Instruction], entry: int = 0) -
             outside = np.flatnonzero(use.addresses >= depth(config))
             found += [Violation(f"{unit} address {use.addresses[i]} is outside its {depth(config)} entries",
                                 int(use.cycles[i]), issue.pc) for i in outside[:1]]
-    found += _disordered(config, by_unit)
+    for memory, accesses in ORDERED.items():
+        found += _disordered(config, by_unit, memory, accesses)
     end = run_cycles(issues[-1])
     late = [(int(use.cycles[-1]), issue.pc) for unit in by_unit for issue, use in by_unit[unit] if use.cycles[-1] > end]
     found += [Violation(f"still at work after the end of the run in cycle {end}", cycle, pc) for cycle, pc in late[:1]]
     return found
 
 
-def check(config: Config, program: Sequence[Instruction], entry: int = 0) -> int:
+def check(config: Config, program: Sequence[Instruction], entry: int = 0, *, position: int = 0, count: int = 1) -> int:
     """Cycles of a run of a legal program; ProgramError names the first broken rule of any other."""
-    found = violations(config, program, entry)
+    found = violations(config, program, entry, position=position, count=count)
     if found:
         more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
         raise ProgramError(f"{found[0]}{more}")
-    *_, halt = trace(config, program, entry)
+    *_, halt = trace(config, program, entry, position=position, count=count)
     assert halt.op is Op.HALT
     return run_cycles(halt)
 
@@ -109,27 +141,34 @@ def _flat(pairs):
             np.concatenate([np.full(use.cycles.size, issue.pc) for issue, use in pairs]))
 
 
-def _disordered(config, by_unit):
-    """Accesses to MEM that do not happen in the order of the program."""
-    granule, cycle, order, pc, write = [], [], [], [], []
-    for unit, (kind, width) in ORDERED.items():
+def _disordered(config, by_unit, memory, accesses):
+    """Accesses to a memory that do not happen in the order of the program."""
+    touched = []
+    for unit, (kind, _) in accesses.items():
+        if kind == "write":
+            touched += [use.addresses for _, use in by_unit[unit]]
+    if not touched:
+        return []
+    touched = np.unique(np.concatenate(touched))
+    entry, cycle, order, pc, write = [], [], [], [], []
+    for unit, (kind, width) in accesses.items():
         width = width(config)
         for issue, use in by_unit[unit]:
-            granule.append((use.addresses[:, None] * width + np.arange(width)).ravel())
-            cycle.append(np.repeat(use.cycles, width))
-            order.append(np.full(granule[-1].size, issue.cycle))
-            pc.append(np.full(granule[-1].size, issue.pc))
-            write.append(np.full(granule[-1].size, kind == "write"))
-    if not granule:
-        return []
-    granule, cycle, order, pc, write = map(np.concatenate, (granule, cycle, order, pc, write))
-    sort = np.lexsort((cycle, order, granule))
-    granule, cycle, pc, write = granule[sort], cycle[sort], pc[sort], write[sort]
-    # Running maxima within each granule: the granule is the high part of the key.
-    base = granule * (int(cycle.max()) + 2)
+            entries = (use.addresses[:, None] * width + np.arange(width)).ravel()
+            matters = np.isin(entries, touched)
+            entry.append(entries[matters])
+            cycle.append(np.repeat(use.cycles, width)[matters])
+            order.append(np.full(entry[-1].size, issue.cycle))
+            pc.append(np.full(entry[-1].size, issue.pc))
+            write.append(np.full(entry[-1].size, kind == "write"))
+    entry, cycle, order, pc, write = map(np.concatenate, (entry, cycle, order, pc, write))
+    sort = np.lexsort((cycle, order, entry))
+    entry, cycle, pc, write = entry[sort], cycle[sort], pc[sort], write[sort]
+    # Running maxima within each entry: the entry is the high part of the key.
+    base = entry * (int(cycle.max()) + 2)
     key = base + cycle + 1
     before = np.concatenate([[-1], np.maximum.accumulate(key)[:-1]])
     written = np.concatenate([[-1], np.maximum.accumulate(np.where(write, key, base))[:-1]])
     wrong = np.flatnonzero(key <= np.where(write, np.maximum(before, base), np.maximum(written, base)))
-    return [Violation(f"MEM granule {granule[i]} is {'written' if write[i] else 'read'} before an earlier instruction "
+    return [Violation(f"{memory} {entry[i]} is {'written' if write[i] else 'read'} before an earlier instruction "
                       f"has {'used' if write[i] else 'written'} it", int(cycle[i]), int(pc[i])) for i in wrong[:1]]

@@ -6,34 +6,38 @@ from amaranth.lib.wiring import In, Out
 
 from .config import Config
 from .link import Link
+from .isa import To
 from .mem import Mem
 from .mxm import Mxm
+from .scalars import Scalars
 from .sequencer import Sequencer
 from .vxm import Vxm
 
 
 class Tile(wiring.Component):
-    """Link, sequencer, MEM, MXM and VXM, wired as the block diagram has them::
+    """Link, sequencer, MEM, MXM, VXM and scalar registers, wired as the block diagram has them::
 
           rx, tx
              |
-        +----v----+  start, entry   +-----------+
-        |  link   |---------------->| sequencer |
-        +----+----+                 +--+-----+--+
-             | host bus: every memory  |     |       commands, at fixed cycles
-             v                         v     v
-                  +-----+  words    +-----+  granules  +-----+
-                  | MEM |---------->| MXM |----------->| VXM |
-                  |     |  factors  +-----+            |     |
-                  |     |----------------------------->|     |
-                  |     |<-----------------------------|     |
-                  +-----+            values            +-----+
+        +----v----+   start, begin   +-----------+
+        |  link   |----------------->| sequencer |
+        |         |<-----------------|           |<--- chosen
+        +----+----+  token, cycles   +--+--+--+--+
+             | host bus: every memory   |  |  |      commands, at fixed cycles
+             v                          v  v  v
+                  +-----+  words     +-----+  granules  +-----+  reductions  +---------+
+                  | MEM |----------->| MXM |----------->| VXM |------------->| scalars |
+                  |     |  x, y      +--^--+            |     |<-------------|         |
+                  |     |------------------------------>|     |              +---------+
+                  |     |               |               |     |
+                  |     |<--------------+---------------|     |
+                  +-----+     values: MEM, keys, values +-----+
 
     Between go and done nothing waits: no wire between two slices has flow control, and the link can
     stop a run (RESET) but not delay it. The latency of a run is what `marey.hdl.timing` says.
 
     Members: `rx`, `tx`: link words, see `marey.hdl.protocol`; the only handshakes. A schedule that
-    breaks a promise (see `overrun`, `collision`, `starved`, `dropped` of the slices) fails an assertion in
+    breaks a promise (see `overrun`, `collision`, `meeting`, `starved`, `dropped` of the slices) fails an assertion in
     simulation and is counted in `Register.SCHEDULE_FAULTS`.
     """
 
@@ -45,26 +49,35 @@ class Tile(wiring.Component):
         m = Module()
         config = self.config
         m.submodules.link = link = Link(config)
-        mem, sequencer, mxm, vxm = Mem(config), Sequencer(config), Mxm(config), Vxm(config)
+        mem, sequencer = Mem(config), Sequencer(config)
+        mxm, vxm, scalars = Mxm(config), Vxm(config), Scalars(config)
         stopped_by_link = ResetInserter(link.reset)
         m.submodules.mem = mem
         m.submodules.sequencer = stopped_by_link(sequencer)
         m.submodules.mxm = stopped_by_link(mxm)
         m.submodules.vxm = stopped_by_link(vxm)
+        m.submodules.scalars = stopped_by_link(scalars)
 
         wiring.connect(m, wiring.flipped(self.rx), link.rx)
         wiring.connect(m, wiring.flipped(self.tx), link.tx)
         m.d.comb += [
-            sequencer.start.eq(link.start), sequencer.entry.eq(link.entry),
+            sequencer.start.eq(link.start), sequencer.begin.eq(link.begin),
             link.running.eq(sequencer.running), link.cycles.eq(sequencer.cycles),
+            link.made.eq(sequencer.made), link.token.eq(sequencer.token), link.hold.eq(mxm.hold),
 
-            mxm.command.eq(sequencer.mxm), vxm.command.eq(sequencer.vxm),
+            mxm.command.eq(sequencer.mxm), vxm.command.eq(sequencer.vxm), scalars.command.eq(sequencer.sfu),
+            *(part.eq(sequencer.position) for part in (mxm.position, vxm.position)),
+            *(part.eq(sequencer.token) for part in (mxm.token, vxm.token)),
+            sequencer.chosen.eq(vxm.chosen),
 
             mem.act_address.eq(mxm.act_address), mxm.act.eq(mem.act),
             vxm.granule.eq(mxm.granule), vxm.valid.eq(mxm.valid),
-            mem.scale_address.eq(vxm.scale_address), vxm.scale.eq(mem.scale),
-            mem.write_enable.eq(vxm.write_enable), mem.write_address.eq(vxm.write_address),
-            mem.write_data.eq(vxm.write_data),
+            mem.x_address.eq(vxm.x_address), vxm.x.eq(mem.x), mem.y_address.eq(vxm.y_address), vxm.y.eq(mem.y),
+            scalars.address.eq(vxm.scalar_address), vxm.scalar.eq(scalars.scalar),
+            scalars.write.eq(vxm.reduced), scalars.write_address.eq(vxm.reduced_into),
+            scalars.write_value.eq(vxm.reduced_value),
+            mem.write_enable.eq(vxm.write.to == To.MEM), mem.write_address.eq(vxm.write.address),
+            mem.write_data.eq(vxm.write.values), mxm.cache.eq(vxm.write),
         ]
 
         # The host bus goes everywhere; only the space that was asked answers.
@@ -75,7 +88,8 @@ class Tile(wiring.Component):
 
         promises = {
             "mxm.overrun": mxm.overrun, "mxm.collision": mxm.collision,
-            "vxm.overrun": vxm.overrun, "vxm.starved": vxm.starved, "vxm.dropped": vxm.dropped,
+            "vxm.overrun": vxm.overrun, "vxm.meeting": vxm.meeting, "vxm.starved": vxm.starved, "vxm.dropped": vxm.dropped,
+            "scalars.overrun": scalars.overrun, "scalars.collision": scalars.collision,
         }
         faults, faulty = Signal(32), Signal()
         m.d.comb += [faulty.eq(Cat(promises.values()).any()), link.schedule_faults.eq(faults)]

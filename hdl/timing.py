@@ -6,24 +6,27 @@ checks with it, the emulator counts with it. Every number comes from a component
 Cycle 0 is the cycle of the start strobe.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from .config import Config, address_bits
 from .errors import MareyError
-from .isa import ADDRESS_REGISTERS, COUNTERS, Address, Instruction, Isa, Op
+from .isa import ADDRESS_REGISTERS, COUNTERS, Address, Instruction, MxmBlocks, Op, Reduce, Sfu, Source, To, VxmBlocks, isa_of
 from .mem import Mem
 from .mxm import Beats, Mxm
-from .sequencer import Sequencer
-from .vxm import Repeat, Vxm
+from .scalars import Scalars
+from .sequencer import SLOW, Sequencer
+from .vxm import Engine, Vxm
 
 FIRST_ISSUE = Sequencer.FIRST_ISSUE
 MXM_BEAT = Sequencer.LATENCY + Beats.LATENCY
 """Cycles from the issue of an MXM to its first beat."""
-VXM_BEAT = Sequencer.LATENCY + Repeat.LATENCY
+VXM_BEAT = Sequencer.LATENCY + Engine.LATENCY
 """Cycles from the issue of a VXM to its first beat."""
+SFU_BEAT = Sequencer.LATENCY + Scalars.COMMAND_LATENCY
+"""Cycles from the issue of an SFU to its first beat."""
 ISSUE_LIMIT = 1 << 20
 """A program that issues more instructions than this is taken not to halt."""
 
@@ -34,12 +37,18 @@ class ProgramError(MareyError):
 
 @dataclass(frozen=True)
 class Issue:
-    """An instruction on its way: `cycle` of issue, program counter, operands with addresses resolved."""
+    """An instruction on its way: `cycle` of issue, program counter, operands with addresses and counts resolved.
+
+    `period`, `position` and `token` are what the registers hold then.
+    """
 
     cycle: int
     pc: int
     instruction: Instruction
-    operands: dict[str, int]
+    operands: dict
+    period: int = 0
+    position: int = 0
+    token: int = 0
 
     @property
     def op(self) -> Op:
@@ -55,41 +64,74 @@ class Use:
     addresses: np.ndarray | None = None
 
 
-def next_issue(op: Op, wait: int) -> int:
-    """Cycles from the issue of an instruction to the next one's."""
-    return (Sequencer.LOOP_CYCLES if op is Op.LOOP else 1) + wait
+def next_issue(op: Op, wait: int = 0) -> int:
+    """Cycles from the issue of an instruction to the next one's, but for the turns of a NOP."""
+    return (Sequencer.SLOW_CYCLES if op in SLOW else 1) + wait
 
 
-def trace(config: Config, program: Sequence[Instruction], entry: int = 0) -> Iterator[Issue]:
-    """The issues of a run, HALT included, in order. ProgramError if it leaves the program or never halts."""
-    isa = Isa(config)
+def blocks(config: Config, position: int) -> int:
+    """Blocks of the KV cache that positions 0 to this one fill, the last one perhaps in part."""
+    return position // config.block + 1
+
+
+def trace(config: Config, program: Sequence[Instruction], entry: int = 0, *, position: int = 0, count: int = 1,
+          token: int = 0, choose: Callable[[], int] = lambda: 0) -> Iterator[Issue]:
+    """The issues of a run, HALT included, in order. ProgramError if it leaves the program or never halts.
+
+    `choose` is asked for the new token at each TOKEN; which one it is changes no cycle.
+    """
+    isa = isa_of(config)
     registers: list[int | None] = [0] + [None] * (ADDRESS_REGISTERS - 1)
     counters = [0] * COUNTERS
-    cycle, pc = FIRST_ISSUE, entry
+    cycle, pc, period = FIRST_ISSUE, entry, 0
     modulus = 1 << isa.register_bits
 
-    def resolve(operand):
-        if not isinstance(operand, Address):
-            return operand
-        if registers[operand.base] is None:
-            raise ProgramError(f"{pc}: {instruction}: address register {operand.base} was never SET")
-        return (operand.offset + registers[operand.base]) % modulus
+    def resolve(op, operands):
+        resolved = {}
+        for name, value in operands.items():
+            if isinstance(value, Address):
+                if registers[value.base] is None:
+                    raise ProgramError(f"{pc}: {instruction}: address register {value.base} was never SET")
+                field = isa.command(op)[name]
+                value = (value.offset + registers[value.base]) % (1 << field.width)
+            resolved[name] = value
+        which = operands.get("blocks")
+        if which in (MxmBlocks.INNER, MxmBlocks.MIDDLE, VxmBlocks.INTERVAL, VxmBlocks.MIDDLE):
+            resolved[which.name.lower()] = blocks(config, position) << resolved[which.name.lower()]
+        return resolved
 
     for _ in range(ISSUE_LIMIT):
         if pc >= len(program):
             raise ProgramError(f"{pc}: the program ends without HALT")
         instruction = program[pc]
-        operands = {name: resolve(operand) for name, operand in instruction.operands.items()}
-        yield Issue(cycle, pc, instruction, operands)
+        op = instruction.op
+        operands = resolve(op, instruction.operands)
+        at, cycle = cycle, cycle + next_issue(op, instruction.wait)
+        yield Issue(at, pc, instruction, operands, period, position, token)
         pc += 1
-        match instruction.op:
-            case Op.HALT:
+        match op:
+            case Op.HALT if not (operands["if_prompt"] and count):
                 return
+            case Op.NOP:
+                cycle += operands["turns"] * period
+                if operands["blocks"]:
+                    cycle += blocks(config, position) << operands["blocks"] - 1
             case Op.SET:
                 registers[operands["register"]] = operands["value"]
             case Op.ADD:
-                before = resolve(Address(0, operands["register"]))
+                before = registers[operands["register"]]
+                if before is None:
+                    raise ProgramError(f"{pc - 1}: {instruction}: address register {operands['register']} was never SET")
                 registers[operands["register"]] = (before + operands["value"]) % modulus
+            case Op.INDEX:
+                source = token if operands["source"] is Source.TOKEN else position
+                counted = source >> operands["right"]
+                if operands["bits"]:
+                    counted %= 1 << operands["bits"]
+                product = counted * operands["times"]
+                registers[operands["register"]] = (operands["value"] + product) % modulus
+            case Op.PERIOD:
+                period = max(operands["least"], operands["value"] + blocks(config, position) * operands["times"])
             case Op.LOOP:
                 counter = operands["counter"]
                 counters[counter] += 1
@@ -97,7 +139,10 @@ def trace(config: Config, program: Sequence[Instruction], entry: int = 0) -> Ite
                     counters[counter] = 0
                 else:
                     pc = operands["target"]
-        cycle += next_issue(instruction.op, instruction.wait)
+            case Op.TOKEN:
+                token, position, count = choose(), position + 1, count - 1
+                if count:
+                    pc = operands["target"]
     raise ProgramError(f"{pc}: still running after {ISSUE_LIMIT} instructions")
 
 
@@ -106,45 +151,141 @@ def run_cycles(halt: Issue) -> int:
     return halt.cycle + Sequencer.HALT_CYCLES
 
 
-def mxm_beats(config: Config, operands: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Activation and W-RAM words of an MXM, both of shape [outer, inner]; they wrap as the hardware's do."""
-    outer, inner = np.arange(operands["outer"])[:, None], np.arange(operands["inner"])
-    return tuple((operands[name] + outer * operands[f"{name}_step"] + inner) % (1 << address_bits(depth))
-                 for name, depth in (("act", config.mem_depth), ("wgt", config.wram_depth)))
+def mxm_interval(config: Config, operands: dict) -> int:
+    """Cycles from one result of an MXM to the next: those it takes, or those that the VXM needs for one."""
+    return operands["inner"] if operands["fetch"] else max(operands["inner"], config.beats_per_result)
 
 
-def vxm_granules(config: Config, operands: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Granules that a VXM reads factors from and writes to, one a beat; they wrap as the hardware's do."""
-    beats = np.arange(operands["count"] * config.beats_per_result)
-    return tuple((operands[name] + beats) % (1 << address_bits(config.granules)) for name in ("scale", "dst"))
+def beats(issue: Issue, interval: int) -> np.ndarray:
+    """Cycles of the beats of a slice's instruction, from its first beat on: int64 [outer, middle, inner]."""
+    operands = issue.operands
+    turns = np.arange(operands["middle"])[:, None] * interval
+    period = issue.period if operands["paced"] else operands["middle"] * interval
+    return np.arange(operands["outer"])[:, None, None] * period + turns + np.arange(operands["inner"])
+
+
+def mxm_addresses(config: Config, operands: dict) -> tuple[np.ndarray, np.ndarray]:
+    """Activation and W-RAM words of an MXM, both of shape [outer, middle, inner]; they wrap as the hardware's do."""
+    outer, middle = np.arange(operands["outer"])[:, None, None], np.arange(operands["middle"])[:, None]
+    inner, rounds = np.arange(operands["inner"]), {"act": outer, "wgt": outer % operands["wrap"]}
+    return tuple((operands[name] + rounds[name] * operands[f"{name}_hop"] + middle * operands[f"{name}_step"] + inner)
+                 % (1 << address_bits(depth)) for name, depth in (("act", config.mem_depth), ("wgt", config.wram_depth)))
+
+
+@dataclass(frozen=True)
+class Granules:
+    """What the beats of a VXM address, by beat: arrays of shape [outer, beats of a round].
+
+    `x` and `y` are None where the beats do not read there; `dst`, `number` (of the granule in its round) and `complete`
+    (beats that have a value) are there always; `scalar` and `into` are [outer].
+    """
+
+    x: np.ndarray | None
+    y: np.ndarray | None
+    dst: np.ndarray
+    number: np.ndarray
+    complete: np.ndarray
+    scalar: np.ndarray
+    into: np.ndarray
+
+
+def vxm_granules(config: Config, operands: dict) -> Granules:
+    """Addresses of a VXM's beats; they wrap as the hardware's do."""
+    outer, beat = np.arange(operands["outer"])[:, None], np.arange(operands["middle"] * operands["inner"])
+    number = beat >> operands["pair"]
+    second = (beat & 1) * operands["pair"]
+    command = isa_of(config).command(Op.VXM)
+    stream, by_vector, plus = (operands[name] for name in ("stream", "by_vector", "plus"))
+
+    def granules(name, steps):
+        return (operands[name] + outer * operands[f"{name}_hop"] + steps) % (1 << command[name].width)
+
+    x = granules("x", number * operands["x_step"])
+    if config.lanes == 1:
+        x ^= second
+    return Granules(
+        x=x if not stream or plus else None,
+        y=granules("y", beat * operands["y_step"]) if by_vector or (plus and not stream) else None,
+        dst=granules("dst", number), number=number, complete=(second == 1) | (operands["pair"] == 0),
+        scalar=(operands["scalar"] + outer[:, 0] * operands["scalar_hop"]) % (1 << command["scalar"].width),
+        into=(operands["into"] + outer[:, 0]) % (1 << command["into"].width),
+    )
 
 
 def uses(config: Config, issue: Issue) -> list[Use]:
     """Every unit that an issue uses, in which cycles, at which addresses.
 
-    Units: `mxm` (a beat enters), `mem.act`, `wram` (column 0's read; column j's is j cycles later), `drain` (a
-    granule comes out), `vxm` (its repeat engine is taken, pauses included), `stream` (a granule is
-    taken), `mem.scale`, `mem.write`.
+    Units: `mxm` (a beat enters), `mem.act`, `wram` (column 0's read), `wram.late` (the last column's), `drain` (a
+    granule comes out), `engine0`, `engine1` (a repeat engine is taken, pauses included), `vxm` (a beat), `stream` (a
+    granule is taken), `mem.x`, `mem.y`, `mem.write`, `wram.keys`, `wram.values` (parts are written; addresses are words),
+    `scalar.vxm`, `scalar.sfu` (reads), `scalar.reduced`, `scalar.computed` (writes), `sfu`, `chosen.write`, `chosen` (read by TOKEN).
     """
-    operands, beats = issue.operands, np.arange(config.beats_per_result)
     if issue.op is Op.MXM:
-        act, wgt = mxm_beats(config, operands)
-        cycles = issue.cycle + MXM_BEAT + np.arange(act.size)
-        last = cycles.reshape(act.shape)[:, -1]
-        return [
-            Use("mxm", cycles),
-            Use("mem.act", cycles, act.ravel()),
-            Use("wram", cycles + Mem.LATENCY, wgt.ravel()),
-            Use("drain", (last[:, None] + Mxm.latency(config) + beats).ravel()),
-        ]
+        return _mxm_uses(config, issue)
     if issue.op is Op.VXM:
-        scale, dst = vxm_granules(config, operands)
-        results = np.arange(operands["count"])[:, None]
-        cycles = (issue.cycle + VXM_BEAT + results * operands["interval"] + beats).ravel()
-        return [
-            Use("vxm", np.arange(cycles[0], cycles[-1] + 1)),
-            Use("stream", cycles + Vxm.STREAM_LATENCY),
-            Use("mem.scale", cycles, scale),
-            Use("mem.write", cycles + Vxm.LATENCY, dst),
-        ]
+        return _vxm_uses(config, issue)
+    if issue.op is Op.SFU:
+        return _sfu_uses(config, issue)
+    if issue.op is Op.TOKEN:
+        return [Use("chosen", np.array([issue.cycle + Sequencer.TOKEN_LATENCY]), np.array([0]))]
     return []
+
+
+def _mxm_uses(config, issue):
+    act, wgt = mxm_addresses(config, issue.operands)
+    cycles = issue.cycle + MXM_BEAT + beats(issue, mxm_interval(config, issue.operands))
+    used = [
+        Use("mxm", cycles.ravel()),
+        Use("wram", cycles.ravel() + Mem.LATENCY, wgt.ravel()),
+        Use("wram.late", cycles.ravel() + Mem.LATENCY + config.cols - 1, wgt.ravel()),
+    ]
+    if issue.operands["fetch"]:
+        out = cycles.reshape(-1, 1) + Mxm.fetch_latency(config) + np.arange(config.granules_per_word)
+    else:
+        used.append(Use("mem.act", cycles.ravel(), act.ravel()))
+        out = cycles[..., -1].reshape(-1, 1) + Mxm.latency(config) + np.arange(config.beats_per_result)
+    return [*used, Use("drain", out.ravel())]
+
+
+def _vxm_uses(config, issue):
+    operands, granules = issue.operands, vxm_granules(config, issue.operands)
+    cycles = issue.cycle + VXM_BEAT + beats(issue, max(operands["interval"], operands["inner"])).reshape(operands["outer"], -1)
+    flat = cycles.ravel()
+    used = [Use(f"engine{operands['engine']}", np.arange(flat[0], flat[-1] + 1)), Use("vxm", flat)]
+    if operands["stream"]:
+        used.append(Use("stream", flat + Vxm.STREAM_LATENCY))
+    for name in ("x", "y"):
+        addresses = getattr(granules, name)
+        if addresses is not None:
+            used.append(Use(f"mem.{name}", flat, addresses.ravel()))
+    if not operands["by_vector"] or operands["scalar"]:
+        used.append(Use("scalar.vxm", flat, np.repeat(granules.scalar, cycles.shape[1])))
+    written = cycles[:, granules.complete].ravel() + Vxm.LATENCY
+    dst = granules.dst[:, granules.complete].ravel()
+    match operands["to"]:
+        case To.MEM:
+            used.append(Use("mem.write", written, dst))
+        case To.KEYS:
+            used.append(Use("wram.keys", written + Mxm.CACHE_LATENCY, dst // config.granules_per_word))
+        case To.VALUES:
+            used.append(Use("wram.values", written + Mxm.CACHE_LATENCY, dst // config.beats_per_result))
+    match operands["reduce"]:
+        case Reduce.NONE:
+            pass
+        case Reduce.ARGMAX:
+            used.append(Use("chosen.write", cycles[:, -1] + Vxm.REDUCE_LATENCY, np.zeros(len(cycles), np.int64)))
+        case _:
+            used.append(Use("scalar.reduced", cycles[:, -1] + Vxm.REDUCE_LATENCY, granules.into))
+    return used
+
+
+def _sfu_uses(config, issue):
+    operands, number = issue.operands, np.arange(issue.operands["count"])
+    cycles = issue.cycle + SFU_BEAT + number * (issue.period if operands["paced"] else 1)
+    used = [Use("sfu", cycles), Use("scalar.sfu", cycles, operands["a"] + number)]
+    if operands["function"] is Sfu.MULTIPLY:
+        used.append(Use("scalar.sfu", cycles, operands["b"] + number))
+    used.append(Use("scalar.computed", cycles + Scalars.LATENCY, operands["into"] + number))
+    if operands["function"] is Sfu.QUANTISE:
+        used.append(Use("scalar.computed", cycles + Scalars.LATENCY + 1, operands["into"] + 1 + number))
+    return used

@@ -13,9 +13,10 @@ from .isa import Isa
 from .mem import Mem
 from .mxm import Mxm
 from .protocol import VERSION, Space, entry_bits, entry_count, parts, space_words
+from .scalars import Scalars
 from .sequencer import Sequencer
 from .tile import Tile
-from .timing import MXM_BEAT, VXM_BEAT
+from .timing import MXM_BEAT, SFU_BEAT, VXM_BEAT
 from .vxm import Vxm
 
 TOP = "marey_tile"
@@ -71,13 +72,17 @@ def generate(config: Config) -> tuple[str, dict]:
         "instruction_bits": Isa(config).width,
         "latency": {
             "first_issue": Sequencer.FIRST_ISSUE,
-            "loop": Sequencer.LOOP_CYCLES,
+            "slow": Sequencer.SLOW_CYCLES,
             "halt": Sequencer.HALT_CYCLES,
             "issue_to_mxm_beat": MXM_BEAT,
             "issue_to_vxm_beat": VXM_BEAT,
+            "issue_to_sfu_beat": SFU_BEAT,
             "mem": Mem.LATENCY,
             "mxm": Mxm.latency(config),
+            "mxm_fetch": Mxm.fetch_latency(config),
             "vxm": Vxm.LATENCY,
+            "reduce": Vxm.REDUCE_LATENCY,
+            "sfu": Scalars.LATENCY,
             "host_read": HOST_READ_LATENCY,
         },
         "sha256": hashlib.sha256(text.encode()).hexdigest(),

@@ -1,4 +1,7 @@
-"""VXM, the vector unit: what happens to the MXM's results on their way to MEM."""
+"""VXM, the vector unit: what happens to vectors on their way to MEM, from the MXM or from MEM itself."""
+
+from functools import reduce
+from operator import or_
 
 from amaranth import *
 from amaranth.lib import data, wiring
@@ -6,188 +9,188 @@ from amaranth.lib.wiring import In, Out
 
 from .column import ACCUMULATOR_BITS
 from .config import Config, address_bits
-from .isa import SHIFT_BITS, Isa, Op
+from .isa import POSITION_BITS, SHIFT_BITS, TOKEN_BITS, Function, Isa, Op, Reduce, To
+from .lane import TOTAL_BITS, Lane
 from .mem import Mem
+from .reduce import Reducer
+from .repeat import Repeat
+from .scalars import Scalar
 from .sequencer import command_layout
+from .writer import VxmWrite
+
+ENGINES = 2
+
+
+def beat_layout(config: Config) -> data.StructLayout:
+    """What an engine says about a beat: its addresses, and what the stages of the pipeline do with it.
+
+    `second`: of a pair; `complete`: this beat's value is written and reduced (the first of a pair's is not);
+    `first`, `ends`: of the round; `number`: of the granule in its round.
+    """
+    command = Isa(config).command(Op.VXM)
+    granule, scalar = address_bits(config.granules), address_bits(config.scalars)
+    return data.StructLayout({
+        "active": 1, "x": granule, "y": granule, "dst": command["dst"].shape, "scalar": scalar, "into": scalar,
+        "stream": 1, "by_vector": 1, "plus": 1, "bare": 1, "function": Function, "shift": signed(SHIFT_BITS), "narrow": 1, "to": To,
+        "mask": 1, "reduce": Reduce, "second": 1, "complete": 1, "first": 1, "ends": 1, "number": TOKEN_BITS,
+    })
+
+
+class Engine(wiring.Component):
+    """Turns one command into beats, one a cycle, with their addresses.
+
+    Latency: the first beat is `LATENCY` cycles after `command.valid`. `Repeat` says when a command may come.
+
+    Members: `command`; `beat`; `overrun`.
+    """
+
+    LATENCY = Repeat.LATENCY
+
+    def __init__(self, config: Config):
+        self._config = config
+        super().__init__({
+            "command": In(command_layout(Isa(config), Op.VXM)), "beat": Out(beat_layout(config)), "overrun": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        start, beat = self.command.operands, self.beat
+        now = Signal(start.shape(), reset_less=True)
+        m.submodules.repeat = repeat = Repeat()
+        for name in ("inner", "middle", "outer", "period", "paced"):
+            m.d.comb += getattr(repeat, name).eq(start[name])
+        m.d.comb += repeat.interval.eq(Mux(start.interval < start.inner, start.inner, start.interval))
+        addresses = {name: Signal(start[name].shape(), name=f"{name}_now", reset_less=True) for name in ("x", "y", "dst")}
+        second, first, number = Signal(), Signal(), Signal(TOKEN_BITS, reset_less=True)
+        complete = ~now.pair | second
+        # With one lane a value's neighbour is the next granule.
+        swapped = now.pair & second if self._config.lanes == 1 else 0
+        m.d.comb += [
+            repeat.start.eq(self.command.valid), self.overrun.eq(repeat.overrun),
+            *(getattr(beat, name).eq(now[name]) for name in (
+                "scalar", "into", "stream", "by_vector", "plus", "bare", "function", "shift", "narrow", "to", "mask", "reduce")),
+            beat.active.eq(repeat.active), beat.x.eq(addresses["x"] ^ swapped), beat.y.eq(addresses["y"]),
+            beat.dst.eq(addresses["dst"]), beat.second.eq(second), beat.complete.eq(complete), beat.first.eq(first),
+            beat.ends.eq(repeat.ends), beat.number.eq(number),
+        ]
+        with m.If(repeat.active):
+            m.d.sync += [
+                second.eq(now.pair & ~second), addresses["y"].eq(addresses["y"] + now.y_step),
+                addresses["x"].eq(addresses["x"] + (now.x_step & complete)),
+            ]
+            with m.If(complete):
+                m.d.sync += [addresses["dst"].eq(addresses["dst"] + 1), number.eq(number + 1), first.eq(0)]
+        with m.If(repeat.round):
+            m.d.sync += [number.eq(0), first.eq(1), now.scalar.eq(now.scalar + now.scalar_hop), now.into.eq(now.into + 1)]
+            for name, address in addresses.items():
+                m.d.sync += [address.eq(now[name] + now[f"{name}_hop"]), now[name].eq(now[name] + now[f"{name}_hop"])]
+        with m.If(self.command.valid):
+            m.d.sync += [now.eq(start), second.eq(0), number.eq(0), first.eq(1)]
+            m.d.sync += [address.eq(start[name]) for name, address in addresses.items()]
+        return m
 
 
 class Vxm(wiring.Component):
-    """Scales, rounds and saturates results, `lanes` at a time, without a stop.
+    """y = saturate((a * b) >> shift + c) on `lanes` values a cycle, with functions, reductions and scalars.
 
     ::
 
-        command --> repeat --scale--> MEM --factors--+
-                      |                              v
-        MXM granule --|--------> [reg] --> x 16 bits --> [reg] --> + --> [reg]
-                      |              +-- shift --> [reg] --> round --> [reg] --> saturate --> [reg] --> MEM
-                      +--dst---> delayed alike ----------------------------------------------------> write
+        commands --> 2 engines --x, y--> MEM ------+----------+
+                           |---scalar--> registers |          v
+        MXM granule -------|-----------------------+---> lanes, 9 stages ---+--> MEM, KEYS, VALUES
+                           +--dst, ... delayed alike ----------------------->+--> reduce --> registers
+
+    Two engines take instructions, and share the pipeline: no two of their beats may meet.
 
     Latency: the first beat is `COMMAND_LATENCY` cycles after `command.valid`. The beat of cycle c takes the
-    granule that the MXM puts out in cycle c + `STREAM_LATENCY`, and MEM is written in cycle c + `LATENCY`.
-    Throughput: a granule a cycle. Costs two 16 x 16 multipliers a lane.
+    granule that the MXM puts out in cycle c + `STREAM_LATENCY`, is written in cycle c + `LATENCY`, and a round
+    that it ends leaves its scalar in cycle c + `REDUCE_LATENCY`. Throughput: a granule a cycle.
 
-    The value written is saturate((x * factor + 2**(shift - 1)) >> shift), as `marey.hdl.integer` has it.
-
-    Members: `command`; `granule`, `valid`: the MXM's stream; `scale_address`, `scale`: MEM's read port;
-    `write_enable`, `write_address`, `write_data`: MEM's write port; `overrun`: a command came too early;
-    `starved`: a beat found no granule; `dropped`: a granule found no beat.
+    Members: `command`; `position`, `token`; `granule`, `valid`: the MXM's stream; `x_address`, `x`, `y_address`, `y`: MEM's read
+    ports; `scalar_address`, `scalar`; `write`: what leaves; `reduced`, `reduced_into`, `reduced_value`: a scalar; `chosen`:
+    the last ARGMAX; `overrun`: a command came too early; `meeting`: two beats in a cycle; `starved`: a beat found no
+    granule; `dropped`: a granule found no beat.
     """
 
-    COMMAND_LATENCY = 1
+    COMMAND_LATENCY = Engine.LATENCY
     STREAM_LATENCY = Mem.LATENCY
-    LATENCY = STREAM_LATENCY + 6
+    LATENCY = STREAM_LATENCY + Lane.LATENCY
+    REDUCE_LATENCY = LATENCY + Reducer.LATENCY
 
     def __init__(self, config: Config):
         self._config = config
-        isa = Isa(config)
-        self._command = isa.command(Op.VXM)
-        granule = address_bits(config.granules)
+        granule, scalar = address_bits(config.granules), address_bits(config.scalars)
         vector = data.ArrayLayout(signed(16), config.lanes)
         super().__init__({
-            "command": In(command_layout(isa, Op.VXM)),
-            "granule": In(data.ArrayLayout(signed(ACCUMULATOR_BITS), config.lanes)),
-            "valid": In(1),
-            "scale_address": Out(granule),
-            "scale": In(vector),
-            "write_enable": Out(1),
-            "write_address": Out(granule),
-            "write_data": Out(vector),
-            "overrun": Out(1),
-            "starved": Out(1),
-            "dropped": Out(1),
+            "command": In(command_layout(Isa(config), Op.VXM)),
+            "position": In(POSITION_BITS), "token": In(TOKEN_BITS),
+            "granule": In(data.ArrayLayout(signed(ACCUMULATOR_BITS), config.lanes)), "valid": In(1),
+            "x_address": Out(granule), "x": In(vector), "y_address": Out(granule), "y": In(vector),
+            "scalar_address": Out(scalar), "scalar": In(Scalar),
+            "write": Out(VxmWrite(config)),
+            "reduced": Out(1), "reduced_into": Out(scalar), "reduced_value": Out(signed(32)), "chosen": Out(TOKEN_BITS),
+            "overrun": Out(1), "meeting": Out(1), "starved": Out(1), "dropped": Out(1),
         })
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.repeat = repeat = Repeat(self._config)
-        m.d.comb += [
-            repeat.command.eq(self.command),
-            self.overrun.eq(repeat.overrun),
-            self.scale_address.eq(repeat.scale),
-        ]
-
-        # What a beat needs in later stages travels with it: stage n is n cycles after the beat.
-        travel = data.StructLayout({"dst": repeat.dst.shape(), "shift": SHIFT_BITS, "narrow": 1})
-        beat, beats = Signal(travel), [repeat.active]
-        m.d.comb += [beat.dst.eq(repeat.dst), beat.shift.eq(repeat.shift), beat.narrow.eq(repeat.narrow)]
-        stages = [beat]
-        for stage in range(1, self.LATENCY + 1):
-            stages.append(Signal(travel, name=f"stage{stage}", reset_less=True))
-            beats.append(Signal(name=f"beat{stage}"))
-            m.d.sync += [stages[-1].eq(stages[-2]), beats[-1].eq(beats[-2])]
-        m.d.comb += [
-            self.starved.eq(beats[self.STREAM_LATENCY] & ~self.valid),
-            self.dropped.eq(~beats[self.STREAM_LATENCY] & self.valid),
-            self.write_enable.eq(beats[self.LATENCY]),
-            self.write_address.eq(stages[self.LATENCY].dst),
-        ]
-        for lane in range(self._config.lanes):
-            m.submodules[f"lane{lane}"] = arithmetic = Lane()
+        config = self._config
+        layout = beat_layout(config)
+        engines = []
+        for index in range(ENGINES):
+            m.submodules[f"engine{index}"] = engine = Engine(config)
             m.d.comb += [
-                arithmetic.x.eq(self.granule[lane]),
-                arithmetic.factor.eq(self.scale[lane]),
-                arithmetic.shift.eq(stages[self.LATENCY - 3].shift),
-                arithmetic.narrow.eq(stages[self.LATENCY - 1].narrow),
-                self.write_data[lane].eq(arithmetic.y),
+                engine.command.eq(self.command),
+                engine.command.valid.eq(self.command.valid & (self.command.operands.engine == index)),
             ]
-        return m
+            engines.append(engine)
+        # What a beat needs in later stages travels with it: stages[n] is n cycles after the beat.
+        stages = [Signal(layout, name="beat")]
+        m.d.comb += stages[0].eq(Mux(engines[1].beat.active, engines[1].beat, engines[0].beat))
+        for stage in range(1, self.REDUCE_LATENCY + 1):
+            stages.append(Signal(layout, name=f"stage{stage}"))
+            m.d.sync += stages[-1].eq(stages[-2])
+        beat, operands, last, done = stages[0], stages[1], stages[self.LATENCY - 1], stages[self.LATENCY]
 
-
-class Lane(wiring.Component):
-    """One lane's arithmetic: saturate((x * factor + half) >> shift).
-
-    Latency: `y` is `LATENCY` cycles after `x` and `factor`; `shift` is given with `LATENCY` - 3 cycles, `narrow` with
-    `LATENCY` - 1 cycles of delay. A value a cycle.
-    """
-
-    LATENCY = 6
-
-    def __init__(self):
-        super().__init__({
-            "x": In(signed(ACCUMULATOR_BITS)),
-            "factor": In(signed(16)),
-            "shift": In(SHIFT_BITS),
-            "narrow": In(1),
-            "y": Out(signed(16)),
-        })
-
-    def elaborate(self, platform):
-        m = Module()
-        # Stage 1: operands.
-        x, factor = Signal(signed(ACCUMULATOR_BITS), reset_less=True), Signal(signed(16), reset_less=True)
-        m.d.sync += [x.eq(self.x), factor.eq(self.factor)]
-        # Stage 2: two products that fit a DSP each.
-        low, high = Signal(signed(33), reset_less=True), Signal(signed(32), reset_less=True)
-        m.d.sync += [low.eq(x[:16] * factor), high.eq(x[16:].as_signed() * factor)]
-        # Stage 3: their sum.
-        product = Signal(signed(48), reset_less=True)
-        m.d.sync += product.eq((high << 16) + low)
-        # Stages 4 and 5: shift, rounding half up: one bit too few, add one, drop the bit.
-        shifted, rounded = Signal(signed(49), reset_less=True), Signal(signed(49), reset_less=True)
-        m.d.sync += [shifted.eq((product << 1) >> self.shift), rounded.eq((shifted + 1) >> 1)]
-        # Stage 6: saturate.
-        with m.If(self.narrow):
-            m.d.sync += self.y.eq(saturate(rounded, 8))
-        with m.Else():
-            m.d.sync += self.y.eq(saturate(rounded, 16))
-        return m
-
-
-def saturate(value, bits):
-    """The nearest `bits`-bit signed number."""
-    top = value[bits - 1:]
-    limit = Mux(value[-1], -(1 << bits - 1), (1 << bits - 1) - 1)
-    return Mux(top.any() & ~top.all(), limit, value[:bits].as_signed())
-
-
-class Repeat(wiring.Component):
-    """The VXM's repeat engine: `count` results, `interval` cycles apart, cols / lanes beats each.
-
-    Latency: the first beat is `LATENCY` cycle after `command.valid`. A command may come as early as in the
-    cycle of the last beat of the one before it; earlier is an `overrun`.
-
-    Members: `command`; `active`, `scale`, `dst`, `shift`, `narrow`: the beat; `overrun`.
-    """
-
-    LATENCY = 1
-
-    def __init__(self, config: Config):
-        self._config = config
-        isa = Isa(config)
-        self._command = isa.command(Op.VXM)
-        super().__init__({
-            "command": In(command_layout(isa, Op.VXM)),
-            "active": Out(1),
-            "scale": Out(self._command["scale"].shape),
-            "dst": Out(self._command["dst"].shape),
-            "shift": Out(SHIFT_BITS),
-            "narrow": Out(1),
-            "overrun": Out(1),
-        })
-
-    def elaborate(self, platform):
-        m = Module()
-        beats = self._config.beats_per_result
-        now = Signal(self._command, reset_less=True)
-        busy, last = Signal(), Signal()
-        pause = Signal.like(now.interval)
-        beat = Signal(range(beats))
+        # Stage 1: what MEM, the registers and the MXM have for the beat.
+        shift = Signal(signed(10))
+        total = Signal(TOTAL_BITS)
         m.d.comb += [
-            self.scale.eq(now.scale), self.dst.eq(now.dst), self.shift.eq(now.shift), self.narrow.eq(now.narrow),
-            last.eq(self.active & (beat == beats - 1)),
-            self.overrun.eq(self.command.valid & busy & ~(last & (now.count == 1))),
+            self.x_address.eq(beat.x), self.y_address.eq(beat.y), self.scalar_address.eq(beat.scalar),
+            self.overrun.eq(reduce(or_, [engine.overrun for engine in engines])),
+            self.meeting.eq(engines[0].beat.active & engines[1].beat.active),
+            self.starved.eq(operands.active & operands.stream & ~self.valid),
+            self.dropped.eq(~(operands.active & operands.stream) & self.valid),
+            shift.eq(operands.shift + Mux(operands.bare, 0, self.scalar.exponent)),
+            total.eq(Mux(shift < 0, 0, Mux(shift > 47, 47, shift))),
         ]
-        with m.If(self.active):
-            m.d.sync += [now.scale.eq(now.scale + 1), now.dst.eq(now.dst + 1), beat.eq(beat + 1)]
-        # `pause` counts the cycles to the next result, this one included.
-        m.d.sync += pause.eq(pause - 1)
-        with m.If(last):
-            m.d.sync += [self.active.eq(0), beat.eq(0), now.count.eq(now.count - 1), busy.eq(now.count != 1)]
-        with m.If(busy & (pause == 1) & ~(last & (now.count == 1))):
-            m.d.sync += [self.active.eq(1), pause.eq(now.interval)]
-        with m.If(self.command.valid):
-            m.d.sync += [
-                now.eq(self.command.operands), pause.eq(self.command.operands.interval),
-                self.active.eq(1), busy.eq(1), beat.eq(0),
+        lanes = config.lanes
+        keep, kept = Signal(lanes), Signal(lanes)
+        for lane in range(lanes):
+            index = (last.number << (lanes - 1).bit_length()) + lane
+            m.d.comb += keep[lane].eq(~last.mask | (index <= self.position))
+            m.submodules[f"lane{lane}"] = arithmetic = Lane()
+            x = Mux(operands.second, self.x[lane ^ 1], self.x[lane]) if lanes > 1 else self.x[lane]
+            m.d.comb += [
+                arithmetic.a.eq(Mux(operands.stream, self.granule[lane], x)),
+                arithmetic.b.eq(Mux(operands.by_vector, self.y[lane], self.scalar.value)),
+                arithmetic.c.eq(Mux(operands.plus, Mux(operands.stream, self.x[lane], self.y[lane]), 0)),
+                arithmetic.function.eq(operands.function), arithmetic.shift.eq(total),
+                arithmetic.second.eq(stages[1 + Lane.SECOND].second),
+                arithmetic.narrow.eq(last.narrow), arithmetic.keep.eq(keep[lane]),
+                self.write.values[lane].eq(arithmetic.y),
             ]
+        m.d.sync += kept.eq(keep)
+        m.submodules.reducer = reducer = Reducer(config)
+        m.d.comb += [
+            self.write.address.eq(done.dst),
+            reducer.values.eq(self.write.values), reducer.keep.eq(kept), reducer.kind.eq(done.reduce),
+            reducer.active.eq(done.active & done.complete & (done.reduce != Reduce.NONE)),
+            reducer.first.eq(done.first), reducer.ends.eq(done.ends), reducer.number.eq(done.number),
+            reducer.lane.eq(self.token),
+            self.reduced.eq(reducer.done), self.reduced_into.eq(stages[self.REDUCE_LATENCY].into),
+            self.reduced_value.eq(reducer.result), self.chosen.eq(reducer.chosen),
+        ]
+        with m.If(done.active & done.complete):
+            m.d.comb += self.write.to.eq(done.to)
         return m

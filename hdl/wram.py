@@ -14,7 +14,7 @@ class Wram(wiring.Component):
     Read latency `LATENCY` = 1 cycle, a read and a write each cycle. A word that is read while it is
     written is undefined: the schedule, and a host that loads ahead, stay clear of it.
 
-    Members: `address`, `weights`: read; `write_enable`, `write_address`, `write_data`: write.
+    Members: `address`, `weights`: read; `write_enable` (a bit a row), `write_address`, `write_data`: write.
     """
 
     LATENCY = 1
@@ -25,7 +25,7 @@ class Wram(wiring.Component):
         super().__init__({
             "address": In(address),
             "weights": Out(word),
-            "write_enable": In(1),
+            "write_enable": In(config.rows),
             "write_address": In(address),
             "write_data": In(word),
         })
@@ -34,7 +34,7 @@ class Wram(wiring.Component):
         m = Module()
         depth = self._config.wram_depth
         m.submodules.memory = memory = Memory(shape=self.weights.shape(), depth=depth, init=[])
-        read, write = memory.read_port(), memory.write_port()
+        read, write = memory.read_port(), memory.write_port(granularity=self._config.weight_bits)
         m.d.comb += [
             read.addr.eq(self.address), read.en.eq(1), self.weights.eq(read.data),
             write.addr.eq(self.write_address), write.data.eq(self.write_data), write.en.eq(self.write_enable),

@@ -5,44 +5,39 @@ each instruction whole, in order, gives what the overlapping hardware gives.
 """
 
 from collections import Counter, deque
-from dataclasses import dataclass
 
 import numpy as np
 
+from ..hdl import integer
 from ..hdl.config import Config
 from ..hdl.integer import round_shift, saturate
-from ..hdl.isa import Isa, Op
+from ..hdl.isa import Function, Isa, Op, Reduce, Sfu, To
 from ..hdl.packing import pack_mem, pack_program, unpack_mem, unpack_program, unpack_wram
 from ..hdl.protocol import Space, entry_bits, parts
+from ..hdl.reduce import LOWEST
 from ..hdl.rules import violations
-from ..hdl.timing import Issue, mxm_beats, run_cycles, trace, uses, vxm_granules
-
-
-@dataclass(frozen=True)
-class Run:
-    """What is known of a run before it: its issues, cycles, broken rules, and busy cycles by unit."""
-
-    issues: list[Issue]
-    cycles: int
-    faults: int
-    busy: Counter
+from ..hdl.timing import blocks, mxm_addresses, run_cycles, trace, uses, vxm_granules
 
 
 class EmulatedTile:
     """The memories of a tile and the execution of programs on them; `Endpoint` gives it a link.
 
-    Attributes: `wram` int8 [cols, wram_depth, rows]; `mem` int16 [mem_depth * rows]; `program`, encoded
-    instructions; `cycles` and `schedule_faults` of the last run; `busy`, cycles in use by unit (see
-    `marey.hdl.timing.uses`) of the last run.
+    Attributes: `wram` int8 [cols, wram_depth, rows]; `mem` int16 [mem_depth * rows]; `scalars`, int64 values and
+    exponents [scalars, 2]; `program`, encoded instructions; `tokens` that the last run has made, its `cycles` and
+    `schedule_faults`; `busy`, cycles in use by unit (see `marey.hdl.timing.uses`) of the last run.
     """
 
     def __init__(self, config: Config):
         self.config = config
         self.wram = np.zeros((config.cols, config.wram_depth, config.rows), np.int8)
         self.mem = np.zeros(config.mem_depth * config.rows, np.int16)
+        self.scalars = np.zeros((config.scalars, 2), np.int64)
+        self.scalars[0] = 1, 0
         self.program = [0] * config.program_depth
+        self.tokens: list[int] = []
+        self._chosen = 0
+        self._faults: dict[tuple, int] = {}
         self.reset()
-        self._runs: dict[int, Run] = {}
 
     def reset(self) -> None:
         """What a RESET does: counters to zero. Memories stay."""
@@ -56,7 +51,7 @@ class EmulatedTile:
         if space is Space.PROGRAM:
             codes = unpack_program(self.config, words)
             self.program[entry:entry + len(codes)] = codes
-            self._runs.clear()
+            self._faults.clear()
         elif space is Space.MEM:
             values = unpack_mem(self.config, words)
             self.mem[entry * self.config.lanes:][:len(values)] = values
@@ -75,44 +70,128 @@ class EmulatedTile:
             words = pack_mem(self.config, self.mem[first * self.config.lanes:last * self.config.lanes])
         return words[address - first * size:][:count]
 
-    def start(self, entry: int) -> None:
+    def start(self, entry: int, *, token: int = 0, position: int = 0, count: int = 1) -> None:
         """Executes the program from `entry` to its HALT; ProgramError if it has none."""
-        if entry not in self._runs:
-            self._runs[entry] = self._prepare(entry)
-        run = self._runs[entry]
+        isa = Isa(self.config)
+        program = [isa.decode(code) for code in self.program]
+        self.tokens, self.busy = [], Counter()
         stream: deque[np.ndarray] = deque()
-        for issue in run.issues:
+        for issue in trace(self.config, program, entry, position=position, count=count, token=token, choose=self._choose):
             if issue.op is Op.MXM:
                 stream.extend(self._mxm(issue))
             elif issue.op is Op.VXM:
                 self._vxm(issue, stream)
-        self.cycles, self.schedule_faults, self.busy = run.cycles, run.faults, run.busy
-
-    def _prepare(self, entry):
-        isa = Isa(self.config)
-        program = [isa.decode(code) for code in self.program]
-        issues = list(trace(self.config, program, entry))
-        faults = len(violations(self.config, program, entry))
-        busy = Counter()
-        for issue in issues:
+            elif issue.op is Op.SFU:
+                self._sfu(issue)
             for use in uses(self.config, issue):
-                busy[use.unit] += len(use.cycles)
-        return Run(issues, run_cycles(issues[-1]), faults, busy)
+                self.busy[use.unit] += len(use.cycles)
+        self.cycles = run_cycles(issue)
+        run = (entry, position, count) if count > 1 else (entry, blocks(self.config, position), count)
+        if run not in self._faults:
+            self._faults[run] = len(violations(self.config, program, entry, position=position, count=count))
+        self.schedule_faults = self._faults[run]
+
+    def _choose(self):
+        self.tokens.append(self._chosen)
+        return self._chosen
 
     def _mxm(self, issue):
-        """The results of an MXM: int64 [outer, cols]."""
-        act, wgt = mxm_beats(self.config, issue.operands)
-        words = self.mem.astype(np.int8).reshape(-1, self.config.rows)
+        """The granules that an MXM puts out: int64 [granules, lanes]."""
+        config = self.config
+        act, wgt = mxm_addresses(config, issue.operands)
+        if issue.operands["fetch"]:
+            words = self.wram[issue.token % config.cols, wgt.ravel()]
+            return words.reshape(-1, config.lanes).astype(np.int64)
+        act, wgt = (addresses.reshape(-1, addresses.shape[-1]) for addresses in (act, wgt))
+        words = self.mem.astype(np.int8).reshape(-1, config.rows)
         x = words[act].reshape(len(act), -1).astype(np.float64)
-        w = self.wram[:, wgt].reshape(self.config.cols, len(act), -1).astype(np.float64)
+        w = self.wram[:, wgt].reshape(config.cols, len(act), -1).astype(np.float64)
         # float64 holds these sums exactly: they are below 2**53.
-        return np.einsum("ok,cok->oc", x, w).astype(np.int64)
+        return np.einsum("ok,cok->oc", x, w).astype(np.int64).reshape(-1, config.lanes)
 
     def _vxm(self, issue, stream):
-        """Scales, rounds, saturates and writes results from the stream."""
-        lanes = self.config.lanes
-        scale, dst = vxm_granules(self.config, issue.operands)
-        x = np.stack([stream.popleft() for _ in range(issue.operands["count"])]).reshape(-1, lanes)
+        """One instruction whole: operands [outer, beats, lanes], values [outer, granules, lanes]."""
+        operands, lanes = issue.operands, self.config.lanes
+        granules = vxm_granules(self.config, operands)
         memory = self.mem.reshape(-1, lanes)
-        y = round_shift(x * memory[scale].astype(np.int64), issue.operands["shift"])
-        memory[dst] = saturate(y, 8 if issue.operands["narrow"] else 16)
+        shape = (*granules.dst.shape, lanes)
+        x, y = (None if addresses is None else memory[addresses % len(memory)].astype(np.int64)
+                for addresses in (granules.x, granules.y))
+        values, exponents = (self.scalars[granules.scalar, i][:, None, None] for i in (0, 1))
+        values = values.astype(np.int16).astype(np.int64)
+        a = np.stack([stream.popleft() for _ in range(shape[0] * shape[1])]).reshape(shape) if operands["stream"] else x
+        if operands["pair"] and lanes > 1 and not operands["stream"]:
+            a = a.copy()
+            a[:, 1::2] = a[:, 1::2].reshape(*a[:, 1::2].shape[:2], -1, 2)[..., ::-1].reshape(a[:, 1::2].shape)
+        b = y if operands["by_vector"] else values
+        c = (x if operands["stream"] else y) if operands["plus"] else 0
+        shift = np.clip(operands["shift"] + (0 if operands["bare"] else exponents), 0, 47)
+        match operands["function"]:
+            case Function.EXP2:
+                below = (values - a) & 0x1FFFF
+                a, b = integer.EXP2[below & 255], 127
+                shift = shift + np.minimum(below >> integer.EXP2_BITS & 255, 32)
+            case Function.SILU:
+                b = integer.sigmoid(a)
+        product = np.broadcast_to(a * b, shape)
+        if operands["pair"]:
+            product = product[:, 0::2] + product[:, 1::2]
+            c = c[:, 1::2] if operands["plus"] else c
+        result = saturate(round_shift(product, shift) + c, 8 if operands["narrow"] else 16)
+        number = granules.number[granules.complete]
+        index = number[:, None] * lanes + np.arange(lanes)
+        keep = (index <= issue.position) | (operands["mask"] == 0)
+        result = np.where(keep, result, 0)
+        self._write(issue, operands["to"], granules.dst[:, granules.complete], result)
+        self._reduce(issue, granules.into, result, keep)
+
+    def _write(self, issue, to, dst, result):
+        config = self.config
+        rows, cols, lanes = config.rows, config.cols, config.lanes
+        if to is To.MEM:
+            self.mem.reshape(-1, lanes)[dst % (len(self.mem) // lanes)] = result
+        bits = config.weight_bits
+        narrow = (result.astype(np.int64) << 64 - bits) >> 64 - bits
+        if to is To.KEYS:
+            word, part = np.divmod(dst, config.granules_per_word)
+            row = part[..., None] * lanes + np.arange(lanes)
+            self.wram[issue.position % cols, word[..., None] % config.wram_depth, row] = narrow
+        elif to is To.VALUES:
+            word, group = np.divmod(dst, config.beats_per_result)
+            column = group[..., None] * lanes + np.arange(lanes)
+            self.wram[column, word[..., None] % config.wram_depth, issue.position % rows] = narrow
+
+    def _reduce(self, issue, into, result, keep):
+        """Leaves the scalars of the rounds: result, keep: [outer, granules, lanes]."""
+        flat, keep = result.reshape(len(result), -1), np.broadcast_to(keep, result.shape).reshape(len(result), -1)
+        match issue.operands["reduce"]:
+            case Reduce.MAX:
+                scalars = np.where(keep, flat, LOWEST).max(axis=1)
+            case Reduce.ABSMAX:
+                scalars = np.abs(flat).max(axis=1)
+            case Reduce.SUM:
+                scalars = flat.sum(axis=1)
+            case Reduce.PICK:
+                lanes = self.config.lanes
+                scalars = result[:, :, issue.token % lanes].sum(axis=1)
+            case Reduce.ARGMAX:
+                self._chosen = int(np.where(keep, flat, LOWEST)[-1].argmax())
+                return
+            case Reduce.NONE:
+                return
+        self.scalars[into, 0], self.scalars[into, 1] = scalars, 0
+
+    def _sfu(self, issue):
+        operands = issue.operands
+        for k in range(operands["count"]):
+            a, b = (tuple(int(part) for part in self.scalars[operands[name] + k]) for name in ("a", "b"))
+            into = operands["into"] + k
+            match operands["function"]:
+                case Sfu.QUANTISE:
+                    self.scalars[into], self.scalars[into + 1] = integer.quantise_scalars(a[0])
+                case Sfu.RSQRT:
+                    self.scalars[into] = integer.rsqrt(a[0] + operands["epsilon"])
+                case Sfu.RECIPROCAL:
+                    self.scalars[into] = integer.reciprocal(a[0])
+                case Sfu.MULTIPLY:
+                    self.scalars[into] = integer.multiply(a, b)

@@ -7,11 +7,14 @@ import numpy as np
 from ..hdl.config import Config
 from ..hdl.protocol import (
     ID,
+    MOST_TOKENS,
     REQUEST_MAGIC,
     RESPONSE_MAGIC,
     Opcode,
     Register,
     Space,
+    StartHow,
+    StartWhere,
     Status,
     entry_bits,
     parts,
@@ -19,7 +22,7 @@ from ..hdl.protocol import (
 )
 from .emulator import EmulatedTile
 
-READABLE = (Space.REGISTER, Space.PROGRAM, Space.MEM)
+READABLE = (Space.REGISTER, Space.PROGRAM, Space.MEM, Space.TOKENS)
 WRITABLE = (Space.PROGRAM, Space.MEM, Space.WRAM)
 
 
@@ -122,7 +125,8 @@ class Endpoint:
             if names[opcode] is Opcode.WRITE and (address % step or length % step):
                 return Status.ADDRESS, again
         if names[opcode] is Opcode.START:
-            if address >= self.config.program_depth:
+            where, how = StartWhere.from_bits(address & (1 << 32) - 1), StartHow.from_bits(length & (1 << 32) - 1)
+            if where.entry >= self.config.program_depth or where.reserved or how.count > MOST_TOKENS:
                 return Status.ADDRESS, again
             if self._dirty:
                 return Status.DIRTY, again
@@ -147,8 +151,11 @@ class Endpoint:
                 case Opcode.START:
                     if not again:
                         self._runs += 1
-                        self.tile.start(address)
+                        where, how = StartWhere.from_bits(address), StartHow.from_bits(length)
+                        self.tile.start(where.entry, token=where.token, position=how.position, count=how.count)
                 case Opcode.WAIT:
+                    for token in self.tile.tokens:
+                        self._answer(Status.TOKEN, sequence, np.array([token], np.uint32))
                     payload = self._read(Space.REGISTER, Register.CYCLES.value, 2)
         self._answer(status, sequence, payload)
 
@@ -159,12 +166,16 @@ class Endpoint:
         self.tile.write(space, address, words[:len(words) // step * step])
 
     def _read(self, space, address, count):
+        if space is Space.TOKENS:
+            tokens = np.zeros(MOST_TOKENS, np.uint32)
+            tokens[:len(self.tile.tokens)] = self.tile.tokens
+            return tokens[address:address + count]
         if space is not Space.REGISTER:
             return self.tile.read(space, address, count)
         values = {
             Register.ID: ID, Register.CONFIG: self.config.hash, Register.CYCLES: self.tile.cycles,
             Register.SCHEDULE_FAULTS: self.tile.schedule_faults, Register.RUNS: self._runs,
-            Register.LINK_FAULTS: self._faults,
+            Register.LINK_FAULTS: self._faults, Register.MADE: len(self.tile.tokens),
         }
         return np.array([values[register] for register in Register], np.uint32)[address:address + count]
 

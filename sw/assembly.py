@@ -36,24 +36,24 @@ def assemble(config: Config, text: str) -> list[Instruction]:
     return program
 
 
-def disassemble(config: Config, program: Sequence[Instruction], entries: dict[int, str]) -> Iterator[str]:
+def disassemble(config: Config, program: Sequence[Instruction], sections: dict[int, str]) -> Iterator[str]:
     """Lines of text: each instruction, with the cycles in which it issues and in which its slices are at work.
 
-    `entries` maps entry points to what they are called; cycles count from the start of that run, and for an
-    instruction in a loop they are those of the first time round.
+    `sections` maps instructions to what begins there; cycles are those of a run at position 0, and for an
+    instruction in a loop those of the first time round.
     """
-    targets = {instruction["target"] for instruction in program if instruction.op is Op.LOOP}
+    targets = {instruction["target"] for instruction in program if instruction.op in (Op.LOOP, Op.TOKEN)}
     when = {}
-    for entry in entries:
-        for issue in trace(config, program, entry):
-            when.setdefault(issue.pc, issue)
+    for issue in trace(config, program):
+        when.setdefault(issue.pc, issue)
     for pc, instruction in enumerate(program):
-        if pc in entries:
-            yield f"; {entries[pc]}"
+        if pc in sections:
+            yield f"; {sections[pc]}"
         if pc in targets:
             yield f"at{pc}:"
         text = re.sub(r"target=(\d+)", r"target=at\1", str(instruction))
-        yield f"    {text:<76} ; {pc}{_when(config, when.get(pc))}"
+        note = f" {instruction.note}" if instruction.note else ""
+        yield f"    {text:<76} ; {pc}{note}{_when(config, when.get(pc))}"
 
 
 def _when(config, issue):

@@ -7,10 +7,13 @@ import numpy as np
 
 from ..hdl.config import Config
 from ..hdl.errors import MareyError
+from ..hdl.rules import check
 from .driver import Device
 from .golden import linear as golden_linear
-from .lowering import CompileError, Linear, lower
-from .program import Program
+from .layout import CompileError, Matrix, place
+from .program import Image, Program
+from .quantise import Linear
+from .scheduler import matmul
 
 SHAPES = [
     # vectors, outputs, inputs
@@ -43,39 +46,75 @@ class Row:
     utilisation: float
 
 
-def workloads(config: Config) -> Iterator[tuple[str, Program, Linear, np.ndarray]]:
+@dataclass(frozen=True)
+class Product:
+    """A matrix product as a program: inputs from MEM word 0 on, results from granule `dst` on."""
+
+    program: Program
+    vectors: int
+    inner: int
+    outer: int
+    dst: int
+
+    def run(self, device: Device, x: np.ndarray, outputs: int) -> np.ndarray:
+        """int8 inputs [vectors, K] to int16 results [vectors, outputs]."""
+        padded = np.zeros((self.vectors, self.inner * device.config.rows), np.int16)
+        padded[:, :x.shape[1]] = x
+        device.write_mem(0, padded)
+        device.run(count=0)
+        results = device.read_mem(self.dst, self.vectors * self.outer * device.config.cols)
+        return results.reshape(self.vectors, -1)[:, :outputs]
+
+
+def product_program(config: Config, linear: Linear, vectors: int) -> Product:
+    """A product of `vectors` inputs with a matrix. CompileError if it does not fit the configuration."""
+    outputs, inputs = linear.weight.shape
+    matrix = Matrix(0, -(-inputs // config.rows), -(-outputs // config.cols))
+    results = vectors * matrix.results * config.beats_per_result
+    dst = vectors * matrix.inner * config.granules_per_word
+    scale = dst + results
+    granules = scale + matrix.results * config.beats_per_result
+    if matrix.words > config.wram_depth or granules > config.granules:
+        raise CompileError(f"{vectors} products {outputs}x{inputs} need {matrix.words} W-RAM words and {granules} MEM granules, "
+                           f"and {config.name} has {config.wram_depth} and {config.granules}")
+    code = matmul(config, rows=vectors, inner=matrix.inner, outer=matrix.results, act=0, wgt=0, scale=scale, dst=dst,
+                  shift=linear.shift)
+    constants = np.zeros((granules, config.lanes), np.int16)
+    constants.reshape(-1)[scale * config.lanes:][:outputs] = linear.multiplier
+    check(config, code)
+    return Product(Program(config, Image(code, place(config, linear.weight, matrix), constants)), vectors, matrix.inner,
+                   matrix.results, dst)
+
+
+def workloads(config: Config) -> Iterator[tuple[str, Product, Linear, np.ndarray]]:
     """Name, program, operation and int8 inputs [vectors, K] of each row, made from fixed seeds."""
     seen = set()
     for shape in SHAPES:
         while True:
-            vectors, outputs, inputs = shape
             linear, x = _random(config, shape)
             try:
-                groups, segments = lower(config, {"product": linear}, vectors)
-                if len(segments) == 1:
-                    break
+                product = product_program(config, linear, shape[0])
+                break
             except CompileError:
-                pass
-            shape = _smaller(*shape)
+                shape = _smaller(*shape)
         if shape not in seen:
             seen.add(shape)
+            vectors, outputs, inputs = shape
             name = f"gemv_{outputs}x{inputs}" if vectors == 1 else f"gemm_{vectors}x{outputs}x{inputs}"
-            yield name, Program(config, groups, segments), linear, x
+            yield name, product, linear, x
 
 
 def bench(config: Config, connect: Callable[[], Device]) -> Iterator[Row]:
     """Runs every workload on one device; BenchError for a wrong value, ScheduleError for a wrong cycle count."""
     with connect() as device:
-        for name, program, linear, x in workloads(config):
-            device.load(program)
-            (segment,) = program.segments
+        for name, product, linear, x in workloads(config):
+            device.load(product.program)
             before = device.tally.measured
-            y = device.run(segment, x)
-            expected = golden_linear(linear, x)
-            if not np.array_equal(y, expected):
+            y = product.run(device, x, len(linear.weight))
+            if not np.array_equal(y, golden_linear(linear, x)):
                 raise BenchError(f"{name}: the tile's values differ from the golden model's")
-            measured = device.tally.measured - before
-            yield Row(name, segment.macs, segment.cycles, measured, segment.macs / config.macs / measured)
+            measured, macs = device.tally.measured - before, linear.weight.size * product.vectors
+            yield Row(name, macs, product.program.cycles(), measured, macs / config.macs / measured)
 
 
 def _smaller(vectors, outputs, inputs):

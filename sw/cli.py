@@ -111,8 +111,8 @@ def run_command(file, prompt, backend, steps, temperature, top_p, seed, as_json)
         return
     with _open(program.config, backend) as device:
         device.load(program)
-        runs = [{"entry": segment.entry, "predicted_cycles": segment.cycles, "measured_cycles": device.start(segment)}
-                for segment in program.segments]
+        device.run(count=0)
+        runs = [{"entry": 0, "predicted_cycles": device.tally.predicted, "measured_cycles": device.tally.measured}]
     if as_json:
         click.echo(json.dumps({"config": program.config.name, "runs": runs}))
     else:

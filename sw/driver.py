@@ -1,6 +1,6 @@
 """The driver: one API for every backend. Loads a program, runs its segments, holds cycles to their prediction."""
 
-from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,10 +8,9 @@ import numpy as np
 from ..hdl.config import Config
 from ..hdl.errors import MareyError
 from ..hdl.packing import pack_mem, pack_program, pack_wram, unpack_mem
-from ..hdl.protocol import Space, entry_bits, parts
+from ..hdl.protocol import MOST_TOKENS, Space, entry_bits, parts
 from ..sim.transport import Transport
 from .link import Link
-from .lowering import Group, Segment
 from .program import Program
 
 
@@ -47,9 +46,7 @@ class Device:
         self.transport = transport
         self.link = Link(transport, config)
         self.tally = Tally()
-        self._groups: list[Group] = []
-        self._segments: dict[str, list[Segment]] = {}
-        self._loaded: int | None = None
+        self._program: Program | None = None
 
     def __enter__(self):
         return self
@@ -62,64 +59,61 @@ class Device:
         self.transport.close()
 
     def load(self, program: Program) -> None:
-        """Takes a program on, and loads it if it fits the tile whole. MareyError if it is for another configuration."""
+        """Loads a program, its weights and constants. MareyError if it is for another configuration."""
         program.check_config(self.config)
-        self._groups = program.groups
-        self._segments = defaultdict(list)
-        for segment in program.segments:
-            self._segments[segment.linear].append(segment)
-        self._loaded = None
-        if program.resident:
-            self._load_group(0)
+        self._program = None
+        image = program.image
+        self._write(Space.PROGRAM, 0, pack_program(self.config, image.codes(self.config)))
+        self.write_mem(0, image.constants)
+        self._write(Space.WRAM, 0, pack_wram(self.config, image.weights))
+        self._program = program
 
-    def linear(self, name: str, x: np.ndarray) -> np.ndarray:
-        """A linear operation on the tile: int8 inputs [vectors, K] to int16 outputs [vectors, N].
+    def run(self, token: int = 0, position: int = 0, count: int = 1, *,
+            show: Callable[[int], None] = lambda token: None) -> list[int]:
+        """Runs the loaded program: from a token at a position, until `count` (0 to 256) tokens are made, which it returns.
 
-        ScheduleError if a run's cycles are not the predicted ones.
+        `show` gets each as it comes. ScheduleError if the run's cycles are not the predicted ones.
         """
-        return np.concatenate([self.run(segment, x) for segment in self._segments[name]], axis=-1)
-
-    def run(self, segment: Segment, x: np.ndarray) -> np.ndarray:
-        """One segment: int8 inputs [vectors, K] to int16 outputs [vectors, segment.outputs]."""
-        if segment.group != self._loaded:
-            self._load_group(segment.group)
+        assert 0 <= count <= MOST_TOKENS
+        program = self._program
+        predicted = program.run_cycles(position, count)
         before = self._words()
-        config = self.config
-        padded = np.zeros((segment.vectors, segment.inner * config.rows), np.int16)
-        padded[:, :segment.inputs] = x
-        self._write(Space.MEM, segment.act * config.granules_per_word, pack_mem(config, padded))
-        self.start(segment)
-        granules = segment.vectors * segment.outer * config.beats_per_result
-        size = parts(entry_bits(config, Space.MEM))
-        words = self.link.read(Space.MEM, segment.dst * size, granules * size)
-        self.tally.link_words += self._words() - before
-        return unpack_mem(config, words).reshape(segment.vectors, -1)[:, :segment.outputs]
-
-    def start(self, segment: Segment) -> int:
-        """Runs a segment on what is in MEM; returns its cycles, measured. ScheduleError if they were not predicted."""
-        self.link.start(segment.entry)
-        measured, faults = self.link.wait()
-        if measured != segment.cycles or faults:
-            raise ScheduleError(f"{segment.linear or 'program'}: predicted {segment.cycles} cycles, measured {measured}, "
-                                f"{faults} schedule faults")
+        self.link.start(0, token=token, position=position, count=count)
+        measured, faults, tokens = self.link.wait(show)
+        if measured != predicted or faults:
+            raise ScheduleError(f"{program.name or 'program'} at position {position}: predicted {predicted} cycles, measured "
+                                f"{measured}, {faults} schedule faults")
         self.tally.runs += 1
-        self.tally.predicted += segment.cycles
+        self.tally.predicted += predicted
         self.tally.measured += measured
-        self.tally.macs += segment.macs
-        return measured
+        self.tally.link_words += self._words() - before
+        if program.model:
+            self.tally.macs += sum(program.model.shape.macs(at) - (0 if count else program.model.shape.classifier_macs)
+                                   for at in range(position, position + max(count, 1)))
+        return tokens
+
+    def logits(self) -> np.ndarray:
+        """The logits of the token that was last run, float64 [vocab]."""
+        facts = self._program.model
+        integers = self.read_mem(facts.logits, facts.shape.vocab_size)
+        return integers * (float(self.read_mem(facts.scale, 1)[0]) * facts.logit_unit)
+
+    def write_mem(self, granule: int, values: np.ndarray) -> None:
+        """int16 values, whole granules of them, to MEM."""
+        self._write(Space.MEM, granule, pack_mem(self.config, values))
+
+    def read_mem(self, granule: int, count: int) -> np.ndarray:
+        """`count` int16 values of MEM, from a granule on."""
+        size, granules = parts(entry_bits(self.config, Space.MEM)), -(-count // self.config.lanes)
+        before = self._words()
+        words = self.link.read(Space.MEM, granule * size, granules * size)
+        self.tally.link_words += self._words() - before
+        return unpack_mem(self.config, words)[:count]
 
     def _words(self):
         return self.link.words_sent + self.link.words_received
 
-    def _load_group(self, number):
-        group, config = self._groups[number], self.config
-        before = self._words()
-        self._loaded = None
-        self._write(Space.PROGRAM, 0, pack_program(config, group.codes(config)))
-        self._write(Space.MEM, group.factors_at, pack_mem(config, group.factors))
-        self._write(Space.WRAM, 0, pack_wram(config, group.weights))
-        self._loaded = number
-        self.tally.link_words += self._words() - before
-
     def _write(self, space, entry, words):
+        before = self._words()
         self.link.write(space, entry * parts(entry_bits(self.config, space)), words)
+        self.tally.link_words += self._words() - before

@@ -3,11 +3,8 @@
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 
-import numpy as np
-
 from ..hdl.errors import MareyError
 from .driver import Device, Tally
-from .golden import Golden
 from .program import Program
 from .sampling import BOS, EOS, Sampler
 
@@ -78,18 +75,16 @@ def generate(device: Device, program: Program, prompt: str, steps: int, sampler:
              show: Callable[[str], None] = lambda text: None) -> Generation:
     """Continues a prompt by up to `steps` tokens, or until the text ends; `show` gets the text as it comes.
 
-    The device has the program loaded. It computes the linear operations; the host does the rest with the golden
-    model's integers. MareyError for a prompt longer than the context.
+    The device has the program loaded. The tile runs whole tokens, one run each; the likeliest comes from the tile, and
+    only to draw another the host reads the logits. MareyError for a prompt longer than the context.
     """
-    model, tokenizer = program.model, program.tokenizer
-    if model is None or tokenizer is None:
+    facts, tokenizer = program.model, program.tokenizer
+    if facts is None or tokenizer is None:
         raise MareyError("this program was assembled by hand and has no model in it: compile one to generate text")
     tokens = tokenizer.encode(prompt)
-    context = model.config.seq_len
-    if len(tokens) >= context:
-        raise MareyError(f"the prompt has {len(tokens)} tokens and the model's context {context}: shorten it")
+    if len(tokens) >= facts.context:
+        raise MareyError(f"the prompt has {len(tokens)} tokens and the context {facts.context}: shorten it")
     result = Generation(program.name, tokens)
-    golden = Golden(model, run=device.linear)
     sampler = sampler or Sampler()
     decode = tokenizer.stream()
 
@@ -100,14 +95,14 @@ def generate(device: Device, program: Program, prompt: str, steps: int, sampler:
     for token in tokens:
         say(decode(token))
     token, queue = tokens[0], tokens[1:]
-    for position in range(min(context, len(tokens) + steps - 1)):
+    for position in range(min(facts.context, len(tokens) + steps - 1)):
         before = replace(device.tally)
-        logits = golden.step(np.array([token]), position)[0]
+        made = device.run(token, position, int(not queue))
         result.steps.append(_step(position, token, before, device.tally, program.config.macs))
         if queue:
             token = queue.pop(0)
             continue
-        token = int(sampler(logits))
+        token = made[0] if sampler.greedy else int(sampler(device.logits()))
         if token in (BOS, EOS):
             break
         result.tokens.append(token)

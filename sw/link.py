@@ -1,6 +1,7 @@
 """The host's end of the link: requests out, answers in, and what to do when the line is bad."""
 
 import zlib
+from collections.abc import Callable
 
 import numpy as np
 
@@ -15,6 +16,8 @@ from ..hdl.protocol import (
     Request,
     Response,
     Space,
+    StartHow,
+    StartWhere,
     Status,
     entry_bits,
     parts,
@@ -78,14 +81,17 @@ class Link:
             for start in range(0, count, FRAME_WORDS)
         ])
 
-    def start(self, entry: int) -> None:
-        """Starts the program at an instruction."""
-        self._request(Opcode.START, address=entry)
+    def start(self, entry: int, *, token: int = 0, position: int = 0, count: int = 1) -> None:
+        """Starts the program at an instruction, with a token at a position; `count` tokens are wanted, 0 of a prompt."""
+        where = StartWhere.const({"entry": entry, "token": token}).as_value().value
+        self._request(Opcode.START, address=where, length=StartHow.const({"position": position, "count": count}).as_value().value)
 
-    def wait(self) -> tuple[int, int]:
-        """Waits for the end of the run; returns its cycles and its schedule faults."""
+    def wait(self, show: Callable[[int], None] = lambda token: None) -> tuple[int, int, list[int]]:
+        """Waits for the end of the run; returns its cycles, its schedule faults and its tokens, which `show` gets as they come."""
+        tokens: list[int] = []
+        self._tokens, self._show = tokens, show
         cycles, faults = self._request(Opcode.WAIT)
-        return int(cycles), int(faults)
+        return int(cycles), int(faults), tokens
 
     def _request(self, opcode, space=Space.REGISTER, address=0, length=0, payload=None):
         """Sends a request until it is answered, and returns the answer's payload."""
@@ -103,6 +109,11 @@ class Link:
             self._transport.send(frame)
             self.words_sent += len(frame)
             status, words, problem = self._answer(sequence)
+            made = 0
+            while status is Status.TOKEN and opcode is Opcode.WAIT:
+                self._take(made, words)
+                made += 1
+                status, words, problem = self._answer(sequence)
             if status is Status.OK and len(words) == expected:
                 self._sequence = (sequence + 1) % 256
                 return words
@@ -111,6 +122,12 @@ class Link:
                 raise LinkError(f"the tile refused {opcode.name} {space.name} at {address}, {length} words: {status.name}")
         raise LinkError(f"no sound answer to {opcode.name} in {TRIES} tries, the last time {problem}: "
                         "check the cable and the speed of the line, then reset")
+
+    def _take(self, index, words):
+        """A token of the run; a WAIT that was repeated brings those again that came before."""
+        if index == len(self._tokens):
+            self._tokens.append(int(words[0]))
+            self._show(self._tokens[-1])
 
     def _answer(self, sequence):
         """Status, payload and what was wrong; the status is None for an answer that is not sound or not to this request."""
@@ -127,7 +144,7 @@ class Link:
                 return None, (), "its payload was damaged"
             payload = payload[:-1]
         status = Status(response.status)
-        if status is Status.OK and response.sequence != sequence:
+        if status in (Status.OK, Status.TOKEN) and response.sequence != sequence:
             return None, (), "it was the answer to another request"
         return status, payload, f"the status was {status.name}"
 

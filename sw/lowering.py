@@ -1,179 +1,391 @@
-"""Lowering: linear operations become segments (tile runs) in groups (what is in the tile at one time).
+"""Lowering: a model's token as instructions, each with its cycle.
 
-Everything that fits stays in the tile: one group, loaded once, and the model is *resident*. What does not
-is *streamed*: group after group, each loaded when its turn comes. An operation too large for the tile
-is cut by outputs.
+A program has four sections. `begin` makes the embedding and the rotations of the position; `layer`, a loop, has the
+norm, queries, keys and values, then the attention, then the feed-forward block; `end` has the last norm, the
+classifier, and the choice of the token. Within a section a timeline finds the cycles; the attention's depend on how
+many blocks of the cache there are, so its instructions wait for so many cycles a block.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..hdl.config import Config
-from ..hdl.errors import MareyError
-from ..hdl.isa import Instruction, Isa
-from ..hdl.rules import check
-from .quantise import Linear
-from .scheduler import matmul
+from ..hdl.integer import ROTARY_LOW, SQUARE_SHIFT
+from ..hdl.isa import Address, Function, Instruction, MxmBlocks, Op, Reduce, Sfu, Source, To, VxmBlocks, isa_of
+from ..hdl.mem import Mem
+from ..hdl.mxm import Mxm
+from ..hdl.scalars import Scalars
+from ..hdl.timing import MXM_BEAT, VXM_BEAT, Issue, next_issue, uses
+from ..hdl.vxm import Vxm
+from .layout import CompileError, Layout
+from .quantise import FRACTION, QuantisedModel
+from .scheduler import lay_out, product, stream_offset
+from .timeline import LONG_AGO, Timeline
 
-
-class CompileError(MareyError):
-    """A model that this configuration cannot run; one line with the reason."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Segment:
-    """One run of the tile: `outputs` results of a linear operation, from its output `first` on, of `vectors` inputs.
-
-    The host writes the inputs from MEM word `act` on (`inner` words a vector), starts at `entry`, and reads int16
-    results from granule `dst` on (`outer` * cols a vector, of which the first `outputs` mean something).
-    """
-
-    linear: str
-    first: int
-    outputs: int
-    inputs: int
-    vectors: int
-    group: int
-    entry: int
-    act: int
-    dst: int
-    inner: int
-    outer: int
-    cycles: int
-
-    @property
-    def macs(self) -> int:
-        """Useful multiply-accumulates."""
-        return self.vectors * self.inputs * self.outputs
+CONSTANTS, WORDS, KEY, VALUE, ONCE, ONCE_MORE = 1, 2, 3, 4, 5, 6
+"""Address registers: the layer's constants and W-RAM words, where this position's key and value go, and two for the
+lookups of a token."""
+ABSMAX, SQUARES, FACTOR, HEADS = range(1, 5)
+"""Scalar registers of reductions; from HEADS on, the maxima of all heads' scores, and then the sums of their exponentials."""
+AHEAD = 2
+"""Periods from a head's EXP2 to its product with the values: its exponentials are there by then."""
 
 
 @dataclass(frozen=True)
-class Group:
-    """What is in the tile at one time.
+class Code:
+    """A lowered model: instructions, the entry being 0, and where a section of the listing begins."""
 
-    `program`: instructions, from 0 on. `weights`: int8 [words, cols, rows], W-RAM from word 0 on. `factors`: int16, MEM
-    from granule `factors_at` on.
-    """
-
-    program: list[Instruction]
-    weights: np.ndarray
-    factors: np.ndarray
-    factors_at: int
-
-    def codes(self, config: Config) -> list[int]:
-        """The program, encoded."""
-        isa = Isa(config)
-        return [isa.encode(instruction) for instruction in self.program]
+    instructions: list[Instruction]
+    sections: dict[int, str]
 
 
-@dataclass(frozen=True)
-class Piece:
-    """Outputs [first, first + outputs) of a linear operation, with what they cost in words and granules."""
-
-    name: str
-    linear: Linear
-    first: int
-    outputs: int
-    inner: int
-    outer: int
-
-    @property
-    def words(self) -> int:
-        return self.inner * self.outer
+def lower(layout: Layout, model: QuantisedModel) -> Code:
+    """The program of a token at any position of the layout's context. CompileError if it does not fit the program memory."""
+    heads, room = model.config.n_heads, layout.config.scalars // 2
+    if HEADS + 2 * heads > room:
+        raise CompileError(f"{heads} heads need {2 * (HEADS + 2 * heads)} scalar registers, and {layout.config.name} has "
+                           f"{layout.config.scalars}: choose a larger configuration")
+    return _Lowering(layout, model).run()
 
 
-def lower(config: Config, linears: Mapping[str, Linear], vectors: int = 1) -> tuple[list[Group], list[Segment]]:
-    """Groups and segments of linear operations, in their order; each run multiplies `vectors` inputs.
+class _Lowering:
+    def __init__(self, layout, model):
+        self.layout, self.model, self.config = layout, model, layout.config
+        self.shape, self.isa = model.config, isa_of(layout.config)
+        self.buffer, self.shifts = layout.buffers, model.shifts
+        self.dim, self.hidden = layout.in_granules(layout.dim), layout.in_granules(layout.hidden)
+        self.head = layout.in_granules(layout.head)
+        self.heads, self.kv_heads = self.shape.n_heads, self.shape.n_kv_heads
+        config = self.config
+        self.key_granules = layout.key_words * config.granules_per_word
+        self.groups = layout.head // config.cols
+        self.value_groups = layout.value_words * config.beats_per_result
+        # Scalar registers of the scalar unit, in the upper half; QUANTISE leaves `quantiser` and `step`.
+        self.quantiser, self.step, self.root, self.scalar, self.reciprocals = range(config.scalars // 2, config.scalars // 2 + 5)
+        self.registers = {CONSTANTS: layout.layer_constants, WORDS: 0, KEY: layout.keys * config.granules_per_word,
+                          VALUE: layout.values * config.beats_per_result}
 
-    Every program is checked against the rules of the tile. CompileError if one output's weights or one run's
-    values do not fit the configuration.
-    """
-    inner = max(_inner(config, linear) for linear in linears.values())
-    act, dst = 0, vectors * inner * config.granules_per_word
-    most = max(-(-linear.weight.shape[0] // config.cols) for linear in linears.values())
-    # Factors take one granule where a vector's results take one, so MEM holds `vectors + 1` of them.
-    room = (config.granules - dst) // (vectors + 1) // config.beats_per_result
-    if room < 1 or inner > config.wram_depth:
-        raise CompileError(f"an operation with {inner * config.rows} inputs does not fit configuration {config.name} "
-                           f"({config.mem_depth} MEM words, {config.wram_depth} W-RAM words): choose a larger one")
-    most = min(most, room, config.wram_depth // inner)
-    factors_at = dst + vectors * most * config.beats_per_result
+    def run(self):
+        begin, loaded = self._begin()
+        layer = self._timeline(loaded=True)
+        self._attention_inputs(layer)
+        self._scores(layer)
+        after = self._after_attention()
+        end = self._end()
+        first = _first(layer)
+        loop = self._next_layer(after, after.beats("stream") - Vxm.STREAM_LATENCY + first - next_issue(Op.LOOP))
 
-    groups, segments = [], []
-    pending: list[Piece] = []
-    capacity = (config.granules - factors_at) // config.beats_per_result
+        # A section's origin is where the one before it has written its vector, and where it has issued its last.
+        loaded = max(loaded, begin.beats("issue") + 1 - first)
+        before, layer = _moved(begin, 0), _moved(layer, loaded)
+        head, target = lay_out(before + layer), len(lay_out([*before, layer[0]])) - 1
+        middle = self._attention(_first(after))
+        tail = lay_out(_moved(after, 0) + _moved(end, loop + next_issue(Op.LOOP) - first))
+        program = head + middle + tail
+        at = next(index for index, instruction in enumerate(program) if instruction.op is Op.LOOP)
+        program[at] = replace(program[at], operands=program[at].operands | {"target": target})
+        if len(program) > self.config.program_depth:
+            raise CompileError(f"the program has {len(program)} instructions, and {self.config.name} has room for "
+                               f"{self.config.program_depth}: choose a larger configuration")
+        return Code(program, {0: "begin", target: "layer", len(head): "attention", len(head) + len(middle): "feed-forward",
+                              at + 1: "end"})
 
-    def close():
-        group, made = _assemble(config, pending, len(groups), vectors, act, dst, factors_at)
-        groups.append(group)
-        segments.extend(made)
-        pending.clear()
+    # Helpers
 
-    for piece in _pieces(config, linears, most):
-        used = [*pending, piece]
-        if pending and (sum(p.words for p in used) > config.wram_depth or sum(p.outer for p in used) > capacity
-                        or len(used) * PROGRAM_LENGTH > config.program_depth):
-            close()
-        pending.append(piece)
-    close()
-    return groups, segments
+    def _op(self, op, note="", **operands):
+        return self.isa.make(op, note=note, **operands)
+
+    def _resolved(self, instruction):
+        """Operands, addresses as the first layer has them."""
+        return {name: value.offset + self.registers.get(value.base, 0) if isinstance(value, Address) else value
+                for name, value in instruction.operands.items()}
+
+    def _timeline(self, loaded=False):
+        """A section whose origin is the last beat of the pass that writes x; or, if not `loaded`, the first issue."""
+        timeline = Timeline(self.config, self.registers)
+        timeline.busy("issue", -1)
+        if loaded:
+            for unit in ("vxm", "engine0", "engine1", "mxm"):
+                timeline.busy(unit, 0)
+            timeline.written(self.buffer["x"] + np.arange(self.dim), Vxm.LATENCY - np.arange(self.dim)[::-1])
+        return timeline
+
+    def _constant(self, name):
+        return Address(self.layout.layer[name], CONSTANTS)
+
+    def _word(self, name):
+        return self.buffer[name] // self.config.granules_per_word
+
+    def _pass(self, note, count, **operands):
+        """A pass over `count` granules of MEM."""
+        return self._op(Op.VXM, note, **({"engine": 1, "x_step": 1, "inner": count, "to": To.MEM} | operands))
+
+    def _spread(self, note, count, rate, **operands):
+        """The ways to spread a pass over the gaps of a stream whose results come every `rate` cycles: for `Timeline.best`."""
+        free = rate - self.config.beats_per_result
+        found = [self._pass(note, count, **operands)]
+        for inner in range(1, min(free, count - 1) + 1):
+            if count % inner == 0:
+                found.append(self._pass(note, count, **operands | {"inner": inner, "middle": count // inner, "interval": rate}))
+        return found
+
+    def _rounds(self, note, heads, rate, **operands):
+        """The ways to spread a pass of one round a head, where the values of heads come every `rate` cycles."""
+        dense = self._op(Op.VXM, note, **({"engine": 1, "x_step": 1, "to": To.MEM, "outer": heads} | operands))
+        return [dense] + [self._op(Op.VXM, note, **(dense.operands | {"interval": rate}))] * (rate >= dense["inner"])
+
+    def _norm(self, timeline, gain, shift, between=None):
+        """From x to int8 in `input`, and its scalar. `between` places something first, and returns when it is over."""
+        x, gained = self.buffer["x"], self.buffer["gained"]
+        timeline.place(self._pass("norm: gain", self.dim, x=x, y=gain, by_vector=1, y_step=1, dst=gained,
+                                  shift=shift, reduce=Reduce.ABSMAX, into=ABSMAX))
+        after = between() if between else LONG_AGO
+        timeline.place(self._op(Op.SFU, "norm: int8 scale", function=Sfu.QUANTISE, a=ABSMAX, into=self.quantiser), after=after)
+        timeline.place(self._pass("norm: squares", self.dim, x=x, y=x, by_vector=1, y_step=1, shift=SQUARE_SHIFT,
+                                  to=To.NOWHERE, reduce=Reduce.SUM, into=SQUARES), after=after)
+        timeline.place(self._op(Op.SFU, "norm: 1/rms", function=Sfu.RSQRT, a=SQUARES, into=self.root, epsilon=self.model.epsilon))
+        self._quantise(timeline, self.dim)
+        timeline.place(self._op(Op.SFU, "norm: scalar", function=Sfu.MULTIPLY, a=self.step, b=self.root, into=self.scalar))
+
+    def _quantise(self, timeline, count):
+        timeline.place(self._pass("to int8", count, x=self.buffer["gained"], scalar=self.quantiser, dst=self.buffer["input"], narrow=1))
+
+    def _scale(self, timeline, name, count, at, scalar, rate):
+        """A matrix's factors times a scalar's mantissa, into `factors`."""
+        timeline.best(self._spread(f"{name}: factors", count, rate, x=self._constant(name), scalar=scalar, bare=1, shift=15,
+                                   dst=self.buffer["factors"] + at))
+
+    def _product(self, timeline, name, inputs, factors, **vxm):
+        """A layer's matrix times the vector in a buffer, taken by the VXM's engine 0; returns the MXM's cycle."""
+        matrix, linear = self.layout.matrices[name], self.model.linears[f"layers.0.{name}"]
+        mxm, take, offset = product(
+            self.config, inner=matrix.inner, results=matrix.results, act=self._word(inputs), wgt=Address(matrix.word, WORDS),
+            factors=factors, note=name, **({"shift": linear.shift, "to": To.MEM} | vxm))
+        return timeline.place(mxm, take, offset=offset)
+
+    # Sections
+
+    def _begin(self):
+        """The embedding, and the rotation of the position. Returns the timeline, and the last beat that writes x."""
+        config, layout, shape = self.config, self.layout, self.shape
+        timeline = self._timeline()
+        inner = layout.classifier.inner
+
+        def index(register, source, right, times, value, bits=0):
+            at = timeline.place(self._op(Op.INDEX, register=register, source=source, right=right, bits=bits, times=times,
+                                         value=value), after=timeline.beats("issue") + 1)
+            return at + next_issue(Op.INDEX)
+
+        factor, row = layout.constants["embedding"], layout.embedding
+        ready = index(ONCE, Source.TOKEN, _log(config.lanes), 1, factor)
+        timeline.registers = self.registers | {ONCE: factor, ONCE_MORE: row}
+        timeline.place(self._op(Op.VXM, "embedding: factor", engine=1, x=Address(0, ONCE), to=To.NOWHERE, reduce=Reduce.PICK,
+                                into=FACTOR), after=ready)
+        if config.granules_per_word > 1:
+            timeline.place(self._op(Op.PERIOD, value=config.granules_per_word))
+        timeline.period = config.granules_per_word
+        ready = index(ONCE_MORE, Source.TOKEN, _log(config.cols), inner, row)
+        fetch = self._op(Op.MXM, "embedding", fetch=1, wgt=Address(0, ONCE_MORE), outer=inner, wgt_hop=1, wrap=inner,
+                         paced=int(config.granules_per_word > 1))
+        take = self._op(Op.VXM, "embedding", stream=1, scalar=FACTOR, shift=self.shifts.embedding, dst=self.buffer["x"],
+                        inner=self.dim, to=To.MEM)
+        timeline.place(fetch, take, offset=Mxm.fetch_latency(config) - Vxm.STREAM_LATENCY, after=ready)
+        loaded = timeline.beats("stream") - Vxm.STREAM_LATENCY
+        # Angles add up: from two tables the cosines and sines of the position, in pairs of granules.
+        low, high = layout.constants["low"], layout.constants["high"]
+        index(ONCE, Source.POSITION, 0, self.head, low, bits=_log(ROTARY_LOW))
+        ready = index(ONCE_MORE, Source.POSITION, _log(ROTARY_LOW), 4 * self.head, high)
+        timeline.registers = self.registers | {ONCE: low, ONCE_MORE: high}
+        timeline.place(self._op(Op.VXM, "rotation", engine=1, pair=1, by_vector=1, x=Address(0, ONCE), y=Address(0, ONCE_MORE),
+                                y_step=1, dst=self.buffer["turn"], outer=self.head, inner=4, x_hop=1, y_hop=4, dst_hop=2,
+                                shift=14, to=To.MEM), after=ready)
+        timeline.place(self._op(Op.SET, register=CONSTANTS, value=layout.layer_constants), after=ready)
+        timeline.place(self._op(Op.SET, register=WORDS, value=0), after=ready)
+        key_granules = layout.head // config.rows * config.granules_per_word
+        index(KEY, Source.POSITION, _log(config.cols), key_granules, self.registers[KEY])
+        index(VALUE, Source.POSITION, _log(config.rows), config.beats_per_result, self.registers[VALUE])
+        return timeline, loaded
+
+    def _attention_inputs(self, timeline):
+        """From x to this position's queries in `q`, its keys and values in the cache."""
+        layout, config = self.layout, self.config
+        matrix, raw, turn = layout.matrices["qk"], self.buffer["qk"], self.buffer["turn"]
+        queries, keys = layout.in_granules(layout.heads), layout.in_granules(layout.kv_heads)
+        factors, rate = self.buffer["factors"], matrix.inner
+        self._norm(timeline, self._constant("attention_gain"), self.shifts.attention_norm)
+        self._scale(timeline, "qk", queries + keys, 0, self.scalar, rate)
+        self._product(timeline, "qk", "input", factors, dst=raw, scalar=self.scalar)
+        self._scale(timeline, "v", keys, queries + keys, self.scalar, rate)
+        self._product(timeline, "v", "input", factors + queries + keys, scalar=self.scalar, narrow=1, to=To.VALUES,
+                      dst=Address(0, VALUE), dst_hop=self.value_groups, y_hop=config.beats_per_result, outer=layout.matrices["v"].results, middle=1)
+        per_head = self.groups * rate
+        turned = {"pair": 1, "by_vector": 1, "y": turn, "y_step": 1, "inner": 2 * self.head, "x_hop": self.head}
+        for candidates in (
+                self._rounds("turn keys", self.kv_heads, per_head, **turned, x=raw + queries, dst=self.buffer["k"],
+                             dst_hop=self.head, shift=14),
+                self._rounds("keys", self.kv_heads, per_head, x=self.buffer["k"], x_hop=self.head, inner=self.head, plus=1,
+                             y=self._constant("key_offset"), y_step=1, y_hop=self.head, dst=Address(0, KEY),
+                             dst_hop=self.key_granules, shift=FRACTION, narrow=1, to=To.KEYS),
+                self._rounds("turn queries", self.heads, per_head, **turned, x=raw, dst=self.buffer["q"], dst_hop=self.head,
+                             shift=14 + FRACTION, narrow=1)):
+            timeline.best(candidates)
+            cycle, chosen = timeline.placed[-1]
+            if chosen["to"] is To.KEYS:
+                written = [use for use in uses(config, Issue(cycle, 0, chosen, self._resolved(chosen)))
+                           if use.unit == "wram.keys"]
+                self.keys_written = int(written[0].cycles.max())
+
+    def _scores(self, timeline):
+        """The scores of all heads, at the end of a section: they take as long as there are blocks."""
+        layout, config = self.layout, self.config
+        words = layout.head // config.rows
+        mxm = self._op(Op.MXM, "scores", act=self._word("q"), act_hop=words, wgt=Address(layout.keys, WORDS), wgt_step=words,
+                       wgt_hop=layout.key_words, wrap=self.kv_heads, inner=words, middle=_log(config.block // config.cols),
+                       blocks=MxmBlocks.MIDDLE, outer=self.heads)
+        row = layout.in_granules(layout.context)
+        vxm = self._op(Op.VXM, "scores", stream=1, by_vector=1, y=self._constant("score"), y_hop=1, dst=self.buffer["score"],
+                       dst_hop=row, inner=config.beats_per_result, interval=max(words, config.beats_per_result),
+                       middle=_log(config.block // config.cols), blocks=VxmBlocks.MIDDLE, outer=self.heads,
+                       shift=self.shifts.score, to=To.MEM, mask=1, reduce=Reduce.MAX, into=HEADS)
+        # At one block, where what it needs is needed soonest; nothing else is to be in the VXM when there are more.
+        one = [replace(part, operands=part.operands | {"middle": config.block // config.cols}) for part in (mxm, vxm)]
+        offset = stream_offset(config, words)
+        free = timeline.beats() + 1 - VXM_BEAT - offset
+        cached = self.keys_written + 1 - MXM_BEAT - Mem.LATENCY
+        timeline.place(*one, offset=offset, after=max(free, cached, timeline.beats("issue") + 1))
+        timeline.placed[-2:] = [(cycle, part) for (cycle, _), part in zip(timeline.placed[-2:], (mxm, vxm), strict=True)]
+
+    def _attention(self, first):
+        """Exponentials and values, from the issue of the scores' VXM on; the next section's first issue is in its cycle `first`.
+
+        Of a head, EXP2 takes a beat a granule of its scores, and its product with the values follows `AHEAD` periods
+        later, such that its results find the VXM free: between the EXP2 of one head and that of the next.
+        """
+        layout, config = self.layout, self.config
+        words, row = layout.head // config.rows, layout.in_granules(layout.context)
+        maxima, sums = HEADS, HEADS + self.heads
+        apart = config.beats_per_result
+        # Cycles a block: of a head's scores, its EXP2, the dot products of its values.
+        scores = config.block // config.cols * max(words, apart)
+        powers, inner = config.block // config.lanes, config.block // config.rows
+        times, extra = powers + (self.groups - 1) * inner, self.groups * apart
+        latency = Mxm.latency(config) - 1 - Vxm.STREAM_LATENCY
+        # The first product may not overtake the exponentials, nor the reciprocal of a sum the sum.
+        least = -(-max(latency + Vxm.LATENCY + 1, SUM_TO_USE) // AHEAD)
+        if powers != inner:
+            extra, least = max(extra, least), 0
+        period = self._op(Op.PERIOD, times=times, value=extra, least=least)
+        wait = {name: 2 * next_issue(Op.PERIOD) + 2 for name in ("scores", "values")}
+        # The maximum of the first head is there before its EXP2, if there is but one block.
+        soon = max(0, scores + Vxm.REDUCE_LATENCY - self.heads * scores - wait["scores"])
+        program = [
+            self._op(Op.PERIOD, times=scores),
+            replace(self._op(Op.NOP, turns=self.heads), wait=soon),
+            period,
+            self._op(Op.VXM, "exp", engine=1, function=Function.EXP2, x=self.buffer["score"], dst=self.buffer["score"], x_step=1,
+                     x_hop=row, dst_hop=row, middle=_log(powers), blocks=VxmBlocks.MIDDLE, outer=self.heads, paced=1,
+                     shift=14, narrow=1, mask=1, to=To.MEM, scalar=maxima, scalar_hop=1, reduce=Reduce.SUM, into=sums),
+            self._op(Op.PERIOD, times=AHEAD * times + powers - inner, value=AHEAD * extra - latency - wait["values"],
+                     least=max(0, AHEAD * least - latency - wait["values"])),
+            self._op(Op.NOP, turns=1),
+            period,
+            self._op(Op.MXM, "values", act=self._word("score"), act_hop=layout.context // config.rows,
+                     wgt=Address(layout.values, WORDS), wgt_step=layout.value_words, wgt_hop=self.groups * layout.value_words,
+                     wrap=self.kv_heads, inner=_log(inner), blocks=MxmBlocks.INNER, middle=self.groups, outer=self.heads, paced=1),
+            replace(self._op(Op.NOP, blocks=_log(inner) + 1), wait=latency - 2 - (Scalars.LATENCY + 1)),
+            replace(self._op(Op.SFU, "1/sum", function=Sfu.RECIPROCAL, a=sums, into=self.reciprocals, count=self.heads, paced=1),
+                    wait=Scalars.LATENCY),
+            self._op(Op.VXM, "values", stream=1, dst=self.buffer["o"], dst_hop=self.head, inner=apart, middle=self.groups,
+                     interval=_log(inner), blocks=VxmBlocks.INTERVAL, outer=self.heads, paced=1, scalar=self.reciprocals, scalar_hop=1,
+                     shift=-self.shifts.value_gain, narrow=1, to=To.MEM),
+        ]
+        # To the last beat of the stream, where the next section has its origin.
+        rest = VXM_BEAT + apart - 1 + first - 2
+        if self.groups > 1:
+            program += [self._op(Op.NOP, turns=self.heads - 1),
+                        self._op(Op.PERIOD, times=(self.groups - 1) * inner, value=(self.groups - 1) * apart)]
+            program.append(replace(self._op(Op.NOP, turns=1), wait=max(0, rest - next_issue(Op.PERIOD) - 1)))
+        else:
+            program.append(replace(self._op(Op.NOP, turns=self.heads - 1), wait=rest))
+        return program
+
+    def _after_attention(self):
+        """From attention's output to the next x; the origin is the last beat that writes the former."""
+        layout, config = self.layout, self.config
+        timeline = self._timeline()
+        for unit in ("vxm", "engine0", "engine1", "mxm"):
+            timeline.busy(unit, 0)
+        size, last = layout.in_granules(layout.heads), config.beats_per_result
+        written = np.full(size, Vxm.LATENCY)
+        written[-last:] -= np.arange(last)[::-1]
+        timeline.written(self.buffer["o"] + np.arange(size), written)
+        x, gained, gate, up = (self.buffer[name] for name in ("x", "gained", "gate", "up"))
+        factors, rate = self.buffer["factors"], layout.matrices["w1"].inner
+        self._product(timeline, "wo", "o", self._constant("wo"), plus=1, x=x, x_step=1, dst=x)
+        self._norm(timeline, self._constant("ffn_gain"), self.shifts.ffn_norm)
+        for name, at, dst in (("w1", 0, gate), ("w3", self.hidden, up)):
+            self._scale(timeline, name, self.hidden, at, self.scalar, rate)
+            self._product(timeline, name, "input", factors + at, dst=dst, scalar=self.scalar)
+        timeline.best(self._spread("silu", self.hidden, rate, function=Function.SILU, x=gate, dst=gate, shift=15))
+        spread = {"inner": config.beats_per_result, "middle": self.hidden // config.beats_per_result, "interval": rate}
+        hidden = {"x": gate, "y": up, "y_step": 1, "by_vector": 1, "dst": gained, "shift": self.shifts.hidden,
+                  "reduce": Reduce.ABSMAX, "into": ABSMAX}
+        timeline.best([self._pass("silu(gate) * up", self.hidden, **hidden),
+                       self._pass("silu(gate) * up", self.hidden, **hidden | spread)])
+        timeline.place(self._op(Op.SFU, "hidden: int8 scale", function=Sfu.QUANTISE, a=ABSMAX, into=self.quantiser))
+        self._quantise(timeline, self.hidden)
+        self._scale(timeline, "w2", self.dim, 0, self.step, layout.matrices["w2"].inner)
+        self._product(timeline, "w2", "input", factors, plus=1, x=x, x_step=1, dst=x, scalar=self.step)
+        return timeline
+
+    def _next_layer(self, timeline, loop):
+        """The address registers' steps, and the loop over layers, in this cycle or after; returns its cycle."""
+        layout, config = self.layout, self.config
+        at = max(cycle for cycle, _ in timeline.placed) + 1
+        for register, step in ((CONSTANTS, layout.constants_stride), (WORDS, layout.words_stride),
+                               (KEY, layout.words_stride * config.granules_per_word),
+                               (VALUE, layout.words_stride * config.beats_per_result)):
+            at = timeline.place(self._op(Op.ADD, register=register, value=step), after=at)
+        return timeline.place(self._op(Op.LOOP, count=self.shape.n_layers), after=loop)
+
+    def _end(self):
+        """The last norm, the classifier, the choice; the origin is the last beat that writes x."""
+        layout, shape = self.layout, self.shape
+        timeline = self._timeline(loaded=True)
+
+        def stop():
+            done = max(timeline.beats() + Vxm.REDUCE_LATENCY - 1, 0)
+            return timeline.place(self._op(Op.HALT, if_prompt=1), after=done) + next_issue(Op.HALT)
+
+        self._norm(timeline, layout.constants["final_gain"], self.shifts.final_norm, between=stop)
+        linear, matrix = self.model.linears["classifier"], layout.classifier
+        mxm, take, offset = product(
+            self.config, inner=matrix.inner, results=matrix.results, act=self._word("input"), wgt=matrix.word,
+            factors=layout.constants["classifier"], shift=linear.shift, dst=self.buffer["logits"], to=To.MEM,
+            reduce=Reduce.ARGMAX, note="classifier")
+        timeline.place(mxm, take, offset=offset)
+        timeline.place(self._pass("logits' scale", 1, x=layout.constants["one"], scalar=self.scalar, shift=self.shifts.logit_scale,
+                                  dst=self.buffer["scale"]))
+        chosen = timeline.place(self._op(Op.TOKEN, target=0), after=max(cycle for cycle, _ in timeline.placed) + 1)
+        timeline.place(self._op(Op.HALT), after=chosen + next_issue(Op.TOKEN))
+        assert shape.vocab_size <= 1 << 16
+        return timeline
 
 
-PROGRAM_LENGTH = 12
-"""More instructions than any segment's program has."""
+SUM_TO_USE = Vxm.REDUCE_LATENCY + 1 + Scalars.LATENCY + 1
+"""Cycles from the last beat of a reduction to the first that can use its reciprocal."""
 
 
-def _inner(config, linear):
-    """Words of activations; at least as many as keep results cols / lanes cycles apart."""
-    return max(-(-linear.weight.shape[1] // config.rows), config.beats_per_result)
+def _log(value):
+    return value.bit_length() - 1
 
 
-def _pieces(config, linears, most) -> Iterator[Piece]:
-    """Operations, cut where one has more than `most` groups of cols outputs."""
-    for name, linear in linears.items():
-        inner, outputs = _inner(config, linear), linear.weight.shape[0]
-        step = min(most, config.wram_depth // inner) * config.cols
-        for first in range(0, outputs, step):
-            count = min(step, outputs - first)
-            yield Piece(name, linear, first, count, inner, -(-count // config.cols))
+def _first(timeline):
+    """The cycle of a section's first issue."""
+    return min(cycle for cycle, _ in timeline.placed)
 
 
-def _assemble(config, pieces, number, vectors, act, dst, factors_at):
-    """The group that holds the pieces, and their segments."""
-    program, segments, weights, factors = [], [], [], []
-    wgt, scale = 0, factors_at
-    for piece in pieces:
-        code = matmul(
-            config, rows=vectors, inner=piece.inner, outer=piece.outer, act=act, wgt=wgt, scale=scale, dst=dst,
-            shift=piece.linear.shift, entry=len(program),
-            note=f"{piece.name}[{piece.first}:{piece.first + piece.outputs}]",
-        )
-        assert len(code) <= PROGRAM_LENGTH
-        entry = len(program)
-        program += code
-        segments.append(Segment(
-            linear=piece.name, first=piece.first, outputs=piece.outputs, inputs=piece.linear.weight.shape[1],
-            vectors=vectors, group=number, entry=entry, act=act, dst=dst, inner=piece.inner, outer=piece.outer,
-            cycles=check(config, program, entry),
-        ))
-        weights.append(place(config, piece))
-        factor = np.zeros(piece.outer * config.cols, np.int16)
-        factor[:piece.outputs] = piece.linear.multiplier[piece.first:piece.first + piece.outputs]
-        factors.append(factor)
-        wgt += piece.words
-        scale += piece.outer * config.beats_per_result
-    return Group(program, np.concatenate(weights), np.concatenate(factors), factors_at), segments
-
-
-def place(config: Config, piece: Piece) -> np.ndarray:
-    """A piece's weights as W-RAM has them: int8 [outer * inner, cols, rows], zeros where the matrix ends.
-
-    Output o * cols + c is in column c; its inputs lie in words o * inner to o * inner + inner - 1.
-    """
-    matrix = piece.linear.weight[piece.first:piece.first + piece.outputs]
-    padded = np.zeros((piece.outer * config.cols, piece.inner * config.rows), np.int8)
-    padded[:matrix.shape[0], :matrix.shape[1]] = matrix
-    return (padded.reshape(piece.outer, config.cols, piece.inner, config.rows)
-            .transpose(0, 2, 1, 3).reshape(-1, config.cols, config.rows))
+def _moved(timeline, origin):
+    """What a timeline has placed, in order, on another's axis."""
+    return sorted(((cycle + origin, instruction) for cycle, instruction in timeline.placed), key=lambda placed: placed[0])

@@ -34,6 +34,11 @@ class ModelConfig:
         layer = 2 * self.dim * (self.dim + self.kv_dim) + 3 * self.dim * self.hidden_dim
         return self.n_layers * layer + self.vocab_size * self.dim
 
+    @property
+    def classifier_macs(self) -> int:
+        """Multiply-accumulates of the classifier, which the steps of a prompt do without."""
+        return self.vocab_size * self.dim
+
     def macs(self, position: int) -> int:
         """Useful multiply-accumulates of the token at a position: linear layers, scores and values."""
         return self.linear_macs + 2 * self.n_layers * self.dim * (position + 1)

@@ -5,8 +5,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields, is_dataclass, replace
-from functools import cached_property
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +14,16 @@ from ..hdl.config import Config
 from ..hdl.errors import MareyError
 from ..hdl.isa import Instruction, Isa
 from ..hdl.rules import check
+from ..hdl.timing import blocks, run_cycles, trace
 from .assembly import disassemble
-from .lowering import Group, Segment, lower
+from .layout import fill, plan
+from .lowering import lower
 from .model import Llama, ModelConfig
-from .quantise import Norm, QuantisedLayer, QuantisedModel, quantise
+from .quantise import QuantisedModel, quantise
 from .tokenizer import Tokenizer
 
-VERSION = 1
+VERSION = 2
 """Counts changes of the file format."""
-RECORDS = {kind.__name__: kind for kind in (ModelConfig, Norm, QuantisedLayer, QuantisedModel)}
-"""What a program file's description may contain beside plain values and arrays."""
 
 DAMAGE = (OSError, EOFError, KeyError, TypeError, ValueError, AttributeError, RuntimeError, zipfile.BadZipFile, zlib.error,
           struct.error, OverflowError)
@@ -36,36 +35,87 @@ class ProgramFileError(MareyError):
 
 
 @dataclass(frozen=True)
-class Program:
-    """Segments to run, groups to load, and for a model the integers that the host computes with.
+class Image:
+    """What the tile is loaded with: instructions from 0 on; weights, int8 [words, cols, rows], from W-RAM word 0 on;
+    constants, int16 [granules, lanes], from MEM granule 0 on."""
 
-    `model` (its `linears` left out: they are in the groups) and `tokenizer` are None for a program assembled by hand.
+    instructions: list[Instruction]
+    weights: np.ndarray
+    constants: np.ndarray
+
+    def codes(self, config: Config) -> list[int]:
+        """The instructions, encoded."""
+        isa = Isa(config)
+        return [isa.encode(instruction) for instruction in self.instructions]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFacts:
+    """What a driver needs to know of a compiled model: its shape, for how many positions there is room, and where its
+    int16 logits (`vocab_size` from granule `logits` on) and their scale (granule `scale`) are after a token.
+
+    A logit is worth logit * scale * `logit_unit`.
+    """
+
+    shape: ModelConfig
+    context: int
+    logits: int
+    scale: int
+    logit_unit: float
+
+
+@dataclass(frozen=True)
+class Program:
+    """An image for a configuration, and for a model what is to be known of it and its tokenizer.
+
+    `sections`: where parts of the listing begin, and what they are called.
     """
 
     config: Config
-    groups: list[Group]
-    segments: list[Segment]
+    image: Image
     name: str = ""
-    model: QuantisedModel | None = None
+    model: ModelFacts | None = None
     tokenizer: Tokenizer | None = None
+    sections: dict[int, str] = field(default_factory=dict)
+
+    def __post_init__(self):
+        object.__setattr__(self, "_cycles", {})
 
     @classmethod
     def from_instructions(cls, config: Config, instructions: list[Instruction]) -> "Program":
-        """A bare program with one entry, its first instruction. ProgramError if it breaks a rule of the tile."""
-        segment = Segment(linear="", first=0, outputs=0, inputs=0, vectors=0, group=0, entry=0, act=0, dst=0, inner=0,
-                          outer=0, cycles=check(config, instructions))
-        nothing = np.zeros((0, config.cols, config.rows), np.int8)
-        return cls(config, [Group(instructions, nothing, np.zeros(0, np.int16), 0)], [segment])
+        """A bare program. ProgramError if it breaks a rule of the tile."""
+        check(config, instructions)
+        return cls(config, Image(instructions, np.zeros((0, config.cols, config.rows), np.int8),
+                                 np.zeros((0, config.lanes), np.int16)))
 
-    @property
-    def resident(self) -> bool:
-        """All of it is in the tile at once; otherwise it is streamed, group after group."""
-        return len(self.groups) == 1
+    def cycles(self, position: int = 0, wanted: bool = True) -> int:
+        """Predicted cycles of the token at a position; less if none is `wanted` after it, as within a prompt."""
+        known = (blocks(self.config, position), wanted)
+        if known not in self._cycles:
+            *_, halt = trace(self.config, self.image.instructions, position=position, count=int(wanted))
+            self._cycles[known] = run_cycles(halt)
+        return self._cycles[known]
 
-    @cached_property
-    def token_cycles(self) -> int:
-        """Predicted cycles of a token's runs; the same for every token."""
-        return sum(segment.cycles for segment in self.segments)
+    def run_cycles(self, position: int, count: int) -> int:
+        """Predicted cycles of a run that makes `count` tokens, the first at a position.
+
+        A run of several is as long as its tokens one by one, but for what starts and ends a run.
+        """
+        if count <= 1:
+            return self.cycles(position, bool(count))
+        *_, halt = trace(self.config, self.image.instructions, position=position, count=count)
+        return run_cycles(halt)
+
+    def formula(self) -> tuple[int, int, int]:
+        """(a, b, least): a token at a position takes a + b * max(blocks, least) cycles."""
+        counts = range(1, self.model.context // self.config.block + 1)
+        cycles = [self.cycles((count - 1) * self.config.block) for count in counts]
+        steps = np.diff(cycles)
+        if len(steps) == 0:
+            return cycles[0], 0, 1
+        slope = int(steps[-1])
+        same = len(steps) - next((i for i, step in enumerate(steps[::-1]) if step != slope), len(steps))
+        return cycles[-1] - slope * len(cycles), slope, same + 1
 
     def check_config(self, config: Config) -> None:
         """MareyError unless the program was compiled for a tile like this."""
@@ -75,36 +125,31 @@ class Program:
 
     def summary(self) -> str:
         """One line: what it is and what it takes."""
-        words = sum(len(group.weights) for group in self.groups)
-        how = "resident" if self.resident else f"streamed in {len(self.groups)} groups"
-        return (f"{self.config.name}, {how}, {sum(len(group.program) for group in self.groups)} instructions, "
-                f"{words} W-RAM words of {self.config.wram_depth}, {self.token_cycles} cycles")
+        line = (f"{self.config.name}, {len(self.image.instructions)} instructions, {len(self.image.weights)} W-RAM words of "
+                f"{self.config.wram_depth}")
+        if self.model is None:
+            return f"{line}, {self.cycles()} cycles"
+        constant, slope, least = self.formula()
+        return (f"{line}, {self.model.context} positions; a token takes {constant} + {slope} * blocks cycles, blocks = "
+                f"position / {self.config.block} + 1" + f" (from {least} blocks on)" * (least > 1))
 
     def listing(self) -> Iterator[str]:
         """The readable timetable, line by line; it assembles to the same instructions."""
         yield f"; configuration {self.config.name} ({self.config.hash:08x}); {self.summary()}"
-        for number, group in enumerate(self.groups):
-            if not self.resident:
-                yield f"; group {number}: {len(group.weights)} W-RAM words"
-            entries = {segment.entry: f"{_title(segment)}: {segment.cycles} cycles"
-                       for segment in self.segments if segment.group == number}
-            yield from disassemble(self.config, group.program, entries)
+        yield from disassemble(self.config, self.image.instructions, self.sections)
 
     def save(self, path: Path) -> None:
         """Writes the program as a numpy archive: arrays, and a JSON description."""
-        arrays: dict[str, np.ndarray] = {}
+        size = (Isa(self.config).width + 7) // 8
+        codes = b"".join(code.to_bytes(size, "little") for code in self.image.codes(self.config))
+        arrays = {"program": np.frombuffer(codes, np.uint8).reshape(-1, size), "weights": self.image.weights,
+                  "constants": self.image.constants}
         description = {
             "marey": VERSION, "config": asdict(self.config), "name": self.name,
-            "segments": [asdict(segment) for segment in self.segments], "groups": [],
-            "model": _pack(self.model, "model", arrays),
+            "notes": [instruction.note for instruction in self.image.instructions],
+            "sections": list(self.sections.items()), "model": asdict(self.model) if self.model else None,
+            "cycles": self.cycles(),
         }
-        size = (Isa(self.config).width + 7) // 8
-        for number, group in enumerate(self.groups):
-            codes = b"".join(code.to_bytes(size, "little") for code in group.codes(self.config))
-            arrays[f"group{number}.program"] = np.frombuffer(codes, np.uint8).reshape(-1, size)
-            arrays[f"group{number}.weights"] = group.weights
-            arrays[f"group{number}.factors"] = group.factors
-            description["groups"].append({"factors_at": group.factors_at, "notes": [i.note for i in group.program]})
         if self.tokenizer:
             arrays["tokenizer.pieces"] = np.frombuffer(b"".join(self.tokenizer.pieces), np.uint8)
             arrays["tokenizer.lengths"] = np.array([len(piece) for piece in self.tokenizer.pieces])
@@ -129,19 +174,39 @@ class Program:
             raise ProgramFileError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from None
         except DAMAGE:
             raise ProgramFileError(f"{path}: damaged, or not a program that `marey compile` or `marey asm` wrote") from None
-        for segment in program.segments:
-            cycles = check(program.config, program.groups[segment.group].program, segment.entry)
-            if cycles != segment.cycles:
-                raise ProgramFileError(f"{path}: says {segment.cycles} cycles for {_title(segment)}, but its instructions "
-                                       f"take {cycles}: damaged")
+        verify(program)
+        if program.cycles() != description["cycles"]:
+            raise ProgramFileError(f"{path}: says {description['cycles']} cycles, but its instructions take "
+                                   f"{program.cycles()}: damaged")
         return program
 
 
 def compile_model(model: Llama, config: Config, tokenizer: Tokenizer | None = None, name: str = "") -> Program:
     """Quantises, lowers, schedules and checks a model for a configuration. CompileError if it cannot run there."""
-    quantised = quantise(model, config.weight_bits)
-    groups, segments = lower(config, quantised.linears)
-    return Program(config, groups, segments, name, replace(quantised, linears={}), tokenizer)
+    return compile_quantised(quantise(model, config.weight_bits), config, tokenizer, name)
+
+
+def compile_quantised(model: QuantisedModel, config: Config, tokenizer: Tokenizer | None = None, name: str = "") -> Program:
+    """Lowers, schedules and checks an integer model for a configuration. CompileError if it cannot run there."""
+    layout = plan(config, model.config)
+    code = lower(layout, model)
+    facts = ModelFacts(shape=model.config, context=min(layout.context, model.config.seq_len), logits=layout.buffers["logits"],
+                       scale=layout.buffers["scale"], logit_unit=model.logit_unit)
+    program = Program(config, Image(code.instructions, *fill(layout, model)), name, facts, tokenizer, code.sections)
+    verify(program)
+    return program
+
+
+def verify(program: Program) -> None:
+    """Checks a program against the rules of the tile, a model's for every number of blocks. ProgramError if it breaks one."""
+    config, instructions = program.config, program.image.instructions
+    if program.model is None:
+        check(config, instructions)
+        return
+    for first in range(0, program.model.context, config.block):
+        check(config, instructions, position=min(first + config.block, program.model.context) - 1)
+    for position, count in ((0, 0), (program.model.context - 1, 0), (config.block - 1, 2)):
+        check(config, instructions, position=min(position, program.model.context - 2), count=count)
 
 
 def _read_arrays(path):
@@ -155,49 +220,24 @@ def _read_arrays(path):
             return dict(archive)
 
 
-def _title(segment):
-    return f"{segment.linear}[{segment.first}:{segment.first + segment.outputs}]" if segment.linear else "program"
-
-
-def _pack(value, path, arrays):
-    """A value as JSON, its arrays put aside under their paths."""
-    if is_dataclass(value):
-        return {"record": type(value).__name__,
-                **{field.name: _pack(getattr(value, field.name), f"{path}.{field.name}", arrays) for field in fields(value)}}
-    if isinstance(value, np.ndarray):
-        arrays[path] = value
-        return {"array": path}
-    if isinstance(value, list):
-        return [_pack(item, f"{path}.{index}", arrays) for index, item in enumerate(value)]
-    return value
-
-
-def _unpack(value, arrays):
-    """What `_pack` packed."""
-    if isinstance(value, list):
-        return [_unpack(item, arrays) for item in value]
-    if isinstance(value, dict) and "array" in value:
-        return arrays[value["array"]]
-    if isinstance(value, dict) and "record" in value:
-        return RECORDS[value["record"]](**{name: _unpack(item, arrays) for name, item in value.items() if name != "record"})
-    return value
-
-
 def _unpack_program(description, arrays):
     config = Config(**description["config"])
     isa = Isa(config)
-    groups = []
-    for number, about in enumerate(description["groups"]):
-        codes = arrays[f"group{number}.program"]
-        instructions = [replace(isa.decode(int.from_bytes(code.tobytes(), "little")), note=note)
-                        for code, note in zip(codes, about["notes"], strict=True)]
-        groups.append(Group(instructions, arrays[f"group{number}.weights"], arrays[f"group{number}.factors"],
-                            about["factors_at"]))
-    tokenizer = None
+    instructions = [replace(isa.decode(int.from_bytes(code.tobytes(), "little")), note=str(note))
+                    for code, note in zip(arrays["program"], description["notes"], strict=True)]
+    tokenizer, model = None, None
     if "tokenizer.pieces" in arrays:
         content, ends = arrays["tokenizer.pieces"].tobytes(), np.cumsum(arrays["tokenizer.lengths"])
         tokenizer = Tokenizer([content[end - length:end] for end, length in zip(ends, arrays["tokenizer.lengths"],
                                                                                strict=True)],
                               arrays["tokenizer.scores"].tolist())
-    return Program(config, groups, [Segment(**segment) for segment in description["segments"]], description["name"],
-                   _unpack(description["model"], arrays), tokenizer)
+    if description["model"] is not None:
+        facts = description["model"]
+        model = ModelFacts(**facts | {"shape": ModelConfig(**facts["shape"])})
+        if not 0 < model.context <= model.shape.seq_len:
+            raise ValueError("context")
+    image = Image(instructions, arrays["weights"], arrays["constants"])
+    if image.weights.dtype != np.int8 or image.constants.dtype != np.int16:
+        raise ValueError("types")
+    return Program(config, image, description["name"], model, tokenizer,
+                   {int(at): str(name) for at, name in description["sections"]})

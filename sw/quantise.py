@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..hdl.integer import GATE_UNIT, MANTISSA_BITS, SQUARE_SHIFT
 from .calibrate import calibrate
 from .model import Llama, ModelConfig
 
@@ -16,7 +17,7 @@ HEADROOM = 2.0
 """Static int16 ranges are this much wider than the largest value that calibration saw; int8 ranges are not, since
 clipping a rare value costs less there than a coarser step for all."""
 FRACTION = 4
-"""Bits by which queries, keys and values are finer before they become int8."""
+"""Bits by which queries and keys are finer before they become int8."""
 
 BALANCE = 0.5
 """Exponent of key range / query range in the steps of keys: SmoothQuant's alpha (Xiao et al., 2023)."""
@@ -26,7 +27,8 @@ BALANCE = 0.5
 class Linear:
     """A linear operation: y = saturate16(round_shift((weight @ x) * multiplier, shift)).
 
-    `weight`: int8 [N, K]; `multiplier`: int16 [N], not negative; `shift`: 0 to 63.
+    `weight`: int8 [N, K]; `multiplier`: int16 [N], not negative; `shift`: 0 to 47, or less by 15 where the vector's
+    scalar adds its exponent.
     """
 
     weight: np.ndarray
@@ -35,60 +37,56 @@ class Linear:
 
 
 @dataclass(frozen=True)
-class Norm:
-    """A norm's constants: u = saturate16(round_shift(x * gain, shift)), gain int16 [dim]."""
-
-    gain: np.ndarray
-    shift: int
-
-
-@dataclass(frozen=True)
 class QuantisedLayer:
-    """The integer constants of a layer; shifts are bits."""
+    """The vectors of a layer; its matrices are in `QuantisedModel.linears`.
 
-    attention_norm: Norm
-    qkv_shift: int
-    """Of qkv's results, after the vector's scalar, into units `FRACTION` bits finer than int8's."""
-    key_offset: np.ndarray
-    """int16 [n_kv_heads, head_dim], taken from every turned key before it becomes int8.
-
-    What all keys have in common adds the same to all scores, which softmax does not see; without it, int8 has
-    smaller steps.
+    `attention_gain`, `ffn_gain`: int16 [dim]. `key_offset`: int16 [n_kv_heads, head_dim], added to every turned key
+    in units of int8: what all keys have in common adds the same to all scores, which softmax does not see, and
+    without it int8 has smaller steps. `score_factor`: int16 [n_heads], from q.k to 2**-8 of an octave.
     """
+
+    attention_gain: np.ndarray
+    key_offset: np.ndarray
     score_factor: np.ndarray
-    """int16 [n_heads]: from q.k to units of 2**-8 of an octave, with `score_shift`."""
-    score_shift: int
+    ffn_gain: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shifts:
+    """Bits taken off on the way, the same in every layer: the program is one loop over layers."""
+
+    embedding: int
+    attention_norm: int
+    ffn_norm: int
+    final_norm: int
+    score: int
     value_gain: int
     """Bits by which attention's output is finer than the values it averages."""
-    ffn_norm: Norm
-    gate_shift: int
-    """Of w1's results, after the vector's scalar, into units of 2**-`gate_unit`."""
-    gate_unit: int
-    hidden_shift: int
-    out_shift: int
-    """Of w2's results, after both scalars, into the residual's units."""
+    hidden: int
+    """Of silu(gate) * up."""
+    logit_scale: int
+    """Of 2**14 times the last scalar, which becomes an int16."""
 
 
 @dataclass(frozen=True)
 class QuantisedModel:
-    """Everything the integer model needs. `linears`: by name, in the order of use."""
+    """Everything the integer model needs. `linears`: by name, in the order of use.
+
+    `embedding`: int8 [vocab, dim], with `embedding_factor` int16 [vocab], into units of 2**-`residual_unit`; the
+    classifier's if the model is tied. `epsilon`: added to a norm's sum of squares.
+    """
 
     config: ModelConfig
     bits: int
     embedding: np.ndarray
-    """int8 [vocab, dim], with `embedding_factor` int16 [vocab] and `embedding_shift` to residual units."""
     embedding_factor: np.ndarray
-    embedding_shift: int
     residual_unit: int
-    """The residual stream counts 2**-residual_unit."""
-    square_shift: int
-    """Of each square in a norm's sum of squares."""
     epsilon: int
-    """Added to that sum."""
+    shifts: Shifts
     layers: list[QuantisedLayer]
-    final_norm: Norm
+    final_gain: np.ndarray
     logit_unit: float
-    """What a logit of 1 with a scalar of 1 is worth."""
+    """What a logit of 1 with a scale of 1 is worth."""
     linears: dict[str, Linear]
 
 
@@ -102,74 +100,83 @@ class _Quantiser:
 
     def __init__(self, model, bits, ranges):
         self.model, self.bits, self.ranges = model, bits, ranges
-        self.linears: dict[str, Linear] = {}
         config = model.config
         self.residual_unit = _unit(ranges["x"])
-        # The squares of dim values of 16 bits add up to no more than 31 bits.
-        self.square_shift = max(0, (config.dim - 1).bit_length() - 1)
-        self.root = np.sqrt(config.dim / 2.0**self.square_shift)
+        # A norm divides by the root of the mean square, and the sum of squares lacks SQUARE_SHIFT bits.
+        self.root = np.sqrt(config.dim / 2.0**SQUARE_SHIFT)
 
     def run(self):
         model, config = self.model, self.model.config
-        layers = [self._layer(index, layer) for index, layer in enumerate(model.layers)]
-        final_norm, constant = self._norm("final", model.final_norm)
+        layers = range(config.n_layers)
+        linears = {}
+        attention, attention_norm, constant = self._norms([f"{i}.attention" for i in layers],
+                                                          [layer.attention_norm for layer in model.layers])
+        steps = [self._head_steps(index) for index in layers]
+        qk = self._linears(
+            "qk", [np.concatenate([layer.wq, layer.wk]) for layer in model.layers],
+            [constant * 2.0**FRACTION / np.concatenate([step[name].ravel() for name in "qk"]) for step in steps], scaled=True)
+        v = self._linears("v", [layer.wv for layer in model.layers], [constant / step["v"].ravel() for step in steps],
+                          scaled=True)
+        scores, score_shift = _common([self._score_factors(step) for step in steps])
+        gain = self._value_gain(steps)
+        group = config.n_heads // config.n_kv_heads
+        wo = self._linears(
+            "wo", [layer.wo * (step["v"].repeat(group, axis=0) / 2.0**gain).ravel()
+                   for layer, step in zip(model.layers, steps, strict=True)],
+            [np.full(config.dim, 2.0**self.residual_unit)] * config.n_layers)
+        ffn, ffn_norm, constant = self._norms([f"{i}.ffn" for i in layers], [layer.ffn_norm for layer in model.layers])
+        up_unit = _unit(max(float(self.ranges[f"{i}.b"]) for i in layers))
+        hidden_unit = _unit(max(float(self.ranges[f"{i}.h"]) for i in layers))
+        w1, w3 = (self._linears(name, [getattr(layer, name) for layer in model.layers],
+                                [np.full(config.hidden_dim, constant * 2.0**unit)] * config.n_layers, scaled=True)
+                  for name, unit in (("w1", GATE_UNIT), ("w3", up_unit)))
+        w2 = self._linears(
+            "w2", [layer.w2 for layer in model.layers],
+            [np.full(config.dim, 2.0 ** (self.residual_unit - hidden_unit))] * config.n_layers, scaled=True)
+        for layer in zip(qk, v, wo, w1, w3, w2, strict=True):
+            for operation in layer:
+                linears.update(operation)
+        (final,), final_norm, constant = self._norms(["final"], [model.final_norm])
         bare = float(self.ranges["logits.y"])
-        self._linear("classifier", model.classifier, np.full(config.vocab_size, 16384 / bare))
-        embedding, scale = self._weights(model.embedding, 8)
-        factor, shift = _factors(scale * 2.0**self.residual_unit)
-        epsilon = config.norm_eps * config.dim * 4.0**self.residual_unit / 2.0**self.square_shift
+        linears.update(*self._linears("classifier", [model.classifier], [np.full(config.vocab_size, 16384 / bare)]))
+        classifier = linears["classifier"]
+        if config.tied:
+            embedding, scale = classifier.weight, classifier.multiplier * 2.0**-classifier.shift * bare / 16384
+        else:
+            embedding, scale = self._weights(model.embedding)
+        (factor,), embedding_shift = _common([scale * 2.0**self.residual_unit])
+        largest = float(self.ranges["final.scalar"]) / constant
+        logit_scale = int(np.ceil(np.log2(largest))) + 1
+        epsilon = config.norm_eps * config.dim * 4.0**self.residual_unit / 2.0**SQUARE_SHIFT
         return QuantisedModel(
-            config=config, bits=self.bits, embedding=embedding, embedding_factor=factor, embedding_shift=shift,
-            residual_unit=self.residual_unit, square_shift=self.square_shift, epsilon=max(1, round(epsilon)),
-            layers=layers, final_norm=final_norm, logit_unit=float(constant * bare / 16384), linears=self.linears,
+            config=config, bits=self.bits, embedding=embedding, embedding_factor=factor,
+            residual_unit=self.residual_unit, epsilon=int(np.clip(round(epsilon), 1, 65535)),
+            shifts=Shifts(
+                embedding=embedding_shift, attention_norm=attention_norm, ffn_norm=ffn_norm, final_norm=final_norm,
+                score=score_shift, value_gain=gain, hidden=GATE_UNIT + up_unit - hidden_unit, logit_scale=logit_scale),
+            layers=[QuantisedLayer(attention[i], self._key_offset(i, steps[i]), scores[i], ffn[i]) for i in layers],
+            final_gain=final, logit_unit=float(constant * bare / 16384 * 2.0 ** (logit_scale - 14)), linears=linears,
         )
 
-    def _layer(self, index, layer):
-        config, ranges = self.model.config, self.ranges
-        norm, constant = self._norm(f"{index}.attention", layer.attention_norm)
-        steps = self._head_steps(index)
-        per_row = np.concatenate([steps[name].ravel() for name in "qkv"])
-        # Results before the scalar are 2**qkv_shift finer than what follows it.
-        wanted = constant * 2.0**FRACTION / per_row
-        largest = max(float(np.max(ranges[f"{index}.{name}.y"] / steps[name])) for name in "qkv")
-        largest *= 2.0**FRACTION * constant
-        qkv_shift = _unit(largest)
-        self._linear(f"layers.{index}.qkv", np.concatenate([layer.wq, layer.wk, layer.wv]),
-                     wanted * 2.0**qkv_shift)
+    def _score_factors(self, steps):
+        """What q.k of a head is worth, in units of 2**-8 of an octave, by head."""
+        config = self.model.config
         group = config.n_heads // config.n_kv_heads
         # A step of q times a step of k is the same for all channels of a head.
-        score = (steps["q"] * steps["k"].repeat(group, axis=0))[:, 0] / np.sqrt(config.head_dim) * np.log2(np.e) * 256
-        score_factor, score_shift = _factors(score)
-        value = steps["v"].repeat(group, axis=0)
-        gain = int(np.floor(np.log2(np.min(127 * value / np.maximum(ranges[f"{index}.o"], 1e-9)))))
-        gain = max(0, min(gain, 4))
-        self._linear(f"layers.{index}.wo", layer.wo * (value / 2.0**gain).ravel(),
-                     np.full(config.dim, 2.0**self.residual_unit))
-        ffn, constant = self._norm(f"{index}.ffn", layer.ffn_norm)
-        gate_unit = max(6, min(11, _unit(ranges[f"{index}.a"] / HEADROOM * 1.1)))
-        bare = {name: float(ranges[f"{index}.{name}.y"]) for name in "ab"}
-        gate_shift = _unit(bare["a"] * constant * 2.0**gate_unit)
-        b_unit = 2.0 ** _unit(bare["b"])
-        self._linear(f"layers.{index}.w13", np.concatenate([layer.w1, layer.w3]), np.concatenate([
-            np.full(config.hidden_dim, constant * 2.0 ** (gate_unit + gate_shift)),
-            np.full(config.hidden_dim, b_unit)]))
-        hidden_unit = _unit(float(ranges[f"{index}.h.bare"]))
-        hidden_shift = gate_unit + int(np.log2(b_unit)) - hidden_unit
-        # h counts constant * 2**-hidden_unit times the norm's scalar.
-        out = constant * 2.0**-hidden_unit * 2.0**self.residual_unit
-        out_unit = _unit(float(ranges[f"{index}.out.y"]))
-        shift = out_unit - int(np.ceil(np.log2(out)))
-        self._linear(f"layers.{index}.w2", layer.w2, np.full(config.dim, out * 2.0**shift))
-        return QuantisedLayer(
-            attention_norm=norm, qkv_shift=qkv_shift, key_offset=self._key_offset(index, steps),
-            score_factor=score_factor, score_shift=score_shift, value_gain=gain, ffn_norm=ffn, gate_shift=gate_shift,
-            gate_unit=gate_unit, hidden_shift=hidden_shift, out_shift=shift,
-        )
+        return (steps["q"] * steps["k"].repeat(group, axis=0))[:, 0] / np.sqrt(config.head_dim) * np.log2(np.e) * 256
+
+    def _value_gain(self, steps):
+        """As many bits as leave room for the largest output of attention in every layer, up to 4."""
+        config = self.model.config
+        group = config.n_heads // config.n_kv_heads
+        room = min(np.min(127 * step["v"].repeat(group, axis=0) / np.maximum(self.ranges[f"{index}.o"], 1e-9))
+                   for index, step in enumerate(steps))
+        return max(0, min(int(np.floor(np.log2(room))), 4))
 
     def _key_offset(self, index, steps):
-        """The middle of what each channel of the turned keys was seen to be."""
+        """The middle of what each channel of the turned keys was seen to be, taken off."""
         middle = (self.ranges[f"{index}.k.high"] - self.ranges[f"{index}.k.low"]) / 2
-        return np.clip(np.rint(middle / steps["k"] * 2.0**FRACTION), -32768, 32767).astype(np.int16)
+        return np.clip(np.rint(-middle / steps["k"]), -32768, 32767).astype(np.int16)
 
     def _head_steps(self, index):
         """What a step of int8 is worth in queries, keys and values: by head and channel, [heads, head_dim] each.
@@ -190,22 +197,26 @@ class _Quantiser:
         return {name: step / 127
                 for name, step in (("q", q.repeat(2, axis=1)), ("k", k.repeat(2, axis=1)), ("v", largest["v"]))}
 
-    def _norm(self, name, gain):
-        """A norm's constants, and what a vector's scalar of 1 is worth: what follows it multiplies by that."""
-        exponent = 14 - int(np.ceil(np.log2(np.abs(gain).max())))
-        largest = float(self.ranges[f"{name}.gained"]) * 2.0 ** (self.residual_unit + exponent)
+    def _norms(self, names, gains):
+        """Gains of norms as int16, their shift, and what a vector's scalar of 1 is worth: what follows multiplies by that."""
+        exponent = 14 - int(np.ceil(np.log2(max(np.abs(gain).max() for gain in gains))))
+        largest = max(float(self.ranges[f"{name}.gained"]) for name in names) * 2.0 ** (self.residual_unit + exponent)
         shift = max(0, -_unit(largest))
-        constant = 2.0 ** (shift - exponent) * self.root
-        return Norm(np.rint(gain * 2.0**exponent).astype(np.int16), shift), constant
+        return [np.rint(gain * 2.0**exponent).astype(np.int16) for gain in gains], shift, 2.0 ** (shift - exponent) * self.root
 
-    def _linear(self, name, weight, factor):
-        """Adds an operation whose results are `factor` times the product with integer inputs."""
-        integers, scale = self._weights(weight, self.bits)
-        multiplier, shift = _factors(scale * factor)
-        self.linears[name] = Linear(integers, multiplier, shift)
+    def _linears(self, name, weights, factors, scaled=False):
+        """Operations, one a layer, whose results are `factors` times the product with integer inputs.
 
-    def _weights(self, weight, bits):
-        limit = (1 << bits - 1) - 1
+        Those that are `scaled` are multiplied by their input's scalar besides, and have its mantissa's bits less to take off.
+        """
+        made = [self._weights(weight) for weight in weights]
+        multipliers, shift = _common([scale * factor for (_, scale), factor in zip(made, factors, strict=True)])
+        names = [f"layers.{index}.{name}" for index in range(len(made))] if name != "classifier" else [name]
+        return [{name: Linear(integers, multiplier, shift - MANTISSA_BITS * scaled)}
+                for name, (integers, _), multiplier in zip(names, made, multipliers, strict=True)]
+
+    def _weights(self, weight):
+        limit = (1 << self.bits - 1) - 1
         scale = np.maximum(np.abs(weight).max(axis=1), 1e-12) / limit
         return np.rint(weight / scale[:, None]).astype(np.int8), scale
 
@@ -215,9 +226,7 @@ def _unit(largest):
     return int(np.floor(np.log2(32767 / (HEADROOM * max(float(largest), 1e-9)))))
 
 
-def _factors(factor):
-    """int16 multipliers and the common shift that make factors (float [N]): the largest uses all 15 bits."""
-    shift = int(np.clip(14 - np.ceil(np.log2(np.max(factor))), 0, 47))
-    multiplier = np.minimum(np.rint(factor * 2.0**shift), 32767)
-    return multiplier.astype(np.int16), shift
-
+def _common(factors):
+    """int16 multipliers and the one shift that makes them factors (float arrays): the largest uses all 15 bits."""
+    shift = int(np.clip(14 - np.ceil(np.log2(max(np.max(factor) for factor in factors))), 0, 47))
+    return [np.minimum(np.rint(factor * 2.0**shift), 32767).astype(np.int16) for factor in factors], shift

@@ -26,9 +26,14 @@ class Sampler:
                              f"{self.top_p}")
         self._rng = np.random.default_rng(self.seed)
 
+    @property
+    def greedy(self) -> bool:
+        """It takes the likeliest token, and needs to see no logits for that."""
+        return self.temperature == 0
+
     def __call__(self, logits: np.ndarray) -> np.ndarray:
         """Tokens [...] for logits [..., vocab]."""
-        if self.temperature == 0:
+        if self.greedy:
             return np.argmax(logits, axis=-1)
         scaled = np.asarray(logits, np.float64) / self.temperature
         probability = np.exp(scaled - scaled.max(axis=-1, keepdims=True))

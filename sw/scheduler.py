@@ -7,10 +7,9 @@ distance between two issues, it becomes the `wait` of the first.
 from dataclasses import replace
 
 from ..hdl.config import Config
-from ..hdl.isa import WAIT_BITS, Address, Instruction, Op
+from ..hdl.isa import WAIT_BITS, Address, Instruction, Op, To, isa_of
 from ..hdl.mxm import Mxm
-from ..hdl.sequencer import Sequencer
-from ..hdl.timing import MXM_BEAT, VXM_BEAT, next_issue
+from ..hdl.timing import MXM_BEAT, VXM_BEAT, mxm_interval, next_issue
 from ..hdl.vxm import Vxm
 
 MAX_WAIT = (1 << WAIT_BITS) - 1
@@ -22,51 +21,32 @@ def stream_offset(config: Config, inner: int) -> int:
     return first_granule - Vxm.STREAM_LATENCY - VXM_BEAT
 
 
-def drain_cycles(config: Config, count: int, interval: int) -> int:
-    """Cycles from the issue of a VXM to its last write."""
-    return VXM_BEAT + (count - 1) * interval + config.beats_per_result - 1 + Vxm.LATENCY
+def product(config: Config, *, inner: int, results: int, act: Address | int, wgt: Address | int, factors: Address | int,
+            rows: int = 1, note: str = "", **vxm) -> tuple[Instruction, Instruction, int]:
+    """A matrix product of `rows` vectors: MXM, VXM, and the cycles from the issue of one to that of the other.
+
+    `inner` words of activations (from word `act` on, vectors one after another) meet `results` * `inner` words of
+    W-RAM from `wgt` on; factors come from granule `factors` on. `vxm` has the VXM's other operands.
+    """
+    isa = isa_of(config)
+    mxm = isa.make(Op.MXM, act=act, wgt=wgt, inner=inner, middle=results, wgt_step=inner, outer=rows, act_hop=inner, note=note)
+    taken = {"stream": 1, "by_vector": 1, "y": factors, "y_step": 1, "inner": config.beats_per_result, "middle": results,
+             "interval": mxm_interval(config, mxm.operands), "outer": rows} | vxm
+    return mxm, isa.make(Op.VXM, note=note, **taken), stream_offset(config, inner)
 
 
 def matmul(config: Config, *, rows: int = 1, inner: int, outer: int, act: int, wgt: int, scale: int, dst: int,
-           shift: int, narrow: bool = False, entry: int = 0, note: str = "") -> list[Instruction]:
-    """A program that multiplies `rows` activation vectors by one matrix.
+           shift: int, note: str = "") -> list[Instruction]:
+    """A program that multiplies `rows` activation vectors by one matrix of `outer` * cols outputs.
 
-    `inner` words of activations (from word `act` on, vectors one after another) meet `outer` * `inner` words of
-    W-RAM from `wgt` on; factors come from granule `scale` on, results go to granule `dst` on. One vector is a
-    matrix-vector product. The MXM gets a beat in every cycle, but for vectors so short that a row's
-    results are not on their way to MEM before the next row's.
-
-    `entry` is where the program will lie: its loop jumps there.
-
-    `inner` must be at least cols / lanes, or results would leave faster than the VXM takes them.
+    Results of a vector go to granule `dst` on, vectors one after another. The MXM gets a beat in every cycle, but for
+    results of fewer words than cols / lanes.
     """
-    take = stream_offset(config, inner)
-    mxm = Instruction(Op.MXM, operands={
-        "act": Address(act), "wgt": Address(wgt), "inner": inner, "outer": outer, "act_step": 0, "wgt_step": inner,
-    }, note=note)
-    vxm = Instruction(Op.VXM, operands={
-        "scale": Address(scale), "dst": Address(dst), "count": outer, "interval": inner, "shift": shift,
-        "narrow": int(narrow),
-    }, note=note)
-    end = take + drain_cycles(config, outer, inner) - Sequencer.HALT_CYCLES
-    if rows == 1:
-        return lay_out([(0, mxm), (take, vxm), (max(end, take + 1), Instruction(Op.HALT))])
-
-    # A loop over the vectors; registers 1 and 2 step through them and through the results.
-    granules = outer * config.beats_per_result
-    period = max(inner * outer, take + 3 + Sequencer.LOOP_CYCLES)
-    stepping = [
-        (0, Instruction(Op.SET, operands={"register": 1, "value": act})),
-        (1, Instruction(Op.SET, operands={"register": 2, "value": dst})),
-        (2, _with_address(mxm, "act", Address(0, 1))),
-        (2 + take, _with_address(vxm, "dst", Address(0, 2))),
-        (3 + take, Instruction(Op.ADD, operands={"register": 1, "value": inner})),
-        (4 + take, Instruction(Op.ADD, operands={"register": 2, "value": granules})),
-        (2 + period - Sequencer.LOOP_CYCLES,
-         Instruction(Op.LOOP, operands={"counter": 0, "count": rows, "target": entry + 2})),
-        (2 + max(end, period), Instruction(Op.HALT)),
-    ]
-    return lay_out(stepping)
+    mxm, vxm, offset = product(
+        config, inner=inner, results=outer, act=act, wgt=wgt, factors=scale, rows=rows, note=note,
+        dst=dst, dst_hop=outer * config.beats_per_result, to=To.MEM, shift=shift)
+    end = offset + VXM_BEAT + (rows * outer - 1) * vxm["interval"] + config.beats_per_result - 1 + Vxm.LATENCY
+    return lay_out([(0, mxm), (offset, vxm), (end, isa_of(config).make(Op.HALT))])
 
 
 def lay_out(timed: list[tuple[int, Instruction]]) -> list[Instruction]:
@@ -85,11 +65,6 @@ def lay_out(timed: list[tuple[int, Instruction]]) -> list[Instruction]:
         wait -= own
         while wait > 0:
             nop = min(wait - 1, MAX_WAIT)
-            program.append(Instruction(Op.NOP, nop))
+            program.append(Instruction(Op.NOP, nop, {"turns": 0, "blocks": 0}))
             wait -= nop + 1
     return program
-
-
-def _with_address(instruction, name, address):
-    return replace(instruction, operands=instruction.operands | {name: address})
-

@@ -1,0 +1,101 @@
+"""The VXM's reductions: what is common to all values of a round."""
+
+from amaranth import *
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from .config import Config, address_bits
+from .isa import TOKEN_BITS, Reduce
+
+LOWEST = -(1 << 15)
+
+
+class Reducer(wiring.Component):
+    """Maximum (with its index), largest magnitude, sum or one lane of the values that the VXM makes.
+
+    ::
+
+        values --> keys --> half the tree --> [reg] --> the other half --> [reg] --> with what came before --> [reg]
+
+    Latency: `result` and `index` are those of all beats from the last `first` one on, `LATENCY` cycles after the
+    beat that `ends`, with `done`. A granule a cycle.
+
+    Members: `values`, `keep` (a bit a lane: others do not count); `kind`; `active`, `first`, `ends`: the beat;
+    `number`, of the granule in its round; `lane`: the one that PICK picks; `result`, `index`, `done`; `chosen`: the
+    index of the last ARGMAX.
+    """
+
+    LATENCY = 3
+
+    def __init__(self, config: Config):
+        self._config = config
+        super().__init__({
+            "values": In(data.ArrayLayout(signed(16), config.lanes)), "keep": In(config.lanes), "kind": In(Reduce),
+            "active": In(1), "first": In(1), "ends": In(1), "number": In(TOKEN_BITS),
+            "lane": In(address_bits(config.lanes)),
+            "result": Out(signed(32)), "index": Out(TOKEN_BITS), "done": Out(1), "argmax": Out(1), "chosen": Out(TOKEN_BITS),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        lanes = self._config.lanes
+        largest = Signal()
+        m.d.comb += largest.eq((self.kind == Reduce.MAX) | (self.kind == Reduce.ARGMAX))
+        # A candidate is a key and the lane it came from; the lowest lane wins a draw.
+        best, terms = [], []
+        for lane in range(lanes):
+            value = self.values[lane]
+            key, term = Signal(signed(17), name=f"key{lane}"), Signal(signed(16), name=f"term{lane}")
+            m.d.comb += [
+                key.eq(Mux(largest, value, abs(value))), term.eq(value),
+            ]
+            with m.If(~self.keep[lane]):
+                m.d.comb += [key.eq(Mux(largest, LOWEST, 0)), term.eq(0)]
+            with m.If((self.kind == Reduce.PICK) & (self.lane != lane)):
+                m.d.comb += term.eq(0)
+            best.append((key, C(lane, address_bits(lanes))))
+            terms.append(term)
+
+        levels, half = (lanes - 1).bit_length(), ((lanes - 1).bit_length() + 1) // 2
+        for level in range(levels + 1):
+            if level == half:
+                best, terms = self._register(m, best, terms, "half")
+            if level < levels:
+                best = [self._better(m, best[i], best[i + 1], f"best{level}_{i}") for i in range(0, len(best), 2)]
+                terms = [terms[i] + terms[i + 1] for i in range(0, len(terms), 2)]
+        (((key, lane),), (term,)) = self._register(m, best, terms, "whole")
+
+        beat = data.StructLayout({"active": 1, "first": 1, "ends": 1, "kind": Reduce, "number": TOKEN_BITS})
+        beats = [Signal(beat, name=f"beat{stage}") for stage in range(3)]
+        m.d.comb += [getattr(beats[0], name).eq(getattr(self, name)) for name, _ in beat]
+        m.d.sync += [beats[1].eq(beats[0]), beats[2].eq(beats[1]), self.done.eq(0), self.argmax.eq(0)]
+        now, better = beats[2], Signal()
+        index = (now.number << levels) | lane if levels else now.number
+        m.d.comb += better.eq(now.first | (key > self.result))
+        with m.If(now.active):
+            m.d.sync += [self.done.eq(now.ends & (now.kind != Reduce.ARGMAX)),
+                         self.argmax.eq(now.ends & (now.kind == Reduce.ARGMAX))]
+            with m.If((now.kind == Reduce.SUM) | (now.kind == Reduce.PICK)):
+                m.d.sync += self.result.eq(term + Mux(now.first, 0, self.result))
+            with m.Elif(better):
+                m.d.sync += [self.result.eq(key), self.index.eq(index)]
+        with m.If(self.argmax):
+            m.d.sync += self.chosen.eq(self.index)
+        return m
+
+    def _better(self, m, one, other, name):
+        """The candidate with the larger key, the first of two that are alike."""
+        chosen, lane = Signal(signed(17), name=name), Signal(one[1].shape(), name=f"{name}_lane")
+        second = other[0] > one[0]
+        m.d.comb += [chosen.eq(Mux(second, other[0], one[0])), lane.eq(Mux(second, other[1], one[1]))]
+        return chosen, lane
+
+    def _register(self, m, best, terms, name):
+        kept = []
+        for i, (key, lane) in enumerate(best):
+            kept.append((Signal(signed(17), name=f"{name}_key{i}", reset_less=True),
+                         Signal(lane.shape(), name=f"{name}_lane{i}", reset_less=True)))
+            m.d.sync += [kept[-1][0].eq(key), kept[-1][1].eq(lane)]
+        sums = [Signal(signed(24), name=f"{name}_term{i}", reset_less=True) for i in range(len(terms))]
+        m.d.sync += [after.eq(before) for after, before in zip(sums, terms, strict=True)]
+        return kept, sums

@@ -1,0 +1,87 @@
+"""W-RAM's write side: the host's weights, and the keys and values of the KV cache."""
+
+from amaranth import *
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from .config import Config, address_bits
+from .host import EntryWriter, HostBus
+from .isa import POSITION_BITS, Isa, Op, To
+from .protocol import Space
+
+
+def VxmWrite(config: Config) -> data.StructLayout:
+    """What leaves the VXM: a granule of `values`, where it goes `to` (nowhere: there is none), and the address there."""
+    return data.StructLayout({
+        "to": To, "address": Isa(config).command(Op.VXM)["dst"].shape, "values": data.ArrayLayout(signed(16), config.lanes),
+    })
+
+
+class WramWriter(wiring.Component):
+    """Writes whole words for the host, and for the VXM parts of words.
+
+    A granule of KEYS is part `address % (rows / lanes)` of the word `address / (rows / lanes)` of column
+    `position % cols`: a key is a column. A granule of VALUES is the row `position % rows` in the columns of group
+    `address % (cols / lanes)`, in word `address / (cols / lanes)`: a value is a row.
+
+    Latency: `enable` is 1 cycle after `cache`, or 2 after the last word of the host. Keys and values go first: they are
+    in the timetable. A word of the host's waits for them, and with `hold` the link sends no further one.
+
+    Members: `cache`, `position`; `host`; `enable` (a bit a row, by column), `address`, `data` (by column);
+    `hold`.
+    """
+
+    def __init__(self, config: Config):
+        self._config = config
+        super().__init__({
+            "cache": In(VxmWrite(config)),
+            "position": In(POSITION_BITS),
+            "host": In(HostBus),
+            "hold": Out(1),
+            "enable": Out(config.rows).array(config.cols),
+            "address": Out(address_bits(config.wram_depth)),
+            "data": Out(config.rows * config.weight_bits).array(config.cols),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self._config
+        rows, cols, lanes, bits = config.rows, config.cols, config.lanes, config.weight_bits
+        m.submodules.host_writer = host = EntryWriter(Space.WRAM, rows * bits)
+        wiring.connect(m, wiring.flipped(self.host), host.host)
+        select = (cols - 1).bit_length()
+
+        # The host's word is kept until there is a cycle without keys and values.
+        waiting, entry, word = Signal(), Signal.like(host.entry), Signal(rows * bits, reset_less=True)
+        cached = (self.cache.to == To.KEYS) | (self.cache.to == To.VALUES)
+        m.d.comb += self.hold.eq(cached)
+        with m.If(host.enable):
+            m.d.sync += [waiting.eq(1), entry.eq(host.entry), word.eq(host.data)]
+        with m.Elif(~cached):
+            m.d.sync += waiting.eq(0)
+
+        part, group = config.granules_per_word, config.beats_per_result
+        values = [value[:bits] for value in self.cache.values]
+        key, value = Cat(values).replicate(part), self.cache.values
+        address = self.cache.address
+        m.d.sync += [enable.eq(0) for enable in self.enable]
+        with m.If(self.cache.to == To.KEYS):
+            bits_of_part = (part - 1).bit_length()
+            mask = Cat(Mux(address[:bits_of_part] == index // lanes, 1, 0) for index in range(rows))
+            m.d.sync += self.address.eq(address >> bits_of_part)
+            for column in range(cols):
+                m.d.sync += [self.enable[column].eq(Mux((self.position & cols - 1) == column, mask, 0)), self.data[column].eq(key)]
+        with m.Elif(self.cache.to == To.VALUES):
+            row = Cat((self.position & rows - 1) == index for index in range(rows))
+            m.d.sync += self.address.eq(address >> (group - 1).bit_length())
+            for column in range(cols):
+                here = (address & group - 1) == column // lanes
+                m.d.sync += [
+                    self.enable[column].eq(Mux(here, row, 0)),
+                    self.data[column].eq(value[column % lanes][:bits].replicate(rows)),
+                ]
+        with m.Elif(waiting):
+            m.d.sync += self.address.eq(entry >> select)
+            for column in range(cols):
+                m.d.sync += [self.enable[column].eq(Mux((entry & cols - 1) == column, ~0, 0)), self.data[column].eq(word)]
+        return m

@@ -1,0 +1,262 @@
+"""The layout: where everything of a model lies in MEM and in W-RAM.
+
+MEM: constants first, then the buffers of a token. W-RAM: layers, all alike, each with its matrices and its part of
+the KV cache; then the classifier, and the embedding if it is not the same. Keys and queries of heads that are no
+multiple of the block are filled up with zeros, and so is every vector.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..hdl import integer
+from ..hdl.config import Config
+from ..hdl.errors import MareyError
+from .model import ModelConfig
+from .quantise import Linear, QuantisedModel
+
+MATRICES = ("qk", "v", "wo", "w1", "w3", "w2")
+"""Of a layer, in the order of use."""
+FEWEST_POSITIONS = 16
+
+
+class CompileError(MareyError):
+    """A model that this configuration cannot run; one line with the reason."""
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A matrix in W-RAM: `word`, from the layer's first; `inner` words a result, `results` of cols outputs each."""
+
+    word: int
+    inner: int
+    results: int
+
+    @property
+    def words(self) -> int:
+        return self.inner * self.results
+
+
+@dataclass
+class Layout:
+    """Addresses: MEM in granules (`constants`, `buffers`, by name), W-RAM in words.
+
+    `constants` of a layer lie at the same offsets from `layer_constants` on, `constants_stride` apart; so do matrices and
+    cache from `layer_words` on, `words_stride` apart. `context`: positions that the cache has room for.
+    """
+
+    config: Config
+    model: ModelConfig
+    context: int
+    head: int = 0
+    """Values of a head, zeros included."""
+    matrices: dict[str, Matrix] = field(default_factory=dict)
+    keys: int = 0
+    values: int = 0
+    key_words: int = 0
+    """Words of one head's keys, likewise of its values."""
+    value_words: int = 0
+    words_stride: int = 0
+    classifier: Matrix | None = None
+    embedding: int = 0
+    words: int = 0
+    constants: dict[str, int] = field(default_factory=dict)
+    layer_constants: int = 0
+    layer: dict[str, int] = field(default_factory=dict)
+    constants_stride: int = 0
+    buffers: dict[str, int] = field(default_factory=dict)
+    granules: int = 0
+
+    def __post_init__(self):
+        config, model = self.config, self.model
+        block = config.block
+        self.context = -(-self.context // block) * block
+        self.head = self.padded(model.head_dim)
+        self._lay_words()
+        self._lay_granules()
+
+    def padded(self, values: int) -> int:
+        """The length of a vector in MEM: whole blocks, so that it is whole words and whole results."""
+        return -(-values // self.config.block) * self.config.block
+
+    def in_granules(self, values: int) -> int:
+        return values // self.config.lanes
+
+    @property
+    def dim(self) -> int:
+        return self.padded(self.model.dim)
+
+    @property
+    def hidden(self) -> int:
+        return self.padded(self.model.hidden_dim)
+
+    @property
+    def vocabulary(self) -> int:
+        return self.padded(self.model.vocab_size)
+
+    @property
+    def heads(self) -> int:
+        return self.model.n_heads * self.head
+
+    @property
+    def kv_heads(self) -> int:
+        return self.model.n_kv_heads * self.head
+
+    def _lay_words(self):
+        config, model = self.config, self.model
+        shapes = {"qk": (self.heads + self.kv_heads, self.dim), "v": (self.kv_heads, self.dim), "wo": (self.dim, self.heads),
+                  "w1": (self.hidden, self.dim), "w3": (self.hidden, self.dim), "w2": (self.dim, self.hidden)}
+        word = 0
+        for name, (outputs, inputs) in shapes.items():
+            self.matrices[name] = Matrix(word, inputs // config.rows, outputs // config.cols)
+            word += self.matrices[name].words
+        self.key_words = self.context // config.cols * (self.head // config.rows)
+        self.value_words = self.context // config.rows
+        self.keys, word = word, word + model.n_kv_heads * self.key_words
+        self.values, word = word, word + model.n_kv_heads * (self.head // config.cols) * self.value_words
+        self.words_stride = word
+        word *= model.n_layers
+        self.classifier = Matrix(word, self.dim // config.rows, self.vocabulary // config.cols)
+        self.embedding, word = word, word + self.classifier.words
+        if not model.tied:
+            self.embedding, word = word, word + self.classifier.words
+        self.words = word
+
+    def _lay_granules(self):
+        config, model = self.config, self.model
+        lanes, word = config.lanes, config.rows
+
+        def lay(sizes, at):
+            found = {}
+            for name, values in sizes.items():
+                found[name] = at
+                at += -(-values // word) * word // lanes
+            return found, at
+
+        self.constants, at = lay({
+            "low": integer.ROTARY_LOW * self.head, "high": -(-self.context // integer.ROTARY_LOW) * 4 * self.head,
+            "one": lanes, "final_gain": self.dim, "classifier": self.vocabulary,
+            "embedding": self.vocabulary}, 0)
+        self.layer, self.constants_stride = lay({
+            "attention_gain": self.dim, "qk": self.heads + self.kv_heads, "v": self.kv_heads, "wo": self.dim,
+            "ffn_gain": self.dim, "w1": self.hidden, "w3": self.hidden, "w2": self.dim,
+            "key_offset": self.kv_heads, "score": model.n_heads * lanes}, 0)
+        self.layer_constants, at = at, at + model.n_layers * self.constants_stride
+        self.buffers, self.granules = lay({
+            "x": self.dim, "gained": max(self.dim, self.hidden), "input": max(self.dim, self.hidden), "qk": self.heads
+            + self.kv_heads, "q": self.heads, "k": self.kv_heads, "turn": 2 * self.head,
+            "score": model.n_heads * self.context, "o": self.heads, "gate": self.hidden, "up": self.hidden,
+            "factors": max(self.heads + 2 * self.kv_heads, 2 * self.hidden, self.dim), "logits": self.vocabulary,
+            "scale": lanes}, at)
+
+
+def plan(config: Config, model: ModelConfig) -> Layout:
+    """The layout with the largest context, up to the model's, that fits. CompileError if even a short one does not."""
+    if config.weight_bits != 8:
+        raise CompileError(f"configuration {config.name} has {config.weight_bits}-bit weights, and the KV cache needs 8")
+    if model.head_dim % 2:
+        raise CompileError(f"heads of {model.head_dim} values cannot be turned in pairs")
+    context = model.seq_len
+    while True:
+        layout = Layout(config, model, context)
+        if layout.words <= config.wram_depth and layout.granules <= config.granules:
+            return layout
+        if context <= FEWEST_POSITIONS:
+            raise CompileError(f"with {context} positions the model needs {layout.words} W-RAM words and "
+                               f"{-(-layout.granules // config.granules_per_word)} MEM words, and {config.name} has "
+                               f"{config.wram_depth} and {config.mem_depth}: choose a larger configuration")
+        context //= 2
+
+
+def place(config: Config, weight: np.ndarray, matrix: Matrix) -> np.ndarray:
+    """A matrix [outputs, inputs] as W-RAM has it: int8 [words, cols, rows], zeros where it ends.
+
+    Output o * cols + c is in column c; its inputs lie in words o * inner to o * inner + inner - 1.
+    """
+    padded = np.zeros((matrix.results * config.cols, matrix.inner * config.rows), np.int8)
+    padded[:weight.shape[0], :weight.shape[1]] = weight
+    return (padded.reshape(matrix.results, config.cols, matrix.inner, config.rows)
+            .transpose(0, 2, 1, 3).reshape(-1, config.cols, config.rows))
+
+
+def fill(layout: Layout, model: QuantisedModel) -> tuple[np.ndarray, np.ndarray]:
+    """W-RAM, int8 [words, cols, rows], and MEM's constants, int16 [granules, lanes], of a model."""
+    config, shape = layout.config, model.config
+    weights = np.zeros((layout.words, config.cols, config.rows), np.int8)
+    values = np.zeros((layout.buffers["x"], config.lanes), np.int16)
+
+    def put(at, vector):
+        flat = values.reshape(-1)[at * config.lanes:]
+        flat[:vector.size] = vector.ravel()
+
+    for index in range(shape.n_layers):
+        words, granules = index * layout.words_stride, layout.layer_constants + index * layout.constants_stride
+        layer = model.layers[index]
+        for name, linear in _layer_linears(layout, model, index).items():
+            matrix = layout.matrices[name]
+            weights[words + matrix.word:][:matrix.words] = place(config, linear.weight, matrix)
+            put(granules + layout.layer[name], linear.multiplier)
+        put(granules + layout.layer["attention_gain"], layer.attention_gain)
+        put(granules + layout.layer["ffn_gain"], layer.ffn_gain)
+        put(granules + layout.layer["key_offset"], _pad_heads(layer.key_offset.ravel(), shape, layout.head))
+        order = head_order(shape)
+        put(granules + layout.layer["score"], np.repeat(layer.score_factor[order], config.lanes))
+    # What fills up the vocabulary is never chosen: it is like the last token, and the first of two is.
+    classifier = model.linears["classifier"]
+    last = np.minimum(np.arange(layout.vocabulary), shape.vocab_size - 1)
+    matrix = layout.classifier
+    weights[matrix.word:][:matrix.words] = place(config, classifier.weight[last], matrix)
+    weights[layout.embedding:][:matrix.words] = place(config, model.embedding[last], matrix)
+    put(layout.constants["classifier"], classifier.multiplier[last])
+    put(layout.constants["embedding"], model.embedding_factor)
+    put(layout.constants["final_gain"], model.final_gain)
+    put(layout.constants["one"], np.full(config.lanes, 1 << 14))
+    _fill_rotary(layout, put)
+    return weights, values
+
+
+def head_order(shape: ModelConfig) -> np.ndarray:
+    """Query heads in the order of the tile: the first of every group, then the second of every group, and so on."""
+    return np.arange(shape.n_heads).reshape(shape.n_kv_heads, -1).T.ravel()
+
+
+def _layer_linears(layout, model, index):
+    """A layer's operations as they lie in W-RAM: heads filled up, and queries in their order."""
+    shape = model.config
+    found = {name: model.linears[f"layers.{index}.{name}"] for name in MATRICES}
+    order = head_order(shape)
+    every = np.concatenate([order, shape.n_heads + np.arange(shape.n_kv_heads)])
+
+    def heads(linear, which):
+        weight = linear.weight.reshape(-1, shape.head_dim, linear.weight.shape[1])[which]
+        padded = np.zeros((len(which), layout.head, weight.shape[2]), np.int8)
+        padded[:, :shape.head_dim] = weight
+        multiplier = linear.multiplier.reshape(-1, shape.head_dim)[which].ravel()
+        return Linear(padded.reshape(-1, weight.shape[2]), _pad_heads(multiplier, shape, layout.head), linear.shift)
+
+    found["qk"] = heads(found["qk"], every)
+    found["v"] = heads(found["v"], np.arange(shape.n_kv_heads))
+    wo = found["wo"]
+    columns = np.zeros((shape.dim, shape.n_heads, layout.head), np.int8)
+    columns[:, :, :shape.head_dim] = wo.weight.reshape(shape.dim, shape.n_heads, shape.head_dim)[:, order]
+    found["wo"] = Linear(columns.reshape(shape.dim, -1), wo.multiplier, wo.shift)
+    return found
+
+
+def _pad_heads(vector, shape, head):
+    padded = np.zeros((vector.size // shape.head_dim, head), vector.dtype)
+    padded[:, :shape.head_dim] = vector.reshape(-1, shape.head_dim)
+    return padded.ravel()
+
+
+def _fill_rotary(layout, put):
+    """The tables of angles, as the two-beat products of `lowering` want them: see `marey.hdl.integer.rotation`."""
+    shape, lanes = layout.model, layout.config.lanes
+    low, high = integer.rotary_tables(shape.head_dim, layout.context, shape.rope_theta)
+    put(layout.constants["low"], np.stack([_pad_heads(row.ravel(), shape, layout.head) for row in low]))
+    cos, sin = high[..., 0], high[..., 1]
+    # Cosines of sums, then sines, minus the sine in even lanes; each a product with the vector and one with its swap.
+    pairs = [(cos, -sin), (-sin, cos), (-sin, cos), (-cos, sin)]
+    rows = np.stack([np.stack([_pad_heads(row.ravel(), shape, layout.head) for row in np.stack(pair, axis=-1)])
+                     for pair in pairs], axis=1)
+    put(layout.constants["high"], rows.reshape(len(high), 4, -1, lanes).transpose(0, 2, 1, 3))
