@@ -123,8 +123,8 @@ PRESETS = {
         # For an ECP5-45F: 64 + 8 of its 72 multipliers, 128 KB of weights in block RAM.
         Config(name="ecp5_8x8", rows=8, cols=8, lanes=4, wram_depth=2048, mem_depth=1024),
         # Small, oblong and narrow on purpose: the shapes that a square tile does not try.
-        Config(name="tiny4x4", rows=4, cols=4, lanes=1, wram_depth=1024, mem_depth=1024, program_depth=256),
-        Config(name="tiny4x8", rows=4, cols=8, lanes=2, wram_depth=2048, mem_depth=1024, program_depth=256),
+        Config(name="tiny4x4", rows=4, cols=4, lanes=1, wram_depth=16384, mem_depth=4096, program_depth=128),
+        Config(name="tiny4x8", rows=4, cols=8, lanes=2, wram_depth=8192, mem_depth=4096, program_depth=128),
     )
 }
 

@@ -47,7 +47,7 @@ columns). `blocks` says which count is in blocks: it is shifted left by the coun
 
 import re
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 
 from amaranth.hdl import Shape, signed, unsigned
 from amaranth.lib import data, enum
@@ -260,7 +260,7 @@ class Isa:
             "operands": data.UnionLayout({op.name.lower(): layout for op, layout in self.operands.items()}),
         })
 
-    @lru_cache(maxsize=None)  # noqa: B019 - an Isa lives as long as its configuration
+    @cache  # noqa: B019 - an Isa lives as long as its configuration
     def command(self, op: Op) -> data.StructLayout:
         """What a slice is told: the operands of `op` with each address and count resolved to a plain number, and the period."""
         return data.StructLayout({

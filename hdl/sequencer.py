@@ -5,7 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from .config import Config, address_bits
+from .config import Config
 from .host import EntryReader, EntryWriter, HostBus
 from .isa import (
     ADDRESS_REGISTERS,

@@ -5,8 +5,8 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .config import Config
-from .link import Link
 from .isa import To
+from .link import Link
 from .mem import Mem
 from .mxm import Mxm
 from .scalars import Scalars

@@ -187,7 +187,7 @@ class Vxm(wiring.Component):
             reducer.values.eq(self.write.values), reducer.keep.eq(kept), reducer.kind.eq(done.reduce),
             reducer.active.eq(done.active & done.complete & (done.reduce != Reduce.NONE)),
             reducer.first.eq(done.first), reducer.ends.eq(done.ends), reducer.number.eq(done.number),
-            reducer.lane.eq(self.token),
+            reducer.lane.eq(self.token & lanes - 1),
             self.reduced.eq(reducer.done), self.reduced_into.eq(stages[self.REDUCE_LATENCY].into),
             self.reduced_value.eq(reducer.result), self.chosen.eq(reducer.chosen),
         ]

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..hdl.config import Config
 from ..hdl.integer import ROTARY_LOW, SQUARE_SHIFT
 from ..hdl.isa import Address, Function, Instruction, MxmBlocks, Op, Reduce, Sfu, Source, To, VxmBlocks, isa_of
 from ..hdl.mem import Mem
@@ -76,8 +75,8 @@ class _Lowering:
         first = _first(layer)
         loop = self._next_layer(after, after.beats("stream") - Vxm.STREAM_LATENCY + first - next_issue(Op.LOOP))
 
-        # A section's origin is where the one before it has written its vector, and where it has issued its last.
-        loaded = max(loaded, begin.beats("issue") + 1 - first)
+        # A section's origin is where the one before it has written its vector, has issued its last and left the VXM.
+        loaded = max(loaded, begin.beats("issue") + 1 - first, begin.beats() + 1 - VXM_BEAT - first)
         before, layer = _moved(begin, 0), _moved(layer, loaded)
         head, target = lay_out(before + layer), len(lay_out([*before, layer[0]])) - 1
         middle = self._attention(_first(after))

@@ -9,6 +9,7 @@ from dataclasses import replace
 from ..hdl.config import Config
 from ..hdl.isa import WAIT_BITS, Address, Instruction, Op, To, isa_of
 from ..hdl.mxm import Mxm
+from ..hdl.sequencer import Sequencer
 from ..hdl.timing import MXM_BEAT, VXM_BEAT, mxm_interval, next_issue
 from ..hdl.vxm import Vxm
 
@@ -45,7 +46,7 @@ def matmul(config: Config, *, rows: int = 1, inner: int, outer: int, act: int, w
     mxm, vxm, offset = product(
         config, inner=inner, results=outer, act=act, wgt=wgt, factors=scale, rows=rows, note=note,
         dst=dst, dst_hop=outer * config.beats_per_result, to=To.MEM, shift=shift)
-    end = offset + VXM_BEAT + (rows * outer - 1) * vxm["interval"] + config.beats_per_result - 1 + Vxm.LATENCY
+    end = offset + VXM_BEAT + (rows * outer - 1) * vxm["interval"] + config.beats_per_result - 1 + Vxm.LATENCY - Sequencer.HALT_CYCLES
     return lay_out([(0, mxm), (offset, vxm), (end, isa_of(config).make(Op.HALT))])
 
 

@@ -3,6 +3,8 @@
 from hypothesis import strategies as st
 
 from marey.hdl.config import Config
+from marey.hdl.isa import Isa, Op
+from marey.sw.model import ModelConfig
 
 CONFIGS = [
     Config(name="square", rows=4, cols=4, lanes=4, wram_depth=64, mem_depth=64, program_depth=64, link_timeout=32),
@@ -13,5 +15,35 @@ CONFIGS = [
            link_timeout=32),
 ]
 """Square, one lane, oblong with odd depths, tall, int4 weights."""
+
+ROOMY = [
+    Config(name="s4", rows=4, cols=4, lanes=4, wram_depth=4096, mem_depth=2048),
+    Config(name="n4", rows=4, cols=4, lanes=1, wram_depth=4096, mem_depth=2048),
+    Config(name="w48", rows=4, cols=8, lanes=2, wram_depth=4096, mem_depth=2048),
+    Config(name="t82", rows=8, cols=2, lanes=2, wram_depth=4096, mem_depth=2048),
+    Config(name="s8", rows=8, cols=8, lanes=8, wram_depth=1024, mem_depth=1024),
+]
+"""Shapes of tiles with room for a small model."""
+
+MODELS = {
+    ModelConfig(dim=32, hidden_dim=44, n_layers=2, n_heads=4, n_kv_heads=2, vocab_size=50, seq_len=40): "grouped, tied, heads of 8",
+    ModelConfig(dim=24, hidden_dim=40, n_layers=1, n_heads=3, n_kv_heads=3, vocab_size=37, seq_len=24, tied=False):
+        "not grouped, untied, heads of 8",
+    ModelConfig(dim=32, hidden_dim=50, n_layers=2, n_heads=2, n_kv_heads=1, vocab_size=33, seq_len=40): "heads of 16",
+    ModelConfig(dim=32, hidden_dim=20, n_layers=1, n_heads=1, n_kv_heads=1, vocab_size=40, seq_len=20, tied=False): "heads of 32",
+    ModelConfig(dim=18, hidden_dim=23, n_layers=2, n_heads=3, n_kv_heads=1, vocab_size=29, seq_len=36): "no multiples of rows",
+}
+"""Shapes of models, and what is special about each."""
+
+
+def codes(config, program):
+    """A program, encoded."""
+    return [Isa(config).encode(instruction) for instruction in program]
+
+
+def op(config, name, wait=0, **operands):
+    """An instruction; what is not given is as `Isa.make` has it."""
+    return Isa(config).make(Op[name], wait, **operands)
+
 
 any_config = st.sampled_from(CONFIGS)

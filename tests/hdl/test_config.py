@@ -23,7 +23,7 @@ def test_a_bad_field_is_named(field, value):
 def test_hash_tells_all_fields_but_the_name():
     assert replace(GOOD, name="other").hash == GOOD.hash
     changed = {"rows": 16, "cols": 16, "lanes": 4, "weight_bits": 4, "wram_depth": 100, "mem_depth": 100,
-               "program_depth": 100, "link_timeout": 100}
+               "program_depth": 100, "scalars": 16, "link_timeout": 100}
     assert set(changed) == {field.name for field in fields(Config)} - {"name"}
     hashes = {replace(GOOD, **{field: value}).hash for field, value in changed.items()}
     assert len(hashes | {GOOD.hash}) == len(changed) + 1

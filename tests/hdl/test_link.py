@@ -7,18 +7,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from marey.hdl.isa import Instruction, Op
 from marey.hdl.packing import pack_program
 from marey.hdl.protocol import REQUEST_MAGIC, Opcode, Register, Space, Status, entry_bits, parts
 from marey.sim import pysim
 from marey.sim.endpoint import Endpoint
-from marey.sw.lowering import Group
-from tests.configs import CONFIGS
+from tests.configs import CONFIGS, codes, op
 
 CONFIG = CONFIGS[0]
 GRANULE = parts(entry_bits(CONFIG, Space.MEM))
-HALT = pack_program(CONFIG, Group([Instruction(Op.HALT)], None, None, 0).codes(CONFIG))
-LONG = pack_program(CONFIG, Group([Instruction(Op.NOP, 3000), Instruction(Op.HALT)], None, None, 0).codes(CONFIG))
+HALT = pack_program(CONFIG, codes(CONFIG, [op(CONFIG, "HALT")]))
+LONG = pack_program(CONFIG, codes(CONFIG, [op(CONFIG, "NOP", 3000), op(CONFIG, "HALT")]))
 
 
 @pytest.fixture(params=["rtl", "endpoint"])
@@ -165,6 +163,8 @@ def test_frames_out_of_order(line, sequence):
     (frame(Opcode.WRITE, 1, Space.MEM, 0, payload=[1] * (GRANULE + 1)), Status.ADDRESS),
     (frame(Opcode.WRITE, 1, Space.MEM, CONFIG.granules * GRANULE, payload=[1] * GRANULE), Status.ADDRESS),
     (frame(Opcode.START, 1, address=CONFIG.program_depth), Status.ADDRESS),
+    (frame(Opcode.START, 1, address=1 << 28), Status.ADDRESS),
+    (frame(Opcode.START, 1, length=257 << 16), Status.ADDRESS),
 ])
 def test_requests_that_are_refused(line, request_words, expected):
     line.send(request_words)
@@ -172,9 +172,25 @@ def test_requests_that_are_refused(line, request_words, expected):
     works(line, 2)
 
 
+def test_tokens_come_as_they_are_made(line):
+    """Each is a response of its own before the answer to WAIT, all of them again when that is repeated, and readable."""
+    tokens = pack_program(CONFIG, codes(CONFIG, [op(CONFIG, "TOKEN", 3, target=0), op(CONFIG, "HALT")]))
+    line.send(frame(Opcode.WRITE, 1, Space.PROGRAM, payload=tokens))
+    assert status(line) is Status.OK
+    line.send(frame(Opcode.START, 2, address=9 << 12, length=3 << 16 | 5))
+    assert status(line) is Status.OK
+    for _ in range(2):
+        line.send(frame(Opcode.WAIT, 3))
+        assert [answer(line) for _ in range(3)] == [(Status.TOKEN, 3, [0])] * 3
+        assert answer(line) == (Status.OK, 3, [2 + 3 * 7 + 1, 0])
+    line.send(frame(Opcode.READ, 4, Space.TOKENS, 0, 3))
+    assert answer(line) == (Status.OK, 4, [0, 0, 0])
+    assert register(line, 5, Register.MADE) == 3
+
+
 def test_several_frames_at_once(line):
     line.send(np.concatenate([frame(Opcode.READ, 1, Space.REGISTER, 0, 1), frame(Opcode.READ, 2, Space.REGISTER, 1, 1)]))
-    assert [answer(line)[2] for _ in range(2)] == [[0x4D525901], [CONFIG.hash]]
+    assert [answer(line)[2] for _ in range(2)] == [[0x4D525902], [CONFIG.hash]]
 
 
 @given(noise=st.lists(st.integers(0, (1 << 32) - 1), min_size=1, max_size=12))

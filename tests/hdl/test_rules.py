@@ -6,11 +6,11 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from marey.hdl.isa import Address, Instruction, Op
+from marey.hdl.isa import Address, Sfu
 from marey.hdl.rules import check, violations
 from marey.hdl.timing import ProgramError, trace, uses
 from marey.sw.scheduler import lay_out, matmul
-from tests.configs import CONFIGS, any_config
+from tests.configs import CONFIGS, any_config, op
 
 CONFIG = CONFIGS[0]
 SHAPE = {"inner": 3, "outer": 2, "act": 0, "wgt": 0, "scale": 10, "dst": 20, "shift": 3}
@@ -37,6 +37,7 @@ def test_the_scheduler_keeps_the_rules(config, inner, outer, rows):
 LEGAL = matmul(CONFIG, **SHAPE)
 MXM, VXM, HALT = LEGAL
 TAKE = MXM.wait + 1
+SFU = op(CONFIG, "SFU", a=1, into=32)
 ODD = CONFIGS[2]
 """Depths that are no powers of two, so that addresses can miss."""
 ODD_LEGAL = matmul(ODD, inner=4, outer=2, act=0, wgt=0, scale=40, dst=60, shift=3)
@@ -51,27 +52,29 @@ def other(instruction, **operands):
     # The results leave, and the VXM comes a cycle late, or early, or not at all; or finds none.
     (CONFIG, changed(LEGAL, 0, wait=1), "no VXM instruction takes it", 0),
     (CONFIG, changed(LEGAL, 0, wait=-1), "does not deliver", 1),
-    (CONFIG, [MXM, Instruction(Op.NOP, 40), HALT], "no VXM instruction takes it", 0),
-    (CONFIG, [Instruction(Op.NOP), VXM, HALT], "does not deliver", 1),
+    (CONFIG, [MXM, op(CONFIG, "NOP", 40), HALT], "no VXM instruction takes it", 0),
+    (CONFIG, [op(CONFIG, "NOP"), VXM, HALT], "does not deliver", 1),
     # Too many results taken, or too few; or too seldom.
-    (CONFIG, changed(LEGAL, 1, count=3), "does not deliver", 1),
-    (CONFIG, changed(LEGAL, 1, count=1), "no VXM instruction takes it", 0),
+    (CONFIG, changed(LEGAL, 1, middle=3), "does not deliver", 1),
+    (CONFIG, changed(LEGAL, 1, middle=1), "no VXM instruction takes it", 0),
     (CONFIG, changed(LEGAL, 1, interval=4), "no VXM instruction takes it", 0),
     # Two at a time.
     (CONFIG, lay_out([(0, MXM), (4, MXM), (30, HALT)]), "two beats enter the MXM", 1),
     (CONFIG, lay_out([(0, VXM), (2, VXM), (30, HALT)]), "begins before the one before it has ended", 1),
-    (ODD, changed(ODD_LEGAL, 1, interval=3), "two beats of the VXM take a granule", 1),
-    (ODD, changed(ODD_LEGAL, 1, interval=3), "two granules are written", 1),
-    (ODD, changed(ODD_LEGAL, 0, inner=2, outer=4), "two granules leave the MXM", 0),
+    (CONFIG, lay_out([(0, VXM), (3, other(VXM, engine=1)), (30, HALT)]), "two beats enter the VXM", 1),
+    (CONFIG, lay_out([(0, VXM), (3, other(VXM, engine=1)), (30, HALT)]), "two beats of the VXM take a granule", 1),
+    (CONFIG, lay_out([(0, SFU), (1, other(SFU, function=Sfu.RSQRT)), (30, HALT)]), "scalar unit writes two results", 1),
+    (CONFIG, lay_out([(0, other(SFU, count=3)), (1, SFU), (30, HALT)]), "two beats enter the scalar unit", 1),
+    (CONFIG, lay_out([(0, SFU), (1, other(SFU, a=32, into=35)), (30, HALT)]), "scalar 32 is read before", 1),
     # Addresses beyond the memories.
     (ODD, changed(ODD_LEGAL, 0, act=Address(58)), "mem.act address 60", 0),
     (ODD, changed(ODD_LEGAL, 0, wgt=Address(45)), "wram address 50", 0),
-    (ODD, changed(ODD_LEGAL, 1, scale=Address(115)), "mem.scale address 120", 1),
+    (ODD, changed(ODD_LEGAL, 1, y=Address(115)), "mem.y address 120", 1),
     (ODD, changed(ODD_LEGAL, 1, dst=Address(119)), "mem.write address 120", 1),
     # MEM out of order: read before it is written, written before it is read.
     (CONFIG, lay_out([(0, MXM), (TAKE, VXM), (TAKE + 2, other(MXM, act=Address(20))), (90, HALT)]),
      "read before an earlier instruction has written it", 2),
-    (CONFIG, lay_out([(0, MXM), (TAKE, VXM), (TAKE + 7, other(VXM, scale=Address(20))), (90, HALT)]),
+    (CONFIG, lay_out([(0, MXM), (TAKE, VXM), (TAKE + 7, other(VXM, y=Address(20))), (90, HALT)]),
      "read before an earlier instruction has written it", 2),
     (CONFIG, changed(LONG, 1, dst=Address(0)), "written before an earlier instruction has used it", 1),
     # The end before the last write.
@@ -87,7 +90,7 @@ def test_every_rule(config, program, what, pc):
 
 def test_a_violation_names_its_cycle():
     """A result that nobody takes leaves in the cycle that `uses` says."""
-    (found,) = violations(CONFIG, [MXM, Instruction(Op.NOP, 40), HALT])
+    (found,) = violations(CONFIG, [MXM, op(CONFIG, "NOP", 40), HALT])
     drain = next(use for use in uses(CONFIG, next(trace(CONFIG, [MXM, HALT]))) if use.unit == "drain")
     assert found.cycle == drain.cycles[0] and str(found).startswith(f"cycle {drain.cycles[0]}, instruction 0: ")
 

@@ -7,9 +7,8 @@ from hypothesis import strategies as st
 from marey.hdl.packing import pack_mem, pack_program, pack_wram, unpack_mem
 from marey.hdl.protocol import Space, entry_bits, parts
 from marey.sim.emulator import EmulatedTile
-from marey.sw.lowering import Group
 from marey.sw.scheduler import matmul
-from tests.configs import CONFIGS, any_config
+from tests.configs import CONFIGS, any_config, codes
 
 
 @settings(deadline=None)
@@ -33,14 +32,14 @@ def test_busy_cycles(config, rows, inner, outer):
     """A unit is busy for as many cycles as it has beats, whatever the schedule."""
     tile = EmulatedTile(config)
     program = matmul(config, rows=rows, inner=inner, outer=outer, act=0, wgt=0, scale=60, dst=40, shift=0)
-    tile.write(Space.PROGRAM, 0, pack_program(config, Group(program, None, None, 0).codes(config)))
+    tile.write(Space.PROGRAM, 0, pack_program(config, codes(config, program)))
     tile.start(0)
     beats, granules = rows * inner * outer, rows * outer * config.beats_per_result
-    assert {unit: tile.busy[unit] for unit in tile.busy if unit != "vxm"} == {
-        "mxm": beats, "mem.act": beats, "wram": beats, "drain": granules, "stream": granules, "mem.scale": granules,
-        "mem.write": granules}
+    assert {unit: tile.busy[unit] for unit in tile.busy if unit != "engine0"} == {
+        "mxm": beats, "mem.act": beats, "wram": beats, "wram.late": beats, "drain": granules, "stream": granules,
+        "vxm": granules, "mem.y": granules, "mem.write": granules}
     # The VXM's engine is taken between results, too.
-    assert tile.busy["vxm"] == rows * ((outer - 1) * inner + config.beats_per_result)
+    assert tile.busy["engine0"] == (rows * outer - 1) * inner + config.beats_per_result
     assert tile.busy["mxm"] < tile.cycles
 
 
@@ -50,7 +49,7 @@ def test_a_new_program_is_a_new_run():
     cycles = []
     for outer in (1, 3):
         program = matmul(config, inner=4, outer=outer, act=0, wgt=0, scale=30, dst=20, shift=0)
-        tile.write(Space.PROGRAM, 0, pack_program(config, Group(program, None, None, 0).codes(config)))
+        tile.write(Space.PROGRAM, 0, pack_program(config, codes(config, program)))
         tile.start(0)
         cycles.append(tile.cycles)
     assert cycles[1] - cycles[0] == 2 * 4

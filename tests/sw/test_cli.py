@@ -75,7 +75,7 @@ def test_compile_run_disasm(tiny, tmp_path):
     one, other = ({k: v for k, v in json.loads(r.stdout).items() if k not in differing} for r in (direct, saved))
     assert one == other
     listing = marey("disasm", file).stdout
-    assert "layers.1.w2" in listing and "MXM act=" in listing and "@ cycle" in listing
+    assert "feed-forward" in listing and "w2" in listing and "MXM act=" in listing and "@ cycle" in listing
 
 
 def test_assemble_and_run(tmp_path):
@@ -85,7 +85,7 @@ def test_assemble_and_run(tmp_path):
     found = json.loads(marey("run", file, "--backend", "emulator", "--json").stdout)
     # Two to the first issue, four turns of 4 and 4, and the one that halts.
     assert found["runs"] == [{"entry": 0, "predicted_cycles": 35, "measured_cycles": 35}]
-    source.write_text("MXM act=0 wgt=0 inner=1 outer=1 act_step=0 wgt_step=0\nHALT\n")
+    source.write_text("MXM act=0 wgt=0\nHALT\n")
     refused("asm", source, "-o", tmp_path / "bad.marey", "--config", "tiny4x4", word="no VXM instruction takes it")
     assert not (tmp_path / "bad.marey").exists()
 
@@ -156,7 +156,7 @@ def test_a_model_that_no_configuration_fits(tmp_path):
 
     wide = ModelConfig(dim=8, hidden_dim=5000, n_layers=1, n_heads=1, n_kv_heads=1, vocab_size=260, seq_len=4)
     path = write_tiny(tmp_path, wide)
-    refused("compile", path, "-o", tmp_path / "x.marey", "--config", "tiny4x4", word="choose a larger one")
+    refused("compile", path, "-o", tmp_path / "x.marey", "--config", "tiny4x4", word="choose a larger configuration")
     assert not (tmp_path / "x.marey").exists()
 
 

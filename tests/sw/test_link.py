@@ -6,13 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from marey.hdl.config import Config
-from marey.hdl.isa import Instruction, Op
 from marey.hdl.packing import pack_program
 from marey.hdl.protocol import Register, Space
 from marey.sim.endpoint import Endpoint
 from marey.sw.link import FRAME_WORDS, Link, LinkError
-from marey.sw.lowering import Group
-from tests.configs import CONFIGS
+from tests.configs import CONFIGS, codes, op
 
 CONFIG = Config(name="roomy", rows=4, cols=4, lanes=4, wram_depth=64, mem_depth=8192, program_depth=64)
 
@@ -61,7 +59,7 @@ def test_right_or_an_error_and_then_right(seed, rate):
     line = BadLine(Endpoint(CONFIG), seed, 0)
     link = Link(line, CONFIG)
     rng = np.random.default_rng(seed)
-    program = pack_program(CONFIG, Group([Instruction(Op.NOP, 7), Instruction(Op.HALT)], None, None, 0).codes(CONFIG))
+    program = pack_program(CONFIG, codes(CONFIG, [op(CONFIG, "NOP", 7), op(CONFIG, "HALT")]))
     runs = 0
     line.rate = rate
     for _ in range(6):
@@ -72,7 +70,7 @@ def test_right_or_an_error_and_then_right(seed, rate):
             link.write(Space.PROGRAM, 0, program)
             link.start(0)
             runs += 1
-            assert link.wait() == (11, 0)
+            assert link.wait() == (11, 0, [])
         except LinkError as error:
             assert "\n" not in str(error)
             line.rate = 0

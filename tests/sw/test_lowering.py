@@ -1,83 +1,85 @@
-"""Lowering: every output is computed once, wherever the operations lie, and comes out right."""
+"""Lowering: whole tokens of models of any shape, on tiles of any shape, are the golden model's, in the cycles predicted."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from marey.hdl.rules import violations
+from marey.hdl.config import preset
 from marey.sim.endpoint import Endpoint
 from marey.sw.driver import Device
-from marey.sw.golden import linear
-from marey.sw.lowering import CompileError, Linear, lower
-from marey.sw.program import Program
-from tests.configs import CONFIGS, any_config
+from marey.sw.golden import Golden
+from marey.sw.layout import CompileError
+from marey.sw.model import ModelConfig
+from marey.sw.program import compile_quantised
+from marey.sw.quantise import quantise
+from marey.sw.tiny import tiny_model
+from tests.configs import CONFIGS, MODELS, ROOMY
 
 
-@st.composite
-def operations(draw):
-    """A configuration, and one to three linear operations of any shape, with a number of vectors."""
-    config = draw(any_config)
-    rng = np.random.default_rng(draw(st.integers(0, 1000)))
-    limit = 1 << config.weight_bits - 1
-    linears = {}
-    for index in range(draw(st.integers(1, 3))):
-        outputs, inputs = draw(st.integers(1, 60)), draw(st.integers(1, 40))
-        linears[f"op{index}"] = Linear(
-            rng.integers(-limit, limit, (outputs, inputs)).astype(np.int8),
-            rng.integers(0, 32768, outputs).astype(np.int16), draw(st.integers(8, 24)))
-    return config, linears, draw(st.integers(1, 3)), rng
+def check_tokens(program, model, device, count):
+    """Greedy tokens, one run each: logits, scale, choice and cycles."""
+    golden, token, facts = Golden(model), 1, program.model
+    for position in range(count):
+        logits, scale = golden.integers(np.array([token]), position)
+        made = device.run(token, position)
+        assert np.array_equal(device.read_mem(facts.logits, facts.shape.vocab_size), logits[0]), position
+        assert device.read_mem(facts.scale, 1)[0] == scale[0, 0]
+        assert made == [int(logits[0].argmax())]
+        token = made[0]
 
 
-@settings(max_examples=60, deadline=None)
-@given(operations())
-def test_the_tile_computes_what_was_lowered(drawn):
-    config, linears, vectors, rng = drawn
-    try:
-        groups, segments = lower(config, linears, vectors)
-    except CompileError:
-        assume(False)
-    for name, operation in linears.items():
-        rows = [range(s.first, s.first + s.outputs) for s in segments if s.linear == name]
-        assert [row for part in rows for row in part] == list(range(len(operation.weight)))
-    for number, group in enumerate(groups):
-        assert len(group.weights) <= config.wram_depth and len(group.program) <= config.program_depth
-        assert group.factors_at + len(group.factors) // config.lanes <= config.granules
-        for segment in segments:
-            assert segment.group != number or violations(config, group.program, segment.entry) == []
+@pytest.mark.parametrize("config", ROOMY, ids=lambda config: config.name)
+@pytest.mark.parametrize("shape", MODELS, ids=MODELS.get)
+def test_tokens_are_the_golden_models(config, shape):
+    model = quantise(tiny_model(shape))
+    program = compile_quantised(model, config)
     with Device(Endpoint(config), config) as device:
-        device.load(Program(config, groups, segments))
-        for name, operation in linears.items():
-            x = rng.integers(-128, 128, (vectors, operation.weight.shape[1])).astype(np.int8)
-            assert np.array_equal(device.linear(name, x), linear(operation, x))
-        assert device.tally.measured == device.tally.predicted == sum(segment.cycles for segment in segments)
-        assert device.tally.macs == vectors * sum(operation.weight.size for operation in linears.values())
+        device.load(program)
+        check_tokens(program, model, device, 10)
 
 
-def operation(outputs, inputs):
-    return Linear(np.ones((outputs, inputs), np.int8), np.ones(outputs, np.int16), 0)
+@settings(max_examples=8, deadline=None)
+@given(data=st.data())
+def test_any_shape(data):
+    group, kv_heads, half = (data.draw(st.integers(1, high)) for high in (3, 3, 9))
+    shape = ModelConfig(dim=2 * half * group * kv_heads, hidden_dim=data.draw(st.integers(3, 60)), n_layers=data.draw(st.integers(1, 3)),
+                        n_heads=group * kv_heads, n_kv_heads=kv_heads, vocab_size=data.draw(st.integers(5, 70)),
+                        seq_len=data.draw(st.integers(4, 70)), tied=data.draw(st.booleans()))
+    config = data.draw(st.sampled_from(ROOMY))
+    config = replace(config, wram_depth=1 << 16, mem_depth=1 << 14)
+    model = quantise(tiny_model(shape))
+    program = compile_quantised(model, config)
+    with Device(Endpoint(config), config) as device:
+        device.load(program)
+        check_tokens(program, model, device, min(3, program.model.context))
 
 
-def test_resident_or_streamed():
-    config = CONFIGS[0]
-    groups, _ = lower(config, {"a": operation(16, 16), "b": operation(16, 16)})
-    assert len(groups) == 1 and len(groups[0].weights) == 32
-    groups, segments = lower(config, {"a": operation(40, 16), "b": operation(40, 16)})
-    assert len(groups) == 2 and [segment.group for segment in segments] == [0, 1]
-    groups, segments = lower(config, {"a": operation(100, 16)})
-    assert len(groups) > 1 and len(segments) == len(groups)
+def test_the_program_does_not_grow_with_the_layers():
+    """Nor with heads of the same number, nor with the context."""
+    shape = ModelConfig(dim=32, hidden_dim=44, n_layers=1, n_heads=4, n_kv_heads=2, vocab_size=50, seq_len=32)
+    config = replace(ROOMY[0], wram_depth=1 << 14)
+    sizes = {len(compile_quantised(quantise(tiny_model(other)), config).image.instructions)
+             for other in (shape, replace(shape, n_layers=5), replace(shape, seq_len=128))}
+    assert len(sizes) == 1 and sizes.pop() < preset("tiny4x4").program_depth
 
 
-@pytest.mark.parametrize(("outputs", "inputs"), [(4, 4000), (4, 257)])
-def test_what_cannot_fit(outputs, inputs):
-    with pytest.raises(CompileError, match="choose a larger one") as caught:
-        lower(CONFIGS[0], {"a": operation(outputs, inputs)})
+def test_cycles_grow_with_the_position_by_the_formula():
+    shape = ModelConfig(dim=32, hidden_dim=44, n_layers=2, n_heads=4, n_kv_heads=2, vocab_size=50, seq_len=128)
+    program = compile_quantised(quantise(tiny_model(shape)), replace(ROOMY[0], mem_depth=4096))
+    constant, slope, least = program.formula()
+    for position in range(128):
+        assert program.cycles(position) == constant + slope * max(position // 4 + 1, least) or position // 4 + 1 < least
+
+
+def test_what_cannot_fit():
+    model = quantise(tiny_model(next(iter(MODELS))))
+    with pytest.raises(CompileError, match="choose a larger configuration") as caught:
+        compile_quantised(model, CONFIGS[0])
     assert "\n" not in str(caught.value)
-
-
-def test_the_full_rate_of_a_matrix_vector_product():
-    """Cycles of a product are its beats, and a latency that does not depend on it."""
-    config = CONFIGS[0]
-    over = {lower(config, {"a": operation(outputs, inputs)})[1][0].cycles - outputs * inputs // 16
-            for outputs, inputs in ((8, 32), (16, 32), (32, 32))}
-    assert len(over) == 1
+    with pytest.raises(CompileError, match="scalar registers"):
+        compile_quantised(model, replace(ROOMY[0], scalars=16))
+    with pytest.raises(CompileError, match="instructions"):
+        compile_quantised(model, replace(ROOMY[0], program_depth=40))

@@ -1,6 +1,6 @@
 """Program files: saved, loaded, damaged, for another tile."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from marey.hdl.config import preset
 from marey.hdl.errors import MareyError
-from marey.hdl.isa import Instruction, Op
 from marey.sim.endpoint import Endpoint
 from marey.sw.assembly import assemble
 from marey.sw.driver import Device
 from marey.sw.generate import generate
 from marey.sw.program import Program, ProgramFileError, compile_model
 from marey.sw.tiny import tiny_tokenizer
+from tests.configs import op
 
 CONFIG = preset("tiny4x8")
 
@@ -40,8 +40,7 @@ def text_of(program):
 
 def test_a_saved_program_says_the_same(program, saved):
     loaded = Program.load(saved)
-    assert loaded.config == program.config and loaded.segments == program.segments
-    assert not loaded.resident
+    assert loaded.config == program.config and loaded.model == program.model and loaded.sections == program.sections
     one, other = text_of(program), text_of(loaded)
     assert one == other and len(one.tokens) == 5
 
@@ -68,16 +67,17 @@ def test_damaged_files(saved, tmp_path_factory, data):
         assert "\n" not in str(error)
     else:
         original = Program.load(saved)
-        assert loaded.segments == original.segments and asdict(loaded.config) == asdict(original.config)
-        for one, other in zip(loaded.groups, original.groups, strict=True):
-            assert one.program == other.program and np.array_equal(one.weights, other.weights)
+        assert loaded.model == original.model and asdict(loaded.config) == asdict(original.config)
+        one, other = loaded.image, original.image
+        assert one.instructions == other.instructions and np.array_equal(one.weights, other.weights)
+        assert np.array_equal(one.constants, other.constants)
 
 
-def test_a_wrong_prediction_is_noticed(program, tmp_path):
-    from dataclasses import replace
-
-    wrong = replace(program, segments=[replace(program.segments[0], cycles=1), *program.segments[1:]])
+def test_a_wrong_prediction_is_noticed(program, tmp_path, monkeypatch):
+    wrong = replace(program)
+    monkeypatch.setattr(Program, "cycles", lambda *_: 1)
     wrong.save(tmp_path / "wrong.marey")
+    monkeypatch.undo()
     with pytest.raises(ProgramFileError, match="says 1 cycles"):
         Program.load(tmp_path / "wrong.marey")
 
@@ -89,27 +89,22 @@ def test_another_configuration(program):
 
 
 def test_another_version(saved, tmp_path, monkeypatch):
-    monkeypatch.setattr("marey.sw.program.VERSION", 2)
+    monkeypatch.setattr("marey.sw.program.VERSION", 3)
     with pytest.raises(ProgramFileError, match="compile it again"):
         Program.load(saved)
 
 
 def test_listing_assembles_to_the_same(program):
-    lines = list(program.listing())
-    for group in program.groups:
-        start = sum(len(g.program) for g in program.groups[:program.groups.index(group)])
-        text = [line for line in lines if not line.startswith(";") and not line.startswith("at")]
-        assert assemble(CONFIG, "\n".join(text[start:start + len(group.program)])) == group.program
+    assert assemble(CONFIG, "\n".join(program.listing())) == program.image.instructions
 
 
 def test_labels_and_comments():
     text = "; a loop\nagain:\n  NOP wait=3 ; wait\n  LOOP counter=0 count=2 target=again\nHALT\n"
-    assert assemble(CONFIG, text) == [Instruction(Op.NOP, 3), Instruction(Op.LOOP, 0, {"counter": 0, "count": 2, "target": 0}),
-                                      Instruction(Op.HALT)]
+    assert assemble(CONFIG, text) == [op(CONFIG, "NOP", 3), op(CONFIG, "LOOP", count=2), op(CONFIG, "HALT")]
 
 
 @pytest.mark.parametrize(("text", "word"), [("NOP\nFLY", "line 2"), ("LOOP counter=0 count=1 target=there", "no label"),
-                                            ("NOP\n" * 300, "room for 256")])
+                                            ("NOP\n" * 300, "room for 128")])
 def test_text_that_is_no_program(text, word):
     with pytest.raises(MareyError, match=word):
         assemble(CONFIG, text)
