@@ -1,4 +1,4 @@
-"""MEM: both copies, one cycle of latency, the host's way in and out."""
+"""MEM: all copies, one cycle of latency, the host's way in and out."""
 
 import cocotb
 import numpy as np
@@ -30,10 +30,12 @@ async def reads_what_was_written(dut):
     words, granules = values.reshape(-1, CONFIG.rows), values.reshape(-1, CONFIG.lanes)
     for _ in range(300):
         word, granule = random.randrange(CONFIG.mem_depth), random.randrange(CONFIG.granules)
-        dut.act_address.value, dut.scale_address.value = word, granule
+        other = random.randrange(CONFIG.granules)
+        dut.act_address.value, dut.x_address.value, dut.y_address.value = word, granule, other
         await cycle(dut)
         assert lanes(dut.act.value.to_unsigned(), CONFIG.rows, 8) == words[word].astype(np.int8).tolist()
-        assert lanes(dut.scale.value.to_unsigned(), CONFIG.lanes, 16) == granules[granule].tolist()
+        assert lanes(dut.x.value.to_unsigned(), CONFIG.lanes, 16) == granules[granule].tolist()
+        assert lanes(dut.y.value.to_unsigned(), CONFIG.lanes, 16) == granules[other].tolist()
 
 
 @cocotb.test()
@@ -46,10 +48,10 @@ async def a_write_is_read_in_the_next_cycle(dut):
         dut.write_enable.value, dut.write_address.value, dut.write_data.value = 1, address, 5
         await cycle(dut)
         dut.write_enable.value = 0
-        dut.scale_address.value = address
+        dut.x_address.value = dut.y_address.value = address
         dut.act_address.value = address // CONFIG.granules_per_word
         await cycle(dut)
-        assert dut.scale.value.to_unsigned() == 5
+        assert dut.x.value.to_unsigned() == dut.y.value.to_unsigned() == 5
         part = address % CONFIG.granules_per_word
         assert lanes(dut.act.value.to_unsigned(), CONFIG.rows, 8)[part * CONFIG.lanes] == 5
     assert len(values)

@@ -3,12 +3,13 @@
 import cocotb
 import numpy as np
 
-from marey.hdl.isa import Isa, Op
+from marey.hdl.isa import Instruction, Isa, Op, To
 from marey.hdl.mxm import Beats, Mxm
 from marey.hdl.packing import pack_wram
 from marey.hdl.protocol import Space
 from marey.hdl.sequencer import command_layout
-from marey.hdl.timing import mxm_beats
+from marey.hdl.timing import Issue, beats, mxm_addresses, mxm_interval
+from marey.hdl.writer import VxmWrite
 from tests.cocotb.common import CONFIG, begin, cycle, host_write, lanes, rng, settle
 
 LAYOUT = command_layout(Isa(CONFIG), Op.MXM)
@@ -33,14 +34,17 @@ class Bench:
         """Puts a command on the port in this cycle, and notes what must come of it."""
         layout = LAYOUT["operands"].shape
         self.dut.command.value = LAYOUT.const({"valid": 1, "operands": operands}).as_value().value
-        act, wgt = mxm_beats(CONFIG, operands)
-        assert set(operands) == {name for name, _ in layout}
-        for result, (a, w) in enumerate(zip(act, wgt, strict=True)):
-            sums = np.einsum("ir,icr->c", self.x[a].astype(int), self.weights[w].astype(int))
-            last = self.now + Beats.LATENCY + (result + 1) * operands["inner"] - 1
-            for granule in range(CONFIG.beats_per_result):
-                part = sums[granule * CONFIG.lanes:(granule + 1) * CONFIG.lanes]
-                self.expected[last + Mxm.latency(CONFIG) + granule] = part.tolist()
+        act, wgt = mxm_addresses(CONFIG, operands)
+        issue = Issue(0, 0, Instruction(Op.MXM), operands, operands["period"])
+        cycles = self.now + Beats.LATENCY + beats(issue, mxm_interval(CONFIG, operands))
+        for rounds in range(operands["outer"]):
+            for turn in range(operands["middle"]):
+                a, w, last = act[rounds, turn], wgt[rounds, turn], int(cycles[rounds, turn, -1])
+                sums = np.einsum("ir,icr->c", self.x[a].astype(int), self.weights[w].astype(int))
+                for granule in range(CONFIG.beats_per_result):
+                    part = sums[granule * CONFIG.lanes:(granule + 1) * CONFIG.lanes]
+                    self.expected[last + Mxm.latency(CONFIG) + granule] = part.tolist()
+        return int(cycles[-1, -1, -1]) - self.now
 
     async def step(self):
         """One cycle: answers MEM's port, and checks what comes out."""
@@ -61,13 +65,25 @@ class Bench:
             await self.step()
 
 
+def product(**operands):
+    """A command's operands: those that are not given are neutral."""
+    neutral = {name: int(name in ("inner", "middle", "outer", "wrap", "period")) for name, _ in LAYOUT["operands"].shape}
+    return neutral | operands
+
+
 def draw(random):
-    inner = random.randrange(CONFIG.beats_per_result, 7)
-    outer = random.randrange(1, 5)
-    word, weight = CONFIG.mem_depth, CONFIG.wram_depth
-    act_step, wgt_step = random.choice([0, inner]), random.choice([inner, 0])
-    return {"act": random.randrange(word - 7 * 5), "wgt": random.randrange(weight - 7 * 5), "inner": inner, "outer": outer,
-            "act_step": act_step, "wgt_step": wgt_step}
+    inner, middle, outer = random.randrange(1, 7), random.randrange(1, 4), random.randrange(1, 4)
+    word, weight, paced = CONFIG.mem_depth, CONFIG.wram_depth, random.randrange(2)
+    row = max(inner, CONFIG.beats_per_result) * middle
+    return product(act=random.randrange(word), wgt=random.randrange(weight), inner=inner, middle=middle, outer=outer,
+                   act_step=random.randrange(3), wgt_step=random.choice([inner, 0]), act_hop=random.randrange(word),
+                   wgt_hop=random.randrange(5), wrap=random.randrange(1, 4), paced=paced, period=row + random.randrange(4))
+
+
+def inside(operands):
+    """The addresses are in the memories."""
+    return all(addresses.max() < depth for addresses, depth in zip(
+        mxm_addresses(CONFIG, operands), (CONFIG.mem_depth, CONFIG.wram_depth), strict=True))
 
 
 @cocotb.test()
@@ -79,11 +95,13 @@ async def values_and_cycles(dut):
     await bench.load()
     for _ in range(40):
         operands = draw(random)
-        bench.command(operands)
+        while not inside(operands):
+            operands = draw(random)
+        last = bench.command(operands)
         await settle()
         assert dut.overrun.value == 0
         # The next command may come in the cycle of this one's last beat, unless granules would meet.
-        for _ in range(operands["inner"] * operands["outer"] + random.choice([0, 0, 1, 10])):
+        for _ in range(last + max(0, CONFIG.beats_per_result - 1) + random.choice([0, 0, 1, 10])):
             await bench.step()
     await bench.finish()
 
@@ -94,7 +112,7 @@ async def the_largest_sums(dut):
     await begin(dut)
     bench = Bench(dut, random, extreme=True)
     await bench.load()
-    bench.command({"act": 0, "wgt": 0, "inner": 40, "outer": 1, "act_step": 0, "wgt_step": 0})
+    bench.command(product(inner=40))
     await bench.finish()
 
 
@@ -105,7 +123,7 @@ async def a_beat_a_cycle(dut):
     await begin(dut)
     bench = Bench(dut, random)
     await bench.load()
-    bench.command({"act": 3, "wgt": 0, "inner": 6, "outer": 2, "act_step": 0, "wgt_step": 6})
+    bench.command(product(act=3, inner=6, middle=2, wgt_step=6))
     asked = []
     for _ in range(12):
         await bench.step()
@@ -121,7 +139,7 @@ async def weights_load_while_others_are_used(dut):
     await begin(dut)
     bench = Bench(dut, random)
     await bench.load()
-    bench.command({"act": 0, "wgt": 0, "inner": 8, "outer": 3, "act_step": 0, "wgt_step": 8})
+    bench.command(product(inner=8, middle=3, wgt_step=8))
     words = len(pack_wram(CONFIG, bench.weights[:1])) // CONFIG.cols
     for offset in range(24):
         dut.host__space.value = Space.WRAM.value
@@ -137,7 +155,7 @@ async def weights_load_while_others_are_used(dut):
 async def a_command_too_early_is_an_overrun(dut):
     await begin(dut)
     bench = Bench(dut, rng())
-    operands = {"act": 0, "wgt": 0, "inner": 9, "outer": 1, "act_step": 0, "wgt_step": 0}
+    operands = product(inner=9)
     dut.command.value = LAYOUT.const({"valid": 1, "operands": operands}).as_value().value
     await settle()
     assert dut.overrun.value == 0
@@ -145,3 +163,52 @@ async def a_command_too_early_is_an_overrun(dut):
     await settle()
     assert dut.overrun.value == 1
     dut.command.value = 0
+
+
+@cocotb.test()
+async def words_are_fetched(dut):
+    """The W-RAM words of one column come out themselves, granule by granule."""
+    random = rng()
+    await begin(dut)
+    bench = Bench(dut, random)
+    await bench.load()
+    parts = CONFIG.granules_per_word
+    for token in range(CONFIG.cols):
+        dut.token.value = token
+        operands = product(wgt=7, outer=3, wgt_hop=2, wrap=3, fetch=1, paced=1, period=parts)
+        dut.command.value = LAYOUT.const({"valid": 1, "operands": operands}).as_value().value
+        for number in range(3):
+            first = bench.now + Beats.LATENCY + number * parts + Mxm.fetch_latency(CONFIG)
+            for part, granule in enumerate(bench.weights[7 + 2 * number, token].reshape(parts, -1).tolist()):
+                bench.expected[first + part] = granule
+        for _ in range(3 * parts):
+            await bench.step()
+    await bench.finish()
+
+
+@cocotb.test()
+async def keys_and_values_become_weights(dut):
+    """A key goes to the column of its position, a value to its row of all; the host's words wait and arrive."""
+    random = rng()
+    await begin(dut)
+    bench = Bench(dut, random)
+    await bench.load()
+    layout, limit = VxmWrite(CONFIG), LIMIT
+    for _ in range(60):
+        position, to = random.randrange(200), random.choice([To.KEYS, To.VALUES])
+        values = [random.randrange(-limit, limit) for _ in range(CONFIG.lanes)]
+        parts = CONFIG.granules_per_word if to is To.KEYS else CONFIG.beats_per_result
+        word, part = random.randrange(20), random.randrange(parts)
+        dut.position.value = position
+        dut.cache.value = layout.const({"to": to, "address": word * parts + part, "values": values}).as_value().value
+        await settle()
+        assert dut.hold.value == 1
+        await bench.step()
+        dut.cache.value = 0
+        if to is To.KEYS:
+            bench.weights[word, position % CONFIG.cols, part * CONFIG.lanes:(part + 1) * CONFIG.lanes] = values
+        else:
+            bench.weights[word, part * CONFIG.lanes:(part + 1) * CONFIG.lanes, position % CONFIG.rows] = values
+        await bench.step()
+    bench.command(product(inner=10, middle=2, wgt_step=10))
+    await bench.finish()

@@ -1,45 +1,62 @@
 """The sequencer: every command in the cycle, and with the operands, that `marey.hdl.timing` says."""
 
 import cocotb
+from amaranth.hdl import Shape
+from amaranth.lib import data
 
-from marey.hdl.isa import Address, Instruction, Isa, Op
+from marey.hdl.isa import COUNTS, Address, Instruction, Isa, MxmBlocks, Op, Reduce, VxmBlocks
 from marey.hdl.packing import pack_program
 from marey.hdl.protocol import Space
-from marey.hdl.sequencer import Sequencer
+from marey.hdl.sequencer import Begin, Sequencer
 from marey.hdl.timing import run_cycles, trace
 from tests.cocotb.common import CONFIG, begin, cycle, host_read, host_write, rng
 
 ISA = Isa(CONFIG)
-COMMANDS = {Op.MXM: "mxm", Op.VXM: "vxm"}
+COMMANDS = {Op.MXM: "mxm", Op.VXM: "vxm", Op.SFU: "sfu"}
 
 
 def draw_program(random, entry=0):
     """Random slices' work, in two nested loops that step addresses; to lie at `entry`."""
     def number(op, name):
         shape = ISA.operands[op][name].shape
-        if name in ("act", "wgt", "scale", "dst"):
-            return Address(random.randrange(1 << shape["offset"].shape), random.randrange(4))
-        return random.randrange(1, 1 << getattr(shape, "width", shape))
+        if isinstance(shape, data.Layout):
+            return Address(random.randrange(1 << shape["offset"].width), random.randrange(4))
+        if isinstance(shape, type):
+            return random.choice(list(shape))
+        shape = Shape.cast(shape)
+        return random.randrange(1 if name in (*COUNTS, "register") else 0, 1 << shape.width - shape.signed)
 
     def work():
-        op = random.choice([Op.MXM, Op.VXM, Op.NOP, Op.ADD])
+        op = random.choice([Op.MXM, Op.VXM, Op.SFU, Op.NOP, Op.ADD, Op.INDEX, Op.PERIOD])
         operands = {name: number(op, name) for name, _ in ISA.operands[op]}
-        if op is Op.ADD:
+        if "register" in operands:
             operands["register"] = random.randrange(1, 4)
+        blocks = operands.get("blocks")
+        if isinstance(blocks, (MxmBlocks, VxmBlocks)) and blocks.value:
+            operands[blocks.name.lower()] = random.randrange(4)
+        if op is Op.SFU:
+            operands["into"] |= CONFIG.scalars // 2
+        if op is Op.VXM:
+            operands["reduce"], operands["into"] = Reduce.NONE, 0
+        if op is Op.NOP:
+            operands["turns"] %= 3
+        if op is Op.PERIOD:
+            operands |= {"value": random.randrange(-20, 20), "times": random.randrange(4), "least": random.randrange(1, 9)}
         return Instruction(op, random.choice([0, 0, 1, random.randrange(20)]), operands)
 
     def loop(counter, target):
         operands = {"counter": counter, "count": random.randrange(1, 4), "target": entry + target}
         return Instruction(Op.LOOP, random.randrange(3), operands)
 
-    program = [Instruction(Op.SET, 0, {"register": r, "value": random.randrange(1 << ISA.register_bits)}) for r in (1, 2, 3)]
+    program = [ISA.make(Op.PERIOD, least=3)]
+    program += [Instruction(Op.SET, 0, {"register": r, "value": random.randrange(1 << ISA.register_bits)}) for r in (1, 2, 3)]
     outer = len(program)
     program += [work() for _ in range(random.randrange(1, 4))]
     inner = len(program)
     program += [work() for _ in range(random.randrange(1, 5))]
     program.append(loop(1, inner))
     program += [work() for _ in range(random.randrange(3))]
-    return [*program, loop(0, outer), Instruction(Op.HALT)]
+    return [*program, loop(0, outer), ISA.make(Op.HALT, if_prompt=1), ISA.make(Op.TOKEN, target=entry), ISA.make(Op.HALT)]
 
 
 async def load(dut, program, entry=0):
@@ -49,18 +66,22 @@ async def load(dut, program, entry=0):
     assert await host_read(dut, Space.PROGRAM, entry * size, len(words)) == words.tolist()
 
 
-async def watch_a_run(dut, program, entry=0):
+async def watch_a_run(dut, program, entry=0, position=0, count=1, token=0):
     """Runs it, and compares each cycle's commands with the trace."""
-    padded = [Instruction(Op.HALT)] * entry + program
-    issues = list(trace(CONFIG, padded, entry))
+    padded = [ISA.make(Op.HALT)] * entry + program
+    issues = list(trace(CONFIG, padded, entry, position=position, count=count, token=token, choose=lambda: 1234))
     expected = {}
     for issue in issues:
         if issue.op in COMMANDS:
             layout = ISA.command(issue.op)
-            value = layout.const({name: operand % (1 << layout[name].width) for name, operand in issue.operands.items()})
+            operands = issue.operands | {"period": issue.period}
+            value = layout.const({name: getattr(operand, "value", operand) % (1 << layout[name].width)
+                                  for name, operand in operands.items()})
             expected[issue.cycle + Sequencer.LATENCY, COMMANDS[issue.op]] = value.as_value().value
     end = run_cycles(issues[-1])
-    dut.entry.value = entry
+    dut.chosen.value = 1234
+    dut.begin.value = Begin.const(
+        {"entry": entry, "position": position, "count": count, "token": token}).as_value().value
     dut.start.value = 1
     await cycle(dut)
     dut.start.value = 0
@@ -83,7 +104,7 @@ async def commands_come_in_their_cycles(dut):
         entry = random.randrange(CONFIG.program_depth // 2)
         program = draw_program(random, entry)
         await load(dut, program, entry)
-        await watch_a_run(dut, program, entry)
+        await watch_a_run(dut, program, entry, random.randrange(100), random.randrange(3), random.randrange(500))
 
 
 @cocotb.test()
@@ -98,7 +119,7 @@ async def a_run_follows_a_run(dut):
 @cocotb.test()
 async def reset_stops_a_run(dut):
     await begin(dut)
-    program = [Instruction(Op.NOP, 500), Instruction(Op.HALT)]
+    program = [ISA.make(Op.NOP, 500), ISA.make(Op.HALT)]
     await load(dut, program)
     dut.start.value = 1
     await cycle(dut)

@@ -9,9 +9,9 @@ from cocotb.utils import get_sim_time
 from marey.hdl.packing import pack_mem, pack_program, pack_wram, unpack_mem
 from marey.hdl.protocol import REQUEST_MAGIC, Opcode, Space, Status, entry_bits, parts
 from marey.hdl.rules import check
-from marey.sw.lowering import Group
 from marey.sw.scheduler import matmul
 from tests.cocotb.common import CONFIG, begin, cycle, rng, settle
+from tests.configs import codes
 
 SIZE = parts(entry_bits(CONFIG, Space.MEM))
 
@@ -79,7 +79,7 @@ async def a_matrix_product(dut):
     dst = rows * inner * CONFIG.granules_per_word
     scale = dst + rows * outer * CONFIG.beats_per_result
     program = matmul(CONFIG, rows=rows, inner=inner, outer=outer, act=0, wgt=0, scale=scale, dst=dst, shift=17)
-    codes = Group(program, None, None, 0).codes(CONFIG)
+    codes = codes(CONFIG, program)
     await pins.request(Opcode.WRITE, Space.PROGRAM, payload=pack_program(CONFIG, codes))
     for _ in range(3):
         generator = np.random.default_rng(random.randrange(1 << 30))

@@ -1,97 +1,172 @@
-"""The VXM: each granule scaled, rounded, saturated, and written in its cycle."""
+"""The VXM: each beat's operands asked for, each value written and each reduction made, in its cycle; as the emulator has it."""
 
 import cocotb
 import numpy as np
 
-from marey.hdl.integer import round_shift, saturate
-from marey.hdl.isa import Isa, Op
+from marey.hdl.isa import Address, Function, Isa, Op, Reduce, To, VxmBlocks
 from marey.hdl.sequencer import command_layout
+from marey.hdl.timing import Issue, uses
 from marey.hdl.vxm import Vxm
-from tests.cocotb.common import CONFIG, begin, cycle, lanes, rng, settle
+from marey.sim.emulator import EmulatedTile
+from tests.cocotb.common import CONFIG, begin, cycle, lanes, rng, settle, signed
 
-LAYOUT = command_layout(Isa(CONFIG), Op.VXM)
+ISA = Isa(CONFIG)
+LAYOUT = command_layout(ISA, Op.VXM)
 BEATS, LANES = CONFIG.beats_per_result, CONFIG.lanes
+HALF = CONFIG.scalars // 2
 
 
 class Bench:
-    """Drives the MXM's stream and MEM's answers, and checks every write."""
+    """Drives the MXM's stream, MEM's answers and the scalars, and checks what leaves against an emulated tile."""
 
     def __init__(self, dut, random):
         generator = np.random.default_rng(random.randrange(1 << 30))
         self.dut, self.random, self.now = dut, random, 0
-        self.factors = generator.integers(-32768, 32768, (CONFIG.granules, LANES))
-        self.stream, self.writes = {}, {}
+        self.tile = EmulatedTile(CONFIG)
+        self.tile.mem[:] = generator.integers(-32768, 32768, len(self.tile.mem))
+        self.tile.scalars[1:, 0] = generator.integers(0, 32768, CONFIG.scalars - 1)
+        self.tile.scalars[1:, 1] = generator.integers(-5, 20, CONFIG.scalars - 1)
+        self.position, self.token = random.randrange(40), random.randrange(1000)
+        dut.position.value, dut.token.value = self.position, self.token
+        self.stream, self.writes, self.scalars = {}, {}, {}
 
     def command(self, operands):
-        self.dut.command.value = LAYOUT.const({"valid": 1, "operands": operands}).as_value().value
-        first = self.now + Vxm.COMMAND_LATENCY
-        for granule in range(operands["count"] * BEATS):
-            beat = first + granule // BEATS * operands["interval"] + granule % BEATS
+        """Puts a command on the port in this cycle, and notes what must come of it; returns its last beat, from now."""
+        period = operands["middle"] * max(operands["interval"], operands["inner"]) + self.random.randrange(3)
+        instruction = ISA.make(Op.VXM, **operands)
+        command = {name: value.offset if isinstance(value, Address) else value for name, value in instruction.operands.items()}
+        self.dut.command.value = LAYOUT.const({"valid": 1, "operands": command | {"period": period}}).as_value().value
+        issue = Issue(self.now - 2, 0, instruction, command, period, self.position, self.token)
+        found = {use.unit: use for use in uses(CONFIG, issue)}
+        cycles = found["vxm"].cycles
+        granules = []
+        for at in cycles if command["stream"] else []:
             x = [self.random.choice([-1 << 31, (1 << 31) - 1, self.random.randrange(-1 << 31, 1 << 31),
                                      self.random.randrange(-5000, 5000)]) for _ in range(LANES)]
-            self.stream[beat + Vxm.STREAM_LATENCY] = x
-            factor = self.factors[(operands["scale"] + granule) % CONFIG.granules]
-            y = round_shift(np.array(x, np.int64) * factor, operands["shift"])
-            y = saturate(y, 8 if operands["narrow"] else 16)
-            self.writes[beat + Vxm.LATENCY] = ((operands["dst"] + granule) % CONFIG.granules, y.tolist())
+            self.stream[int(at) + Vxm.STREAM_LATENCY] = x
+            granules.append(np.array(x, np.int64))
+        from collections import deque
+
+        memory, written = self.tile.mem.copy(), []
+        scalars = self.tile.scalars.copy()
+        self.tile._write = lambda issue, to, dst, result: written.append((to, dst, result))
+        self.tile._vxm(issue, deque(granules))
+        self.tile.mem[:] = memory
+        ((to, dst, result),) = written
+        if to is not To.NOWHERE:
+            at = found.get("mem.write") or found.get("wram.keys") or found["wram.values"]
+            late = 0 if to is To.MEM else 1
+            for when, address, values in zip(at.cycles, dst.ravel(), result.reshape(-1, LANES), strict=True):
+                self.writes[int(when) - late] = (to.value, int(address), values.tolist())
+        if "scalar.reduced" in found:
+            use = found["scalar.reduced"]
+            for when, address in zip(use.cycles, use.addresses, strict=True):
+                self.scalars[int(when)] = (int(address), int(self.tile.scalars[address, 0]))
+        self.tile.scalars[:] = scalars
+        return int(cycles[-1]) - self.now
 
     async def step(self):
-        """One cycle: what MEM and the MXM give, and what is written."""
-        address = self.dut.scale_address.value.to_unsigned()
-        await cycle(self.dut)
+        """One cycle: what MEM, the scalars and the MXM give, and what leaves."""
+        dut, granules = self.dut, self.tile.mem.reshape(-1, LANES)
+        asked = [getattr(dut, f"{name}_address").value.to_unsigned() for name in ("x", "y", "scalar")]
+        await cycle(dut)
         self.now += 1
-        self.dut.command.value = 0
-        self.dut.scale.value = sum((int(v) & 0xFFFF) << 16 * lane for lane, v in enumerate(
-            self.factors[address % CONFIG.granules]))
+        dut.command.value = 0
+        for name, address in zip("xy", asked, strict=False):
+            values = granules[address % CONFIG.granules]
+            getattr(dut, name).value = sum((int(v) & 0xFFFF) << 16 * lane for lane, v in enumerate(values))
+        value, exponent = (int(part) for part in self.tile.scalars[asked[2] % CONFIG.scalars])
+        dut.scalar.value = (value & 0xFFFFFFFF) | (exponent & 0xFF) << 32
         x = self.stream.pop(self.now, None)
-        self.dut.valid.value = int(x is not None)
-        self.dut.granule.value = sum((v & 0xFFFFFFFF) << 32 * lane for lane, v in enumerate(x or []))
+        dut.valid.value = int(x is not None)
+        dut.granule.value = sum((v & 0xFFFFFFFF) << 32 * lane for lane, v in enumerate(x or []))
+        write = dut.write.value.to_unsigned()
+        to, address = write & 3, write >> 2 & (1 << ISA.command(Op.VXM)["dst"].width) - 1
         wanted = self.writes.pop(self.now, None)
-        assert (self.dut.write_enable.value == 1) == (wanted is not None), self.now
+        assert (to != 0) == (wanted is not None), self.now
         if wanted:
-            assert self.dut.write_address.value.to_unsigned() == wanted[0], self.now
-            assert lanes(self.dut.write_data.value.to_unsigned(), LANES, 16) == wanted[1], self.now
+            assert (to, address) == wanted[:2], self.now
+            assert lanes(write >> 2 + ISA.command(Op.VXM)["dst"].width, LANES, 16) == wanted[2], self.now
+        wanted = self.scalars.pop(self.now, None)
+        assert (dut.reduced.value == 1) == (wanted is not None), self.now
+        if wanted:
+            assert dut.reduced_into.value.to_unsigned() == wanted[0], self.now
+            assert signed(dut.reduced_value.value.to_unsigned(), 32) == wanted[1], self.now
 
 
-def draw(random):
-    return {"scale": random.randrange(CONFIG.granules - 20), "dst": random.randrange(CONFIG.granules - 20),
-            "count": random.randrange(1, 5), "interval": random.randrange(BEATS, BEATS + 5), "shift": random.randrange(48),
-            "narrow": random.randrange(2)}
+def draw(random, engine=0):
+    """Any legal operands, at addresses that stay in MEM."""
+    stream, plus = random.randrange(2), random.randrange(2)
+    pair = 0 if stream else random.randrange(2)
+    by_vector = random.randrange(2) if stream or not plus or pair else 0
+    plus = plus if stream or not by_vector else 0
+    inner = random.randrange(1, 4) * (2 if pair else 1)
+    reduce = random.choice([Reduce.NONE, Reduce.MAX, Reduce.ABSMAX, Reduce.SUM, Reduce.PICK])
+    return {
+        "engine": engine, "stream": stream, "plus": plus, "pair": pair, "by_vector": by_vector,
+        "function": Function.MULTIPLY if pair or stream else random.choice(list(Function)),
+        "x": random.randrange(16) & -2, "y": random.randrange(16), "dst": random.randrange(20), "inner": inner,
+        "middle": random.randrange(1, 3), "outer": random.randrange(1, 3), "interval": inner + random.randrange(3),
+        "paced": random.randrange(2), "x_step": 0 if pair and LANES == 1 else random.randrange(2), "y_step": random.randrange(2),
+        "x_hop": random.randrange(3) * 2, "y_hop": random.randrange(3), "dst_hop": random.randrange(8),
+        "shift": random.randrange(-10, 48), "narrow": random.randrange(2), "bare": random.randrange(2), "to": random.choice(list(To)),
+        "mask": random.randrange(2), "scalar": random.randrange(CONFIG.scalars - 2), "scalar_hop": random.randrange(2),
+        "reduce": reduce, "into": random.randrange(1, HALF - 2) if reduce is not Reduce.NONE else 0, "blocks": VxmBlocks.NONE,
+    }
 
 
 @cocotb.test()
 async def values_and_cycles(dut):
-    """Instructions one after another, some without a pause: shift and width change from one beat to the next."""
+    """Instructions one after another on both engines, some without a pause."""
     random = rng()
     await begin(dut)
     bench = Bench(dut, random)
-    for _ in range(80):
-        operands = draw(random)
-        bench.command(operands)
+    for turn in range(150):
+        last = bench.command(draw(random, turn % 2))
         await settle()
         assert dut.overrun.value == 0
-        for _ in range((operands["count"] - 1) * operands["interval"] + BEATS + random.choice([0, 0, 1, 9])):
+        for _ in range(last + random.choice([0, 0, 1, 9])):
             await bench.step()
-    while bench.writes:
+            assert dut.meeting.value == 0
+    while bench.writes or bench.scalars:
         await bench.step()
 
 
 @cocotb.test()
-async def broken_promises_show(dut):
-    """A granule that does not come, one that is not taken, a command too early: each in its cycle."""
+async def the_likeliest_is_chosen(dut):
+    """ARGMAX: the index of the largest value, of equals the first."""
+    random = rng()
     await begin(dut)
-    command = {"scale": 0, "dst": 0, "count": 2, "interval": BEATS + 3, "shift": 0, "narrow": 0}
-    dut.command.value = LAYOUT.const({"valid": 1, "operands": command}).as_value().value
+    bench = Bench(dut, random)
+    for high in (3, 1000):
+        bench.tile.mem[:] = np.random.default_rng(high).integers(-high, high, len(bench.tile.mem))
+        for x in (0, 5):
+            operands = ISA.make(Op.VXM).operands | {"x": x, "x_step": 1, "inner": 20, "reduce": Reduce.ARGMAX, "y": 0, "dst": 0}
+            last = bench.command(operands)
+            for _ in range(last + Vxm.REDUCE_LATENCY + 2):
+                await bench.step()
+            assert dut.chosen.value.to_unsigned() == int(bench.tile.mem[x * LANES:(x + 20) * LANES].argmax())
+
+
+@cocotb.test()
+async def broken_promises_show(dut):
+    """A granule that does not come, one that is not taken, two beats at once, a command too early."""
+    await begin(dut)
+    bench = Bench(dut, rng())
+    command = ISA.make(Op.VXM).operands | {"x": 0, "y": 0, "dst": 0, "stream": 1, "inner": 4}
+    bench.command(command)
+    bench.stream.clear()
+    await bench.step()
+    await bench.step()
+    assert dut.starved.value == 1
+    bench.command(command)
+    await settle()
+    assert dut.overrun.value == 1
+    bench.writes.clear()
+    dut.rst.value = 1
     await cycle(dut)
+    dut.rst.value = 0
     dut.command.value = 0
-    beats = {Vxm.COMMAND_LATENCY + Vxm.STREAM_LATENCY + result * command["interval"] + beat
-             for result in range(2) for beat in range(BEATS)}
-    for now in range(1, 30):
-        dut.valid.value = int(now == 25)
-        dut.command.value = LAYOUT.const({"valid": int(now == 4), "operands": command}).as_value().value
-        await cycle(dut)
-        # Outputs follow inputs within the cycle; these are the ones of cycle `now` + 1, with what was set in it.
-        if now < 4:
-            assert (dut.starved.value == 1) == (now + 1 in beats), now
-        assert (dut.overrun.value == 1) == (now == 4), now
-        assert (dut.dropped.value == 1) == (now == 25), now
+    dut.valid.value = 1
+    await settle()
+    assert dut.dropped.value == 1

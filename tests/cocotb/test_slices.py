@@ -13,7 +13,7 @@ from tests.configs import CONFIGS
 
 SLICES = {"link": Link, "sequencer": Sequencer, "mem": Mem, "mxm": Mxm, "vxm": Vxm, "tile": Tile}
 CASES = [("link", 0), ("sequencer", 0), ("mem", 0), ("mem", 2), ("mxm", 0), ("mxm", 2), ("mxm", 4),
-         ("vxm", 0), ("vxm", 2), ("tile", 2)]
+         ("vxm", 0), ("vxm", 1), ("vxm", 2), ("tile", 2)]
 """Slices, and the configurations that change them: square, two lanes of eight columns, int4."""
 
 
