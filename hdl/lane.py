@@ -93,7 +93,7 @@ class Lane(wiring.Component):
         m.d.sync += product.eq((high << 16) + low + Mux(self.second, product, 0))
         # Stages 6 and 7: one bit too few, add one, drop the bit.
         more = stages(octaves, 2, "octaves")
-        total = Signal(TOTAL_BITS, reset_less=True)
+        total = Signal(TOTAL_BITS + 1, reset_less=True)
         m.d.sync += total.eq(shift[4] + more[2])
         shifted, rounded = Signal(signed(50), reset_less=True), Signal(signed(50), reset_less=True)
         m.d.sync += [shifted.eq((product << 1) >> total), rounded.eq((shifted + 1) >> 1)]

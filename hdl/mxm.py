@@ -46,7 +46,8 @@ class Beats(wiring.Component):
         m.submodules.repeat = repeat = Repeat()
         m.d.comb += [
             repeat.start.eq(self.command.valid), repeat.inner.eq(start.inner), repeat.middle.eq(start.middle),
-            repeat.outer.eq(start.outer), repeat.interval.eq(Mux((start.inner < self._apart) & ~start.fetch, self._apart, start.inner)), repeat.period.eq(start.period),
+            repeat.outer.eq(start.outer), repeat.interval.eq(Mux((start.inner < self._apart) & ~start.fetch, self._apart,
+            start.inner)), repeat.period.eq(start.period),
             repeat.paced.eq(start.paced),
             self.active.eq(repeat.active), self.first.eq(repeat.first), self.last.eq(repeat.last),
             self.overrun.eq(repeat.overrun),

@@ -87,7 +87,8 @@ class Framer(wiring.Component):
     Latency: `done` rises in the cycle after the last word of a frame, or after the silence that ends one, and stays
     until `release`; no word is taken meanwhile, nor while `hold`. Throughput: a word a cycle.
 
-    Members: `rx`; `hold`; `request`, `address`, `length`: the header, `address` counting up with the payload; `past`: the address
+    Members: `rx`; `hold`; `request`, `address`, `length`: the header, `address` counting up with the payload; `past`: the
+    address
     after the last, added up here so that nobody has to in the cycle of the judgement; `sound`: in this
     cycle the header's CRC is taken, and fits; `payload`: in this cycle a word of the payload is taken;
     `done`, `fault`: what became of the frame, OK, CRC or CUT_OFF; `release`.
@@ -169,7 +170,8 @@ class Receiver(wiring.Component):
     within a frame; the next frame is taken when `answered`.
 
     Members: `rx`; `hold`: take no word; `space`, `address`, `write`, `data`: the host bus, for writing; `start`, `begin`,
-    `reset`; `running`; `made`: tokens that the run has made; `answer`, `answer_valid`: held until `answered`; `faults`: frames refused for their CRC or sequence, or cut off.
+    `reset`; `running`; `made`: tokens that the run has made; `answer`, `answer_valid`: held until `answered`; `faults`:
+    frames refused for their CRC or sequence, or cut off.
     """
 
     def __init__(self, config: Config):

@@ -1,5 +1,7 @@
 """The scalar registers, and the unit that computes with them."""
 
+from itertools import pairwise
+
 from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
@@ -83,7 +85,7 @@ class Scalars(wiring.Component):
         m.d.comb += [
             beats[0].active.eq(repeat.active), beats[0].function.eq(function), beats[0].into.eq(into),
         ]
-        m.d.sync += [after.eq(before) for before, after in zip(beats, beats[1:], strict=False)]
+        m.d.sync += [after.eq(before) for before, after in pairwise(beats)]
 
         # Stage 1: one number, and what its exponent is so far.
         x, exponent = Signal(32, reset_less=True), Signal(signed(EXPONENT_BITS), reset_less=True)

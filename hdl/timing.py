@@ -218,7 +218,8 @@ def uses(config: Config, issue: Issue) -> list[Use]:
     Units: `mxm` (a beat enters), `mem.act`, `wram` (column 0's read), `wram.late` (the last column's), `drain` (a
     granule comes out), `engine0`, `engine1` (a repeat engine is taken, pauses included), `vxm` (a beat), `stream` (a
     granule is taken), `mem.x`, `mem.y`, `mem.write`, `wram.keys`, `wram.values` (parts are written; addresses are words),
-    `scalar.vxm`, `scalar.sfu` (reads), `scalar.reduced`, `scalar.computed` (writes), `sfu`, `chosen.write`, `chosen` (read by TOKEN).
+    `scalar.vxm`, `scalar.sfu` (reads), `scalar.reduced`, `scalar.computed` (writes), `sfu`, `chosen.write`, `chosen` (read
+    by TOKEN).
     """
     if issue.op is Op.MXM:
         return _mxm_uses(config, issue)

@@ -31,7 +31,8 @@ def beat_layout(config: Config) -> data.StructLayout:
     granule, scalar = address_bits(config.granules), address_bits(config.scalars)
     return data.StructLayout({
         "active": 1, "x": granule, "y": granule, "dst": command["dst"].shape, "scalar": scalar, "into": scalar,
-        "stream": 1, "by_vector": 1, "plus": 1, "bare": 1, "function": Function, "shift": signed(SHIFT_BITS), "narrow": 1, "to": To,
+        "stream": 1, "by_vector": 1, "plus": 1, "bare": 1, "function": Function, "shift": signed(SHIFT_BITS), "narrow": 1,
+        "to": To,
         "mask": 1, "reduce": Reduce, "second": 1, "complete": 1, "first": 1, "ends": 1, "number": TOKEN_BITS,
     })
 
@@ -68,7 +69,8 @@ class Engine(wiring.Component):
         m.d.comb += [
             repeat.start.eq(self.command.valid), self.overrun.eq(repeat.overrun),
             *(getattr(beat, name).eq(now[name]) for name in (
-                "scalar", "into", "stream", "by_vector", "plus", "bare", "function", "shift", "narrow", "to", "mask", "reduce")),
+                "scalar", "into", "stream", "by_vector", "plus", "bare", "function", "shift", "narrow", "to", "mask",
+                "reduce")),
             beat.active.eq(repeat.active), beat.x.eq(addresses["x"] ^ swapped), beat.y.eq(addresses["y"]),
             beat.dst.eq(addresses["dst"]), beat.second.eq(second), beat.complete.eq(complete), beat.first.eq(first),
             beat.ends.eq(repeat.ends), beat.number.eq(number),
@@ -106,7 +108,8 @@ class Vxm(wiring.Component):
     granule that the MXM puts out in cycle c + `STREAM_LATENCY`, is written in cycle c + `LATENCY`, and a round
     that it ends leaves its scalar in cycle c + `REDUCE_LATENCY`. Throughput: a granule a cycle.
 
-    Members: `command`; `position`, `token`; `granule`, `valid`: the MXM's stream; `x_address`, `x`, `y_address`, `y`: MEM's read
+    Members: `command`; `position`, `token`; `granule`, `valid`: the MXM's stream; `x_address`, `x`, `y_address`, `y`: MEM's
+    read
     ports; `scalar_address`, `scalar`; `write`: what leaves; `reduced`, `reduced_into`, `reduced_value`: a scalar; `chosen`:
     the last ARGMAX; `overrun`: a command came too early; `meeting`: two beats in a cycle; `starved`: a beat found no
     granule; `dropped`: a granule found no beat.

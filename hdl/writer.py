@@ -70,7 +70,8 @@ class WramWriter(wiring.Component):
             mask = Cat(Mux(address[:bits_of_part] == index // lanes, 1, 0) for index in range(rows))
             m.d.sync += self.address.eq(address >> bits_of_part)
             for column in range(cols):
-                m.d.sync += [self.enable[column].eq(Mux((self.position & cols - 1) == column, mask, 0)), self.data[column].eq(key)]
+                m.d.sync += [self.enable[column].eq(Mux((self.position & cols - 1) == column, mask, 0)),
+                    self.data[column].eq(key)]
         with m.Elif(self.cache.to == To.VALUES):
             row = Cat((self.position & rows - 1) == index for index in range(rows))
             m.d.sync += self.address.eq(address >> (group - 1).bit_length())

@@ -137,7 +137,8 @@ class EmulatedTile:
         if operands["pair"]:
             product = product[:, 0::2] + product[:, 1::2]
             c = c[:, 1::2] if operands["plus"] else c
-        result = saturate(round_shift(product, shift) + c, 8 if operands["narrow"] else 16)
+        # Numbers of 49 bits: beyond 60, a shift leaves nothing more.
+        result = saturate(round_shift(product, np.minimum(shift, 60)) + c, 8 if operands["narrow"] else 16)
         number = granules.number[granules.complete]
         index = number[:, None] * lanes + np.arange(lanes)
         keep = (index <= issue.position) | (operands["mask"] == 0)

@@ -75,8 +75,8 @@ def product_program(config: Config, linear: Linear, vectors: int) -> Product:
     scale = dst + results
     granules = scale + matrix.results * config.beats_per_result
     if matrix.words > config.wram_depth or granules > config.granules:
-        raise CompileError(f"{vectors} products {outputs}x{inputs} need {matrix.words} W-RAM words and {granules} MEM granules, "
-                           f"and {config.name} has {config.wram_depth} and {config.granules}")
+        raise CompileError(f"{vectors} products {outputs}x{inputs} need {matrix.words} W-RAM words and {granules} MEM "
+                           f"granules, and {config.name} has {config.wram_depth} and {config.granules}")
     code = matmul(config, rows=vectors, inner=matrix.inner, outer=matrix.results, act=0, wgt=0, scale=scale, dst=dst,
                   shift=linear.shift)
     constants = np.zeros((granules, config.lanes), np.int16)

@@ -84,10 +84,12 @@ class Link:
     def start(self, entry: int, *, token: int = 0, position: int = 0, count: int = 1) -> None:
         """Starts the program at an instruction, with a token at a position; `count` tokens are wanted, 0 of a prompt."""
         where = StartWhere.const({"entry": entry, "token": token}).as_value().value
-        self._request(Opcode.START, address=where, length=StartHow.const({"position": position, "count": count}).as_value().value)
+        self._request(Opcode.START, address=where, length=StartHow.const({"position": position,
+            "count": count}).as_value().value)
 
     def wait(self, show: Callable[[int], None] = lambda token: None) -> tuple[int, int, list[int]]:
-        """Waits for the end of the run; returns its cycles, its schedule faults and its tokens, which `show` gets as they come."""
+        """Waits for the end of the run; returns its cycles, its schedule faults and its tokens, which `show` gets as they
+        come."""
         tokens: list[int] = []
         self._tokens, self._show = tokens, show
         cycles, faults = self._request(Opcode.WAIT)

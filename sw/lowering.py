@@ -60,8 +60,9 @@ class _Lowering:
         self.key_granules = layout.key_words * config.granules_per_word
         self.groups = layout.head // config.cols
         self.value_groups = layout.value_words * config.beats_per_result
+        self.upper = config.scalars // 2
         # Scalar registers of the scalar unit, in the upper half; QUANTISE leaves `quantiser` and `step`.
-        self.quantiser, self.step, self.root, self.scalar, self.reciprocals = range(config.scalars // 2, config.scalars // 2 + 5)
+        self.quantiser, self.step, self.root, self.scalar, self.reciprocals = range(self.upper, self.upper + 5)
         self.registers = {CONSTANTS: layout.layer_constants, WORDS: 0, KEY: layout.keys * config.granules_per_word,
                           VALUE: layout.values * config.beats_per_result}
 
@@ -143,12 +144,14 @@ class _Lowering:
         timeline.place(self._op(Op.SFU, "norm: int8 scale", function=Sfu.QUANTISE, a=ABSMAX, into=self.quantiser), after=after)
         timeline.place(self._pass("norm: squares", self.dim, x=x, y=x, by_vector=1, y_step=1, shift=SQUARE_SHIFT,
                                   to=To.NOWHERE, reduce=Reduce.SUM, into=SQUARES), after=after)
-        timeline.place(self._op(Op.SFU, "norm: 1/rms", function=Sfu.RSQRT, a=SQUARES, into=self.root, epsilon=self.model.epsilon))
+        timeline.place(self._op(Op.SFU, "norm: 1/rms", function=Sfu.RSQRT, a=SQUARES, into=self.root,
+            epsilon=self.model.epsilon))
         self._quantise(timeline, self.dim)
         timeline.place(self._op(Op.SFU, "norm: scalar", function=Sfu.MULTIPLY, a=self.step, b=self.root, into=self.scalar))
 
     def _quantise(self, timeline, count):
-        timeline.place(self._pass("to int8", count, x=self.buffer["gained"], scalar=self.quantiser, dst=self.buffer["input"], narrow=1))
+        timeline.place(self._pass("to int8", count, x=self.buffer["gained"], scalar=self.quantiser, dst=self.buffer["input"],
+            narrow=1))
 
     def _scale(self, timeline, name, count, at, scalar, rate):
         """A matrix's factors times a scalar's mantissa, into `factors`."""
@@ -167,7 +170,7 @@ class _Lowering:
 
     def _begin(self):
         """The embedding, and the rotation of the position. Returns the timeline, and the last beat that writes x."""
-        config, layout, shape = self.config, self.layout, self.shape
+        config, layout = self.config, self.layout
         timeline = self._timeline()
         inner = layout.classifier.inner
 
@@ -217,7 +220,8 @@ class _Lowering:
         self._product(timeline, "qk", "input", factors, dst=raw, scalar=self.scalar)
         self._scale(timeline, "v", keys, queries + keys, self.scalar, rate)
         self._product(timeline, "v", "input", factors + queries + keys, scalar=self.scalar, narrow=1, to=To.VALUES,
-                      dst=Address(0, VALUE), dst_hop=self.value_groups, y_hop=config.beats_per_result, outer=layout.matrices["v"].results, middle=1)
+                      dst=Address(0, VALUE), dst_hop=self.value_groups, y_hop=config.beats_per_result,
+                          outer=layout.matrices["v"].results, middle=1)
         per_head = self.groups * rate
         turned = {"pair": 1, "by_vector": 1, "y": turn, "y_step": 1, "inner": 2 * self.head, "x_hop": self.head}
         for candidates in (
@@ -256,7 +260,8 @@ class _Lowering:
         timeline.placed[-2:] = [(cycle, part) for (cycle, _), part in zip(timeline.placed[-2:], (mxm, vxm), strict=True)]
 
     def _attention(self, first):
-        """Exponentials and values, from the issue of the scores' VXM on; the next section's first issue is in its cycle `first`.
+        """Exponentials and values, from the issue of the scores' VXM on; the next section's first issue is in its cycle
+        `first`.
 
         Of a head, EXP2 takes a beat a granule of its scores, and its product with the values follows `AHEAD` periods
         later, such that its results find the VXM free: between the EXP2 of one head and that of the next.
@@ -282,7 +287,8 @@ class _Lowering:
             self._op(Op.PERIOD, times=scores),
             replace(self._op(Op.NOP, turns=self.heads), wait=soon),
             period,
-            self._op(Op.VXM, "exp", engine=1, function=Function.EXP2, x=self.buffer["score"], dst=self.buffer["score"], x_step=1,
+            self._op(Op.VXM, "exp", engine=1, function=Function.EXP2, x=self.buffer["score"], dst=self.buffer["score"],
+                x_step=1,
                      x_hop=row, dst_hop=row, middle=_log(powers), blocks=VxmBlocks.MIDDLE, outer=self.heads, paced=1,
                      shift=14, narrow=1, mask=1, to=To.MEM, scalar=maxima, scalar_hop=1, reduce=Reduce.SUM, into=sums),
             self._op(Op.PERIOD, times=AHEAD * times + powers - inner, value=AHEAD * extra - latency - wait["values"],
@@ -291,12 +297,15 @@ class _Lowering:
             period,
             self._op(Op.MXM, "values", act=self._word("score"), act_hop=layout.context // config.rows,
                      wgt=Address(layout.values, WORDS), wgt_step=layout.value_words, wgt_hop=self.groups * layout.value_words,
-                     wrap=self.kv_heads, inner=_log(inner), blocks=MxmBlocks.INNER, middle=self.groups, outer=self.heads, paced=1),
+                     wrap=self.kv_heads, inner=_log(inner), blocks=MxmBlocks.INNER, middle=self.groups, outer=self.heads,
+                     paced=1),
             replace(self._op(Op.NOP, blocks=_log(inner) + 1), wait=latency - 2 - (Scalars.LATENCY + 1)),
-            replace(self._op(Op.SFU, "1/sum", function=Sfu.RECIPROCAL, a=sums, into=self.reciprocals, count=self.heads, paced=1),
+            replace(self._op(Op.SFU, "1/sum", function=Sfu.RECIPROCAL, a=sums, into=self.reciprocals, count=self.heads,
+            paced=1),
                     wait=Scalars.LATENCY),
             self._op(Op.VXM, "values", stream=1, dst=self.buffer["o"], dst_hop=self.head, inner=apart, middle=self.groups,
-                     interval=_log(inner), blocks=VxmBlocks.INTERVAL, outer=self.heads, paced=1, scalar=self.reciprocals, scalar_hop=1,
+                     interval=_log(inner), blocks=VxmBlocks.INTERVAL, outer=self.heads, paced=1, scalar=self.reciprocals,
+                     scalar_hop=1,
                      shift=-self.shifts.value_gain, narrow=1, to=To.MEM),
         ]
         # To the last beat of the stream, where the next section has its origin.
@@ -364,7 +373,8 @@ class _Lowering:
             factors=layout.constants["classifier"], shift=linear.shift, dst=self.buffer["logits"], to=To.MEM,
             reduce=Reduce.ARGMAX, note="classifier")
         timeline.place(mxm, take, offset=offset)
-        timeline.place(self._pass("logits' scale", 1, x=layout.constants["one"], scalar=self.scalar, shift=self.shifts.logit_scale,
+        timeline.place(self._pass("logits' scale", 1, x=layout.constants["one"], scalar=self.scalar,
+            shift=self.shifts.logit_scale,
                                   dst=self.buffer["scale"]))
         chosen = timeline.place(self._op(Op.TOKEN, target=0), after=max(cycle for cycle, _ in timeline.placed) + 1)
         timeline.place(self._op(Op.HALT), after=chosen + next_issue(Op.TOKEN))

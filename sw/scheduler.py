@@ -46,7 +46,8 @@ def matmul(config: Config, *, rows: int = 1, inner: int, outer: int, act: int, w
     mxm, vxm, offset = product(
         config, inner=inner, results=outer, act=act, wgt=wgt, factors=scale, rows=rows, note=note,
         dst=dst, dst_hop=outer * config.beats_per_result, to=To.MEM, shift=shift)
-    end = offset + VXM_BEAT + (rows * outer - 1) * vxm["interval"] + config.beats_per_result - 1 + Vxm.LATENCY - Sequencer.HALT_CYCLES
+    last = offset + VXM_BEAT + (rows * outer - 1) * vxm["interval"] + config.beats_per_result - 1
+    end = last + Vxm.LATENCY - Sequencer.HALT_CYCLES
     return lay_out([(0, mxm), (offset, vxm), (end, isa_of(config).make(Op.HALT))])
 
 

@@ -73,7 +73,8 @@ class Timeline:
         self._busy[unit][:BEFORE + until + 1] = True
 
     def place(self, *instructions: Instruction, after: int = LONG_AGO, offset: int = 0) -> int:
-        """Issues instructions, `offset` cycles apart (one, or an MXM and its VXM); returns the first's cycle, `after` or later."""
+        """Issues instructions, `offset` cycles apart (one, or an MXM and its VXM); returns the first's cycle, `after` or
+        later."""
         parts = [(index * offset, self._uses(instruction)) for index, instruction in enumerate(instructions)]
         accesses = [(shift, access) for shift, (_, found) in parts for access in found]
         cycle = max([after, *(self._earliest(access, shift) for shift, access in accesses)])

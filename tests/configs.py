@@ -26,11 +26,13 @@ ROOMY = [
 """Shapes of tiles with room for a small model."""
 
 MODELS = {
-    ModelConfig(dim=32, hidden_dim=44, n_layers=2, n_heads=4, n_kv_heads=2, vocab_size=50, seq_len=40): "grouped, tied, heads of 8",
+    ModelConfig(dim=32, hidden_dim=44, n_layers=2, n_heads=4, n_kv_heads=2, vocab_size=50, seq_len=40):
+        "grouped, tied, heads of 8",
     ModelConfig(dim=24, hidden_dim=40, n_layers=1, n_heads=3, n_kv_heads=3, vocab_size=37, seq_len=24, tied=False):
         "not grouped, untied, heads of 8",
     ModelConfig(dim=32, hidden_dim=50, n_layers=2, n_heads=2, n_kv_heads=1, vocab_size=33, seq_len=40): "heads of 16",
-    ModelConfig(dim=32, hidden_dim=20, n_layers=1, n_heads=1, n_kv_heads=1, vocab_size=40, seq_len=20, tied=False): "heads of 32",
+    ModelConfig(dim=32, hidden_dim=20, n_layers=1, n_heads=1, n_kv_heads=1, vocab_size=40, seq_len=20, tied=False):
+        "heads of 32",
     ModelConfig(dim=18, hidden_dim=23, n_layers=2, n_heads=3, n_kv_heads=1, vocab_size=29, seq_len=36): "no multiples of rows",
 }
 """Shapes of models, and what is special about each."""

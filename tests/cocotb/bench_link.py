@@ -44,7 +44,7 @@ class Bench:
             if host["read"]:
                 self.reads[self.now + HOST_READ_LATENCY] = self.memory.get(host["address"], 0)
             if self.dut.start.value == 1:
-                self.starts.append((self.now, self.dut.entry.value.to_unsigned()))
+                self.starts.append((self.now, self.dut.begin.value.to_unsigned() & 0xFFF))
             if self.dut.reset.value == 1:
                 self.resets.append(self.now)
             if words and self.dut.rx__ready.value == 1:

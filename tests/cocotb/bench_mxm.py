@@ -32,7 +32,6 @@ class Bench:
 
     def command(self, operands):
         """Puts a command on the port in this cycle, and notes what must come of it."""
-        layout = LAYOUT["operands"].shape
         self.dut.command.value = LAYOUT.const({"valid": 1, "operands": operands}).as_value().value
         act, wgt = mxm_addresses(CONFIG, operands)
         issue = Issue(0, 0, Instruction(Op.MXM), operands, operands["period"])
@@ -181,7 +180,8 @@ async def words_are_fetched(dut):
             first = bench.now + Beats.LATENCY + number * parts + Mxm.fetch_latency(CONFIG)
             for part, granule in enumerate(bench.weights[7 + 2 * number, token].reshape(parts, -1).tolist()):
                 bench.expected[first + part] = granule
-        for _ in range(3 * parts):
+        # The token is looked at a cycle after the beat.
+        for _ in range(3 * parts + 1):
             await bench.step()
     await bench.finish()
 

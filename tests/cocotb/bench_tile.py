@@ -79,8 +79,8 @@ async def a_matrix_product(dut):
     dst = rows * inner * CONFIG.granules_per_word
     scale = dst + rows * outer * CONFIG.beats_per_result
     program = matmul(CONFIG, rows=rows, inner=inner, outer=outer, act=0, wgt=0, scale=scale, dst=dst, shift=17)
-    codes = codes(CONFIG, program)
-    await pins.request(Opcode.WRITE, Space.PROGRAM, payload=pack_program(CONFIG, codes))
+    encoded = codes(CONFIG, program)
+    await pins.request(Opcode.WRITE, Space.PROGRAM, payload=pack_program(CONFIG, encoded))
     for _ in range(3):
         generator = np.random.default_rng(random.randrange(1 << 30))
         weights = generator.integers(-128, 128, (inner * outer, CONFIG.cols, CONFIG.rows)).astype(np.int8)
@@ -110,7 +110,7 @@ async def a_payload_goes_in_at_a_word_a_cycle(dut):
         words = pack_wram(CONFIG, np.zeros((entries * 4, CONFIG.cols, CONFIG.rows), np.int8))
         head = [REQUEST_MAGIC << 24 | Opcode.WRITE.value << 20 | Space.WRAM.value << 16 | pins.sequence, 0, len(words)]
         await pins.send([*head, crc(head), *words.tolist(), crc(words)], hurry=True)
-        times.append((get_sim_time("ns") - before) / 10 - len(words))
+        times.append(round((get_sim_time("ns") - before) / 10) - len(words))
         await pins.receive(3)
         pins.sequence += 1
     # Header, its CRC, the payload's CRC, and the cycle in which the answer before it ends.

@@ -107,9 +107,11 @@ def draw(random, engine=0):
         "function": Function.MULTIPLY if pair or stream else random.choice(list(Function)),
         "x": random.randrange(16) & -2, "y": random.randrange(16), "dst": random.randrange(20), "inner": inner,
         "middle": random.randrange(1, 3), "outer": random.randrange(1, 3), "interval": inner + random.randrange(3),
-        "paced": random.randrange(2), "x_step": 0 if pair and LANES == 1 else random.randrange(2), "y_step": random.randrange(2),
+        "paced": random.randrange(2), "x_step": 0 if pair and LANES == 1 else random.randrange(2),
+        "y_step": random.randrange(2),
         "x_hop": random.randrange(3) * 2, "y_hop": random.randrange(3), "dst_hop": random.randrange(8),
-        "shift": random.randrange(-10, 48), "narrow": random.randrange(2), "bare": random.randrange(2), "to": random.choice(list(To)),
+        "shift": random.randrange(-10, 48), "narrow": random.randrange(2), "bare": random.randrange(2),
+        "to": random.choice(list(To)),
         "mask": random.randrange(2), "scalar": random.randrange(CONFIG.scalars - 2), "scalar_hop": random.randrange(2),
         "reduce": reduce, "into": random.randrange(1, HALF - 2) if reduce is not Reduce.NONE else 0, "blocks": VxmBlocks.NONE,
     }

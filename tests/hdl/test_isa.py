@@ -91,7 +91,8 @@ def test_illegal_instructions(bad):
 
 @pytest.mark.parametrize("text", [
     "JUMP target=0", "NOP wait=", "NOP wait=-1", "NOP 5", "SET register=A1+0 value=1", "SET value=1", "NOP wait=A1+3",
-    "LOOP counter=0 count=2 target=9999", "MXM act=A9+0", "VXM to=NOWHEN", "VXM to=1", "NOP turns=MEM", "VXM shift=99", "VXM reduce=MAX",
+    "LOOP counter=0 count=2 target=9999", "MXM act=A9+0", "VXM to=NOWHEN", "VXM to=1", "NOP turns=MEM", "VXM shift=99",
+    "VXM reduce=MAX",
     "VXM reduce=SUM into=40", "SFU into=3", "VXM into=2", "MXM middle=9 blocks=MIDDLE", "MXM inner=0", "HALT count=1",
 ])
 def test_bad_text(text):

@@ -38,7 +38,8 @@ def run(program, backend, prompt, steps):
 
 
 @pytest.mark.parametrize(("name", "backend"), [
-    ("tiny4x8", "emulator"), ("tiny4x8", "verilator"), ("tiny4x4", "verilator"), ("sim4x4", "emulator"), ("sim8x8", "verilator"),
+    ("tiny4x8", "emulator"), ("tiny4x8", "verilator"), ("tiny4x4", "verilator"), ("sim4x4", "emulator"), ("sim8x8",
+    "verilator"),
 ])
 def test_tokens_are_the_golden_models(compiler, tiny_model, name, backend):
     program = compile_model(tiny_model, preset(name), tiny_tokenizer())
@@ -119,7 +120,8 @@ def test_cycles_do_not_depend_on_data(compiler, tiny_model):
 
 @pytest.mark.parametrize(("name", "bound"), [("sim8x8", 0.75), ("sim4x4", 0.85)])
 def test_stories(compiler, stories, name, bound):
-    """The issue of it all: 256 positions of a real model through the RTL: golden logits, cycles as predicted, few of them idle."""
+    """The issue of it all: 256 positions of a real model through the RTL: golden logits, cycles as predicted, few of them
+    idle."""
     model, tokenizer = quantise(load_model(stories)), load_tokenizer(None, stories, 512)
     program = compile_quantised(model, preset(name), tokenizer, stories.name)
     golden, token, floor = Golden(model), 1, 0
@@ -186,9 +188,9 @@ def test_a_broken_promise_is_an_error(compiler, opener):
 
     config = CONFIGS[0]
     mxm = op(config, "MXM", 40, inner=2, outer=1)
-    codes = codes(config, [mxm, op(config, "HALT")])
+    encoded = codes(config, [mxm, op(config, "HALT")])
     link = Link(opener(config), config)
-    link.write(Space.PROGRAM, 0, pack_program(config, codes))
+    link.write(Space.PROGRAM, 0, pack_program(config, encoded))
     with pytest.raises(ScheduleFault, match=r"vxm.dropped"):
         link.start(0)
         link.wait()
@@ -201,9 +203,9 @@ def test_unchecked_simulation_counts_the_fault(compiler):
 
     config = CONFIGS[0]
     mxm = op(config, "MXM", 40, inner=2, outer=3)
-    codes = codes(config, [mxm, op(config, "HALT")])
+    encoded = codes(config, [mxm, op(config, "HALT")])
     link = Link(verilator.open_tile(config), config)
-    link.write(Space.PROGRAM, 0, pack_program(config, codes))
+    link.write(Space.PROGRAM, 0, pack_program(config, encoded))
     link.start(0)
     assert link.wait()[1] == 3
 
