@@ -128,7 +128,7 @@ class EmulatedTile:
         shift = np.clip(operands["shift"] + (0 if operands["bare"] else exponents), 0, 47)
         match operands["function"]:
             case Function.EXP2:
-                below = (values - a) & 0x1FFFF
+                below = (b - a) & 0x1FFFF
                 a, b = integer.EXP2[below & 255], 127
                 shift = shift + np.minimum(below >> integer.EXP2_BITS & 255, 32)
             case Function.SILU:

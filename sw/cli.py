@@ -20,6 +20,7 @@ from .driver import Device
 from .formats import gguf, llama2c, load_model, load_tokenizer
 from .generate import generate
 from .program import Program, compile_model
+from .report import phases
 from .sampling import Sampler
 from .tiny import default_model
 
@@ -160,6 +161,29 @@ def bench_command(config_name, backend, as_json):
                        f"{row.utilisation:>12.1%} ")
     if as_json:
         click.echo(json.dumps({"config": config.name, "backend": backend, "rows": rows}))
+
+
+@main.command("report")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--position", type=click.IntRange(min=0), default=127, show_default=True, help="Position of the token.")
+@JSON
+def report_command(file, position, as_json):
+    """Where the cycles of a token of a compiled model FILE go, product by product."""
+    program = Program.load(file)
+    if program.model is None or position >= program.model.context:
+        raise MareyError(f"{file}: has no token at position {position} to report on")
+    rows, total = phases(program, position), program.cycles(position)
+    if as_json:
+        click.echo(json.dumps({
+            "model": program.name, "config": program.config.name, "program_words": len(program.image.instructions),
+            "memory": {"wram_words": len(program.image.weights)}, "position": position, "cycles": total, "phases": rows}))
+        return
+    click.echo(program.summary())
+    click.echo(f"{f'token at position {position}':<24}{'cycles':>8}{'MAC floor':>11}{'idle before':>13}")
+    for row in rows:
+        click.echo("{name:<24}{cycles:>8}{mac_floor_cycles:>11.1f}{idle_before:>13}".format(**row))
+    floor = program.model.shape.macs(position) / program.config.macs
+    click.echo(f"{'all':<24}{total:>8}{floor:>11.1f}{sum(row['idle_before'] for row in rows):>13}  {floor / total:.1%}")
 
 
 @main.command("verilog")

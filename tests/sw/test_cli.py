@@ -78,6 +78,17 @@ def test_compile_run_disasm(tiny, tmp_path):
     assert "feed-forward" in listing and "w2" in listing and "MXM act=" in listing and "@ cycle" in listing
 
 
+def test_report(tiny, tmp_path):
+    """The cycles of all products are those of the token."""
+    file = tmp_path / "tiny.marey"
+    marey("compile", tiny, "-o", file, "--config", "tiny4x8")
+    found = json.loads(marey("report", file, "--position", 60, "--json").stdout)
+    assert sum(row["cycles"] for row in found["phases"]) == found["cycles"]
+    assert [row["name"] for row in found["phases"]][:3] == ["embedding", "qk", "v"]
+    assert "idle before" in marey("report", file).stdout
+    refused("report", file, "--position", 500, word="position 500")
+
+
 def test_assemble_and_run(tmp_path):
     source, file = tmp_path / "loop.asm", tmp_path / "loop.marey"
     source.write_text("again:\n  NOP wait=3\n  LOOP counter=0 count=4 target=again\n  HALT\n")
