@@ -141,6 +141,11 @@ def _flat(pairs):
             np.concatenate([np.full(use.cycles.size, issue.pc) for issue, use in pairs]))
 
 
+def entries_of(use: Use, width: int) -> np.ndarray:
+    """The entries of a memory that a use of it touches, `width` an address: int64, address by address."""
+    return (use.addresses[:, None] * width + np.arange(width)).ravel()
+
+
 def _disordered(config, by_unit, memory, accesses):
     """Accesses to a memory that do not happen in the order of the program."""
     touched = []
@@ -154,7 +159,7 @@ def _disordered(config, by_unit, memory, accesses):
     for unit, (kind, width) in accesses.items():
         width = width(config)
         for issue, use in by_unit[unit]:
-            entries = (use.addresses[:, None] * width + np.arange(width)).ravel()
+            entries = entries_of(use, width)
             matters = np.isin(entries, touched)
             entry.append(entries[matters])
             cycle.append(np.repeat(use.cycles, width)[matters])

@@ -11,7 +11,7 @@ import numpy as np
 from ..hdl import integer
 from ..hdl.config import Config
 from ..hdl.integer import round_shift, saturate
-from ..hdl.isa import Function, Isa, Op, Reduce, Sfu, To
+from ..hdl.isa import Function, Instruction, Op, Reduce, Sfu, To, isa_of
 from ..hdl.packing import pack_mem, pack_program, unpack_mem, unpack_program, unpack_wram
 from ..hdl.protocol import Space, entry_bits, parts
 from ..hdl.reduce import LOWEST
@@ -37,6 +37,7 @@ class EmulatedTile:
         self.tokens: list[int] = []
         self._chosen = 0
         self._faults: dict[tuple, int] = {}
+        self._decoded: list[Instruction] | None = None
         self.reset()
 
     def reset(self) -> None:
@@ -52,6 +53,7 @@ class EmulatedTile:
             codes = unpack_program(self.config, words)
             self.program[entry:entry + len(codes)] = codes
             self._faults.clear()
+            self._decoded = None
         elif space is Space.MEM:
             values = unpack_mem(self.config, words)
             self.mem[entry * self.config.lanes:][:len(values)] = values
@@ -72,8 +74,10 @@ class EmulatedTile:
 
     def start(self, entry: int, *, token: int = 0, position: int = 0, count: int = 1) -> None:
         """Executes the program from `entry` to its HALT; ProgramError if it has none."""
-        isa = Isa(self.config)
-        program = [isa.decode(code) for code in self.program]
+        if self._decoded is None:
+            isa = isa_of(self.config)
+            self._decoded = [isa.decode(code) for code in self.program]
+        program = self._decoded
         self.tokens, self.busy = [], Counter()
         stream: deque[np.ndarray] = deque()
         for issue in trace(self.config, program, entry, position=position, count=count, token=token, choose=self._choose):

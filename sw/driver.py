@@ -1,4 +1,4 @@
-"""The driver: one API for every backend. Loads a program, runs its segments, holds cycles to their prediction."""
+"""The driver: one API for every backend. Loads a program, runs it, holds cycles to their prediction."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -42,7 +42,7 @@ class Layout:
     """Addresses: MEM in granules (`constants`, `buffers`, by name), W-RAM in words.
 
     `constants` of a layer lie at the same offsets from `layer_constants` on, `constants_stride` apart; so do matrices and
-    cache from `layer_words` on, `words_stride` apart. `context`: positions that the cache has room for.
+    cache from word 0 on, `words_stride` apart. `context`: positions that the cache has room for.
     """
 
     config: Config

@@ -15,7 +15,7 @@ from ..hdl.isa import Address, Function, Instruction, MxmBlocks, Op, Reduce, Sfu
 from ..hdl.mem import Mem
 from ..hdl.mxm import Mxm
 from ..hdl.scalars import Scalars
-from ..hdl.timing import MXM_BEAT, VXM_BEAT, Issue, next_issue, uses
+from ..hdl.timing import MXM_BEAT, VXM_BEAT, next_issue
 from ..hdl.vxm import Vxm
 from .layout import CompileError, Layout
 from .quantise import FRACTION, QuantisedModel
@@ -68,7 +68,7 @@ class _Lowering:
 
     def run(self):
         begin, loaded = self._begin()
-        layer = self._timeline(loaded=True)
+        layer = self._timeline("x", self.dim, self.dim)
         self._attention_inputs(layer)
         self._scores(layer)
         after = self._after_attention()
@@ -96,19 +96,17 @@ class _Lowering:
     def _op(self, op, note="", **operands):
         return self.isa.make(op, note=note, **operands)
 
-    def _resolved(self, instruction):
-        """Operands, addresses as the first layer has them."""
-        return {name: value.offset + self.registers.get(value.base, 0) if isinstance(value, Address) else value
-                for name, value in instruction.operands.items()}
-
-    def _timeline(self, loaded=False):
-        """A section whose origin is the last beat of the pass that writes x; or, if not `loaded`, the first issue."""
+    def _timeline(self, loaded=None, count=0, last=0):
+        """A section; its origin is the first issue, or the last beat of the pass before it that writes `count` granules of
+        the buffer `loaded`: the `last` of them in as many cycles, the others before."""
         timeline = Timeline(self.config, self.registers)
         timeline.busy("issue", -1)
         if loaded:
             for unit in ("vxm", "engine0", "engine1", "mxm"):
                 timeline.busy(unit, 0)
-            timeline.written(self.buffer["x"] + np.arange(self.dim), Vxm.LATENCY - np.arange(self.dim)[::-1])
+            written = np.full(count, Vxm.LATENCY)
+            written[-last:] -= np.arange(last)[::-1]
+            timeline.written(self.buffer[loaded] + np.arange(count), written)
         return timeline
 
     def _constant(self, name):
@@ -145,13 +143,13 @@ class _Lowering:
         timeline.place(self._pass("norm: squares", self.dim, x=x, y=x, by_vector=1, y_step=1, shift=SQUARE_SHIFT,
                                   to=To.NOWHERE, reduce=Reduce.SUM, into=SQUARES), after=after)
         timeline.place(self._op(Op.SFU, "norm: 1/rms", function=Sfu.RSQRT, a=SQUARES, into=self.root,
-            epsilon=self.model.epsilon))
+                                epsilon=self.model.epsilon))
         self._quantise(timeline, self.dim)
         timeline.place(self._op(Op.SFU, "norm: scalar", function=Sfu.MULTIPLY, a=self.step, b=self.root, into=self.scalar))
 
     def _quantise(self, timeline, count):
         timeline.place(self._pass("to int8", count, x=self.buffer["gained"], scalar=self.quantiser, dst=self.buffer["input"],
-            narrow=1))
+                                  narrow=1))
 
     def _scale(self, timeline, name, count, at, scalar, rate):
         """A matrix's factors times a scalar's mantissa, into `factors`."""
@@ -235,9 +233,8 @@ class _Lowering:
             timeline.best(candidates)
             cycle, chosen = timeline.placed[-1]
             if chosen["to"] is To.KEYS:
-                written = [use for use in uses(config, Issue(cycle, 0, chosen, self._resolved(chosen)))
-                           if use.unit == "wram.keys"]
-                self.keys_written = int(written[0].cycles.max())
+                self.keys_written = max(int(use.cycles.max()) for use in timeline.uses(chosen, cycle)
+                                        if use.unit == "wram.keys")
 
     def _scores(self, timeline):
         """The scores of all heads, at the end of a section: they take as long as there are blocks."""
@@ -280,19 +277,19 @@ class _Lowering:
         if powers != inner:
             extra, least = max(extra, least), 0
         period = self._op(Op.PERIOD, times=times, value=extra, least=least)
-        wait = {name: 2 * next_issue(Op.PERIOD) + 2 for name in ("scores", "values")}
+        # From one instruction to the next with a PERIOD, a NOP and a PERIOD between them.
+        between = 2 * next_issue(Op.PERIOD) + 2
         # The maximum of the first head is there before its EXP2, if there is but one block.
-        soon = max(0, scores + Vxm.REDUCE_LATENCY - self.heads * scores - wait["scores"])
+        soon = max(0, scores + Vxm.REDUCE_LATENCY - self.heads * scores - between)
         program = [
             self._op(Op.PERIOD, times=scores),
             replace(self._op(Op.NOP, turns=self.heads), wait=soon),
             period,
             self._op(Op.VXM, "exp", engine=1, function=Function.EXP2, x=self.buffer["score"], dst=self.buffer["score"],
-                x_step=1,
-                     x_hop=row, dst_hop=row, middle=_log(powers), blocks=VxmBlocks.MIDDLE, outer=self.heads, paced=1,
+                     x_step=1, x_hop=row, dst_hop=row, middle=_log(powers), blocks=VxmBlocks.MIDDLE, outer=self.heads, paced=1,
                      shift=14, narrow=1, mask=1, to=To.MEM, scalar=maxima, scalar_hop=1, reduce=Reduce.SUM, into=sums),
-            self._op(Op.PERIOD, times=AHEAD * times + powers - inner, value=AHEAD * extra - latency - wait["values"],
-                     least=max(0, AHEAD * least - latency - wait["values"])),
+            self._op(Op.PERIOD, times=AHEAD * times + powers - inner, value=AHEAD * extra - latency - between,
+                     least=max(0, AHEAD * least - latency - between)),
             self._op(Op.NOP, turns=1),
             period,
             self._op(Op.MXM, "values", act=self._word("score"), act_hop=layout.context // config.rows,
@@ -301,12 +298,10 @@ class _Lowering:
                      paced=1),
             replace(self._op(Op.NOP, blocks=_log(inner) + 1), wait=latency - 2 - (Scalars.LATENCY + 1)),
             replace(self._op(Op.SFU, "1/sum", function=Sfu.RECIPROCAL, a=sums, into=self.reciprocals, count=self.heads,
-            paced=1),
-                    wait=Scalars.LATENCY),
+                             paced=1), wait=Scalars.LATENCY),
             self._op(Op.VXM, "values", stream=1, dst=self.buffer["o"], dst_hop=self.head, inner=apart, middle=self.groups,
                      interval=_log(inner), blocks=VxmBlocks.INTERVAL, outer=self.heads, paced=1, scalar=self.reciprocals,
-                     scalar_hop=1,
-                     shift=-self.shifts.value_gain, narrow=1, to=To.MEM),
+                     scalar_hop=1, shift=-self.shifts.value_gain, narrow=1, to=To.MEM),
         ]
         # To the last beat of the stream, where the next section has its origin.
         rest = VXM_BEAT + apart - 1 + first - 2
@@ -321,13 +316,7 @@ class _Lowering:
     def _after_attention(self):
         """From attention's output to the next x; the origin is the last beat that writes the former."""
         layout, config = self.layout, self.config
-        timeline = self._timeline()
-        for unit in ("vxm", "engine0", "engine1", "mxm"):
-            timeline.busy(unit, 0)
-        size, last = layout.in_granules(layout.heads), config.beats_per_result
-        written = np.full(size, Vxm.LATENCY)
-        written[-last:] -= np.arange(last)[::-1]
-        timeline.written(self.buffer["o"] + np.arange(size), written)
+        timeline = self._timeline("o", layout.in_granules(layout.heads), config.beats_per_result)
         x, gained, gate, up = (self.buffer[name] for name in ("x", "gained", "gate", "up"))
         factors, rate = self.buffer["factors"], layout.matrices["w1"].inner
         self._product(timeline, "wo", "o", self._constant("wo"), plus=1, x=x, x_step=1, dst=x)
@@ -360,7 +349,7 @@ class _Lowering:
     def _end(self):
         """The last norm, the classifier, the choice; the origin is the last beat that writes x."""
         layout, shape = self.layout, self.shape
-        timeline = self._timeline(loaded=True)
+        timeline = self._timeline("x", self.dim, self.dim)
 
         def stop():
             done = max(timeline.beats() + Vxm.REDUCE_LATENCY - 1, 0)
@@ -374,8 +363,7 @@ class _Lowering:
             reduce=Reduce.ARGMAX, note="classifier")
         timeline.place(mxm, take, offset=offset)
         timeline.place(self._pass("logits' scale", 1, x=layout.constants["one"], scalar=self.scalar,
-            shift=self.shifts.logit_scale,
-                                  dst=self.buffer["scale"]))
+                                  shift=self.shifts.logit_scale, dst=self.buffer["scale"]))
         chosen = timeline.place(self._op(Op.TOKEN, target=0), after=max(cycle for cycle, _ in timeline.placed) + 1)
         timeline.place(self._op(Op.HALT), after=chosen + next_issue(Op.TOKEN))
         assert shape.vocab_size <= 1 << 16

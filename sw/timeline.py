@@ -11,8 +11,8 @@ import numpy as np
 
 from ..hdl.config import Config
 from ..hdl.isa import Address, Instruction, Op
-from ..hdl.rules import EXCLUSIVE, ORDERED
-from ..hdl.timing import Issue, next_issue, uses
+from ..hdl.rules import EXCLUSIVE, ORDERED, entries_of
+from ..hdl.timing import Issue, Use, next_issue, uses
 
 BEFORE = 4096
 """Cycles before a section's origin that the timeline keeps account of."""
@@ -57,8 +57,7 @@ class Timeline:
 
     def __post_init__(self):
         config = self.config
-        cached = config.wram_depth
-        self._memories = {"MEM granule": Entries.of(config.granules), "W-RAM word": Entries.of(cached),
+        self._memories = {"MEM granule": Entries.of(config.granules), "W-RAM word": Entries.of(config.wram_depth),
                           "scalar": Entries.of(config.scalars), "choice": Entries.of(1)}
         self._busy = {unit: np.zeros(BEFORE, bool) for unit in (*EXCLUSIVE, "issue")}
 
@@ -103,6 +102,13 @@ class Timeline:
         found = np.flatnonzero(self._busy[unit])
         return int(found[-1]) - BEFORE if len(found) else LONG_AGO
 
+    def uses(self, instruction: Instruction, cycle: int = 0) -> list[Use]:
+        """What an instruction that is issued in a cycle uses, with what the registers and the period hold here."""
+        operands = {
+            name: value.offset + self.registers.get(value.base, 0) if isinstance(value, Address) else value
+            for name, value in instruction.operands.items()}
+        return uses(self.config, Issue(cycle, 0, instruction, operands, self.period))
+
     def _copy(self):
         twin = Timeline(self.config, self.registers, self.period)
         twin._memories = self._memories
@@ -112,13 +118,9 @@ class Timeline:
 
     def _uses(self, instruction):
         """Cycles by unit, and accesses to memories, of an instruction issued in cycle 0."""
-        operands = {
-            name: (value.offset + self.registers.get(value.base, 0)) if isinstance(value, Address) else value
-            for name, value in instruction.operands.items()}
-        issue = Issue(0, 0, instruction, operands, self.period)
         units = {"issue": np.arange(next_issue(instruction.op))}
         accesses = []
-        found = uses(self.config, issue)
+        found = self.uses(instruction)
         for use in found:
             if use.unit in EXCLUSIVE:
                 units[use.unit] = np.union1d(units.get(use.unit, np.zeros(0, np.int64)), use.cycles)
@@ -127,8 +129,7 @@ class Timeline:
                 if use.unit in kinds:
                     kind, width = kinds[use.unit]
                     width = width(self.config)
-                    entries = (use.addresses[:, None] * width + np.arange(width)).ravel()
-                    accesses.append(Access(memory, entries, np.repeat(use.cycles, width), kind == "write"))
+                    accesses.append(Access(memory, entries_of(use, width), np.repeat(use.cycles, width), kind == "write"))
         if instruction.op is Op.MXM:
             # The cache's words are written and read in different sections.
             accesses = [access for access in accesses if access.memory != "W-RAM word"]

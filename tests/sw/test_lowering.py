@@ -46,7 +46,7 @@ def test_tokens_are_the_golden_models(config, shape):
 def test_any_shape(data):
     group, kv_heads, half = (data.draw(st.integers(1, high)) for high in (3, 3, 9))
     shape = ModelConfig(dim=2 * half * group * kv_heads, hidden_dim=data.draw(st.integers(3, 60)),
-    n_layers=data.draw(st.integers(1, 3)),
+                        n_layers=data.draw(st.integers(1, 3)),
                         n_heads=group * kv_heads, n_kv_heads=kv_heads, vocab_size=data.draw(st.integers(5, 70)),
                         seq_len=data.draw(st.integers(4, 70)), tied=data.draw(st.booleans()))
     config = data.draw(st.sampled_from(ROOMY))
