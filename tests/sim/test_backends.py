@@ -19,6 +19,7 @@ from marey.sw.quantise import quantise
 from marey.sw.tiny import tiny_model as make_model
 from marey.sw.tiny import tiny_tokenizer
 from tests.configs import CONFIGS, MODELS, ROOMY, codes, op
+from tests.greedy import greedy_steps
 
 
 def golden_tokens(model, prompt, count, bits=8):
@@ -57,17 +58,9 @@ def test_every_backend_agrees(compiler, shape):
     program = compile_quantised(model, config)
     found = {}
     for backend, count in (("emulator", 8), ("verilator", 8), ("pysim", 2)):
-        golden, token, seen = Golden(model), 1, []
         with Device(open_transport(config, backend), config) as device:
             device.load(program)
-            for position in range(count):
-                logits, _ = golden.integers(np.array([token]), position)
-                made, before = device.run(token, position), device.tally.measured
-                assert np.array_equal(device.read_mem(program.model.logits, shape.vocab_size), logits[0]), (backend, position)
-                assert made == [int(logits[0].argmax())]
-                seen.append((made, before))
-                token = made[0]
-        found[backend] = seen
+            found[backend] = list(greedy_steps(program, model, device, count))
     assert found["emulator"] == found["verilator"] and found["pysim"] == found["emulator"][:2]
 
 
@@ -77,14 +70,9 @@ def test_narrow_and_oblong_tiles(compiler, config):
     for shape in list(MODELS)[:3]:
         model = quantise(make_model(shape))
         program = compile_quantised(model, config)
-        golden, token = Golden(model), 1
         with Device(open_transport(config, "verilator"), config) as device:
             device.load(program)
-            for position in range(10):
-                logits, _ = golden.integers(np.array([token]), position)
-                token, = device.run(token, position)
-                assert token == int(logits[0].argmax())
-                assert np.array_equal(device.read_mem(program.model.logits, shape.vocab_size), logits[0])
+            assert len(list(greedy_steps(program, model, device, 10))) == 10
 
 
 def test_a_run_of_many_tokens(compiler, tiny_model):
@@ -124,16 +112,10 @@ def test_stories(compiler, stories, name, bound):
     idle."""
     model, tokenizer = quantise(load_model(stories)), load_tokenizer(None, stories, 512)
     program = compile_quantised(model, preset(name), tokenizer, stories.name)
-    golden, token, floor = Golden(model), 1, 0
+    floor = sum(-(-model.config.macs(position) // program.config.macs) for position in range(256))
     with Device(open_transport(program.config, "verilator"), program.config) as device:
         device.load(program)
-        for position in range(256):
-            logits, _ = golden.integers(np.array([token]), position)
-            made = device.run(token, position)
-            assert np.array_equal(device.read_mem(program.model.logits, 512), logits[0]), position
-            assert made == [int(logits[0].argmax())]
-            floor += -(-model.config.macs(position) // program.config.macs)
-            token = made[0]
+        assert len(list(greedy_steps(program, model, device, 256))) == 256
         assert device.tally.measured == device.tally.predicted == sum(program.cycles(position) for position in range(256))
         assert floor / device.tally.measured >= bound
         if name == "sim8x8":

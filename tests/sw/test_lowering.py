@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,25 +9,13 @@ from hypothesis import strategies as st
 from marey.hdl.config import preset
 from marey.sim.endpoint import Endpoint
 from marey.sw.driver import Device
-from marey.sw.golden import Golden
 from marey.sw.layout import CompileError
 from marey.sw.model import ModelConfig
 from marey.sw.program import compile_quantised
 from marey.sw.quantise import quantise
 from marey.sw.tiny import tiny_model
 from tests.configs import CONFIGS, MODELS, ROOMY
-
-
-def check_tokens(program, model, device, count):
-    """Greedy tokens, one run each: logits, scale, choice and cycles."""
-    golden, token, facts = Golden(model), 1, program.model
-    for position in range(count):
-        logits, scale = golden.integers(np.array([token]), position)
-        made = device.run(token, position)
-        assert np.array_equal(device.read_mem(facts.logits, facts.shape.vocab_size), logits[0]), position
-        assert device.read_mem(facts.scale, 1)[0] == scale[0, 0]
-        assert made == [int(logits[0].argmax())]
-        token = made[0]
+from tests.greedy import greedy_steps
 
 
 @pytest.mark.parametrize("config", ROOMY, ids=lambda config: config.name)
@@ -38,7 +25,7 @@ def test_tokens_are_the_golden_models(config, shape):
     program = compile_quantised(model, config)
     with Device(Endpoint(config), config) as device:
         device.load(program)
-        check_tokens(program, model, device, 10)
+        assert len(list(greedy_steps(program, model, device, 10))) == 10
 
 
 @settings(max_examples=8, deadline=None)
@@ -55,7 +42,7 @@ def test_any_shape(data):
     program = compile_quantised(model, config)
     with Device(Endpoint(config), config) as device:
         device.load(program)
-        check_tokens(program, model, device, min(3, program.model.context))
+        assert list(greedy_steps(program, model, device, min(3, program.model.context)))
 
 
 def test_the_program_does_not_grow_with_the_layers():

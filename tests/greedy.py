@@ -1,0 +1,24 @@
+"""Greedy decoding on a device, held to the golden model at every step."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from marey.sw.driver import Device
+from marey.sw.golden import Golden
+from marey.sw.program import Program
+from marey.sw.quantise import QuantisedModel
+
+
+def greedy_steps(program: Program, model: QuantisedModel, device: Device, count: int) -> Iterator[tuple[int, int]]:
+    """(token made, cycles) of each position, one run each; logits, their scale and the choice are the golden model's."""
+    golden, token, facts = Golden(model), 1, program.model
+    for position in range(count):
+        logits, scale = golden.integers(np.array([token]), position)
+        before = device.tally.measured
+        made = device.run(token, position)
+        assert np.array_equal(device.read_mem(facts.logits, facts.shape.vocab_size), logits[0]), position
+        assert device.read_mem(facts.scale, 1)[0] == scale[0, 0]
+        assert made == [int(logits[0].argmax())]
+        token = made[0]
+        yield token, device.tally.measured - before
