@@ -37,7 +37,7 @@ class Registers(wiring.Component):
 
 
 class Tokens(wiring.Component):
-    """The tokens that a run has made, behind the host bus like a memory.
+    """The tokens that a run has made, behind the host bus like a memory; `count` is right the cycle after `made`.
 
     Members: `host`; `start`: of a run; `made`, `token`: a new one; `count`, of those made.
     """

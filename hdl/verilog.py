@@ -3,8 +3,11 @@
 import hashlib
 import re
 from dataclasses import asdict
+from pathlib import Path
 
+from amaranth import ClockSignal, Instance, Module, Shape
 from amaranth.back import verilog
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component
 
 from .config import Config
@@ -22,7 +25,9 @@ from .vxm import Vxm
 TOP = "marey_tile"
 """The top module's name."""
 
-_FILLED = re.compile(r"^  initial begin\n    (\S+ ?)\[0\] = (\S+);\n((?:    \1\[\d+\] = \2;\n)+)  end\n", re.MULTILINE)
+RAM = Path(__file__).with_name("ram.v")
+"""The module `marey_ram`, which the text ends with."""
+
 _MODULE = re.compile(rf"^module {TOP}\(.*?^endmodule", re.MULTILINE | re.DOTALL)
 _PORT = re.compile(r"^  (input|output) (?:\[(\d+):0\] )?(\w+);", re.MULTILINE)
 
@@ -30,11 +35,31 @@ _PORT = re.compile(r"^  (input|output) (?:\[(\d+):0\] )?(\w+);", re.MULTILINE)
 def convert(component: Component) -> str:
     """The component as Verilog text, top module `TOP`.
 
-    The same component always gives the same text: it has no paths, source locations or times. Memories whose
-    rows all start alike are filled by a loop; Amaranth writes a line a row, nine tenths of a tile's text.
+    The same component always gives the same text: it has no paths, source locations or times.
     """
-    text = verilog.convert(component, name=TOP, emit_src=False, strip_internal_attrs=True)
-    return _FILLED.sub(_fill, text)
+    text = verilog.convert(component, name=TOP, platform=_Rams(), emit_src=False, strip_internal_attrs=True)
+    return text + RAM.read_text()
+
+
+class _Rams:
+    """The platform that puts a `marey_ram` in the place of a memory that starts empty.
+
+    Amaranth writes a line for each row of a memory, and takes minutes for a large W-RAM.
+    """
+
+    def get_memory(self, memory: Memory):
+        reads, writes = memory.read_ports, memory.write_ports
+        plain = isinstance(memory.shape, Shape) and not any(memory.init)
+        if not plain or len(reads) != 1 or len(writes) != 1 or reads[0].domain != "sync" or reads[0].transparent_for:
+            return memory.elaborate(None)
+        (read,), (write,) = reads, writes
+        width = memory.shape.width
+        m = Module()
+        m.submodules.ram = Instance(
+            "marey_ram", p_WIDTH=width, p_GRAIN=width // len(write.en), p_DEPTH=memory.depth, p_ADDRESS=len(read.addr),
+            i_clk=ClockSignal(), i_read_address=read.addr, i_read_enable=read.en, o_read_data=read.data,
+            i_write_address=write.addr, i_write_data=write.data, i_write_enable=write.en)
+        return m
 
 
 def generate(config: Config) -> tuple[str, dict]:
@@ -97,12 +122,3 @@ def ports(text: str) -> list[dict]:
         {"name": name, "direction": direction, "width": int(high or 0) + 1}
         for direction, high, name in sorted(found, key=lambda port: port[2])
     ]
-
-
-def _fill(match):
-    memory, value, others = match.groups()
-    label = f"fill_{match.start()}"
-    return (
-        f"  initial begin : {label}\n    integer row;\n"
-        f"    for (row = 0; row < {others.count(';') + 1}; row = row + 1) {memory}[row] = {value};\n  end\n"
-    )

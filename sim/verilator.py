@@ -137,7 +137,7 @@ def cache_folder() -> Path:
 
 def _verilog(config):
     """The tile's Verilog, kept for as long as what it is made from stays the same: conversion takes seconds."""
-    sources = sorted(Path(verilog.__file__).parent.glob("*.py"))
+    sources = [*sorted(Path(verilog.__file__).parent.glob("*.py")), verilog.RAM]
     recipe = [str(config), amaranth.__version__, *(source.read_text() for source in sources)]
     kept = cache_folder() / f"{hashlib.sha256(chr(0).join(recipe).encode()).hexdigest()[:32]}.v"
     if not kept.exists():

@@ -12,6 +12,7 @@ import numpy as np
 from ..hdl import integer
 from ..hdl.config import Config
 from ..hdl.errors import MareyError
+from ..hdl.isa import TOKEN_BITS
 from .model import ModelConfig
 from .quantise import Linear, QuantisedModel
 
@@ -156,6 +157,8 @@ def plan(config: Config, model: ModelConfig) -> Layout:
         raise CompileError(f"configuration {config.name} has {config.weight_bits}-bit weights, and the KV cache needs 8")
     if model.head_dim % 2:
         raise CompileError(f"heads of {model.head_dim} values cannot be turned in pairs")
+    if model.vocab_size > 1 << TOKEN_BITS:
+        raise CompileError(f"a token has {TOKEN_BITS} bits, and the model's vocabulary {model.vocab_size} entries")
     context = model.seq_len
     while True:
         layout = Layout(config, model, context)

@@ -348,7 +348,7 @@ class _Lowering:
 
     def _end(self):
         """The last norm, the classifier, the choice; the origin is the last beat that writes x."""
-        layout, shape = self.layout, self.shape
+        layout = self.layout
         timeline = self._timeline("x", self.dim, self.dim)
 
         def stop():
@@ -366,7 +366,6 @@ class _Lowering:
                                   shift=self.shifts.logit_scale, dst=self.buffer["scale"]))
         chosen = timeline.place(self._op(Op.TOKEN, target=0), after=max(cycle for cycle, _ in timeline.placed) + 1)
         timeline.place(self._op(Op.HALT), after=chosen + next_issue(Op.TOKEN))
-        assert shape.vocab_size <= 1 << 16
         return timeline
 
 

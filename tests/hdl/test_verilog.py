@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from dataclasses import replace
 
 from marey.hdl.isa import Isa
 from marey.hdl.protocol import Space, parts
@@ -19,6 +20,11 @@ def test_the_same_text_every_time():
 
 def test_another_tile_is_another_text():
     assert generate(CONFIGS[0])[1]["sha256"] != generate(CONFIGS[1])[1]["sha256"]
+
+
+def test_the_text_does_not_grow_with_the_memories():
+    small, large = (generate(replace(CONFIGS[0], wram_depth=depth, mem_depth=depth))[0] for depth in (1 << 8, 1 << 12))
+    assert len(large) < 1.1 * len(small)
 
 
 def test_the_sidecar_describes_the_tile():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from marey.hdl.config import preset
 from marey.sim.endpoint import Endpoint
 from marey.sw.driver import Device
-from marey.sw.layout import CompileError
+from marey.sw.layout import CompileError, plan
 from marey.sw.model import ModelConfig
 from marey.sw.program import compile_quantised
 from marey.sw.quantise import quantise
@@ -71,3 +71,5 @@ def test_what_cannot_fit():
         compile_quantised(model, replace(ROOMY[0], scalars=16))
     with pytest.raises(CompileError, match="instructions"):
         compile_quantised(model, replace(ROOMY[0], program_depth=40))
+    with pytest.raises(CompileError, match="16 bits"):
+        plan(ROOMY[0], replace(model.config, vocab_size=100_000))
