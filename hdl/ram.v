@@ -6,7 +6,7 @@ module marey_ram #(parameter WIDTH = 8, GRAIN = 8, DEPTH = 2, ADDRESS = 1) (
   output reg [WIDTH-1:0] read_data,
   input [ADDRESS-1:0] write_address,
   input [WIDTH-1:0] write_data,
-  input [WIDTH/GRAIN-1:0] write_enable
+  input [WIDTH / GRAIN - 1:0] write_enable
 );
   reg [WIDTH-1:0] rows [0:DEPTH-1];
   integer part;
