@@ -4,9 +4,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
+# What `make test` installs; with `train`, the tests of the training run too (PyTorch is large).
+EXTRAS ?= boards,dev
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow bench cost docs lint clean
+.PHONY: help run test test-slow bench cost train docs lint clean
 
 help:
 	@echo "make run        generate text on the simulated tile"
@@ -14,6 +16,7 @@ help:
 	@echo "make test-slow  the tests that take minutes"
 	@echo "make bench      matrix products on the tile, cycles and utilisation"
 	@echo "make cost       what the tile costs on an ECP5, and its clock: synthesis, place and route, minutes"
+	@echo "make train      train the default model anew: PyTorch, and most of an hour"
 	@echo "make docs       docs/instructions.md, from the layouts"
 	@echo "make lint       ruff"
 	@echo "make clean      remove the virtual environment and everything built"
@@ -29,7 +32,7 @@ $(VENV)/use: pyproject.toml
 
 $(VENV)/develop: pyproject.toml $(VENV)/use
 	@echo "adding what the tests need ..." >&2
-	@$(BIN)/python -m pip install --quiet --editable '.[boards,dev]'
+	@$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS)]'
 	@touch $@
 
 run: $(VENV)/use
@@ -46,6 +49,11 @@ test-slow: $(VENV)/develop
 
 cost: $(VENV)/develop
 	@$(BIN)/python -m marey.boards.cost
+
+train: $(VENV)/use
+	@$(BIN)/python -m pip install --quiet --editable '.[train]'
+	@mkdir -p build
+	@OMP_NUM_THREADS=1 $(BIN)/python -m marey.sw.train -o build/stories.gguf --log build/stories.json
 
 docs: $(VENV)/use
 	@$(BIN)/python -m marey.hdl.manual > docs/instructions.md

@@ -205,7 +205,7 @@ def verilog_command(config_name, output):
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True,
               help="File to write: FILE.gguf, or FILE.bin for llama2.c's format with a tokenizer.bin beside it.")
 @TOKENIZER
-@click.option("--type", "kind", type=click.Choice(["f32", "q8_0"]), default="f32", show_default=True,
+@click.option("--type", "kind", type=click.Choice(["f32", "q8_0", "q4_0"]), default="f32", show_default=True,
               help="Of the matrices in a GGUF file.")
 def export_command(model, output, tokenizer, kind):
     """Write MODEL in another format."""
@@ -213,7 +213,7 @@ def export_command(model, output, tokenizer, kind):
     words = load_tokenizer(tokenizer, model, loaded.config.vocab_size)
     match output.suffix, kind:
         case ".gguf", _:
-            gguf.write(output, loaded, words, quantised=kind == "q8_0")
+            gguf.write(output, loaded, words, kind.upper())
         case ".bin", "f32":
             llama2c.write(output, loaded)
             words.write(output.with_name("tokenizer.bin"))

@@ -10,30 +10,33 @@ from .errors import FormatError
 from .sampling import BOS, EOS
 
 BYTES_FROM = 3
-"""Pieces 3 to 258 stand for single bytes, in SentencePiece's numbering."""
+"""Pieces 3 to 258 stand for single bytes, in SentencePiece's numbering, if the first of them is called so."""
+FIRST_BYTE = (b"<0x00>", b"\0")
 
 
 class Tokenizer:
-    """A SentencePiece-style BPE vocabulary with byte fallback.
+    """A SentencePiece-style BPE vocabulary, with byte fallback if it has the pieces for it.
 
-    `pieces`: bytes of each token; `scores`: of two possible merges the one whose result scores higher is made first.
+    `pieces`: bytes of each token; `scores`: of two possible merges the one whose result scores higher is made first;
+    `bytes`: the tokens that stand for single bytes.
     """
 
     def __init__(self, pieces: list[bytes], scores: list[float]):
         self.pieces, self.scores = pieces, scores
+        has_bytes = len(pieces) >= BYTES_FROM + 256 and pieces[BYTES_FROM] in FIRST_BYTE
+        self.bytes = range(BYTES_FROM, BYTES_FROM + 256 * has_bytes)
         vocabulary, merges = {}, []
         for index, piece in enumerate(pieces):
             # A byte's own piece is spelled as the library expects it; damaged UTF-8 is no text and never matched.
-            is_byte = BYTES_FROM <= index < BYTES_FROM + 256
-            name = f"<0x{index - BYTES_FROM:02X}>" if is_byte else piece.decode(errors="replace")
+            name = f"<0x{index - BYTES_FROM:02X}>" if index in self.bytes else piece.decode(errors="replace")
             vocabulary.setdefault(name if name not in vocabulary else f"<unused {index}>", index)
         for name, index in vocabulary.items():
-            for cut in range(1, len(name)) if index >= BYTES_FROM + 256 else ():
+            for cut in range(1, len(name)) if index >= self.bytes.stop else ():
                 left, right = vocabulary.get(name[:cut]), vocabulary.get(name[cut:])
                 if left is not None and right is not None and min(left, right) >= BYTES_FROM:
                     merges.append((-scores[index], index, name[:cut], name[cut:]))
         merges.sort(key=lambda merge: merge[:2])
-        self._backend = Backend(models.BPE(vocabulary, [merge[2:] for merge in merges], byte_fallback=True,
+        self._backend = Backend(models.BPE(vocabulary, [merge[2:] for merge in merges], byte_fallback=has_bytes,
                                            unk_token=next(iter(vocabulary)), fuse_unk=True))
 
     @classmethod
@@ -63,8 +66,6 @@ class Tokenizer:
         if len(pieces) != vocab_size:
             raise FormatError(f"{path}: {len(pieces)} pieces, but the model has a vocabulary of {vocab_size}: "
                               "this tokenizer belongs to another model")
-        if vocab_size < BYTES_FROM + 256:
-            raise FormatError(f"{path}: {vocab_size} pieces, too few for the {BYTES_FROM + 256} of a byte-level vocabulary")
         return cls(pieces, scores)
 
     def write(self, path: Path) -> None:
@@ -100,7 +101,7 @@ class Stream:
             self._begun = False
             return ""
         piece = self._tokenizer.pieces[token]
-        if BYTES_FROM <= token < BYTES_FROM + 256:
+        if token in self._tokenizer.bytes:
             piece = bytes([token - BYTES_FROM])
         if not self._begun:
             piece = piece.removeprefix(b" ")

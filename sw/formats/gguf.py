@@ -20,6 +20,8 @@ MAGIC = b"GGUF"
 ARCHITECTURE = "llama"
 SPACE = "▁"
 """How SentencePiece spells a space."""
+BLOCK = 32
+"""Values in a block of Q8_0 and Q4_0."""
 LAYER_TENSORS = {
     "attention_norm": MODEL_TENSOR.ATTN_NORM, "wq": MODEL_TENSOR.ATTN_Q, "wk": MODEL_TENSOR.ATTN_K,
     "wv": MODEL_TENSOR.ATTN_V, "wo": MODEL_TENSOR.ATTN_OUT, "ffn_norm": MODEL_TENSOR.FFN_NORM,
@@ -111,13 +113,13 @@ def read_tokenizer(path: Path, vocab_size: int) -> Tokenizer:
         raise FormatError(f"{path}: its tokenizer is of kind {kind!r}, and Marey reads 'llama' (SentencePiece): "
                           "name another with --tokenizer FILE")
     pieces, scores = file.get(Keys.Tokenizer.LIST), file.get(Keys.Tokenizer.SCORES)
-    if len(pieces) != vocab_size or len(scores) != vocab_size or vocab_size < BYTES_FROM + 256:
+    if len(pieces) != vocab_size or len(scores) != vocab_size:
         raise FormatError(f"{path}: {len(pieces)} pieces and {len(scores)} scores for a vocabulary of {vocab_size}")
     return Tokenizer([str(piece).replace(SPACE, " ").encode() for piece in pieces], [float(score) for score in scores])
 
 
-def write(path: Path, model: Llama, tokenizer: Tokenizer, quantised: bool = False) -> None:
-    """Writes model and tokenizer; matrices as Q8_0 if `quantised`, but for those whose rows are no multiple of 32."""
+def write(path: Path, model: Llama, tokenizer: Tokenizer, dtype: str = "F32") -> None:
+    """Writes model and tokenizer; matrices as F32, Q8_0 or Q4_0, but as F32 those whose rows are no multiple of 32."""
     config = model.config
     writer = GGUFWriter(path, ARCHITECTURE)
     writer.add_context_length(config.seq_len)
@@ -132,12 +134,13 @@ def write(path: Path, model: Llama, tokenizer: Tokenizer, quantised: bool = Fals
     writer.add_vocab_size(config.vocab_size)
     _write_tokenizer(writer, tokenizer)
 
-    def add(kind, values, layer=None):
-        name = TENSOR_NAMES[kind].format(bid=layer) + ".weight"
+    encode = {"F32": None, "Q8_0": lambda values: quants.quantize(values, GGMLQuantizationType.Q8_0), "Q4_0": _q4_0}[dtype]
+
+    def add(tensor, values, layer=None):
+        name = TENSOR_NAMES[tensor].format(bid=layer) + ".weight"
         values = np.ascontiguousarray(values, np.float32)
-        if quantised and values.ndim == 2 and values.shape[1] % 32 == 0:
-            kind = GGMLQuantizationType.Q8_0
-            writer.add_tensor(name, quants.quantize(values, kind), raw_dtype=kind)
+        if encode and values.ndim == 2 and values.shape[1] % BLOCK == 0:
+            writer.add_tensor(name, encode(values), raw_dtype=GGMLQuantizationType[dtype])
         else:
             writer.add_tensor(name, values)
 
@@ -154,13 +157,34 @@ def write(path: Path, model: Llama, tokenizer: Tokenizer, quantised: bool = Fals
     writer.close()
 
 
+def _q4_0(values):
+    """Blocks of Q4_0: a 16-bit float d, then 32 values of 4 bits that mean (value - 8) * d, the first 16 in the low halves.
+
+    Of the steps that make a block's largest value a whole number of steps the best is taken, so that what lies on such a
+    grid stays as it is; the library's own encoder always makes the largest -8.
+    """
+    blocks = values.reshape(-1, BLOCK)
+    largest = np.take_along_axis(blocks, np.abs(blocks).argmax(axis=1)[:, None], axis=1)
+    step, whole, least = np.zeros(largest.shape, np.float16), np.zeros_like(blocks), np.full(largest.shape, np.inf)
+    for count in range(-8, 0):
+        trial = (largest / count).astype(np.float16)
+        exact = trial.astype(np.float32)
+        rounded = np.clip(np.rint(blocks / np.where(exact == 0, 1, exact)), -8, 7)
+        error = np.square(rounded * exact - blocks).sum(axis=1, keepdims=True)
+        better = error < least
+        step, whole, least = np.where(better, trial, step), np.where(better, rounded, whole), np.minimum(error, least)
+    nibbles = (whole + 8).astype(np.uint8)
+    packed = nibbles[:, :BLOCK // 2] | nibbles[:, BLOCK // 2:] << 4
+    return np.concatenate([np.ascontiguousarray(step).view(np.uint8), packed], axis=1).reshape(*values.shape[:-1], -1)
+
+
 def _write_tokenizer(writer, tokenizer):
     kinds = [TokenType.NORMAL] * len(tokenizer.pieces)
     kinds[0], kinds[BOS], kinds[EOS] = TokenType.UNKNOWN, TokenType.CONTROL, TokenType.CONTROL
-    kinds[BYTES_FROM:BYTES_FROM + 256] = [TokenType.BYTE] * 256
+    kinds[tokenizer.bytes.start:tokenizer.bytes.stop] = [TokenType.BYTE] * len(tokenizer.bytes)
     pieces = [piece.decode(errors="replace").replace(" ", SPACE) for piece in tokenizer.pieces]
     pieces[:BYTES_FROM] = ["<unk>", "<s>", "</s>"]
-    pieces[BYTES_FROM:BYTES_FROM + 256] = [f"<0x{byte:02X}>" for byte in range(256)]
+    pieces[tokenizer.bytes.start:tokenizer.bytes.stop] = [f"<0x{byte:02X}>" for byte in range(len(tokenizer.bytes))]
     writer.add_tokenizer_model("llama")
     writer.add_token_list(pieces)
     writer.add_token_scores(tokenizer.scores)
