@@ -8,7 +8,7 @@ JOBS ?= 2
 EXTRAS ?= boards,dev
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow bench cost train docs lint clean
+.PHONY: help run test test-slow bench cost train screenshot docs lint clean
 
 help:
 	@echo "make run        generate text on the simulated tile"
@@ -17,6 +17,7 @@ help:
 	@echo "make bench      matrix products on the tile, cycles and utilisation"
 	@echo "make cost       what the tile costs on an ECP5, and its clock: synthesis, place and route, minutes"
 	@echo "make train      train the default model anew: PyTorch, and most of an hour"
+	@echo "make screenshot docs/timetable.png, of stories260K's timetable, by a headless Chromium"
 	@echo "make docs       docs/instructions.md, from the layouts"
 	@echo "make lint       ruff"
 	@echo "make clean      remove the virtual environment and everything built"
@@ -48,12 +49,21 @@ test-slow: $(VENV)/develop
 	@$(BIN)/python -m pytest -n $(JOBS) -m slow
 
 cost: $(VENV)/develop
-	@$(BIN)/python -m marey.boards.cost
+	@$(BIN)/python -m marey.boards.cost -o boards/costs.json
 
 train: $(VENV)/use
 	@$(BIN)/python -m pip install --quiet --editable '.[train]'
 	@mkdir -p build
 	@OMP_NUM_THREADS=1 $(BIN)/python -m marey.sw.train -o build/stories.gguf --log build/stories.json
+
+# A token in its middle, and the tile in that cycle; measured, so that the picture says that it is as planned.
+STORIES ?= ../shared/models/stories260K.bin
+BROWSER ?= chromium
+screenshot: $(VENV)/use
+	@mkdir -p build
+	@$(BIN)/marey timetable $(STORIES) --position 127 --measure -o build/timetable.html
+	@$(BROWSER) --headless --no-sandbox --disable-gpu --hide-scrollbars --window-size=1500,1200 --virtual-time-budget=4000 \
+		--screenshot=docs/timetable.png "file://$(CURDIR)/build/timetable.html#cycle=1500&scale=0.55" 2>/dev/null
 
 docs: $(VENV)/use
 	@$(BIN)/python -m marey.hdl.manual > docs/instructions.md

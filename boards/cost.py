@@ -1,9 +1,10 @@
 """What the tile costs on an ECP5, and the clock it meets: Yosys and nextpnr, no board needed.
 
-    python -m marey.boards.cost [CONFIG]
+    python -m marey.boards.cost [CONFIG] [-o costs.json]
 
-The tile stands alone, its link at the pins of the largest package, so the figures are the tile's and nothing else's.
-Tools come from PATH, or else from their YoWASP wheels (`pip install marey[boards]`).
+With -o, the result takes its place among others in a JSON file, by configuration, where `marey report` finds it. The
+tile stands alone, its link at the pins of the largest package, so the figures are the tile's and nothing else's. Tools
+come from PATH, or else from their YoWASP wheels (`pip install marey[boards]`).
 """
 
 import json
@@ -14,7 +15,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from ..hdl.config import Config, preset
+import click
+
+from ..hdl.config import PRESETS, Config, preset
 from ..hdl.errors import MareyError
 from ..hdl.verilog import TOP, generate
 
@@ -62,8 +65,20 @@ def _run(folder, tool, *arguments):
         raise ToolError(f"{tool} failed: {last}")
 
 
-if __name__ == "__main__":
+@click.command()
+@click.argument("config", type=click.Choice(list(PRESETS)), default="ecp5_8x8")
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="JSON file to keep the result in.")
+def main(config, output):
+    """What a tile costs on an ECP5-85F, and the clock it meets."""
     try:
-        print(json.dumps(cost(preset(sys.argv[1] if len(sys.argv) > 1 else "ecp5_8x8")), indent=2))
+        result = cost(preset(config))
     except MareyError as error:
-        sys.exit(f"marey: {error}")
+        raise click.ClickException(str(error)) from None
+    if output:
+        known = json.loads(output.read_text()) if output.exists() else {}
+        output.write_text(json.dumps(known | {config: result}, indent=1) + "\n")
+    click.echo(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    main()

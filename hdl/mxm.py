@@ -131,8 +131,8 @@ class Mxm(wiring.Component):
     on, one a cycle; a word that is fetched in cycle c in those from c + `fetch_latency(config)` on. Throughput: a beat a
     cycle, results `inner` cycles apart.
 
-    Members: `command`; `position`, `token`; `act_address`, `act`: MEM's read port; `granule`, `valid`: results, no flow
-    control; `cache`: keys and values from the VXM, in W-RAM `CACHE_LATENCY` cycle later; `host`: writes W-RAM,
+    Members: `command`; `position`, `token`; `active`: a beat; `act_address`, `act`: MEM's read port; `granule`, `valid`:
+    results, no flow control; `cache`: keys and values from the VXM, in W-RAM `CACHE_LATENCY` cycle later; `host`: writes W-RAM,
     at any time but when it has to `hold`; `overrun`, `collision`: the schedule broke a promise.
     """
 
@@ -158,6 +158,7 @@ class Mxm(wiring.Component):
             "position": In(POSITION_BITS),
             "token": In(TOKEN_BITS),
             "cache": In(VxmWrite(config)),
+            "active": Out(1),
             "act_address": Out(word),
             "act": In(data.ArrayLayout(signed(8), config.rows)),
             "granule": Out(data.ArrayLayout(signed(ACCUMULATOR_BITS), config.lanes)),
@@ -190,6 +191,7 @@ class Mxm(wiring.Component):
         m.d.comb += [
             beats.command.eq(self.command),
             self.act_address.eq(beats.act),
+            self.active.eq(beats.active),
             self.overrun.eq(beats.overrun),
         ]
         entering = Signal(wave_layout(config))

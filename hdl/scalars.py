@@ -31,7 +31,7 @@ class Scalars(wiring.Component):
     is written in a cycle is read from the next on; a read takes `READ_LATENCY` cycle.
 
     Members: `command`; `address`, `scalar`: the VXM's read port; `write`, `write_address`, `write_value`: a
-    reduction's result; `overrun`, `collision`: the schedule broke a promise.
+    reduction's result; `active`: an SFU beat; `overrun`, `collision`: the schedule broke a promise.
     """
 
     COMMAND_LATENCY = Repeat.LATENCY
@@ -45,7 +45,7 @@ class Scalars(wiring.Component):
             "command": In(command_layout(Isa(config), Op.SFU)),
             "address": In(index), "scalar": Out(Scalar),
             "write": In(1), "write_address": In(index), "write_value": In(signed(32)),
-            "overrun": Out(1), "collision": Out(1),
+            "active": Out(1), "overrun": Out(1), "collision": Out(1),
         })
 
     def elaborate(self, platform):
@@ -83,6 +83,7 @@ class Scalars(wiring.Component):
             m.d.sync += [a.eq(start.a), b.eq(start.b), into.eq(start.into), epsilon.eq(start.epsilon),
                          function.eq(start.function)]
         m.d.comb += [
+            self.active.eq(repeat.active),
             beats[0].active.eq(repeat.active), beats[0].function.eq(function), beats[0].into.eq(into),
         ]
         m.d.sync += [after.eq(before) for before, after in pairwise(beats)]

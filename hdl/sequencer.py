@@ -52,8 +52,9 @@ class Sequencer(wiring.Component):
     t + `HALT_CYCLES`, the cycles in which `running` was 1.
 
     Members: `start`, `begin`: begin a run; `running`; `cycles`, of this run or the last; `mxm`, `vxm`, `sfu`:
-    commands; `position`, `token`: of this step; `chosen`: by the VXM's last ARGMAX; `made`, for one cycle: the
-    token is a new one; `host`: the link's way to the program memory, used only between runs.
+    commands; `issuing`: an instruction issues in this cycle; `position`, `token`: of this step; `chosen`: by the VXM's
+    last ARGMAX; `made`, for one cycle: the token is a new one; `host`: the link's way to the program memory, used only
+    between runs.
     """
 
     FIRST_ISSUE = 2
@@ -71,6 +72,7 @@ class Sequencer(wiring.Component):
             "begin": In(Begin),
             "running": Out(1),
             "cycles": Out(32),
+            "issuing": Out(1),
             "mxm": Out(command_layout(self._isa, Op.MXM)),
             "vxm": Out(command_layout(self._isa, Op.VXM)),
             "sfu": Out(command_layout(self._isa, Op.SFU)),
@@ -101,7 +103,7 @@ class Sequencer(wiring.Component):
         wait, turns = Signal(WAIT_BITS), Signal(8)
         instruction = data.View(isa.layout, read.data)
         m.d.comb += [
-            issue.eq(fetched & (wait == 0) & (turns == 0)),
+            issue.eq(fetched & (wait == 0) & (turns == 0)), self.issuing.eq(issue & self.running),
             read.addr.eq(Mux(reader.reading, reader.entry, pc)),
             read.en.eq(reader.reading | ~fetched | issue),
             reader.data.eq(read.data),

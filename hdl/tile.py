@@ -1,7 +1,7 @@
 """The tile: an LPU in one component."""
 
 from amaranth import *
-from amaranth.lib import stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .config import Config
@@ -12,6 +12,12 @@ from .mxm import Mxm
 from .scalars import Scalars
 from .sequencer import Sequencer
 from .vxm import Vxm
+
+PROBE = data.StructLayout({
+    "running": 1, "issue": 1, "mxm": 1, "drain": 1, "vxm": 1, "mem.write": 1, "wram.keys": 1, "wram.values": 1,
+    "scalar.reduced": 1, "sfu": 1,
+})
+"""Units at work in a cycle, called as `marey.hdl.timing.uses` calls them; and whether a run is on, from cycle 1 of it."""
 
 
 class Tile(wiring.Component):
@@ -36,14 +42,15 @@ class Tile(wiring.Component):
     Between go and done nothing waits: no wire between two slices has flow control, and the link can
     stop a run (RESET) but not delay it. The latency of a run is what `marey.hdl.timing` says.
 
-    Members: `rx`, `tx`: link words, see `marey.hdl.protocol`; the only handshakes. A schedule that
+    Members: `rx`, `tx`: link words, see `marey.hdl.protocol`; the only handshakes. `probe`: which units are at
+    work, for whoever measures the timetable; a board leaves it open, and it costs nothing. A schedule that
     breaks a promise (see `overrun`, `collision`, `meeting`, `starved`, `dropped` of the slices) fails an assertion in
     simulation and is counted in `Register.SCHEDULE_FAULTS`.
     """
 
     def __init__(self, config: Config):
         self.config = config
-        super().__init__({"rx": In(stream.Signature(32)), "tx": Out(stream.Signature(32))})
+        super().__init__({"rx": In(stream.Signature(32)), "tx": Out(stream.Signature(32)), "probe": Out(PROBE)})
 
     def elaborate(self, platform):
         m = Module()
@@ -79,6 +86,12 @@ class Tile(wiring.Component):
             mem.write_enable.eq(vxm.write.to == To.MEM), mem.write_address.eq(vxm.write.address),
             mem.write_data.eq(vxm.write.values), mxm.cache.eq(vxm.write),
         ]
+
+        cached = Signal.like(vxm.write.to)
+        m.d.sync += cached.eq(vxm.write.to)
+        m.d.comb += self.probe.eq(Cat(
+            sequencer.running, sequencer.issuing, mxm.active, mxm.valid, vxm.active, mem.write_enable, cached == To.KEYS,
+            cached == To.VALUES, vxm.reduced, scalars.active))
 
         # The host bus goes everywhere; only the space that was asked answers.
         for target in (sequencer.host, mem.host, mxm.host):

@@ -109,10 +109,9 @@ class Vxm(wiring.Component):
     that it ends leaves its scalar in cycle c + `REDUCE_LATENCY`. Throughput: a granule a cycle.
 
     Members: `command`; `position`, `token`; `granule`, `valid`: the MXM's stream; `x_address`, `x`, `y_address`, `y`: MEM's
-    read
-    ports; `scalar_address`, `scalar`; `write`: what leaves; `reduced`, `reduced_into`, `reduced_value`: a scalar; `chosen`:
-    the last ARGMAX; `overrun`: a command came too early; `meeting`: two beats in a cycle; `starved`: a beat found no
-    granule; `dropped`: a granule found no beat.
+    read ports; `scalar_address`, `scalar`; `write`: what leaves; `reduced`, `reduced_into`, `reduced_value`: a scalar;
+    `chosen`: the last ARGMAX; `active`: a beat; `overrun`: a command came too early; `meeting`: two beats in a cycle;
+    `starved`: a beat found no granule; `dropped`: a granule found no beat.
     """
 
     COMMAND_LATENCY = Engine.LATENCY
@@ -132,7 +131,7 @@ class Vxm(wiring.Component):
             "scalar_address": Out(scalar), "scalar": In(Scalar),
             "write": Out(VxmWrite(config)),
             "reduced": Out(1), "reduced_into": Out(scalar), "reduced_value": Out(signed(32)), "chosen": Out(TOKEN_BITS),
-            "overrun": Out(1), "meeting": Out(1), "starved": Out(1), "dropped": Out(1),
+            "active": Out(1), "overrun": Out(1), "meeting": Out(1), "starved": Out(1), "dropped": Out(1),
         })
 
     def elaborate(self, platform):
@@ -159,6 +158,7 @@ class Vxm(wiring.Component):
         shift = Signal(signed(10))
         total = Signal(TOTAL_BITS)
         m.d.comb += [
+            self.active.eq(beat.active),
             self.x_address.eq(beat.x), self.y_address.eq(beat.y), self.scalar_address.eq(beat.scalar),
             self.overrun.eq(reduce(or_, [engine.overrun for engine in engines])),
             self.meeting.eq(engines[0].beat.active & engines[1].beat.active),

@@ -4,6 +4,7 @@
 // fails come to this file and not to stdout and abort(). See verilator.py, which compiles and calls it.
 // Verilator spells the ports rx__valid and so on with ___05F, so that no two names clash.
 
+#include <algorithm>
 #include <cstdarg>
 #include <cstdint>
 #include <cstdio>
@@ -66,6 +67,8 @@ class Simulation {
 
 public:
     uint64_t cycles = 0;
+    bool watching = false;
+    std::vector<uint64_t> seen;  // cycle and probe, one after the other, of each change of the probe
 
     explicit Simulation(const char* trace_file) {
         context.traceEverOn(trace_file != nullptr);
@@ -104,6 +107,12 @@ public:
         tile->rx___05Fvalid = valid;
         tile->rx___05Fpayload = valid ? queue[head] : 0;
         half(false);
+#ifdef MAREY_PROBE
+        if (watching && (seen.empty() || seen.back() != tile->probe)) {
+            seen.push_back(cycles);
+            seen.push_back(tile->probe);
+        }
+#endif
         const Moved moved{valid && tile->rx___05Fready, tile->tx___05Fvalid != 0, tile->tx___05Fpayload};
         half(true);
         head += moved.sent;
@@ -151,6 +160,18 @@ MAREY int64_t marey_drain(Simulation* simulation, uint64_t quiet) {
         if (moved.sent || moved.received) silent = 0;
     }
     return 0;
+}
+
+// From now on, or no longer, every change of the probe is kept; what was kept is forgotten.
+MAREY void marey_watch(Simulation* simulation, bool on) {
+    simulation->watching = on;
+    simulation->seen.clear();
+}
+
+// How many numbers are kept, and, into room for as many, the numbers: cycle, probe, cycle, probe ...
+MAREY size_t marey_seen(const Simulation* simulation, uint64_t* numbers) {
+    if (numbers) std::copy(simulation->seen.begin(), simulation->seen.end(), numbers);
+    return simulation->seen.size();
 }
 
 MAREY uint64_t marey_cycles(const Simulation* simulation) { return simulation->cycles; }

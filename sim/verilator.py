@@ -107,6 +107,16 @@ class VerilatorTransport(Simulation):
     def cycles(self) -> int:
         return self._library.marey_cycles(self._handle) if self._finalizer.alive else self._last_cycles
 
+    def watch(self, on: bool) -> None:
+        """From now on, or no longer, the tile's probe is looked at in every cycle; what was seen is forgotten."""
+        self._library.marey_watch(self._handle, on)
+
+    def watched(self) -> np.ndarray:
+        """What was seen of the probe: int64 [n, 2], clock cycle and bits (`marey.hdl.tile.PROBE`) from that cycle on."""
+        numbers = np.zeros(self._library.marey_seen(self._handle, None), np.uint64)
+        self._library.marey_seen(self._handle, numbers.ctypes.data)
+        return numbers.astype(np.int64).reshape(-1, 2)
+
     def _send(self, words):
         self._library.marey_send(self._handle, words.ctypes.data, len(words))
 
@@ -165,7 +175,7 @@ def build(text: str, name: str, *, checked: bool = False, traced: bool = False) 
         log = folder / f"{digest[:32]}.log"
         _tool(log, work, [kit.verilator, *_VERILATE, *flags, "tile.v"], kit.environment)
         include = [f"-I{kit.root / 'include'}", f"-I{kit.root / 'include' / 'vltstd'}", f"-DVM_TRACE={int(traced)}",
-                   f"-DVM_TRACE_VCD={int(traced)}"]
+                   f"-DVM_TRACE_VCD={int(traced)}", *(["-DMAREY_PROBE"] if _has_probe(text) else [])]
         shutil.copy(HARNESS, work / "harness.cpp")
         unity = "".join(f'#include "{path.name}"\n' for path in sorted(work.glob("Vtile*.cpp")))
         (work / "model.cpp").write_text(unity)
@@ -176,6 +186,10 @@ def build(text: str, name: str, *, checked: bool = False, traced: bool = False) 
         os.replace(work / "tile.so", library)
         log.unlink(missing_ok=True)
     return library
+
+
+def _has_probe(text):
+    return re.search(r"^  output \[\d+:0\] probe;$", text, re.MULTILINE) is not None
 
 
 def _tool(log, folder, command, environment):
@@ -194,7 +208,7 @@ def _load(library):
         ("open", pointer, [ctypes.c_char_p]), ("close", None, [pointer]), ("send", None, [pointer, pointer, size]),
         ("receive", ctypes.c_int64, [pointer, pointer, size, ctypes.c_uint64]),
         ("drain", ctypes.c_int64, [pointer, ctypes.c_uint64]), ("cycles", ctypes.c_uint64, [pointer]),
-        ("fault", ctypes.c_char_p, []),
+        ("fault", ctypes.c_char_p, []), ("watch", None, [pointer, ctypes.c_bool]), ("seen", size, [pointer, pointer]),
     ):
         function = getattr(loaded, f"marey_{name}")
         function.restype, function.argtypes = result, arguments

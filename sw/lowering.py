@@ -144,12 +144,12 @@ class _Lowering:
                                   to=To.NOWHERE, reduce=Reduce.SUM, into=SQUARES), after=after)
         timeline.place(self._op(Op.SFU, "norm: 1/rms", function=Sfu.RSQRT, a=SQUARES, into=self.root,
                                 epsilon=self.model.epsilon))
-        self._quantise(timeline, self.dim)
+        self._quantise(timeline, "norm", self.dim)
         timeline.place(self._op(Op.SFU, "norm: scalar", function=Sfu.MULTIPLY, a=self.step, b=self.root, into=self.scalar))
 
-    def _quantise(self, timeline, count):
-        timeline.place(self._pass("to int8", count, x=self.buffer["gained"], scalar=self.quantiser, dst=self.buffer["input"],
-                                  narrow=1))
+    def _quantise(self, timeline, what, count):
+        timeline.place(self._pass(f"{what}: to int8", count, x=self.buffer["gained"], scalar=self.quantiser,
+                                  dst=self.buffer["input"], narrow=1))
 
     def _scale(self, timeline, name, count, at, scalar, rate):
         """A matrix's factors times a scalar's mantissa, into `factors`."""
@@ -331,7 +331,7 @@ class _Lowering:
         timeline.best([self._pass("silu(gate) * up", self.hidden, **hidden),
                        self._pass("silu(gate) * up", self.hidden, **hidden | spread)])
         timeline.place(self._op(Op.SFU, "hidden: int8 scale", function=Sfu.QUANTISE, a=ABSMAX, into=self.quantiser))
-        self._quantise(timeline, self.hidden)
+        self._quantise(timeline, "hidden", self.hidden)
         self._scale(timeline, "w2", self.dim, 0, self.step, layout.matrices["w2"].inner)
         self._product(timeline, "w2", "input", factors, plus=1, x=x, x_step=1, dst=x, scalar=self.step)
         return timeline

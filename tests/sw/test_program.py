@@ -89,7 +89,7 @@ def test_another_configuration(program):
 
 
 def test_another_version(saved, tmp_path, monkeypatch):
-    monkeypatch.setattr("marey.sw.program.VERSION", 3)
+    monkeypatch.setattr("marey.sw.program.VERSION", 99)
     with pytest.raises(ProgramFileError, match="compile it again"):
         Program.load(saved)
 

@@ -1,0 +1,80 @@
+"""What all commands share: the group, its errors, options, and how a model becomes a program on a device."""
+
+import zipfile
+from functools import reduce
+from pathlib import Path
+
+import click
+
+from ...hdl.config import PRESETS, Config
+from ...hdl.errors import MareyError
+from ...sim.backends import BACKENDS, default_backend, open_transport
+from ..driver import Device
+from ..formats import load_model, load_tokenizer
+from ..program import Program, compile_model
+
+
+class Cli(click.Group):
+    """Prints help when called bare, and a MareyError as one line."""
+
+    def invoke(self, ctx):
+        try:
+            return super().invoke(ctx)
+        except MareyError as error:
+            click.echo(f"marey: {error}", err=True)
+            ctx.exit(error.exit_code)
+        except (BrokenPipeError, KeyboardInterrupt):
+            click.echo("marey: interrupted", err=True)
+            ctx.exit(1)
+        except (OSError, UnicodeDecodeError) as error:
+            where = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
+            click.echo(f"marey: {where}{getattr(error, 'strerror', None) or error}", err=True)
+            ctx.exit(2)
+
+
+MODEL = click.option("--model", type=click.Path(path_type=Path),
+                     help="llama2.c or GGUF file, or Hugging Face folder. Default: a tiny random model.")
+TOKENIZER = click.option("--tokenizer", type=click.Path(path_type=Path),
+                         help="Tokenizer file. Default: the model's own, or tok<vocabulary>.bin or tokenizer.bin next to it.")
+CONFIG = click.option("--config", "config_name", type=click.Choice(list(PRESETS)), default="sim8x8", show_default=True,
+                      help="Configuration of the tile.")
+BACKEND = click.option("--backend", type=click.Choice(BACKENDS),
+                       help="What runs the program. Default: verilator where a C++ compiler is found, else emulator.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout, and nothing else.")
+GENERATION = (
+    click.option("--steps", type=click.IntRange(min=1), default=64, show_default=True, help="Tokens to generate."),
+    click.option("--temperature", type=click.FloatRange(min=0), default=0.0, show_default=True,
+                 help="0 takes the likeliest token; higher is more random."),
+    click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True,
+                 help="Draw from the likeliest tokens that together have this probability."),
+    click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random draws."),
+)
+
+
+def generation(command):
+    """The options of a command that generates text."""
+    return reduce(lambda command, option: option(command), reversed((BACKEND, *GENERATION, JSON)), command)
+
+
+@click.group(cls=Cli, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="marey")
+def main():
+    """Marey: an open LPU. A model file in, a timetable out, text from a chip whose every cycle was known before."""
+
+
+def compile_file(model: Path, tokenizer: Path | None, config: Config) -> Program:
+    """The program of a model file for a configuration."""
+    loaded = load_model(model)
+    return compile_model(loaded, config, load_tokenizer(tokenizer, model, loaded.config.vocab_size), name=Path(model).name)
+
+
+def load_or_compile(path: Path, tokenizer: Path | None, config: Config) -> Program:
+    """The program in a program file, or that of a model file."""
+    if path.is_file() and zipfile.is_zipfile(path):
+        return Program.load(path)
+    return compile_file(path, tokenizer, config)
+
+
+def open_tile(config: Config, backend: str | None) -> Device:
+    """A device of this configuration, in the backend named or the best there is."""
+    return Device(open_transport(config, backend or default_backend()), config)

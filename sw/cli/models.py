@@ -1,0 +1,50 @@
+"""Commands about model files: export, eval."""
+
+import json
+from pathlib import Path
+
+import click
+
+from ...hdl.errors import MareyError
+from .. import evaluate as evaluation
+from ..formats import gguf, llama2c, load_model, load_tokenizer
+from .base import JSON, TOKENIZER, main
+
+
+@main.command("export")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True,
+              help="File to write: FILE.gguf, or FILE.bin for llama2.c's format with a tokenizer.bin beside it.")
+@TOKENIZER
+@click.option("--type", "kind", type=click.Choice(["f32", "q8_0", "q4_0"]), default="f32", show_default=True,
+              help="Of the matrices in a GGUF file.")
+def export_command(model, output, tokenizer, kind):
+    """Write MODEL in another format."""
+    loaded = load_model(model)
+    words = load_tokenizer(tokenizer, model, loaded.config.vocab_size)
+    match output.suffix, kind:
+        case ".gguf", _:
+            gguf.write(output, loaded, words, kind.upper())
+        case ".bin", "f32":
+            llama2c.write(output, loaded)
+            words.write(output.with_name("tokenizer.bin"))
+        case _:
+            raise MareyError(f"{output}: cannot write {kind} there: name a .gguf file, or a .bin file with f32")
+    click.echo(f"{output}: {output.stat().st_size} bytes")
+
+
+@main.command("eval")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--text", type=click.Path(path_type=Path), help="Text to judge by. Default: text sampled from the model.")
+@TOKENIZER
+@JSON
+def eval_command(model, text, tokenizer, as_json):
+    """Perplexity of MODEL in float32 and in the tile's integers, side by side."""
+    result = evaluation.evaluate(model, text=text, tokenizer=tokenizer)
+    if as_json:
+        click.echo(json.dumps(result))
+        return
+    click.echo(f"{result['tokens']} tokens")
+    click.echo(f"float32  perplexity {result['float32']['perplexity']:.4f}")
+    click.echo("int8     perplexity {perplexity:.4f}  x{ratio:.4f}  top-1 agreement {top1_agreement:.1%}".format(
+        **result["int8"]))

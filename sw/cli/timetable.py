@@ -1,0 +1,116 @@
+"""Commands about the timetable: report, timetable."""
+
+import json
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import click
+
+from ...hdl.config import preset
+from ...hdl.errors import MareyError
+from ..measure import MEASURED, NotAsPlanned, measure
+from ..page import page
+from ..perfetto import trace_events
+from ..program import Program
+from ..report import report
+from ..timetable import text
+from .base import CONFIG, JSON, TOKENIZER, load_or_compile, main
+
+POSITION = click.option("--position", type=click.IntRange(min=0), default=127, show_default=True, help="Position of the token.")
+
+
+@main.command("report")
+@click.argument("model", type=click.Path(path_type=Path))
+@POSITION
+@TOKENIZER
+@CONFIG
+@JSON
+def report_command(model, position, tokenizer, config_name, as_json):
+    """What MODEL, a model or program file, takes of the tile, and where the cycles of a token go, product by product."""
+    program = _program(model, tokenizer, config_name, position, 1)
+    if program.model is None:
+        raise MareyError(f"{model}: has no tokens to report on")
+    result = report(program, position)
+    if as_json:
+        click.echo(json.dumps(result))
+        return
+    click.echo(program.summary())
+    for name, value in result["summary"].items():
+        click.echo(f"{name:<36}{value}")
+    click.echo(f"\n{'product':<24}{'cycles':>8}{'MAC floor':>11}{'idle before':>13}")
+    for row in result["phases"]:
+        click.echo("{name:<24}{cycles:>8}{mac_floor_cycles:>11.1f}{idle_before:>13}".format(**row))
+    click.echo(f"{'all':<24}{result['cycles']:>8}{result['mac_floor_cycles']:>11.1f}"
+               f"{sum(row['idle_before'] for row in result['phases']):>13}  {result['utilisation']:.1%}")
+
+
+@main.command("timetable")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="HTML page to write.")
+@POSITION
+@click.option("--tokens", type=click.IntRange(1, 256), default=1, show_default=True, help="Tokens to draw, one after another.")
+@click.option("--text", "as_text", is_flag=True, help="Print the timetable, an operation a line.")
+@click.option("--perfetto", type=click.Path(path_type=Path, dir_okay=False), help="Chrome trace to write, for ui.perfetto.dev.")
+@click.option("--measure", "measured", is_flag=True, help="Run it in Verilator, and hold every unit's cycles against the plan.")
+@click.option("--image", type=click.Path(path_type=Path, dir_okay=False),
+              help="Program file to measure instead of MODEL's own, unchecked.")
+@click.option("--vcd", type=click.Path(path_type=Path, dir_okay=False),
+              help="Waveform of the measured run to write, with the operations' names.")
+@click.option("--fst", type=click.Path(path_type=Path, dir_okay=False), help="The same in FST, by GTKWave's vcd2fst.")
+@click.option("--signals", default=",".join(MEASURED), show_default=True, help="Units in the waveform.")
+@TOKENIZER
+@CONFIG
+def timetable_command(model, output, position, tokens, as_text, perfetto, measured, image, vcd, fst, signals, tokenizer,
+                      config_name):
+    """Draw the timetable of MODEL, a model or program file: every operation of a token, in every cycle."""
+    if not (output or as_text or perfetto or measured or vcd or fst):
+        raise MareyError("name what to make: -o PAGE.html, --text, --perfetto FILE, --vcd FILE, --fst FILE or --measure")
+    units = signals.split(",")
+    if unknown := set(units) - set(MEASURED):
+        raise MareyError(f"--signals: no unit {', '.join(sorted(unknown))}: there are {', '.join(MEASURED)}")
+    if fst and shutil.which("vcd2fst") is None:
+        raise MareyError("--fst: vcd2fst is not on PATH: install GTKWave, or write a --vcd")
+    program = _program(model, tokenizer, config_name, position, tokens)
+    measurement = None
+    if measured or vcd or fst:
+        loaded = Program.load(image, checked=False) if image else None
+        measurement = measure(program, position, tokens, loaded)
+    if output:
+        output.write_text(page(program, position, tokens, measurement))
+        click.echo(f"{output}: {output.stat().st_size:,} bytes", err=True)
+    if perfetto:
+        perfetto.write_text(json.dumps(trace_events(program, position, tokens)))
+        click.echo(f"{perfetto}: one microsecond is one clock cycle", err=True)
+    if as_text:
+        for line in text(program, position, tokens):
+            click.echo(line)
+    if vcd:
+        measurement.write_vcd(vcd, units)
+    if fst:
+        with tempfile.TemporaryDirectory() as folder:
+            measurement.write_vcd(Path(folder, "run.vcd"), units)
+            subprocess.run(["vcd2fst", Path(folder, "run.vcd"), fst], check=True, capture_output=True)
+    if measured:
+        _verdict(measurement)
+
+
+def _program(model, tokenizer, config_name, position, tokens):
+    program = load_or_compile(model, tokenizer, preset(config_name))
+    if program.model is None and tokens > 1:
+        raise MareyError(f"{model}: is no model's program, and makes no tokens")
+    if program.model and position + tokens > program.model.context:
+        raise MareyError(f"{model}: has positions 0 to {program.model.context - 1} on {program.config.name}, and no "
+                         f"{'token' if tokens == 1 else f'{tokens} tokens'} from position {position} on")
+    return program
+
+
+def _verdict(measurement):
+    differences = measurement.differences()
+    if differences:
+        raise NotAsPlanned(f"not as planned from {differences[0]}, {len(differences)} differences in all: is the image the one "
+                           "that was compiled?")
+    counted = sum(map(len, measurement.units.values()))
+    click.echo(f"{measurement.cycles:,} cycles, in which {len(measurement.units)} units were at work {counted:,} times: "
+               "each in the cycle in which it was planned", err=True)
