@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from marey.hdl.isa import Isa
 from marey.hdl.protocol import Space, parts
+from marey.hdl.tile import PROBE
 from marey.hdl.verilog import TOP, generate
 from tests.configs import CONFIGS
 
@@ -37,6 +38,6 @@ def test_the_sidecar_describes_the_tile():
     ports = {port["name"]: (port["direction"], port["width"]) for port in sidecar["ports"]}
     assert ports == {"clk": ("input", 1), "rst": ("input", 1), "rx__payload": ("input", 32), "rx__valid": ("input", 1),
                      "rx__ready": ("output", 1), "tx__payload": ("output", 32), "tx__valid": ("output", 1),
-                     "tx__ready": ("input", 1)}
+                     "tx__ready": ("input", 1), "probe": ("output", len(PROBE.members))}
     assert sidecar["memory"]["WRAM"] == {
         "number": Space.WRAM.value, "entry_bits": 32, "entries": 50 * 8, "parts": parts(32), "words": 50 * 8}
