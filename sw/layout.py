@@ -5,6 +5,7 @@ the KV cache; then the classifier, and the embedding if it is not the same. Keys
 multiple of the block are filled up with zeros, and so is every vector.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,6 +20,8 @@ from .quantise import Linear, QuantisedModel
 MATRICES = ("qk", "v", "wo", "w1", "w3", "w2")
 """Of a layer, in the order of use."""
 FEWEST_POSITIONS = 16
+ONE = 1 << 14
+"""The constant that makes a scalar a value in MEM, 14 bits finer."""
 
 
 class CompileError(MareyError):
@@ -57,6 +60,9 @@ class Layout:
     key_words: int = 0
     """Words of one head's keys, likewise of its values."""
     value_words: int = 0
+    key_hop: int = 0
+    """Words from one head's keys to the next one's, likewise from one group of cols values to the next."""
+    value_hop: int = 0
     words_stride: int = 0
     classifier: Matrix | None = None
     embedding: int = 0
@@ -66,6 +72,8 @@ class Layout:
     layer: dict[str, int] = field(default_factory=dict)
     constants_stride: int = 0
     buffers: dict[str, int] = field(default_factory=dict)
+    factors: dict[str, int] = field(default_factory=dict)
+    """Where a matrix's factors lie in the buffer `factors`, from its first granule on."""
     granules: int = 0
 
     def __post_init__(self):
@@ -113,6 +121,7 @@ class Layout:
             word += self.matrices[name].words
         self.key_words = self.context // config.cols * (self.head // config.rows)
         self.value_words = self.context // config.rows
+        self.key_hop, self.value_hop = self.key_words, self.value_words
         self.keys, word = word, word + model.n_kv_heads * self.key_words
         self.values, word = word, word + model.n_kv_heads * (self.head // config.cols) * self.value_words
         self.words_stride = word
@@ -149,6 +158,8 @@ class Layout:
             "score": model.n_heads * self.context, "o": self.heads, "gate": self.hidden, "up": self.hidden,
             "factors": max(self.heads + 2 * self.kv_heads, 2 * self.hidden, self.dim), "logits": self.vocabulary,
             "scale": lanes}, at)
+        self.factors = {"qk": 0, "v": self.in_granules(self.heads + self.kv_heads), "w1": 0,
+                        "w3": self.in_granules(self.hidden), "w2": 0}
 
 
 def plan(config: Config, model: ModelConfig) -> Layout:
@@ -194,16 +205,12 @@ def fill(layout: Layout, model: QuantisedModel) -> tuple[np.ndarray, np.ndarray]
 
     for index in range(shape.n_layers):
         words, granules = index * layout.words_stride, layout.layer_constants + index * layout.constants_stride
-        layer = model.layers[index]
-        for name, linear in _layer_linears(layout, model, index).items():
+        linears = layer_linears(layout, model, index)
+        for name, linear in linears.items():
             matrix = layout.matrices[name]
             weights[words + matrix.word:][:matrix.words] = place(config, linear.weight, matrix)
-            put(granules + layout.layer[name], linear.multiplier)
-        put(granules + layout.layer["attention_gain"], layer.attention_gain)
-        put(granules + layout.layer["ffn_gain"], layer.ffn_gain)
-        put(granules + layout.layer["key_offset"], _pad_heads(layer.key_offset.ravel(), shape, layout.head))
-        order = head_order(shape)
-        put(granules + layout.layer["score"], np.repeat(layer.score_factor[order], config.lanes))
+        for name, vector in layer_constants(layout, model, index, linears).items():
+            put(granules + layout.layer[name], vector)
     # What fills up the vocabulary is never chosen: it is like the last token, and the first of two is.
     classifier = model.linears["classifier"]
     last = np.minimum(np.arange(layout.vocabulary), shape.vocab_size - 1)
@@ -213,8 +220,8 @@ def fill(layout: Layout, model: QuantisedModel) -> tuple[np.ndarray, np.ndarray]
     put(layout.constants["classifier"], classifier.multiplier[last])
     put(layout.constants["embedding"], model.embedding_factor)
     put(layout.constants["final_gain"], model.final_gain)
-    put(layout.constants["one"], np.full(config.lanes, 1 << 14))
-    _fill_rotary(layout, put)
+    put(layout.constants["one"], np.full(config.lanes, ONE))
+    fill_rotary(layout, put)
     return weights, values
 
 
@@ -223,7 +230,16 @@ def head_order(shape: ModelConfig) -> np.ndarray:
     return np.arange(shape.n_heads).reshape(shape.n_kv_heads, -1).T.ravel()
 
 
-def _layer_linears(layout, model, index):
+def layer_constants(layout: Layout, model: QuantisedModel, index: int, linears: dict[str, Linear]) -> dict[str, np.ndarray]:
+    """A layer's constants, int16, by their names in `Layout.layer`; `linears` are its own, as `layer_linears` has them."""
+    config, shape, layer = layout.config, model.config, model.layers[index]
+    return {name: linear.multiplier for name, linear in linears.items()} | {
+        "attention_gain": layer.attention_gain, "ffn_gain": layer.ffn_gain,
+        "key_offset": _pad_heads(layer.key_offset.ravel(), shape, layout.head),
+        "score": np.repeat(layer.score_factor[head_order(shape)], config.lanes)}
+
+
+def layer_linears(layout: Layout, model: QuantisedModel, index: int) -> dict[str, Linear]:
     """A layer's operations as they lie in W-RAM: heads filled up, and queries in their order."""
     shape = model.config
     found = {name: model.linears[f"layers.{index}.{name}"] for name in MATRICES}
@@ -252,7 +268,7 @@ def _pad_heads(vector, shape, head):
     return padded.ravel()
 
 
-def _fill_rotary(layout, put):
+def fill_rotary(layout: Layout, put: Callable[[int, np.ndarray], None]) -> None:
     """The tables of angles, as the two-beat products of `lowering` want them: see `marey.hdl.integer.rotation`."""
     shape, lanes = layout.model, layout.config.lanes
     low, high = integer.rotary_tables(shape.head_dim, layout.context, shape.rope_theta)

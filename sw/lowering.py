@@ -57,14 +57,15 @@ class _Lowering:
         self.head = layout.in_granules(layout.head)
         self.heads, self.kv_heads = self.shape.n_heads, self.shape.n_kv_heads
         config = self.config
-        self.key_granules = layout.key_words * config.granules_per_word
+        self.key_granules = layout.key_hop * config.granules_per_word
         self.groups = layout.head // config.cols
-        self.value_groups = layout.value_words * config.beats_per_result
+        self.value_groups = layout.value_hop * config.beats_per_result
         self.upper = config.scalars // 2
         # Scalar registers of the scalar unit, in the upper half; QUANTISE leaves `quantiser` and `step`.
         self.quantiser, self.step, self.root, self.scalar, self.reciprocals = range(self.upper, self.upper + 5)
         self.registers = {CONSTANTS: layout.layer_constants, WORDS: 0, KEY: layout.keys * config.granules_per_word,
                           VALUE: layout.values * config.beats_per_result}
+        self.keys, self.values = Address(layout.keys, WORDS), Address(layout.values, WORDS)
 
     def run(self):
         begin, loaded = self._begin()
@@ -112,6 +113,12 @@ class _Lowering:
     def _constant(self, name):
         return Address(self.layout.layer[name], CONSTANTS)
 
+    def _weights(self, name):
+        return Address(self.layout.matrices[name].word, WORDS)
+
+    def _factors(self, name):
+        return self.buffer["factors"] + self.layout.factors[name]
+
     def _word(self, name):
         return self.buffer[name] // self.config.granules_per_word
 
@@ -151,18 +158,26 @@ class _Lowering:
         timeline.place(self._pass(f"{what}: to int8", count, x=self.buffer["gained"], scalar=self.quantiser,
                                   dst=self.buffer["input"], narrow=1))
 
-    def _scale(self, timeline, name, count, at, scalar, rate):
-        """A matrix's factors times a scalar's mantissa, into `factors`."""
-        timeline.best(self._spread(f"{name}: factors", count, rate, x=self._constant(name), scalar=scalar, bare=1, shift=15,
-                                   dst=self.buffer["factors"] + at))
+    def _scaled_product(self, timeline, name, inputs, scalar, **vxm):
+        """A layer's matrix times a vector that has a scalar, whose mantissa goes into the matrix's factors first."""
+        matrix, factors = self.layout.matrices[name], self._factors(name)
+        timeline.best(self._spread(f"{name}: factors", matrix.results * self.config.beats_per_result, matrix.inner,
+                                   x=self._constant(name), scalar=scalar, bare=1, shift=15, dst=factors))
+        self._product(timeline, name, inputs, factors, scalar=scalar, **vxm)
 
     def _product(self, timeline, name, inputs, factors, **vxm):
         """A layer's matrix times the vector in a buffer, taken by the VXM's engine 0; returns the MXM's cycle."""
         matrix, linear = self.layout.matrices[name], self.model.linears[f"layers.0.{name}"]
         mxm, take, offset = product(
-            self.config, inner=matrix.inner, results=matrix.results, act=self._word(inputs), wgt=Address(matrix.word, WORDS),
+            self.config, inner=matrix.inner, results=matrix.results, act=self._word(inputs), wgt=self._weights(name),
             factors=factors, note=name, **({"shift": linear.shift, "to": To.MEM} | vxm))
         return timeline.place(mxm, take, offset=offset)
+
+    def _index(self, timeline, register, source, right, times, value, bits=0):
+        """An INDEX behind what is placed already; returns the first cycle in which its register can be used."""
+        at = timeline.place(self._op(Op.INDEX, register=register, source=source, right=right, bits=bits, times=times,
+                                     value=value), after=timeline.beats("issue") + 1)
+        return at + next_issue(Op.INDEX)
 
     # Sections
 
@@ -172,54 +187,57 @@ class _Lowering:
         timeline = self._timeline()
         inner = layout.classifier.inner
 
-        def index(register, source, right, times, value, bits=0):
-            at = timeline.place(self._op(Op.INDEX, register=register, source=source, right=right, bits=bits, times=times,
-                                         value=value), after=timeline.beats("issue") + 1)
-            return at + next_issue(Op.INDEX)
-
         factor, row = layout.constants["embedding"], layout.embedding
-        ready = index(ONCE, Source.TOKEN, _log(config.lanes), 1, factor)
+        ready = self._index(timeline, ONCE, Source.TOKEN, _log(config.lanes), 1, factor)
         timeline.registers = self.registers | {ONCE: factor, ONCE_MORE: row}
         timeline.place(self._op(Op.VXM, "embedding: factor", engine=1, x=Address(0, ONCE), to=To.NOWHERE, reduce=Reduce.PICK,
                                 into=FACTOR), after=ready)
         if config.granules_per_word > 1:
             timeline.place(self._op(Op.PERIOD, value=config.granules_per_word))
         timeline.period = config.granules_per_word
-        ready = index(ONCE_MORE, Source.TOKEN, _log(config.cols), inner, row)
+        ready = self._index(timeline, ONCE_MORE, Source.TOKEN, _log(config.cols), inner, row)
         fetch = self._op(Op.MXM, "embedding", fetch=1, wgt=Address(0, ONCE_MORE), outer=inner, wgt_hop=1, wrap=inner,
                          paced=int(config.granules_per_word > 1))
         take = self._op(Op.VXM, "embedding", stream=1, scalar=FACTOR, shift=self.shifts.embedding, dst=self.buffer["x"],
                         inner=self.dim, to=To.MEM)
         timeline.place(fetch, take, offset=Mxm.fetch_latency(config) - Vxm.STREAM_LATENCY, after=ready)
         loaded = timeline.beats("stream") - Vxm.STREAM_LATENCY
-        # Angles add up: from two tables the cosines and sines of the position, in pairs of granules.
+        ready = self._rotation(timeline)
+        timeline.place(self._op(Op.SET, register=CONSTANTS, value=layout.layer_constants), after=ready)
+        timeline.place(self._op(Op.SET, register=WORDS, value=0), after=ready)
+        key_granules = layout.head // config.rows * config.granules_per_word
+        self._index(timeline, KEY, Source.POSITION, _log(config.cols), key_granules, self.registers[KEY])
+        self._index(timeline, VALUE, Source.POSITION, _log(config.rows), config.beats_per_result, self.registers[VALUE])
+        return timeline, loaded
+
+    def _rotation(self, timeline):
+        """The rotation of the position, into `turn`: cosines and sines in pairs of granules. Angles add up, from two tables.
+
+        Returns the cycle from which on it is issued."""
+        layout = self.layout
         low, high = layout.constants["low"], layout.constants["high"]
-        index(ONCE, Source.POSITION, 0, self.head, low, bits=_log(ROTARY_LOW))
-        ready = index(ONCE_MORE, Source.POSITION, _log(ROTARY_LOW), 4 * self.head, high)
+        self._index(timeline, ONCE, Source.POSITION, 0, self.head, low, bits=_log(ROTARY_LOW))
+        ready = self._index(timeline, ONCE_MORE, Source.POSITION, _log(ROTARY_LOW), 4 * self.head, high)
         timeline.registers = self.registers | {ONCE: low, ONCE_MORE: high}
         timeline.place(self._op(Op.VXM, "rotation", engine=1, pair=1, by_vector=1, x=Address(0, ONCE), y=Address(0, ONCE_MORE),
                                 y_step=1, dst=self.buffer["turn"], outer=self.head, inner=4, x_hop=1, y_hop=4, dst_hop=2,
                                 shift=14, to=To.MEM), after=ready)
-        timeline.place(self._op(Op.SET, register=CONSTANTS, value=layout.layer_constants), after=ready)
-        timeline.place(self._op(Op.SET, register=WORDS, value=0), after=ready)
-        key_granules = layout.head // config.rows * config.granules_per_word
-        index(KEY, Source.POSITION, _log(config.cols), key_granules, self.registers[KEY])
-        index(VALUE, Source.POSITION, _log(config.rows), config.beats_per_result, self.registers[VALUE])
-        return timeline, loaded
+        return ready
 
     def _attention_inputs(self, timeline):
         """From x to this position's queries in `q`, its keys and values in the cache."""
         layout, config = self.layout, self.config
-        matrix, raw, turn = layout.matrices["qk"], self.buffer["qk"], self.buffer["turn"]
-        queries, keys = layout.in_granules(layout.heads), layout.in_granules(layout.kv_heads)
-        factors, rate = self.buffer["factors"], matrix.inner
         self._norm(timeline, self._constant("attention_gain"), self.shifts.attention_norm)
-        self._scale(timeline, "qk", queries + keys, 0, self.scalar, rate)
-        self._product(timeline, "qk", "input", factors, dst=raw, scalar=self.scalar)
-        self._scale(timeline, "v", keys, queries + keys, self.scalar, rate)
-        self._product(timeline, "v", "input", factors + queries + keys, scalar=self.scalar, narrow=1, to=To.VALUES,
-                      dst=Address(0, VALUE), dst_hop=self.value_groups, y_hop=config.beats_per_result,
-                          outer=layout.matrices["v"].results, middle=1)
+        self._scaled_product(timeline, "qk", "input", self.scalar, dst=self.buffer["qk"])
+        self._scaled_product(timeline, "v", "input", self.scalar, narrow=1, to=To.VALUES, dst=Address(0, VALUE),
+                             dst_hop=self.value_groups, y_hop=config.beats_per_result, outer=layout.matrices["v"].results,
+                             middle=1)
+        self._turn(timeline)
+
+    def _turn(self, timeline):
+        """From `qk` to this position's queries in `q`, and its keys in the cache."""
+        layout, raw, turn = self.layout, self.buffer["qk"], self.buffer["turn"]
+        queries, rate = layout.in_granules(layout.heads), layout.matrices["qk"].inner
         per_head = self.groups * rate
         turned = {"pair": 1, "by_vector": 1, "y": turn, "y_step": 1, "inner": 2 * self.head, "x_hop": self.head}
         for candidates in (
@@ -240,8 +258,8 @@ class _Lowering:
         """The scores of all heads, at the end of a section: they take as long as there are blocks."""
         layout, config = self.layout, self.config
         words = layout.head // config.rows
-        mxm = self._op(Op.MXM, "scores", act=self._word("q"), act_hop=words, wgt=Address(layout.keys, WORDS), wgt_step=words,
-                       wgt_hop=layout.key_words, wrap=self.kv_heads, inner=words, middle=_log(config.block // config.cols),
+        mxm = self._op(Op.MXM, "scores", act=self._word("q"), act_hop=words, wgt=self.keys, wgt_step=words,
+                       wgt_hop=layout.key_hop, wrap=self.kv_heads, inner=words, middle=_log(config.block // config.cols),
                        blocks=MxmBlocks.MIDDLE, outer=self.heads)
         row = layout.in_granules(layout.context)
         vxm = self._op(Op.VXM, "scores", stream=1, by_vector=1, y=self._constant("score"), y_hop=1, dst=self.buffer["score"],
@@ -293,7 +311,7 @@ class _Lowering:
             self._op(Op.NOP, turns=1),
             period,
             self._op(Op.MXM, "values", act=self._word("score"), act_hop=layout.context // config.rows,
-                     wgt=Address(layout.values, WORDS), wgt_step=layout.value_words, wgt_hop=self.groups * layout.value_words,
+                     wgt=self.values, wgt_step=layout.value_hop, wgt_hop=self.groups * layout.value_hop,
                      wrap=self.kv_heads, inner=_log(inner), blocks=MxmBlocks.INNER, middle=self.groups, outer=self.heads,
                      paced=1),
             replace(self._op(Op.NOP, blocks=_log(inner) + 1), wait=latency - 2 - (Scalars.LATENCY + 1)),
@@ -317,13 +335,19 @@ class _Lowering:
         """From attention's output to the next x; the origin is the last beat that writes the former."""
         layout, config = self.layout, self.config
         timeline = self._timeline("o", layout.in_granules(layout.heads), config.beats_per_result)
-        x, gained, gate, up = (self.buffer[name] for name in ("x", "gained", "gate", "up"))
-        factors, rate = self.buffer["factors"], layout.matrices["w1"].inner
-        self._product(timeline, "wo", "o", self._constant("wo"), plus=1, x=x, x_step=1, dst=x)
+        x = {"plus": 1, "x": self.buffer["x"], "x_step": 1, "dst": self.buffer["x"]}
+        self._product(timeline, "wo", "o", self._constant("wo"), **x)
         self._norm(timeline, self._constant("ffn_gain"), self.shifts.ffn_norm)
-        for name, at, dst in (("w1", 0, gate), ("w3", self.hidden, up)):
-            self._scale(timeline, name, self.hidden, at, self.scalar, rate)
-            self._product(timeline, name, "input", factors + at, dst=dst, scalar=self.scalar)
+        self._scaled_product(timeline, "w1", "input", self.scalar, dst=self.buffer["gate"])
+        self._scaled_product(timeline, "w3", "input", self.scalar, dst=self.buffer["up"])
+        self._activate(timeline)
+        self._scaled_product(timeline, "w2", "input", self.step, **x)
+        return timeline
+
+    def _activate(self, timeline):
+        """From `gate` and `up` to int8 in `input`, and its scalar."""
+        config, rate = self.config, self.layout.matrices["w1"].inner
+        gained, gate, up = (self.buffer[name] for name in ("gained", "gate", "up"))
         timeline.best(self._spread("silu", self.hidden, rate, function=Function.SILU, x=gate, dst=gate, shift=15))
         spread = {"inner": config.beats_per_result, "middle": self.hidden // config.beats_per_result, "interval": rate}
         hidden = {"x": gate, "y": up, "y_step": 1, "by_vector": 1, "dst": gained, "shift": self.shifts.hidden,
@@ -332,9 +356,6 @@ class _Lowering:
                        self._pass("silu(gate) * up", self.hidden, **hidden | spread)])
         timeline.place(self._op(Op.SFU, "hidden: int8 scale", function=Sfu.QUANTISE, a=ABSMAX, into=self.quantiser))
         self._quantise(timeline, "hidden", self.hidden)
-        self._scale(timeline, "w2", self.dim, 0, self.step, layout.matrices["w2"].inner)
-        self._product(timeline, "w2", "input", factors, plus=1, x=x, x_step=1, dst=x, scalar=self.step)
-        return timeline
 
     def _next_layer(self, timeline, loop):
         """The address registers' steps, and the loop over layers, in this cycle or after; returns its cycle."""
