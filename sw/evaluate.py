@@ -10,7 +10,7 @@ from .formats import load_model, load_tokenizer
 from .golden import Golden
 from .quantise import quantise
 from .reference import Reference
-from .sampling import BOS, Sampler, sample_text
+from .sampling import Sampler, sample_text
 
 SEED = 1
 """Of the text to judge by; the quantiser calibrates on text of seed 0."""
@@ -27,7 +27,7 @@ def evaluate(path: Path, text: Path | None = None, tokenizer: Path | None = None
     if text is None:
         tokens = sample_text(Reference(model, BATCH), min(255, config.seq_len - 1), Sampler(1.0, 1.0, SEED), BATCH)
     else:
-        tokens = _rows(text, load_tokenizer(tokenizer, path, config.vocab_size), config.seq_len)
+        tokens = _rows(text, load_tokenizer(tokenizer, path, config.vocab_size), config)
     models = {"float32": Reference(model, len(tokens)), "int8": Golden(quantise(model), len(tokens))}
     losses, choices = score(models, tokens)
     perplexity = {name: float(np.exp(loss.mean())) for name, loss in losses.items()}
@@ -53,15 +53,15 @@ def score(models: dict, tokens: np.ndarray) -> tuple[dict[str, np.ndarray], dict
         name: np.array(value) for name, value in choices.items()}
 
 
-def _rows(text, tokenizer, seq_len):
-    """A text file as rows of tokens, each from BOS on, as long as the context allows."""
+def _rows(text, tokenizer, config):
+    """A text file as rows of tokens, each from the model's first token on, as long as the context allows."""
     try:
-        tokens = tokenizer.encode(text.read_text(encoding="utf-8"))[1:]
+        tokens = tokenizer.encode(text.read_text(encoding="utf-8"), begin=False)
     except (OSError, UnicodeDecodeError) as error:
         raise MareyError(f"{text}: cannot be read as UTF-8 text: {error}") from None
     if len(tokens) < 2:
         raise MareyError(f"{text}: too short to judge by, it has {len(tokens)} tokens")
-    width = min(seq_len, len(tokens) + 1, 256) - 1
+    width = min(config.seq_len, len(tokens) + 1, 256) - 1
     count = len(tokens) // width
     rows = np.array(tokens[:count * width]).reshape(count, width)
-    return np.concatenate([np.full((count, 1), BOS), rows], axis=1)
+    return np.concatenate([np.full((count, 1), config.bos), rows], axis=1)

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from ..hdl.errors import MareyError
 from .driver import Device, Tally
 from .program import Program
-from .sampling import BOS, EOS, Sampler
+from .sampling import Sampler
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def generate(device: Device, program: Program, prompt: str, steps: int, sampler:
     facts, tokenizer = program.model, program.tokenizer
     if facts is None or tokenizer is None:
         raise MareyError("this program was assembled by hand and has no model in it: compile one to generate text")
-    tokens = tokenizer.encode(prompt)
+    tokens = tokenizer.encode(prompt) or [facts.shape.bos]
     if len(tokens) >= facts.context:
         raise MareyError(f"the prompt has {len(tokens)} tokens and the context {facts.context}: shorten it")
     result = Generation(program.name, tokens)
@@ -103,7 +103,7 @@ def generate(device: Device, program: Program, prompt: str, steps: int, sampler:
             token = queue.pop(0)
             continue
         token = made[0] if sampler.greedy else int(sampler(device.logits()))
-        if token in (BOS, EOS):
+        if token in (facts.shape.bos, *facts.shape.eos):
             break
         result.tokens.append(token)
         say(decode(token))

@@ -7,7 +7,10 @@ import numpy as np
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """Shape of a Llama-style model. Weights multiply from the left: a matrix is [outputs, inputs]."""
+    """Shape of a Llama-style model. Weights multiply from the left: a matrix is [outputs, inputs].
+
+    `bos`, `eos`: the token that begins a text, and those that end one; by default in SentencePiece's numbering.
+    """
 
     dim: int
     hidden_dim: int
@@ -19,6 +22,11 @@ class ModelConfig:
     rope_theta: float = 10000.0
     norm_eps: float = 1e-5
     tied: bool = True
+    bos: int = 1
+    eos: tuple[int, ...] = (2,)
+
+    def __post_init__(self):
+        object.__setattr__(self, "eos", tuple(self.eos))  # JSON has lists
 
     @property
     def head_dim(self) -> int:

@@ -22,7 +22,7 @@ from .model import Llama, ModelConfig
 from .quantise import QuantisedModel, quantise
 from .tokenizer import Tokenizer
 
-VERSION = 3
+VERSION = 4
 """Counts changes of the file format."""
 
 DAMAGE = (OSError, EOFError, KeyError, TypeError, ValueError, AttributeError, RuntimeError, zipfile.BadZipFile, zlib.error,
@@ -153,9 +153,7 @@ class Program:
             "cycles": self.cycles(),
         }
         if self.tokenizer:
-            arrays["tokenizer.pieces"] = np.frombuffer(b"".join(self.tokenizer.pieces), np.uint8)
-            arrays["tokenizer.lengths"] = np.array([len(piece) for piece in self.tokenizer.pieces])
-            arrays["tokenizer.scores"] = np.array(self.tokenizer.scores)
+            arrays["tokenizer"] = np.frombuffer(self.tokenizer.to_json().encode(), np.uint8)
         arrays["description"] = np.frombuffer(json.dumps(description).encode(), np.uint8)
         with path.open("wb") as file:
             np.savez_compressed(file, **arrays)
@@ -231,11 +229,8 @@ def _unpack_program(description, arrays):
     instructions = [replace(isa.decode(int.from_bytes(code.tobytes(), "little")), note=str(note))
                     for code, note in zip(arrays["program"], description["notes"], strict=True)]
     tokenizer, model = None, None
-    if "tokenizer.pieces" in arrays:
-        content, ends = arrays["tokenizer.pieces"].tobytes(), np.cumsum(arrays["tokenizer.lengths"])
-        tokenizer = Tokenizer([content[end - length:end] for end, length in zip(ends, arrays["tokenizer.lengths"],
-                                                                               strict=True)],
-                              arrays["tokenizer.scores"].tolist())
+    if "tokenizer" in arrays:
+        tokenizer = Tokenizer.from_json(arrays["tokenizer"].tobytes().decode())
     if description["model"] is not None:
         facts = description["model"]
         model = ModelFacts(**facts | {"shape": ModelConfig(**facts["shape"])})

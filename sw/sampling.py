@@ -6,9 +6,6 @@ import numpy as np
 
 from ..hdl.errors import MareyError
 
-BOS, EOS = 1, 2
-"""Tokens that begin and end a text, in SentencePiece's numbering."""
-
 
 @dataclass
 class Sampler:
@@ -49,8 +46,9 @@ class Sampler:
 
 
 def sample_text(model, steps: int, sampler: Sampler, batch: int = 8) -> np.ndarray:
-    """Token sequences [batch, steps + 1] that a model (with `step`) writes after BOS; what follows an end is a new text."""
-    tokens = np.full((batch, steps + 1), BOS)
+    """Token sequences [batch, steps + 1] that a model (a `Reference` or `Golden`) writes from its first token on; what follows
+    an end is a new text."""
+    tokens = np.full((batch, steps + 1), model.model.config.bos)
     for position in range(steps):
         tokens[:, position + 1] = sampler(model.step(tokens[:, position], position))
     return tokens

@@ -6,8 +6,9 @@ import numpy as np
 from platformdirs import user_cache_path
 
 from .formats import llama2c
+from .formats.vocabulary import sentencepiece
 from .model import Layer, Llama, ModelConfig, shapes
-from .tokenizer import Tokenizer
+from .tokenizer import SPACE, Tokenizer
 
 WORDS = ("the a once upon time there was little girl boy dog cat named Tim Sue and to play in park with ball big red happy "
          "sad she he it they saw said went day one very friend mom dad house tree sun . , !").split()
@@ -32,13 +33,13 @@ def tiny_model(config: ModelConfig = SHAPE, seed: int = 0) -> Llama:
 
 def tiny_tokenizer(vocab_size: int = SHAPE.vocab_size) -> Tokenizer:
     """Bytes, letters, and words as far as the vocabulary reaches."""
-    pieces = [b"<unk>", b"<s>", b"</s>", *(f"<0x{byte:02X}>".encode() for byte in range(256)), b" "]
+    pieces = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), SPACE]
     for word in WORDS:
-        for text in (*word, *(f" {word}"[:end] for end in range(2, len(word) + 2))):
-            if text.encode() not in pieces:
-                pieces.append(text.encode())
-    pieces += [f"<unused {index}>".encode() for index in range(len(pieces), vocab_size)]
-    return Tokenizer(pieces[:vocab_size], [-float(index) for index in range(vocab_size)])
+        for text in (*word, *(f"{SPACE}{word}"[:end] for end in range(2, len(word) + 2))):
+            if text not in pieces:
+                pieces.append(text)
+    pieces += [f"<unused {index}>" for index in range(len(pieces), vocab_size)]
+    return sentencepiece(pieces[:vocab_size], [-float(index) for index in range(vocab_size)], {1, 2}, 1)
 
 
 def write_tiny(folder: Path, config: ModelConfig = SHAPE, seed: int = 0) -> Path:
@@ -46,7 +47,7 @@ def write_tiny(folder: Path, config: ModelConfig = SHAPE, seed: int = 0) -> Path
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "tiny.bin"
     llama2c.write(path, tiny_model(config, seed))
-    tiny_tokenizer(config.vocab_size).write(folder / "tokenizer.bin")
+    llama2c.write_tokenizer(folder / "tokenizer.bin", tiny_tokenizer(config.vocab_size))
     return path
 
 

@@ -1,91 +1,94 @@
-"""Tokenizers: text to token ids and back. Byte-pair encoding is the `tokenizers` library's."""
+"""Tokenizers: text to token ids and back. All encoding is the `tokenizers` library's, whose JSON says everything of one."""
 
-import struct
-from pathlib import Path
+import codecs
+import json
+import re
+from collections.abc import Iterator
 
 from tokenizers import Tokenizer as Backend
-from tokenizers import models
 
 from .errors import FormatError
-from .sampling import BOS, EOS
 
-BYTES_FROM = 3
-"""Pieces 3 to 258 stand for single bytes, in SentencePiece's numbering, if the first of them is called so."""
-FIRST_BYTE = (b"<0x00>", b"\0")
+JSON_LIMIT = 1 << 26
+"""Bytes beyond which a JSON text is not read; the largest vocabularies take a quarter of it."""
+SPACE = "▁"
+"""How SentencePiece spells a space."""
+BYTE = re.compile("<0x([0-9A-F]{2})>")
+"""How SentencePiece spells a byte that is no text."""
+ABLE = {
+    "normalizer": {"Sequence", "Prepend", "Precompiled", "Replace", "NFC", "NFD", "NFKC", "NFKD", "Lowercase", "Strip",
+                   "StripAccents"},
+    "pre_tokenizer": {"Sequence", "ByteLevel", "Digits", "Split", "Metaspace"},
+    "post_processor": {"Sequence", "TemplateProcessing", "ByteLevel"},
+    "decoder": {"Sequence", "ByteLevel", "Replace", "ByteFallback", "Fuse", "Strip", "Metaspace"},
+    "model": {"BPE", "Unigram"},
+}
+"""The library's components that Marey knows how to stream: byte-level, or SentencePiece's."""
 
 
 class Tokenizer:
-    """A SentencePiece-style BPE vocabulary, with byte fallback if it has the pieces for it.
+    """A tokenizer of the library.
 
-    `pieces`: bytes of each token; `scores`: of two possible merges the one whose result scores higher is made first;
-    `bytes`: the tokens that stand for single bytes.
+    `about`: its JSON. `added`: tokens that are found in a text as a whole, special ones among them. `pieces`: the bytes that
+    each token adds to a text, none for the special ones. `byte_level`: it spells every byte as a
+    letter, as GPT-2 does; else it spells spaces as SentencePiece does. `strips`: a text's first space is the tokenizer's own.
     """
 
-    def __init__(self, pieces: list[bytes], scores: list[float]):
-        self.pieces, self.scores = pieces, scores
-        has_bytes = len(pieces) >= BYTES_FROM + 256 and pieces[BYTES_FROM] in FIRST_BYTE
-        self.bytes = range(BYTES_FROM, BYTES_FROM + 256 * has_bytes)
-        vocabulary, merges = {}, []
-        for index, piece in enumerate(pieces):
-            # A byte's own piece is spelled as the library expects it; damaged UTF-8 is no text and never matched.
-            name = f"<0x{index - BYTES_FROM:02X}>" if index in self.bytes else piece.decode(errors="replace")
-            vocabulary.setdefault(name if name not in vocabulary else f"<unused {index}>", index)
-        for name, index in vocabulary.items():
-            for cut in range(1, len(name)) if index >= self.bytes.stop else ():
-                left, right = vocabulary.get(name[:cut]), vocabulary.get(name[cut:])
-                if left is not None and right is not None and min(left, right) >= BYTES_FROM:
-                    merges.append((-scores[index], index, name[:cut], name[cut:]))
-        merges.sort(key=lambda merge: merge[:2])
-        self._backend = Backend(models.BPE(vocabulary, [merge[2:] for merge in merges], byte_fallback=has_bytes,
-                                           unk_token=next(iter(vocabulary)), fuse_unk=True))
+    def __init__(self, backend: Backend):
+        self._backend = backend
+        self.about = json.loads(backend.to_str())
+        _check(self.about)
+        self.byte_level = "ByteLevel" in _kinds(self.about["decoder"])
+        self.strips = not self.byte_level and not backend.decoder.decode([SPACE + "x"]).startswith(" ")
+        self.added = backend.get_added_tokens_decoder()
+        self.pieces = dict(self._pieces())
 
     @classmethod
-    def read(cls, path: Path, vocab_size: int) -> "Tokenizer":
-        """llama2.c's tokenizer file: int32 longest piece, then float32 score, int32 length and bytes of each piece.
+    def from_json(cls, text: str) -> "Tokenizer":
+        """The tokenizer that a `tokenizer.json` describes. FormatError if it is none, or of a kind that Marey cannot stream."""
+        if len(text) > JSON_LIMIT:
+            raise FormatError(f"a tokenizer of {len(text)} characters, too large to be one")
+        try:
+            backend = Backend.from_str(text)
+        except Exception as error:  # the library raises nothing narrower
+            raise FormatError(f"no tokenizer of the tokenizers library: {' '.join(str(error).split())[:200]}") from None
+        backend.no_truncation()
+        backend.no_padding()
+        return cls(backend)
 
-        FormatError for anything else, and for a vocabulary that is not the model's.
-        """
-        if not path.is_file():
-            raise FormatError(f"{path}: no such file")
-        content = path.read_bytes()
-        pieces, scores, position = [], [], 4
-        longest = struct.unpack_from("<i", content)[0] if len(content) >= 4 else 0
-        if not 0 < longest <= 1 << 16:
-            raise FormatError(f"{path}: header says the longest piece has {longest} bytes: no llama2.c tokenizer")
-        while position < len(content):
-            if position + 8 > len(content):
-                raise FormatError(f"{path}: ends in the middle of piece {len(pieces)}: truncated")
-            score, length = struct.unpack_from("<fi", content, position)
-            position += 8
-            if not 0 <= length <= longest or position + length > len(content) or score != score:
-                raise FormatError(f"{path}: piece {len(pieces)} has score {score} and {length} bytes, of at most {longest} "
-                                  f"and with {len(content) - position} left: truncated or damaged")
-            pieces.append(content[position:position + length])
-            scores.append(score)
-            position += length
-        if len(pieces) != vocab_size:
-            raise FormatError(f"{path}: {len(pieces)} pieces, but the model has a vocabulary of {vocab_size}: "
-                              "this tokenizer belongs to another model")
-        return cls(pieces, scores)
+    def to_json(self) -> str:
+        """What `from_json` makes the same tokenizer of."""
+        return self._backend.to_str()
 
-    def write(self, path: Path) -> None:
-        """Writes llama2.c's tokenizer file."""
-        records = (struct.pack("<fi", score, len(piece)) + piece
-                   for piece, score in zip(self.pieces, self.scores, strict=True))
-        path.write_bytes(struct.pack("<i", max(map(len, self.pieces))) + b"".join(records))
+    def vocabulary(self) -> dict[str, int]:
+        """Tokens by the names that the library has for them."""
+        return self._backend.get_vocab()
 
-    def encode(self, text: str) -> list[int]:
-        """Token ids of a text, BOS first; a text begins with a space, as SentencePiece has it."""
-        return [BOS, *(self._backend.encode(" " + text).ids if text else [])]
+    def encode(self, text: str, begin: bool = True) -> list[int]:
+        """Token ids of a text; if it is to `begin` one, with the tokens that this tokenizer puts before it."""
+        return self._backend.encode(text, add_special_tokens=begin).ids
 
     def decode(self, tokens: list[int]) -> str:
-        """The text of tokens; BOS and EOS stand for nothing."""
+        """The text of tokens."""
         stream = self.stream()
-        return "".join(stream(token) for token in tokens) + stream.rest()
+        return "".join(map(stream, tokens)) + stream.rest()
 
     def stream(self) -> "Stream":
         """A decoder that is fed one token at a time."""
         return Stream(self)
+
+    def _pieces(self) -> Iterator[tuple[int, bytes]]:
+        letters = byte_letters()
+        fallback = "ByteFallback" in _kinds(self.about["decoder"])
+        for name, token in self.vocabulary().items():
+            if token in self.added:
+                yield token, b"" if self.added[token].special else name.encode()
+            elif self.byte_level:
+                yield token, b"".join(letters.get(letter) or letter.encode() for letter in name)
+            elif fallback and (byte := BYTE.fullmatch(name)):
+                yield token, bytes.fromhex(byte[1])
+            else:
+                yield token, name.replace(SPACE, " ").encode()
 
 
 class Stream:
@@ -93,32 +96,52 @@ class Stream:
 
     def __init__(self, tokenizer: Tokenizer):
         self._tokenizer = tokenizer
-        self._pending = b""
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._begun = False
 
     def __call__(self, token: int) -> str:
-        if token in (BOS, EOS):
-            self._begun = False
-            return ""
-        piece = self._tokenizer.pieces[token]
-        if token in self._tokenizer.bytes:
-            piece = bytes([token - BYTES_FROM])
-        if not self._begun:
-            piece = piece.removeprefix(b" ")
-            self._begun = True
-        self._pending += piece
-        try:
-            text, self._pending = self._pending.decode(), b""
-        except UnicodeDecodeError as error:
-            # Wait for the rest of a character that has begun; give up one that cannot be.
-            if error.reason != "unexpected end of data":
-                text, self._pending = self._pending.decode(errors="replace"), b""
-            else:
-                text = self._pending[:error.start].decode()
-                self._pending = self._pending[error.start:]
-        return text
+        piece = self._tokenizer.pieces.get(token, b"")
+        first, self._begun = not self._begun, bool(piece)  # after a special token a text begins anew
+        return self._decoder.decode(piece.removeprefix(b" ") if first and self._tokenizer.strips else piece)
 
     def rest(self) -> str:
         """What is left of a character that never became whole."""
-        text, self._pending = self._pending.decode(errors="replace"), b""
-        return text
+        return self._decoder.decode(b"", final=True)
+
+
+def byte_letters() -> dict[str, bytes]:
+    """GPT-2's spelling: a letter for each byte, itself where it prints in Latin-1, else one from U+0100 on."""
+    printed = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printed]
+    return {chr(byte): bytes([byte]) for byte in printed} | {chr(256 + n): bytes([byte]) for n, byte in enumerate(others)}
+
+
+def _nodes(section) -> Iterator[dict]:
+    """The components of a section of the library's JSON, sequences and what is in them."""
+    if section:
+        yield section
+        for parts in section.values():
+            if section["type"] == "Sequence" and isinstance(parts, list):
+                for part in parts:
+                    yield from _nodes(part)
+
+
+def _kinds(section) -> set[str]:
+    return {node["type"] for node in _nodes(section)}
+
+
+def _check(about: dict) -> None:
+    """FormatError for what the library can do, and Marey cannot stream, or would stumble over later."""
+    for section, able in ABLE.items():
+        if unable := _kinds(about[section]) - able:
+            raise FormatError(f"its {section} is {', '.join(sorted(unable))}, and Marey knows {', '.join(sorted(able))}")
+    if not about["decoder"]:
+        raise FormatError("it has no decoder, so nothing says how its tokens become text")
+    for node in _nodes(about["post_processor"]):
+        for item in (*node.get("single", ()), *node.get("pair", ())):
+            name = item.get("SpecialToken", {}).get("id")
+            if name is not None and name not in node["special_tokens"]:
+                raise FormatError(f"its post_processor puts in {name!r}, which it does not define")
+    for name in ("dropout", "continuing_subword_prefix", "end_of_word_suffix"):
+        if about["model"].get(name):
+            raise FormatError(f"its model has a {name}, which Marey cannot do")

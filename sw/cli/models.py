@@ -27,7 +27,7 @@ def export_command(model, output, tokenizer, kind):
             gguf.write(output, loaded, words, kind.upper())
         case ".bin", "f32":
             llama2c.write(output, loaded)
-            words.write(output.with_name("tokenizer.bin"))
+            llama2c.write_tokenizer(output.with_name("tokenizer.bin"), words, loaded.config.vocab_size)
         case _:
             raise MareyError(f"{output}: cannot write {kind} there: name a .gguf file, or a .bin file with f32")
     click.echo(f"{output}: {output.stat().st_size} bytes")

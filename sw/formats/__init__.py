@@ -36,7 +36,7 @@ def load_tokenizer(path: Path | str | None, model: Path | str, vocab_size: int) 
     path = Path(path)
     if path.suffix == ".json":
         return huggingface.read_tokenizer(path, vocab_size)
-    return gguf.read_tokenizer(path, vocab_size) if _is_gguf(path) else Tokenizer.read(path, vocab_size)
+    return gguf.read_tokenizer(path, vocab_size) if _is_gguf(path) else llama2c.read_tokenizer(path, vocab_size)
 
 
 def _is_gguf(path):

@@ -8,18 +8,17 @@ import struct
 from pathlib import Path
 
 import numpy as np
-from gguf import GGMLQuantizationType, GGUFReader, GGUFWriter, Keys, TokenType, quants
+from gguf import GGML_QUANT_VERSION, GGMLQuantizationType, GGUFReader, GGUFValueType, GGUFWriter, Keys, LlamaFileType, quants
 from gguf.constants import MODEL_TENSOR, TENSOR_NAMES
 
 from ..errors import FormatError
-from ..model import Layer, Llama, ModelConfig, shapes
-from ..sampling import BOS, EOS
-from ..tokenizer import BYTES_FROM, Tokenizer
+from ..model import Layer, Llama, shapes
+from ..tokenizer import Tokenizer
+from . import gguf_tokenizer
+from .checks import checked_config, finite
 
 MAGIC = b"GGUF"
 ARCHITECTURE = "llama"
-SPACE = "▁"
-"""How SentencePiece spells a space."""
 BLOCK = 32
 """Values in a block of Q8_0 and Q4_0."""
 LAYER_TENSORS = {
@@ -27,23 +26,53 @@ LAYER_TENSORS = {
     "wv": MODEL_TENSOR.ATTN_V, "wo": MODEL_TENSOR.ATTN_OUT, "ffn_norm": MODEL_TENSOR.FFN_NORM,
     "w1": MODEL_TENSOR.FFN_GATE, "w2": MODEL_TENSOR.FFN_DOWN, "w3": MODEL_TENSOR.FFN_UP,
 }
-LIMITS = {"dim": 1 << 16, "hidden_dim": 1 << 18, "n_layers": 512, "n_heads": 1024, "n_kv_heads": 1024,
-          "seq_len": 1 << 24, "vocab_size": 1 << 20}
-"""Dimensions beyond which a header is taken to be damaged."""
-DAMAGE = (ValueError, KeyError, IndexError, TypeError, OverflowError, struct.error, UnicodeDecodeError)
+KEYS = {
+    "dim": Keys.LLM.EMBEDDING_LENGTH, "hidden_dim": Keys.LLM.FEED_FORWARD_LENGTH, "n_layers": Keys.LLM.BLOCK_COUNT,
+    "n_heads": Keys.Attention.HEAD_COUNT, "n_kv_heads": Keys.Attention.HEAD_COUNT_KV, "seq_len": Keys.LLM.CONTEXT_LENGTH,
+    "vocab_size": Keys.LLM.VOCAB_SIZE, "rope_theta": Keys.Rope.FREQ_BASE, "norm_eps": Keys.Attention.LAYERNORM_RMS_EPS,
+}
+ROTARY = (Keys.Rope.DIMENSION_COUNT, Keys.Attention.KEY_LENGTH, Keys.Attention.VALUE_LENGTH)
+"""Keys that can have but one value here: the channels of a head."""
+UNABLE = {Keys.Rope.SCALING_TYPE: "none", "{arch}.rope.scale_linear": 1.0, Keys.LLM.EXPERT_COUNT: 0,
+          Keys.LLM.EXPERT_USED_COUNT: 0, Keys.Split.LLM_KV_SPLIT_COUNT: 1}
+"""Settings of a model, with the only value of each that Marey can do."""
+MOST = {"keys": 1 << 12, "tensors": 1 << 14, "values": 1 << 21}
+"""Counts in a header beyond which it is taken to be damaged; the library makes objects of each."""
+DAMAGE = (ValueError, KeyError, IndexError, TypeError, OverflowError, RecursionError, struct.error, UnicodeDecodeError)
 """What the library raises for a file that is damaged."""
 
 
 class _Reader(GGUFReader):
-    """The library's reader, which does not look beyond the end of the file: a damaged count would have it run on."""
+    """The library's reader, which does not look beyond the end of the file, or make objects of what a damaged count says."""
 
     def _get(self, offset, dtype, count=1, override_order=None):
+        if isinstance(self.data, np.memmap):
+            self.data = self.data.view(np.ndarray)  # of which slices are smaller and faster
         if offset + np.dtype(dtype).itemsize * int(count) > len(self.data):
             raise ValueError("it ends before what its header says")
         return super()._get(offset, dtype, count, override_order)
 
+    def _build_fields(self, offs, count):
+        self._values = 0
+        self._limit("keys", count)
+        return super()._build_fields(offs, count)
 
-class _File:
+    def _build_tensor_info(self, offs, count):
+        self._limit("tensors", count)
+        return super()._build_tensor_info(offs, count)
+
+    def _get_field_parts(self, orig_offs, raw_type):
+        if raw_type == GGUFValueType.ARRAY:
+            self._values += int(self._get(orig_offs + 4, np.uint64)[0])
+            self._limit("values", self._values)
+        return super()._get_field_parts(orig_offs, raw_type)
+
+    def _limit(self, what, count):
+        if count > MOST[what]:
+            raise ValueError(f"its header says {count} {what}, expected {MOST[what]} at most")
+
+
+class File:
     """A GGUF file's metadata and tensors, by name. FormatError for what is missing or of the wrong shape."""
 
     def __init__(self, path: Path):
@@ -52,7 +81,8 @@ class _File:
             self._reader = _Reader(path)
             self._tensors = {tensor.name: tensor for tensor in self._reader.tensors}
         except DAMAGE as error:
-            raise FormatError(f"{path}: damaged, or no GGUF file: {' '.join(str(error).split())}") from None
+            raise FormatError(f"{path}: damaged, or no GGUF file: {' '.join(str(error).split())[:200]}") from None
+        self._read = set()
 
     def get(self, key, default=None):
         """A metadata value; the default if there is none, or FormatError without one."""
@@ -65,8 +95,27 @@ class _File:
         except DAMAGE:
             raise FormatError(f"{self.path}: its metadata are damaged at {key}") from None
 
+    def get_list(self, key, kind, default=None):
+        """A metadata array of one type; FormatError if it is anything else."""
+        found = self.get(key, default)
+        if not isinstance(found, list) or not all(isinstance(value, kind) for value in found):
+            raise FormatError(f"{self.path}: its metadata are damaged at {key}, expected a list")
+        return found
+
     def has(self, kind):
         return TENSOR_NAMES[kind] + ".weight" in self._tensors
+
+    def check_keys(self, known):
+        """FormatError if the metadata say more of the architecture than is known."""
+        known = {key.format(arch=ARCHITECTURE) for key in known}
+        for key in self._reader.fields:
+            if key.startswith(f"{ARCHITECTURE}.") and key not in known:
+                raise FormatError(f"{self.path}: its metadata have {key[:80]}, which Marey cannot do")
+
+    def check_all_read(self):
+        """FormatError if there are tensors that nothing has asked for: the model is another than it seems."""
+        if unread := self._tensors.keys() - self._read:
+            raise FormatError(f"{self.path}: it has a tensor {min(unread)[:80]}, which no Llama that Marey can do has")
 
     def tensor(self, kind, shape, layer=None):
         """A tensor as float32, dequantised if need be; of what is float32, a view of the file."""
@@ -74,54 +123,54 @@ class _File:
         tensor = self._tensors.get(name)
         if tensor is None:
             raise FormatError(f"{self.path}: tensor {name} is missing")
+        self._read.add(name)
         found = tuple(int(size) for size in reversed(tensor.shape))
         if found != shape:
             raise FormatError(f"{self.path}: tensor {name} has shape {found}, expected {shape}")
         try:
-            if tensor.tensor_type == GGMLQuantizationType.F32:
-                values = tensor.data
-            else:
-                values = quants.dequantize(tensor.data, tensor.tensor_type)
+            with np.errstate(all="ignore"):  # of damaged scales, whose values are refused below
+                if tensor.tensor_type == GGMLQuantizationType.F32:
+                    values = np.asarray(tensor.data, np.float32)
+                else:
+                    values = quants.dequantize(tensor.data, tensor.tensor_type)
         except (NotImplementedError, *DAMAGE):
             raise FormatError(f"{self.path}: tensor {name} is of type {tensor.tensor_type.name}, which the gguf library "
                               "cannot turn into float32") from None
-        if not np.isfinite(values).all():
-            raise FormatError(f"{self.path}: tensor {name} has values that are NaN or infinite")
-        return values.reshape(shape)
+        return finite(f"{self.path}: tensor {name}", values.reshape(shape))
 
 
 def read(path: Path) -> Llama:
     """The model in a GGUF file. FormatError for anything that is none, or another architecture."""
-    file = _File(path)
+    file = File(path)
     architecture = file.get(Keys.General.ARCHITECTURE)
     if architecture != ARCHITECTURE:
-        raise FormatError(f"{path}: architecture {architecture!r}, and Marey reads {ARCHITECTURE!r}")
+        raise FormatError(f"{path}: architecture {str(architecture)[:80]!r}, and Marey reads {ARCHITECTURE!r}")
     config = _config(file)
     layers = [Layer(**{name: file.tensor(LAYER_TENSORS[name], shape, index) for name, shape in shapes(config).items()})
               for index in range(config.n_layers)]
     table = (config.vocab_size, config.dim)
     embedding = file.tensor(MODEL_TENSOR.TOKEN_EMBD, table)
     classifier = embedding if config.tied else file.tensor(MODEL_TENSOR.OUTPUT, table)
-    return Llama(config, embedding, layers, file.tensor(MODEL_TENSOR.OUTPUT_NORM, (config.dim,)), classifier)
+    model = Llama(config, embedding, layers, file.tensor(MODEL_TENSOR.OUTPUT_NORM, (config.dim,)), classifier)
+    file.check_all_read()
+    return model
 
 
 def read_tokenizer(path: Path, vocab_size: int) -> Tokenizer:
-    """The SentencePiece vocabulary in a GGUF file's metadata. FormatError for another kind."""
-    file = _File(path)
-    kind = file.get(Keys.Tokenizer.MODEL)
-    if kind != "llama":
-        raise FormatError(f"{path}: its tokenizer is of kind {kind!r}, and Marey reads 'llama' (SentencePiece): "
-                          "name another with --tokenizer FILE")
-    pieces, scores = file.get(Keys.Tokenizer.LIST), file.get(Keys.Tokenizer.SCORES)
-    if len(pieces) != vocab_size or len(scores) != vocab_size:
-        raise FormatError(f"{path}: {len(pieces)} pieces and {len(scores)} scores for a vocabulary of {vocab_size}")
-    return Tokenizer([str(piece).replace(SPACE, " ").encode() for piece in pieces], [float(score) for score in scores])
+    """The tokenizer in a GGUF file's metadata. FormatError for a kind that Marey cannot make, or another model's."""
+    return gguf_tokenizer.read(File(path), vocab_size)
 
 
 def write(path: Path, model: Llama, tokenizer: Tokenizer, dtype: str = "F32") -> None:
-    """Writes model and tokenizer; matrices as F32, Q8_0 or Q4_0, but as F32 those whose rows are no multiple of 32."""
+    """Writes model and tokenizer; matrices as F32, Q8_0 or Q4_0, but as F32 those whose rows are no multiple of 32.
+
+    FormatError for a tokenizer that the format has no place for.
+    """
     config = model.config
     writer = GGUFWriter(path, ARCHITECTURE)
+    writer.add_file_type({"F32": LlamaFileType.ALL_F32, "Q8_0": LlamaFileType.MOSTLY_Q8_0,
+                          "Q4_0": LlamaFileType.MOSTLY_Q4_0}[dtype])
+    writer.add_quantization_version(GGML_QUANT_VERSION)
     writer.add_context_length(config.seq_len)
     writer.add_embedding_length(config.dim)
     writer.add_block_count(config.n_layers)
@@ -132,7 +181,7 @@ def write(path: Path, model: Llama, tokenizer: Tokenizer, dtype: str = "F32") ->
     writer.add_rope_freq_base(config.rope_theta)
     writer.add_rope_dimension_count(config.head_dim)
     writer.add_vocab_size(config.vocab_size)
-    _write_tokenizer(writer, tokenizer)
+    gguf_tokenizer.write(writer, path, tokenizer, config)
 
     encode = {"F32": None, "Q8_0": lambda values: quants.quantize(values, GGMLQuantizationType.Q8_0), "Q4_0": _q4_0}[dtype]
 
@@ -178,47 +227,23 @@ def _q4_0(values):
     return np.concatenate([np.ascontiguousarray(step).view(np.uint8), packed], axis=1).reshape(*values.shape[:-1], -1)
 
 
-def _write_tokenizer(writer, tokenizer):
-    kinds = [TokenType.NORMAL] * len(tokenizer.pieces)
-    kinds[0], kinds[BOS], kinds[EOS] = TokenType.UNKNOWN, TokenType.CONTROL, TokenType.CONTROL
-    kinds[tokenizer.bytes.start:tokenizer.bytes.stop] = [TokenType.BYTE] * len(tokenizer.bytes)
-    pieces = [piece.decode(errors="replace").replace(" ", SPACE) for piece in tokenizer.pieces]
-    pieces[:BYTES_FROM] = ["<unk>", "<s>", "</s>"]
-    pieces[tokenizer.bytes.start:tokenizer.bytes.stop] = [f"<0x{byte:02X}>" for byte in range(len(tokenizer.bytes))]
-    writer.add_tokenizer_model("llama")
-    writer.add_token_list(pieces)
-    writer.add_token_scores(tokenizer.scores)
-    writer.add_token_types(kinds)
-    writer.add_bos_token_id(BOS)
-    writer.add_eos_token_id(EOS)
-
-
 def _config(file):
     """The model's shape, from the metadata, checked."""
-    scaling = file.get(Keys.Rope.SCALING_TYPE, "none")
-    if scaling != "none":
-        raise FormatError(f"{file.path}: rope scaling {scaling!r}, which Marey cannot do")
-    heads = file.get(Keys.Attention.HEAD_COUNT)
-    values = {
-        "dim": file.get(Keys.LLM.EMBEDDING_LENGTH), "hidden_dim": file.get(Keys.LLM.FEED_FORWARD_LENGTH),
-        "n_layers": file.get(Keys.LLM.BLOCK_COUNT), "n_heads": heads,
-        "n_kv_heads": file.get(Keys.Attention.HEAD_COUNT_KV, heads), "seq_len": file.get(Keys.LLM.CONTEXT_LENGTH),
-        "vocab_size": len(file.get(Keys.Tokenizer.LIST)),
-    }
-    for name, value in values.items():
-        if not isinstance(value, int) or not 0 < value <= LIMITS[name]:
-            raise FormatError(f"{file.path}: its metadata say {name} = {value}, expected 1 to {LIMITS[name]}")
-    reals = {"rope_theta": file.get(Keys.Rope.FREQ_BASE, 10000.0), "norm_eps": file.get(Keys.Attention.LAYERNORM_RMS_EPS)}
-    for name, value in reals.items():
-        if not isinstance(value, float) or not 0 < value < 1e12:
-            raise FormatError(f"{file.path}: its metadata say {name} = {value}, expected a positive number")
-    # Metadata are float32: 1e-5 is meant where 9.9999997e-06 is found.
-    reals = {name: float(f"{value:.7g}") for name, value in reals.items()}
-    config = ModelConfig(**values, **reals, tied=not file.has(MODEL_TENSOR.OUTPUT))
-    if config.dim % config.n_heads or config.head_dim % 2 or config.n_heads % config.n_kv_heads:
-        raise FormatError(f"{file.path}: its metadata say dim {config.dim}, {config.n_heads} heads, {config.n_kv_heads} KV "
-                          "heads, which do not divide")
-    rotary = file.get(Keys.Rope.DIMENSION_COUNT, config.head_dim)
-    if rotary != config.head_dim:
-        raise FormatError(f"{file.path}: rotary embedding of {rotary} of {config.head_dim} channels, which Marey cannot do")
+    file.check_keys((*KEYS.values(), *ROTARY, *UNABLE))
+    for key, able in UNABLE.items():
+        if (found := file.get(key, able)) != able:
+            raise FormatError(f"{file.path}: {key.format(arch=ARCHITECTURE)} is {str(found)[:80]!r}, and Marey can do only "
+                              f"{able!r}")
+    defaults = {"n_kv_heads": file.get(KEYS["n_heads"]), "rope_theta": 10000.0}
+    values = {name: file.get(key, defaults.get(name)) for name, key in KEYS.items() if name != "vocab_size"}
+    for name in ("rope_theta", "norm_eps"):
+        if isinstance(values[name], float):
+            # Metadata are float32: 1e-5 is meant where 9.9999997e-06 is found.
+            values[name] = float(f"{values[name]:.7g}")
+    config = checked_config(f"{file.path}: its metadata", **values, tied=not file.has(MODEL_TENSOR.OUTPUT),
+                            **gguf_tokenizer.facts(file))
+    for key in ROTARY:
+        if (found := file.get(key, config.head_dim)) != config.head_dim:
+            raise FormatError(f"{file.path}: {key.format(arch=ARCHITECTURE)} is {str(found)[:80]}, and Marey can do only the "
+                              f"{config.head_dim} channels of a head")
     return config

@@ -5,15 +5,18 @@ pairs, as llama.cpp's converters do. Weights are read tensor by tensor, from a m
 """
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from ..errors import FormatError
-from ..model import Layer, Llama, ModelConfig, shapes
-from ..tokenizer import BYTES_FROM, Tokenizer
-from .gguf import LIMITS, SPACE
+from ..model import Layer, Llama, shapes
+from ..tokenizer import JSON_LIMIT, Tokenizer
+from .checks import checked_config, finite
+from .vocabulary import check_fits
 
 FIELDS = {"dim": "hidden_size", "hidden_dim": "intermediate_size", "n_layers": "num_hidden_layers",
           "n_heads": "num_attention_heads", "n_kv_heads": "num_key_value_heads", "vocab_size": "vocab_size",
@@ -23,49 +26,82 @@ LAYER_TENSORS = {
     "wo": "self_attn.o_proj", "ffn_norm": "post_attention_layernorm", "w1": "mlp.gate_proj", "w2": "mlp.down_proj",
     "w3": "mlp.up_proj",
 }
-UNABLE = {"rope_scaling": None, "attention_bias": False, "mlp_bias": False, "hidden_act": "silu", "sliding_window": None}
+EMBEDDING, FINAL_NORM, CLASSIFIER = "model.embed_tokens.weight", "model.norm.weight", "lm_head.weight"
+UNREAD = re.compile(r".*\.rotary_emb\.inv_freq")
+"""Tensors of older folders that follow from `config.json`."""
+UNABLE = {"attention_bias": False, "mlp_bias": False, "hidden_act": "silu", "sliding_window": None,
+          "use_sliding_window": False, "partial_rotary_factor": 1.0, "quantization_config": None, "no_rope_layers": None}
 """Settings of a model, with the only value of each that Marey can do."""
-JSON_LIMIT = 1 << 27
+CONFIG_LIMIT, INDEX_LIMIT = 1 << 20, 1 << 24
 """Bytes beyond which a JSON file is not read."""
+SHARD = 1 << 30
+"""Bytes of a file of weights to write, beyond which there are several: what is written is in memory twice."""
 
 
 def read(folder: Path) -> Llama:
     """The model in a folder. FormatError for one that is none, or that Marey cannot do."""
-    config = _config(folder, _json(folder / "config.json"))
+    config = _config(folder / "config.json")
     tensors = _Tensors(folder)
     layers = [Layer(**{name: _layer_tensor(tensors, config, index, name, shape) for name, shape in shapes(config).items()})
               for index in range(config.n_layers)]
     table = (config.vocab_size, config.dim)
-    embedding = tensors.get("model.embed_tokens", table)
-    classifier = embedding if config.tied else tensors.get("lm_head", table)
-    return Llama(config, embedding, layers, tensors.get("model.norm", (config.dim,)), classifier)
+    embedding = tensors.get(EMBEDDING, table)
+    classifier = embedding if config.tied else tensors.get(CLASSIFIER, table)
+    model = Llama(config, embedding, layers, tensors.get(FINAL_NORM, (config.dim,)), classifier)
+    tensors.check_all_read(CLASSIFIER)
+    return model
 
 
 def read_tokenizer(path: Path, vocab_size: int) -> Tokenizer:
-    """The vocabulary of a `tokenizer.json`: byte-pair encoding with byte fallback, as converted from SentencePiece."""
-    model = _json(path).get("model")
-    if not isinstance(model, dict) or model.get("type") != "BPE" or not model.get("byte_fallback"):
-        raise FormatError(f"{path}: no byte-pair encoding with byte fallback, the only kind that Marey reads here: "
-                          "name another with --tokenizer FILE")
-    vocabulary, merges = model.get("vocab"), model.get("merges")
-    if (not isinstance(vocabulary, dict) or not isinstance(merges, list)
-            or sorted(value for value in vocabulary.values() if isinstance(value, int)) != list(range(vocab_size))):
-        raise FormatError(f"{path}: its vocabulary is not the tokens 0 to {vocab_size - 1} of the model")
-    if vocabulary.get("<0x00>") != BYTES_FROM or vocabulary.get("<0xFF>") != BYTES_FROM + 255:
-        raise FormatError(f"{path}: its bytes are not the tokens {BYTES_FROM} to {BYTES_FROM + 255}")
-    pieces = sorted(vocabulary, key=vocabulary.get)
-    scores = [-float(len(merges))] * vocab_size
-    for rank, merge in reversed(list(enumerate(merges))):
-        pair = merge.split(" ") if isinstance(merge, str) else merge
-        merged = "".join(pair) if isinstance(pair, list) and all(isinstance(part, str) for part in pair) else None
-        if merged not in vocabulary:
-            raise FormatError(f"{path}: merge {rank} makes no token")
-        scores[vocabulary[merged]] = -float(rank)
-    return Tokenizer([piece.replace(SPACE, " ").encode() for piece in pieces], scores)
+    """A `tokenizer.json`, by the library. FormatError for a kind that Marey cannot stream, or another model's."""
+    if not path.is_file():
+        sentencepiece = path.with_name("tokenizer.model").is_file()
+        raise FormatError(f"{path}: no such file" + ", and Marey reads no tokenizer.model: convert it" * sentencepiece)
+    if path.stat().st_size > JSON_LIMIT:
+        raise FormatError(f"{path}: {path.stat().st_size} bytes, too large to be what its name says")
+    try:
+        return check_fits(Tokenizer.from_json(path.read_text(encoding="utf-8")), vocab_size)
+    except UnicodeDecodeError:
+        raise FormatError(f"{path}: damaged, or no JSON") from None
+    except FormatError as error:
+        raise FormatError(f"{path}: {error}; or name another with --tokenizer FILE") from None
+
+
+def write(folder: Path, model: Llama, tokenizer: Tokenizer) -> None:
+    """Writes a folder, made if need be: float32 weights, config.json, tokenizer.json."""
+    config = model.config
+    folder.mkdir(parents=True, exist_ok=True)
+    about = {
+        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "torch_dtype": "float32", "hidden_act": "silu",
+        **{field: getattr(config, name) for name, field in FIELDS.items()}, "rope_theta": config.rope_theta,
+        "rms_norm_eps": config.norm_eps, "tie_word_embeddings": config.tied, "bos_token_id": config.bos,
+        "eos_token_id": config.eos[0] if len(config.eos) == 1 else list(config.eos),
+    }
+    (folder / "config.json").write_text(json.dumps(about, indent=2) + "\n")
+    (folder / "tokenizer.json").write_text(tokenizer.to_json(), encoding="utf-8")
+    shards, room = [{}], SHARD
+    for name, values in _named(model):
+        room -= 4 * values.size
+        if room < 0 and shards[-1]:
+            shards.append({})
+            room = SHARD - 4 * values.size
+        shards[-1][name] = values
+    files = ["model.safetensors"] if len(shards) == 1 else [
+        f"model-{number:05}-of-{len(shards):05}.safetensors" for number in range(1, len(shards) + 1)]
+    for old in (*folder.glob("model*.safetensors"), folder / "model.safetensors.index.json"):
+        old.unlink(missing_ok=True)
+    for file, shard in zip(files, shards, strict=True):
+        save_file({name: np.ascontiguousarray(values, np.float32) for name, values in shard.items()}, folder / file,
+                  metadata={"format": "pt"})
+    if len(shards) > 1:
+        where = {name: file for file, shard in zip(files, shards, strict=True) for name in shard}
+        size = sum(4 * values.size for shard in shards for values in shard.values())
+        (folder / "model.safetensors.index.json").write_text(
+            json.dumps({"metadata": {"total_size": size}, "weight_map": where}, indent=2) + "\n")
 
 
 def split_halves(weight: np.ndarray, heads: int) -> np.ndarray:
-    """Rows of Q or K [heads * head_dim, dim] from neighbouring pairs to Hugging Face's order of two halves."""
+    """Rows of Q or K [heads * head_dim, dim] from neighbouring pairs to Hugging Face's order of two halves; a copy."""
     return weight.reshape(heads, -1, 2, weight.shape[-1]).swapaxes(1, 2).reshape(weight.shape)
 
 
@@ -74,79 +110,113 @@ def join_halves(weight: np.ndarray, heads: int) -> np.ndarray:
     return weight.reshape(heads, 2, -1, weight.shape[-1]).swapaxes(1, 2).reshape(weight.shape)
 
 
+def _heads(config, name):
+    """Heads of the rows of a weight that rotary embedding turns, else None."""
+    return {"wq": config.n_heads, "wk": config.n_kv_heads}.get(name)
+
+
+def _named(model):
+    """Weights by Hugging Face's names."""
+    config = model.config
+    yield EMBEDDING, model.embedding
+    for index, layer in enumerate(model.layers):
+        for name, path in LAYER_TENSORS.items():
+            values, heads = getattr(layer, name), _heads(config, name)
+            yield f"model.layers.{index}.{path}.weight", values if heads is None else split_halves(values, heads)
+    yield FINAL_NORM, model.final_norm
+    if not config.tied:
+        yield CLASSIFIER, model.classifier
+
+
 class _Tensors:
     """The tensors of a folder's safetensors files, as float32."""
 
     def __init__(self, folder: Path):
-        self._folder = folder
+        self._folder, self._read = folder, set()
         index = folder / "model.safetensors.index.json"
-        self._files = None
         if index.is_file():
-            self._files = _json(index).get("weight_map")
-            if not isinstance(self._files, dict):
-                raise FormatError(f"{index}: it has no weight_map")
+            self._files = _json(index, INDEX_LIMIT).get("weight_map")
+            if not isinstance(self._files, dict) or not all(isinstance(file, str) and Path(file).name == file
+                                                            for file in self._files.values()):
+                raise FormatError(f"{index}: its weight_map does not name files of this folder")
+        else:
+            self._files = dict.fromkeys(self._open("model.safetensors", lambda file: file.keys()), "model.safetensors")
 
     def get(self, name, shape):
-        name += ".weight"
-        file = "model.safetensors" if self._files is None else self._files.get(name)
-        if not isinstance(file, str) or Path(file).name != file:
-            raise FormatError(f"{self._folder}: tensor {name} is in none of its files")
-        path = self._folder / file
+        if name not in self._files:
+            raise FormatError(f"{self._folder}: tensor {name} is missing from its files")
+        path = self._folder / self._files[name]
+
+        def load(file):
+            part = file.get_slice(name)
+            found, kind = tuple(part.get_shape()), part.get_dtype()
+            if found != shape:
+                raise FormatError(f"{path}: tensor {name} has shape {found}, expected {shape}")
+            if kind not in ("F32", "F16", "BF16"):
+                raise FormatError(f"{path}: tensor {name} is of type {kind}, and Marey reads F32, F16 and BF16")
+            return file.get_tensor(name).astype(np.float32, copy=False)
+
+        self._read.add(name)
+        return finite(f"{path}: tensor {name}", self._open(self._files[name], load))
+
+    def check_all_read(self, *but):
+        """FormatError if there are tensors that nothing has asked for: the model is another than it seems."""
+        for name in self._files.keys() - self._read - set(but):
+            if not UNREAD.fullmatch(name):
+                raise FormatError(f"{self._folder}: it has a tensor {name[:80]}, which no Llama that Marey can do has")
+
+    def _open(self, name, use):
+        path = self._folder / name
         try:
-            with safe_open(path, "np") as tensors:
-                if name not in tensors.keys():  # noqa: SIM118 (no dictionary)
-                    raise FormatError(f"{path}: tensor {name} is missing")
-                part = tensors.get_slice(name)
-                found, kind = tuple(part.get_shape()), part.get_dtype()
-                if found != shape:
-                    raise FormatError(f"{path}: tensor {name} has shape {found}, expected {shape}")
-                if kind not in ("F32", "F16", "BF16"):
-                    raise FormatError(f"{path}: tensor {name} is of type {kind}, and Marey reads F32, F16 and BF16")
-                values = tensors.get_tensor(name).astype(np.float32, copy=False)
-        except (SafetensorError, OSError, ValueError, TypeError) as error:
-            raise FormatError(f"{path}: damaged, or no safetensors file: {' '.join(str(error).split())}") from None
-        if not np.isfinite(values).all():
-            raise FormatError(f"{path}: tensor {name} has values that are NaN or infinite")
-        return values
+            with safe_open(path, "np") as file:
+                return use(file)
+        except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
+            raise FormatError(f"{path}: damaged, or no safetensors file: {' '.join(str(error).split())[:200]}") from None
 
 
 def _layer_tensor(tensors, config, index, name, shape):
-    values = tensors.get(f"model.layers.{index}.{LAYER_TENSORS[name]}", shape)
-    heads = {"wq": config.n_heads, "wk": config.n_kv_heads}.get(name)
+    values = tensors.get(f"model.layers.{index}.{LAYER_TENSORS[name]}.weight", shape)
+    heads = _heads(config, name)
     return values if heads is None else join_halves(values, heads)
 
 
-def _config(folder, found):
+def _config(path):
     """The model's shape, from `config.json`, checked."""
-    path = folder / "config.json"
+    found = _json(path, CONFIG_LIMIT)
     if found.get("model_type") != "llama":
-        raise FormatError(f"{path}: model_type {found.get('model_type')!r}, and Marey reads 'llama'")
+        raise FormatError(f"{path}: model_type {json.dumps(found.get('model_type'))[:80]}, and Marey reads \"llama\"")
     for name, able in UNABLE.items():
         if found.get(name, able) != able:
-            raise FormatError(f"{path}: {name} is {json.dumps(found[name])}, and Marey can do only {json.dumps(able)}")
+            raise FormatError(f"{path}: {name} is {json.dumps(found[name])[:80]}, and Marey can do only {json.dumps(able)}")
     found = {"num_key_value_heads": found.get("num_attention_heads"), **found}
-    values = {name: found.get(field) for name, field in FIELDS.items()}
-    for name, value in values.items():
-        if type(value) is not int or not 0 < value <= LIMITS[name]:
-            raise FormatError(f"{path}: {FIELDS[name]} is {value!r}, expected 1 to {LIMITS[name]}")
-    reals = {"rope_theta": found.get("rope_theta", 10000.0), "norm_eps": found.get("rms_norm_eps", 1e-6)}
-    for name, value in reals.items():
-        if not isinstance(value, (int, float)) or not 0 < value < 1e12:
-            raise FormatError(f"{path}: {name} is {value!r}, expected a positive number")
-    config = ModelConfig(**values, rope_theta=float(reals["rope_theta"]), norm_eps=float(reals["norm_eps"]),
-                         tied=bool(found.get("tie_word_embeddings", False)))
-    if config.dim % config.n_heads or config.head_dim % 2 or config.n_heads % config.n_kv_heads:
-        raise FormatError(f"{path}: {config.dim} channels, {config.n_heads} heads, {config.n_kv_heads} KV heads do not divide")
-    if found.get("head_dim", config.head_dim) != config.head_dim:
-        raise FormatError(f"{path}: head_dim is {found['head_dim']}, and Marey can do only {config.head_dim} here")
+    eos = found.get("eos_token_id", 2)
+    eos = tuple(eos) if isinstance(eos, list) else () if eos is None else (eos,)
+    bos = found.get("bos_token_id", 1)
+    tied = found.get("tie_word_embeddings", False)
+    if not isinstance(tied, bool):
+        raise FormatError(f"{path}: tie_word_embeddings is {json.dumps(tied)[:80]}, expected true or false")
+    config = checked_config(
+        f"{path}:", FIELDS, **{name: found.get(field) for name, field in FIELDS.items()}, rope_theta=_theta(path, found),
+        norm_eps=found.get("rms_norm_eps", 1e-6), tied=tied, bos=eos[0] if bos is None and eos else bos, eos=eos)
+    if found.get("head_dim") not in (None, config.head_dim):
+        raise FormatError(f"{path}: head_dim is {json.dumps(found['head_dim'])[:80]}, and Marey can do only "
+                          f"{config.head_dim} here")
     return config
 
 
-def _json(path):
+def _theta(path, found):
+    """The base of rotary embedding, where older and newer folders have it."""
+    scaling = found.get("rope_parameters") or found.get("rope_scaling") or {}
+    if not isinstance(scaling, dict) or scaling.get("rope_type", scaling.get("type", "default")) != "default":
+        raise FormatError(f"{path}: rope_scaling is {json.dumps(scaling)[:80]}, and Marey can do only null")
+    return scaling.get("rope_theta", found.get("rope_theta", 10000.0))
+
+
+def _json(path, limit):
     """A JSON file's object."""
     if not path.is_file():
         raise FormatError(f"{path}: no such file")
-    if path.stat().st_size > JSON_LIMIT:
+    if path.stat().st_size > limit:
         raise FormatError(f"{path}: {path.stat().st_size} bytes, too large to be what its name says")
     try:
         found = json.loads(path.read_text(encoding="utf-8"))

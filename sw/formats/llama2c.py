@@ -1,85 +1,208 @@
-"""llama2.c checkpoints, the legacy format: https://github.com/karpathy/llama2.c, `export.py`, version 0.
+"""llama2.c files: https://github.com/karpathy/llama2.c, `export.py` and `tokenizer.py`.
 
-Seven int32 (dim, hidden_dim, n_layers, n_heads, n_kv_heads, vocab_size, seq_len; a negative vocab_size says that the
-classifier is not the embedding), then float32 weights: embedding, per kind of weight all layers, final norm,
-two tables of rotary embedding that nobody reads any more, and the classifier if it is separate.
+A legacy checkpoint has a header of seven int32 (dim, hidden_dim, n_layers, n_heads, n_kv_heads, vocab_size, seq_len; a negative
+vocab_size says that the classifier is not the embedding), then float32 weights: embedding, per kind of weight all layers,
+final norm, two tables of rotary embedding that nobody reads any more, and the classifier if it is separate.
+
+Versions 1 and 2 have a header of 256 bytes: "24ka", int32 version, the seven, a byte that says whether the classifier is the
+embedding; version 2 an int32 group size. Then float32 norms, then matrices: float32, or (2) each as int8 and, for
+every group of so many, a float32 scale.
 """
 
+import struct
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import FormatError
 from ..model import Layer, Llama, ModelConfig, shapes
+from ..tokenizer import JSON_LIMIT, SPACE, Tokenizer
+from . import vocabulary
+from .checks import checked_config, finite
 
-HEADER = ("dim", "hidden_dim", "n_layers", "n_heads", "n_kv_heads", "vocab_size", "seq_len")
-LIMITS = {"dim": 1 << 14, "hidden_dim": 1 << 16, "n_layers": 256, "n_heads": 256, "n_kv_heads": 256,
-          "vocab_size": 1 << 18, "seq_len": 1 << 20}
-"""Dimensions beyond which a header is taken to be damaged."""
-ORDER = ("attention_norm", "wq", "wk", "wv", "wo", "ffn_norm", "w1", "w2", "w3")
+DIMENSIONS = ("dim", "hidden_dim", "n_layers", "n_heads", "n_kv_heads", "vocab_size", "seq_len")
+MAGIC, HEADER = b"24ka", 256
+NORMS = ("attention_norm", "ffn_norm")
+MATRICES = ("wq", "wk", "wv", "wo", "w1", "w2", "w3")
+LEGACY_ORDER = ("attention_norm", "wq", "wk", "wv", "wo", "ffn_norm", "w1", "w2", "w3")
+BOS, EOS = 1, 2
+"""Tokens that begin and end a text: the format has them fixed."""
+SPECIAL = {BOS: b"\n<s>\n", EOS: b"\n</s>\n"}
+"""How its tokenizer files spell them."""
+BYTES_FROM = 3
+"""Pieces 3 to 258 of a tokenizer stand for single bytes, if the first of them is called so."""
+FIRST_BYTE = (b"<0x00>", b"\0")
 
 
 def read(path: Path) -> Llama:
-    """The model in a legacy checkpoint, its weights mapped from the file. FormatError for anything else."""
+    """The model in a checkpoint, float32 weights mapped from the file. FormatError for anything else."""
     size = path.stat().st_size
-    if size < 4 * len(HEADER):
+    with path.open("rb") as file:
+        header = file.read(HEADER)
+    if len(header) < 4 * len(DIMENSIONS):
         raise FormatError(f"{path}: {size} bytes, too short for a llama2.c checkpoint (its header has 28)")
-    config = _config(path, dict(zip(HEADER, np.fromfile(path, "<i4", len(HEADER)).tolist(), strict=True)))
+    if header.startswith(MAGIC):
+        return _read_versioned(path, size, header)
+    values = dict(zip(DIMENSIONS, struct.unpack_from("<7i", header), strict=True))
+    tied, values["vocab_size"] = values["vocab_size"] > 0, abs(values["vocab_size"])
+    config = checked_config(f"{path}: header", **values, tied=tied)
     rotary = config.seq_len * config.head_dim
-    count = (config.vocab_size * config.dim * (1 if config.tied else 2) + config.dim + rotary
-             + config.n_layers * sum(int(np.prod(shape)) for shape in shapes(config).values()))
-    expected = 4 * (len(HEADER) + count)
-    if size != expected:
-        raise FormatError(f"{path}: {size} bytes, but a llama2.c checkpoint with its header has {expected}: "
-                          f"{'truncated' if size < expected else 'too long'}, or no llama2.c checkpoint")
-    weights = np.memmap(path, "<f4", "r", offset=4 * len(HEADER))
-    if not np.isfinite(weights).all():
-        raise FormatError(f"{path}: some weights are NaN or infinite")
-    return _model(config, weights, rotary)
+    _check_size(path, size, 4 * (len(DIMENSIONS) + _count(config) + rotary))
+    take = _Taker(path, 4 * len(DIMENSIONS))
+    embedding = take(config.vocab_size, config.dim)
+    kinds = {name: take(config.n_layers, *shapes(config)[name]) for name in LEGACY_ORDER}
+    final_norm = take(config.dim)
+    take.skip(4 * rotary)
+    classifier = embedding if config.tied else take(config.vocab_size, config.dim)
+    return Llama(config, embedding, _layers(config, kinds), final_norm, classifier)
+
+
+def _read_versioned(path, size, header):
+    """A checkpoint with a header of 256 bytes."""
+    if len(header) < HEADER:
+        raise FormatError(f"{path}: {size} bytes, but the header of a llama2.c checkpoint has {HEADER}: truncated")
+    version, *values = struct.unpack_from("<8i", header, 4)
+    tied, group = struct.unpack_from("<Bi", header, 36)
+    if version not in (1, 2):
+        raise FormatError(f"{path}: version {version} of llama2.c's format, and Marey reads 0, 1 and 2")
+    if tied > 1:
+        raise FormatError(f"{path}: header says {tied} where 0 or 1 is expected: damaged?")
+    config = checked_config(f"{path}: header", **dict(zip(DIMENSIONS, values, strict=True)), tied=bool(tied))
+    count, norms = _count(config), (2 * config.n_layers + 1) * config.dim
+    if version == 1:
+        _check_size(path, size, HEADER + 4 * count)
+        take = matrix = _Taker(path, HEADER)
+    else:
+        sizes = [config.vocab_size * config.dim, *(int(np.prod(shapes(config)[name])) for name in MATRICES)]
+        if group <= 0 or any(size % group for size in sizes):
+            raise FormatError(f"{path}: header says groups of {group}, which do not divide its matrices: damaged?")
+        _check_size(path, size, HEADER + 4 * norms + (count - norms) // group * (group + 4))
+        take = _Taker(path, HEADER)
+        matrix = take.groups(group)
+    kinds = {name: take(config.n_layers, config.dim) for name in NORMS}
+    final_norm = take(config.dim)
+    embedding = matrix(config.vocab_size, config.dim)
+    for name in MATRICES:
+        kinds[name] = [matrix(*shapes(config)[name]) for _ in range(config.n_layers)]
+    classifier = embedding if config.tied else matrix(config.vocab_size, config.dim)
+    return Llama(config, embedding, _layers(config, kinds), final_norm, classifier)
 
 
 def write(path: Path, model: Llama) -> None:
-    """Writes a model as a legacy checkpoint."""
+    """Writes a model as a legacy checkpoint. FormatError if it has what the format has no place for."""
     config = model.config
-    header = [getattr(config, name) for name in HEADER]
-    header[5] *= 1 if config.tied else -1
-    parts = [model.embedding, *(getattr(layer, name) for name in ORDER for layer in model.layers), model.final_norm,
-             np.zeros(config.seq_len * config.head_dim, "<f4")]
+    able = ModelConfig(**{name: getattr(config, name) for name in DIMENSIONS}, tied=config.tied, bos=BOS, eos=(EOS,))
+    for name in ("rope_theta", "norm_eps", "bos", "eos"):
+        if getattr(config, name) != getattr(able, name):
+            raise FormatError(f"{path}: llama2.c's format has no place for a {name} of {getattr(config, name)}, it means "
+                              f"{getattr(able, name)}: write a .gguf file, or a folder")
+    header = [getattr(config, name) for name in DIMENSIONS]
+    header[DIMENSIONS.index("vocab_size")] *= 1 if config.tied else -1
+    parts = [model.embedding, *(getattr(layer, name) for name in LEGACY_ORDER for layer in model.layers), model.final_norm,
+             np.zeros(config.seq_len * config.head_dim, "<f4"), *([] if config.tied else [model.classifier])]
     with path.open("wb") as file:
-        file.write(np.array(header, "<i4").tobytes())
-        for part in [*parts, *([] if config.tied else [model.classifier])]:
-            file.write(np.ascontiguousarray(part, "<f4").tobytes())
+        file.write(struct.pack("<7i", *header))
+        for part in parts:
+            np.ascontiguousarray(part, "<f4").tofile(file)
 
 
-def _config(path, header):
-    """The header's dimensions, checked."""
-    tied = header["vocab_size"] > 0
-    header["vocab_size"] = abs(header["vocab_size"])
-    for name, value in header.items():
-        if not 0 < value <= LIMITS[name]:
-            raise FormatError(f"{path}: header says {name} = {value}, expected 1 to {LIMITS[name]}: "
-                              "damaged, or no llama2.c checkpoint")
-    config = ModelConfig(**header, tied=tied)
-    if config.dim % config.n_heads or config.head_dim % 2 or config.n_heads % config.n_kv_heads:
-        raise FormatError(f"{path}: header says dim {config.dim}, {config.n_heads} heads, {config.n_kv_heads} KV heads, "
-                          "which do not divide: damaged, or no llama2.c checkpoint")
-    return config
+def read_tokenizer(path: Path, vocab_size: int) -> Tokenizer:
+    """A tokenizer file: int32 longest piece, then float32 score, int32 length and bytes of each piece.
+
+    FormatError for anything else, and for a vocabulary that is not the model's.
+    """
+    if not path.is_file():
+        raise FormatError(f"{path}: no such file")
+    if path.stat().st_size > JSON_LIMIT:
+        raise FormatError(f"{path}: {path.stat().st_size} bytes, too large to be a llama2.c tokenizer")
+    pieces, scores = _records(path, path.read_bytes())
+    if len(pieces) != vocab_size or len(pieces) < BYTES_FROM:
+        raise FormatError(f"{path}: {len(pieces)} pieces, but the model has a vocabulary of {vocab_size}: "
+                          "this tokenizer belongs to another model")
+    has_bytes = len(pieces) >= BYTES_FROM + 256 and pieces[BYTES_FROM] in FIRST_BYTE
+    names = [piece.decode(errors="replace").replace(" ", SPACE) for piece in pieces]
+    names[:BYTES_FROM] = ["<unk>", "<s>", "</s>"]
+    if has_bytes:
+        names[BYTES_FROM:BYTES_FROM + 256] = [f"<0x{byte:02X}>" for byte in range(256)]
+    try:
+        return vocabulary.sentencepiece(names, scores, {BOS, EOS}, BOS)
+    except FormatError as error:
+        raise FormatError(f"{path}: {error}") from None
 
 
-def _model(config, weights, rotary):
-    """Views of the weights, in the order of the file."""
-    position = 0
+def write_tokenizer(path: Path, tokenizer: Tokenizer, vocab_size: int | None = None) -> None:
+    """Writes a tokenizer file. FormatError for a tokenizer that pieces and scores do not say all of."""
+    if not vocabulary.is_sentencepiece(tokenizer) or tokenizer.encode("") != [BOS]:
+        raise FormatError(f"{path}: llama2.c's format has no place for this tokenizer, only for one that merges pieces by "
+                          "their scores, as SentencePiece does: write a .gguf file, or a folder")
+    pieces = [piece.replace(SPACE, " ").encode() for piece in vocabulary.pieces(tokenizer, vocab_size)]
+    for token, piece in SPECIAL.items():
+        pieces[token] = piece
+    scores = vocabulary.scores(tokenizer, vocab_size)
+    records = (struct.pack("<fi", score, len(piece)) + piece for piece, score in zip(pieces, scores, strict=True))
+    path.write_bytes(struct.pack("<i", max(map(len, pieces))) + b"".join(records))
 
-    def take(*shape):
-        nonlocal position
-        count = int(np.prod(shape))
-        position += count
-        return weights[position - count:position].reshape(shape)
 
-    embedding = take(config.vocab_size, config.dim)
-    kinds = {name: take(config.n_layers, *shapes(config)[name]) for name in ORDER}
-    final_norm = take(config.dim)
-    take(rotary)
-    classifier = embedding if config.tied else take(config.vocab_size, config.dim)
-    layers = [Layer(**{name: kind[index] for name, kind in kinds.items()}) for index in range(config.n_layers)]
-    return Llama(config, embedding, layers, final_norm, classifier)
+def _records(path, content):
+    """Pieces and scores of a tokenizer file."""
+    pieces, scores, position = [], [], 4
+    longest = struct.unpack_from("<i", content)[0] if len(content) >= 4 else 0
+    if not 0 < longest <= vocabulary.LONGEST:
+        raise FormatError(f"{path}: header says the longest piece has {longest} bytes: no llama2.c tokenizer")
+    while position < len(content):
+        if position + 8 > len(content):
+            raise FormatError(f"{path}: ends in the middle of piece {len(pieces)}: truncated")
+        score, length = struct.unpack_from("<fi", content, position)
+        position += 8
+        if not 0 <= length <= longest or position + length > len(content) or score != score:
+            raise FormatError(f"{path}: piece {len(pieces)} has score {score} and {length} bytes, of at most {longest} "
+                              f"and with {len(content) - position} left: truncated or damaged")
+        pieces.append(content[position:position + length])
+        scores.append(score)
+        position += length
+    return pieces, scores
+
+
+def _count(config):
+    """Weights of a model."""
+    layer = sum(int(np.prod(shape)) for shape in shapes(config).values())
+    return config.vocab_size * config.dim * (1 if config.tied else 2) + config.dim + config.n_layers * layer
+
+
+def _check_size(path, size, expected):
+    if size != expected:
+        raise FormatError(f"{path}: {size} bytes, but a llama2.c checkpoint with its header has {expected}: "
+                          f"{'truncated' if size < expected else 'too long'}, or no llama2.c checkpoint")
+
+
+def _layers(config, kinds):
+    return [Layer(**{name: kind[index] for name, kind in kinds.items()}) for index in range(config.n_layers)]
+
+
+class _Taker:
+    """Arrays of a mapped file, one after another; called with a shape, it gives the next as float32."""
+
+    def __init__(self, path: Path, position: int):
+        self._path, self._position = path, position
+        self._bytes = np.memmap(path, np.uint8, "r")
+
+    def __call__(self, *shape):
+        return finite(f"{self._path}: a weight of shape {shape}", self._next("<f4", int(np.prod(shape))).reshape(shape))
+
+    def groups(self, size):
+        """What takes matrices of int8, with a scale for each `size` of them, and makes them float32."""
+        def matrix(*shape):
+            values = self._next("i1", int(np.prod(shape))).reshape(-1, size)
+            scales = self(len(values), 1)
+            with np.errstate(over="ignore"):
+                return finite(f"{self._path}: a weight of shape {shape}", (values * scales).reshape(shape))
+
+        return matrix
+
+    def skip(self, count):
+        self._position += count
+
+    def _next(self, dtype, count):
+        end = self._position + count * np.dtype(dtype).itemsize
+        self._position, found = end, self._bytes[self._position:end].view(dtype)
+        return found

@@ -17,7 +17,6 @@ from tqdm import trange
 
 from ..formats import gguf
 from ..model import Layer, Llama, ModelConfig
-from ..sampling import EOS
 from ..tokenizer import Tokenizer
 from .grammar import stories
 from .network import Matrix, Network
@@ -35,7 +34,7 @@ def batches(tokenizer: Tokenizer, seed: int, size: int, length: int):
     """Batches without end: tokens [size, length] and what follows each, `IGNORED` after the end of a story."""
     source = stories(seed)
     while True:
-        rows = [[*tokenizer.encode(story), EOS][:length + 1] for story in islice(source, size)]
+        rows = [[*tokenizer.encode(story), *CONFIG.eos][:length + 1] for story in islice(source, size)]
         longest = max(map(len, rows))
         padded = torch.tensor([row + [IGNORED] * (longest - len(row)) for row in rows])
         yield padded[:, :-1].clamp(min=0), padded[:, 1:]

@@ -6,7 +6,8 @@ from itertools import islice
 from tokenizers import Regex, models, pre_tokenizers, trainers
 from tokenizers import Tokenizer as Backend
 
-from ..tokenizer import Tokenizer
+from ..formats.vocabulary import sentencepiece
+from ..tokenizer import SPACE, Tokenizer
 from .grammar import stories
 
 SPECIAL = ("<unk>", "<s>", "</s>")
@@ -24,4 +25,4 @@ def train_tokenizer(vocab_size: int, seed: int, count: int = 10_000) -> Tokenize
                                   show_progress=False)
     backend.train_from_iterator((" " + story for story in islice(stories(seed), count)), trainer)
     pieces = sorted(backend.get_vocab().items(), key=lambda piece: piece[1])
-    return Tokenizer([piece.encode() for piece, _ in pieces], [-float(index) for _, index in pieces])
+    return sentencepiece([piece.replace(" ", SPACE) for piece, _ in pieces], [-float(index) for _, index in pieces], {1, 2}, 1)

@@ -11,7 +11,6 @@ from safetensors.numpy import save_file
 
 from marey.sw.errors import FormatError
 from marey.sw.formats import huggingface, load_model, load_tokenizer
-from marey.sw.formats.gguf import SPACE
 from marey.sw.model import ModelConfig
 from marey.sw.reference import Reference
 from marey.sw.tiny import tiny_model, tiny_tokenizer
@@ -46,15 +45,7 @@ def convert(folder, model, tokenizer, dtype=np.float32, shards=1, **changes):
              "tie_word_embeddings": config.tied} | {
                  field: getattr(config, name) for name, field in huggingface.FIELDS.items()}
     (folder / "config.json").write_text(json.dumps(about | changes))
-    vocabulary = {}
-    for index, piece in enumerate(tokenizer.pieces):
-        text = piece.decode(errors="replace").replace(" ", SPACE)
-        text = f"<0x{index - 3:02X}>" if 3 <= index < 259 else ("<unk>", "<s>", "</s>")[index] if index < 3 else text
-        vocabulary[text] = index
-    merges = sorted((-tokenizer.scores[index], name[:cut], name[cut:]) for name, index in vocabulary.items() if index >= 259
-                    for cut in range(1, len(name)) if vocabulary.get(name[:cut], 0) >= 3 and vocabulary.get(name[cut:], 0) >= 3)
-    (folder / "tokenizer.json").write_text(json.dumps({"model": {
-        "type": "BPE", "byte_fallback": True, "vocab": vocabulary, "merges": [[a, b] for _, a, b in merges]}}))
+    (folder / "tokenizer.json").write_text(tokenizer.to_json(), encoding="utf-8")
     return folder
 
 
@@ -97,7 +88,7 @@ def refused(folder, *words):
 
 @pytest.mark.parametrize(("changes", "word"), [
     ({"rope_scaling": {"type": "linear"}}, "rope_scaling"), ({"attention_bias": True}, "attention_bias"),
-    ({"model_type": "mistral"}, "'mistral'"), ({"hidden_act": "gelu"}, "hidden_act"), ({"head_dim": 16}, "head_dim"),
+    ({"model_type": "mistral"}, "mistral"), ({"hidden_act": "gelu"}, "hidden_act"), ({"head_dim": 16}, "head_dim"),
     ({"hidden_size": 0}, "hidden_size"), ({"hidden_size": "32"}, "hidden_size"), ({"num_attention_heads": 3}, "divide"),
     ({"rms_norm_eps": -1}, "norm_eps"), ({"vocab_size": 301}, "expected (301, 32)"), ({"num_hidden_layers": 3}, "missing"),
 ])
@@ -129,7 +120,7 @@ def test_shards_stay_in_the_folder(tmp_path):
     where = json.loads(index.read_text())
     where["weight_map"]["model.norm.weight"] = "../../elsewhere.safetensors"
     index.write_text(json.dumps(where))
-    refused(folder, "model.norm.weight")
+    refused(folder, "weight_map")
 
 
 def test_a_tokenizer_of_another_kind(tmp_path):

@@ -1,0 +1,114 @@
+"""Vocabularies as llama2.c and GGUF files have them, lists of pieces, made tokenizers and taken from them."""
+
+import json
+
+from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers import Tokenizer as Backend
+
+from ..errors import FormatError
+from ..tokenizer import BYTE, SPACE, Tokenizer
+
+LONGEST = 1 << 10
+"""Characters of a piece."""
+LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+          r"|\s*[\r\n]+|\s+(?!\S)|\s+")
+PRE_TOKENIZERS = {
+    "gpt-2": lambda: pre_tokenizers.ByteLevel(add_prefix_space=False),
+    "smollm": lambda: pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True),
+                                               pre_tokenizers.ByteLevel(add_prefix_space=False)]),
+    "llama-bpe": lambda: pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(LLAMA3), "isolated"),
+                                                  pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]),
+}
+"""What cuts a text into words before byte-level merging, by llama.cpp's names for `tokenizer.ggml.pre`."""
+
+
+def sentencepiece(pieces: list[str], scores: list[float], special: set[int], bos: int | None, unknown: int = 0,
+                  prefix: bool = True, verbatim: set[int] = frozenset()) -> Tokenizer:
+    """A tokenizer that merges as SentencePiece does: of two merges the one whose result scores higher is made first.
+
+    `pieces`, by token, with spaces as `SPACE` and bytes as <0x..>; `bos` goes before a text if it is not None, and so does a
+    space if `prefix`; `special`, `verbatim`: tokens that are found in a text as a whole, and of which the former mean nothing
+    in one. What Hugging Face makes of a Llama's tokenizer is the same.
+    """
+    names, vocabulary = _distinct(pieces)
+    plain = {name: token for name, token in vocabulary.items()
+             if token not in special and token != unknown and not BYTE.fullmatch(name)}
+    merges = [(-scores[token], token, name[:cut], name[cut:]) for name, token in plain.items() for cut in range(1, len(name))
+              if name[:cut] in plain and name[cut:] in plain]
+    merges.sort(key=lambda merge: merge[:2])
+    backend = Backend(models.BPE(vocabulary, [merge[2:] for merge in merges], unk_token=names[unknown], fuse_unk=True,
+                                 byte_fallback="<0x00>" in vocabulary))
+    backend.normalizer = normalizers.Sequence([*([normalizers.Prepend(SPACE)] if prefix else []),
+                                               normalizers.Replace(" ", SPACE)])
+    backend.decoder = decoders.Sequence([decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse(),
+                                         *([decoders.Strip(" ", 1, 0)] if prefix else [])])
+    _mark(backend, names, special, verbatim, bos)
+    return Tokenizer(backend)
+
+
+def byte_level(pieces: list[str], merges: list[tuple[str, str]], special: set[int], verbatim: set[int], bos: int | None,
+               words: str) -> Tokenizer:
+    """A tokenizer that spells bytes as GPT-2 does; `words`: of `PRE_TOKENIZERS`; `verbatim`: tokens whose piece is text."""
+    names, vocabulary = _distinct(pieces)
+    for merge in merges:
+        if not {*merge, "".join(merge)} <= vocabulary.keys():
+            raise FormatError(f"its merge {' '.join(merge)[:40]!r} makes no token")
+    backend = Backend(models.BPE(vocabulary, merges, ignore_merges=words == "llama-bpe"))
+    backend.pre_tokenizer = PRE_TOKENIZERS[words]()
+    backend.decoder = decoders.ByteLevel()
+    _mark(backend, names, special, verbatim, bos)
+    return Tokenizer(backend)
+
+
+def scores(tokenizer: Tokenizer, size: int | None = None) -> list[float]:
+    """A score for each of `pieces`, of a SentencePiece-style tokenizer: the earlier its merge, the higher."""
+    merges = tokenizer.about["model"]["merges"]
+    rank = {"".join(merge): -float(at) for at, merge in reversed(list(enumerate(merges)))}
+    return [rank.get(piece, -float(len(merges))) for piece in pieces(tokenizer, size)]
+
+
+def pieces(tokenizer: Tokenizer, size: int | None = None) -> list[str]:
+    """The pieces by token, as spelled in the vocabulary; up to `size` with those that the model has and its tokenizer lacks."""
+    names = {token: name for name, token in tokenizer.vocabulary().items()}
+    return [names.get(token, f"[PAD{token}]") for token in range(size or max(names) + 1)]
+
+
+def is_sentencepiece(tokenizer: Tokenizer) -> bool:
+    """Whether it merges pieces of text, so that pieces and scores say all of it."""
+    return not tokenizer.byte_level and tokenizer.about["model"]["type"] == "BPE"
+
+
+def words(tokenizer: Tokenizer) -> str | None:
+    """The name in `PRE_TOKENIZERS` of how a byte-level tokenizer cuts a text into words, if it has one."""
+    for name, make in PRE_TOKENIZERS.items():
+        backend = Backend(models.BPE())
+        backend.pre_tokenizer = make()
+        if json.loads(backend.to_str())["pre_tokenizer"] == tokenizer.about["pre_tokenizer"]:
+            return name
+    return None
+
+
+def check_fits(tokenizer: Tokenizer, vocab_size: int) -> Tokenizer:
+    """The tokenizer; FormatError if it has tokens that a model with a vocabulary of this size has not."""
+    if max(tokenizer.pieces, default=0) >= vocab_size:
+        raise FormatError(f"a token {max(tokenizer.pieces)}, but the model has a vocabulary of {vocab_size}: "
+                          "this tokenizer belongs to another model")
+    return tokenizer
+
+
+def _distinct(pieces):
+    """Names by token, and tokens by name: two pieces that are spelled the same would be one to the library."""
+    vocabulary: dict[str, int] = {}
+    for token, piece in enumerate(pieces):
+        if len(piece) > LONGEST:
+            raise FormatError(f"piece {token} has {len(piece)} characters, expected {LONGEST} at most: damaged?")
+        vocabulary[piece if piece not in vocabulary else f"<unused {token}>"] = token
+    return {token: name for name, token in vocabulary.items()}, vocabulary
+
+
+def _mark(backend, names, special, verbatim, bos):
+    """Special tokens are found in a text as a whole, and mean nothing in one; `bos` goes before it."""
+    backend.add_special_tokens([AddedToken(names[token], special=True, normalized=False) for token in sorted(special)])
+    backend.add_tokens([AddedToken(names[token], normalized=False) for token in sorted(verbatim)])
+    if bos is not None:
+        backend.post_processor = processors.TemplateProcessing(single=f"{names[bos]} $A", special_tokens=[(names[bos], bos)])
