@@ -108,9 +108,10 @@ class Config:
     def hash(self) -> int:
         """32 bits that tell configurations apart: a tile answers with it, an image carries it.
 
-        The name is not part of it: two names for one tile are one tile.
+        The name is not part of it: two names for one tile are one tile. Nor is the link's timeout, which follows from the
+        line's speed and which no program depends on.
         """
-        facts = {key: value for key, value in asdict(self).items() if key != "name"}
+        facts = {key: value for key, value in asdict(self).items() if key not in ("name", "link_timeout")}
         return int.from_bytes(hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).digest()[:4], "little")
 
 

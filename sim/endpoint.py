@@ -51,6 +51,11 @@ class Endpoint:
         words, self._out = self._out[:count], self._out[count:]
         return words
 
+    @property
+    def waiting(self) -> int:
+        """Words of answers that `receive` gives without a silence before them."""
+        return len(self._out)
+
     def drain(self) -> None:
         self._silence()
         self._out = self._out[:0]
