@@ -1,1 +1,1 @@
-"""Ways to run a tile: the emulator, Amaranth's simulator, Verilator. All speak link words."""
+"""Ways to run a tile: the emulator, Amaranth's simulator, Verilator, a serial port. All speak link words."""

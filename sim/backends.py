@@ -5,10 +5,11 @@ import sys
 from ..hdl.config import Config
 from . import pysim, verilator
 from .endpoint import Endpoint
+from .port import BAUD, PortError, PortTransport
 from .transport import Transport
 
 OPENERS = {"verilator": verilator.open_tile, "emulator": Endpoint, "pysim": pysim.open_tile}
-BACKENDS = list(OPENERS)
+BACKENDS = [*OPENERS, "serial"]
 
 
 def default_backend() -> str:
@@ -20,6 +21,13 @@ def default_backend() -> str:
     return "emulator"
 
 
-def open_transport(config: Config, backend: str) -> Transport:
-    """A tile of a configuration in the named backend. BackendError if it cannot be had here."""
-    return OPENERS[backend](config)
+def open_transport(config: Config, backend: str, *, port: str | None = None, baud: int = BAUD) -> Transport:
+    """A tile of a configuration in the named backend; `port` and `baud` are for `serial`.
+
+    BackendError if it cannot be had here. Whether a board is of this configuration, the link finds out.
+    """
+    if backend != "serial":
+        return OPENERS[backend](config)
+    if port is None:
+        raise PortError("the backend serial needs to know the board's port: name it with --port")
+    return PortTransport(port, baud)

@@ -6,7 +6,7 @@ import numpy as np
 
 
 class Transport(Protocol):
-    """Words to a tile and back. Simulations, the emulator, and one day a serial port."""
+    """Words to a tile and back. Simulations, the emulator, a serial port."""
 
     @property
     def cycles(self) -> int | None:

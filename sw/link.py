@@ -123,7 +123,7 @@ class Link:
                 self._sequence = (sequence + 1) % 256
                 raise LinkError(f"the tile refused {opcode.name} {space.name} at {address}, {length} words: {status.name}")
         raise LinkError(f"no sound answer to {opcode.name} in {TRIES} tries, the last time {problem}: "
-                        "check the cable and the speed of the line, then reset")
+                        "check the cable and the speed of the line (--baud), then start again")
 
     def _take(self, index, words):
         """A token of the run; a WAIT that was repeated brings those again that came before."""

@@ -1,7 +1,7 @@
 """What all commands share: the group, its errors, options, and how a model becomes a program on a device."""
 
 import zipfile
-from functools import reduce
+from functools import reduce, wraps
 from pathlib import Path
 
 import click
@@ -9,6 +9,7 @@ import click
 from ...hdl.config import PRESETS, Config
 from ...hdl.errors import MareyError
 from ...sim.backends import BACKENDS, default_backend, open_transport
+from ...sim.port import BAUD
 from ..driver import Device
 from ..formats import load_model, load_tokenizer
 from ..program import Program, compile_model
@@ -38,8 +39,13 @@ TOKENIZER = click.option("--tokenizer", type=click.Path(path_type=Path),
                          help="Tokenizer file. Default: the model's own, or tok<vocabulary>.bin or tokenizer.bin next to it.")
 CONFIG = click.option("--config", "config_name", type=click.Choice(list(PRESETS)), default="sim8x8", show_default=True,
                       help="Configuration of the tile.")
-BACKEND = click.option("--backend", type=click.Choice(BACKENDS),
-                       help="What runs the program. Default: verilator where a C++ compiler is found, else emulator.")
+DEVICE = (
+    click.option("--backend", type=click.Choice(BACKENDS),
+                 help="What runs the program. Default: serial with a --port, verilator where a C++ compiler is found, "
+                      "else emulator."),
+    click.option("--port", help="Serial port of a board, or the terminal of a virtual one."),
+    click.option("--baud", type=click.IntRange(min=1), default=BAUD, show_default=True, help="Rate of the port."),
+)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout, and nothing else.")
 GENERATION = (
     click.option("--steps", type=click.IntRange(min=1), default=64, show_default=True, help="Tokens to generate."),
@@ -51,9 +57,33 @@ GENERATION = (
 )
 
 
+def on_device(command):
+    """The options that say what runs a program. The command is given `backend`, the name, and `connect`, which makes a
+    Device for a configuration."""
+    @wraps(command)
+    def with_device(*arguments, backend, port, baud, **options):
+        backend = backend or ("serial" if port else default_backend())
+
+        def connect(config: Config) -> Device:
+            transport = open_transport(config, backend, port=port, baud=baud)
+            try:
+                return Device(transport, config)
+            except MareyError:
+                transport.close()
+                raise
+
+        return command(*arguments, backend=backend, connect=connect, **options)
+
+    return _with(DEVICE, with_device)
+
+
 def generation(command):
-    """The options of a command that generates text."""
-    return reduce(lambda command, option: option(command), reversed((BACKEND, *GENERATION, JSON)), command)
+    """The options of a command that generates text, those of `on_device` included."""
+    return _with((*GENERATION, JSON), on_device(command))
+
+
+def _with(options, command):
+    return reduce(lambda command, option: option(command), reversed(options), command)
 
 
 @click.group(cls=Cli, context_settings={"help_option_names": ["-h", "--help"]})
@@ -73,8 +103,3 @@ def load_or_compile(path: Path, tokenizer: Path | None, config: Config) -> Progr
     if path.is_file() and zipfile.is_zipfile(path):
         return Program.load(path)
     return compile_file(path, tokenizer, config)
-
-
-def open_tile(config: Config, backend: str | None) -> Device:
-    """A device of this configuration, in the backend named or the best there is."""
-    return Device(open_transport(config, backend or default_backend()), config)

@@ -8,11 +8,10 @@ import click
 
 from ...hdl.config import preset
 from ...hdl.verilog import generate as generate_verilog
-from ...sim.backends import default_backend
 from ..assembly import assemble
 from ..bench import bench
 from ..program import Program
-from .base import BACKEND, CONFIG, JSON, main, open_tile
+from .base import CONFIG, JSON, main, on_device
 
 
 @main.command("asm")
@@ -38,17 +37,16 @@ def disasm_command(file):
 
 @main.command("bench")
 @CONFIG
-@BACKEND
+@on_device
 @JSON
-def bench_command(config_name, backend, as_json):
+def bench_command(config_name, backend, connect, as_json):
     """Matrix products on the tile: cycles from go to done, fill and drain included."""
     config = preset(config_name)
-    backend = backend or default_backend()
     rows = []
     if not as_json:
         click.echo(f"{config.name}: {config.rows} x {config.cols} multiply-accumulates a cycle, backend {backend}")
         click.echo(f"{'product':<20}{'MACs':>10}{'predicted':>12}{'measured':>12}{'utilisation':>13}")
-    for row in bench(config, lambda: open_tile(config, backend)):
+    for row in bench(config, lambda: connect(config)):
         rows.append(asdict(row))
         if not as_json:
             click.echo(f"{row.name:<20}{row.macs:>10}{row.predicted_cycles:>12}{row.measured_cycles:>12}"
