@@ -46,8 +46,7 @@ def write_tiny(folder: Path, config: ModelConfig = SHAPE, seed: int = 0) -> Path
     """Writes checkpoint and tokenizer as llama2.c files; returns the checkpoint's path."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "tiny.bin"
-    llama2c.write(path, tiny_model(config, seed))
-    llama2c.write_tokenizer(folder / "tokenizer.bin", tiny_tokenizer(config.vocab_size))
+    llama2c.write(path, tiny_model(config, seed), tiny_tokenizer(config.vocab_size))
     return path
 
 

@@ -7,30 +7,34 @@ import click
 
 from ...hdl.errors import MareyError
 from .. import evaluate as evaluation
-from ..formats import gguf, llama2c, load_model, load_tokenizer
+from ..formats import gguf, huggingface, llama2c, load_model, load_tokenizer
 from .base import JSON, TOKENIZER, main
 
 
 @main.command("export")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True,
-              help="File to write: FILE.gguf, or FILE.bin for llama2.c's format with a tokenizer.bin beside it.")
+              help="What to write: FILE.gguf; FILE.bin for llama2.c's format, with a tokenizer.bin beside it; or a Hugging "
+                   "Face FOLDER.")
 @TOKENIZER
 @click.option("--type", "kind", type=click.Choice(["f32", "q8_0", "q4_0"]), default="f32", show_default=True,
               help="Of the matrices in a GGUF file.")
 def export_command(model, output, tokenizer, kind):
     """Write MODEL in another format."""
+    if output.exists() and model.exists() and output.samefile(model):
+        raise MareyError(f"{output}: is the model itself: name another place")
     loaded = load_model(model)
     words = load_tokenizer(tokenizer, model, loaded.config.vocab_size)
     match output.suffix, kind:
         case ".gguf", _:
             gguf.write(output, loaded, words, kind.upper())
         case ".bin", "f32":
-            llama2c.write(output, loaded)
-            llama2c.write_tokenizer(output.with_name("tokenizer.bin"), words, loaded.config.vocab_size)
+            llama2c.write(output, loaded, words)
+        case "", "f32":
+            huggingface.write(output, loaded, words)
         case _:
-            raise MareyError(f"{output}: cannot write {kind} there: name a .gguf file, or a .bin file with f32")
-    click.echo(f"{output}: {output.stat().st_size} bytes")
+            raise MareyError(f"{output}: cannot write {kind} there: name a .gguf file, or with f32 a .bin file or a folder")
+    click.echo(f"{output}: {sum(path.stat().st_size for path in (output, *output.glob('*')) if path.is_file())} bytes")
 
 
 @main.command("eval")

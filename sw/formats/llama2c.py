@@ -88,8 +88,11 @@ def _read_versioned(path, size, header):
     return Llama(config, embedding, _layers(config, kinds), final_norm, classifier)
 
 
-def write(path: Path, model: Llama) -> None:
-    """Writes a model as a legacy checkpoint. FormatError if it has what the format has no place for."""
+def write(path: Path, model: Llama, tokenizer: Tokenizer | None = None) -> None:
+    """Writes a model as a legacy checkpoint, and a tokenizer as tokenizer.bin beside it.
+
+    FormatError, and nothing written, if they have what the format has no place for.
+    """
     config = model.config
     able = ModelConfig(**{name: getattr(config, name) for name in DIMENSIONS}, tied=config.tied, bos=BOS, eos=(EOS,))
     for name in ("rope_theta", "norm_eps", "bos", "eos"):
@@ -100,6 +103,8 @@ def write(path: Path, model: Llama) -> None:
     header[DIMENSIONS.index("vocab_size")] *= 1 if config.tied else -1
     parts = [model.embedding, *(getattr(layer, name) for name in LEGACY_ORDER for layer in model.layers), model.final_norm,
              np.zeros(config.seq_len * config.head_dim, "<f4"), *([] if config.tied else [model.classifier])]
+    if tokenizer is not None:
+        write_tokenizer(path.with_name("tokenizer.bin"), tokenizer, config.vocab_size)
     with path.open("wb") as file:
         file.write(struct.pack("<7i", *header))
         for part in parts:

@@ -124,6 +124,10 @@ def test_export(tiny, tmp_path):
     assert back.read_bytes() == tiny.read_bytes()
     assert marey("export", tiny, "-o", tmp_path / "small.gguf", "--type", "q8_0").exit_code == 0
     assert (tmp_path / "small.gguf").stat().st_size < there.stat().st_size / 2
+    assert marey("export", there, "-o", tmp_path / "folder").exit_code == 0
+    assert marey("export", tmp_path / "folder", "-o", tmp_path / "again.bin").exit_code == 0
+    assert (tmp_path / "again.bin").read_bytes() == tiny.read_bytes()
+    refused("export", there, "-o", there, word="is the model itself")
     refused("export", tiny, "-o", tmp_path / "x.onnx", word=".gguf")
     refused("export", tiny, "-o", tmp_path / "x.bin", "--type", "q8_0", word=".gguf")
 

@@ -1,9 +1,11 @@
 """GGUF files: what llama2.c's format says, they say; what is damaged is refused in one line and bounded memory."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from gguf import GGMLQuantizationType, GGUFWriter, quants
-from gguf.constants import MODEL_ARCH, MODEL_TENSOR, MODEL_TENSORS, TENSOR_NAMES
+from gguf.constants import MODEL_ARCH, MODEL_TENSOR, MODEL_TENSORS, TENSOR_NAMES, RopeScalingType
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -58,6 +60,32 @@ def test_stories_say_the_same(stories, tmp_path):
         assert np.array_equal(*(g.step(np.array([token]), position) for g in golden))
 
 
+KINDS = ["F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "TQ1_0", "TQ2_0", "MXFP4"]
+"""What the library can make of float32; to read, it knows more."""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_types_of_tensors(tmp_path, kind):
+    """What the library dequantises is read as it dequantises it."""
+    kind = GGMLQuantizationType[kind]
+    config = replace(SMALL, dim=256, hidden_dim=256, n_layers=1)
+    model, writer = tiny_model(config), GGUFWriter(tmp_path / "m.gguf", "llama")
+    metadata(writer, embedding_length=256, feed_forward_length=256, context_length=16)
+    writer.add_token_list([f"t{n}" for n in range(config.vocab_size)])
+    wanted = {"token_embd": model.embedding, "output": model.classifier, "output_norm": model.final_norm,
+              **{TENSOR_NAMES[tensor].format(bid=0): getattr(model.layers[0], name)
+                 for name, tensor in gguf.LAYER_TENSORS.items()}}
+    for name, values in wanted.items():
+        encoded = quants.quantize(values, kind if values.ndim == 2 else GGMLQuantizationType.F32)
+        writer.add_tensor(f"{name}.weight", encoded, raw_dtype=kind if values.ndim == 2 else GGMLQuantizationType.F32)
+        wanted[name] = quants.dequantize(encoded, kind) if values.ndim == 2 else values
+    close(writer)
+    read = load_model(tmp_path / "m.gguf")
+    for name, tensor in gguf.LAYER_TENSORS.items():
+        assert np.array_equal(getattr(read.layers[0], name), wanted[TENSOR_NAMES[tensor].format(bid=0)]), name
+    assert np.array_equal(read.embedding, wanted["token_embd"]) and np.array_equal(read.classifier, wanted["output"])
+
+
 def test_names_are_the_librarys_for_this_architecture():
     ours = {*gguf.LAYER_TENSORS.values(), MODEL_TENSOR.TOKEN_EMBD, MODEL_TENSOR.OUTPUT, MODEL_TENSOR.OUTPUT_NORM}
     assert ours <= set(MODEL_TENSORS[MODEL_ARCH.LLAMA])
@@ -74,17 +102,25 @@ def refused(path, *words):
 def written(path, architecture="llama", skip=(), **changes):
     """A GGUF file with metadata changed or left out, and no tensors."""
     writer = GGUFWriter(path, architecture)
+    metadata(writer, skip, **changes)
+    writer.add_token_list([f"t{n}" for n in range(300)])
+    close(writer)
+    return path
+
+
+def metadata(writer, skip=(), **changes):
     values = {"context_length": 16, "embedding_length": 32, "block_count": 1, "feed_forward_length": 44, "head_count": 4,
               "head_count_kv": 2, "layer_norm_rms_eps": 1e-5} | changes
     for name, value in values.items():
         if name not in skip:
             getattr(writer, f"add_{name}")(value)
-    writer.add_token_list([f"t{n}" for n in range(300)])
+
+
+def close(writer):
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    return path
 
 
 @pytest.mark.parametrize(("arguments", "words"), [
@@ -94,6 +130,11 @@ def written(path, architecture="llama", skip=(), **changes):
     ({"head_count": 5}, ["do not divide"]), ({"embedding_length": 0}, ["dim = 0"]),
     ({"block_count": 1 << 30}, ["n_layers"]), ({"layer_norm_rms_eps": float("nan")}, ["norm_eps"]),
     ({"rope_dimension_count": 4}, ["rope.dimension_count is 4", "8 channels"]),
+    ({"key_length": 16}, ["attention.key_length is 16"]), ({"expert_count": 8}, ["llama.expert_count is '8'"]),
+    ({"sliding_window": 4096}, ["llama.attention.sliding_window"]), ({"logit_scale": 2.0}, ["llama.logit_scale"]),
+    ({"bos_token_id": 300}, ["token 300"]), ({"head_count_kv": [2, 2]}, ["n_kv_heads = [2, 2]"]),
+    ({"rope_scaling_type": RopeScalingType.YARN}, ["llama.rope.scaling.type is 'yarn'"]),
+    ({"rope_scaling_factor": 2.0}, ["llama.rope.scaling.factor"]), ({"rope_freq_base": 0.0}, ["rope_theta"]),
 ])
 def test_metadata_that_do_not_do(tmp_path, arguments, words):
     refused(written(tmp_path / "m.gguf", **arguments), *words)
@@ -112,10 +153,18 @@ def test_q4_0_keeps_what_lies_on_its_grid(tmp_path):
         assert (errors[0] <= errors[1] + 1e-6).all() and (most is None or errors[0].max() == most)
 
 
-def test_rope_scaling_is_refused_by_name(tmp_path):
-    from gguf.constants import RopeScalingType
+@pytest.mark.parametrize("name", ["rope_freqs.weight", "blk.0.attn_q.bias", "blk.0.ffn_gate_inp.weight"])
+def test_a_tensor_more_than_a_llama_has(tmp_path, monkeypatch, name):
+    """Llama 3's table of frequencies, a bias, a mixture of experts: another model than it seems."""
+    written = GGUFWriter.write_header_to_file
 
-    refused(written(tmp_path / "m.gguf", rope_scaling_type=RopeScalingType.YARN), "'yarn'")
+    def more(writer):
+        writer.add_tensor(name, np.ones(4, np.float32))
+        written(writer)
+
+    monkeypatch.setattr(GGUFWriter, "write_header_to_file", more)
+    gguf.write(tmp_path / "m.gguf", tiny_model(SMALL), tiny_tokenizer(SMALL.vocab_size))
+    refused(tmp_path / "m.gguf", name, "no Llama")
 
 
 def test_a_tokenizer_of_another_kind(tmp_path):

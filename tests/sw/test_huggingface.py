@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from marey.sw.errors import FormatError
 from marey.sw.formats import huggingface, load_model, load_tokenizer
@@ -73,6 +73,36 @@ def test_stories_say_the_same(stories, tmp_path):
         assert np.array_equal(*(m.step(np.array([token]), position) for m in (one, other)))
 
 
+@pytest.mark.parametrize(("found", "theta"), [
+    ({"rope_theta": 5000}, 5000.0), ({"rope_scaling": {"rope_type": "default"}, "rope_theta": 5000}, 5000.0),
+    ({"rope_parameters": {"rope_type": "default", "rope_theta": 7000.0}}, 7000.0)])
+def test_rope_theta_where_it_may_be(tmp_path, found, theta):
+    folder = convert(tmp_path / "hf", tiny_model(SMALL), tiny_tokenizer(300), **found)
+    assert load_model(folder).config.rope_theta == theta
+
+
+def test_tensors_that_follow_from_the_configuration_are_not_read(tmp_path):
+    folder = convert(tmp_path / "hf", tiny_model(SMALL), tiny_tokenizer(300))
+    tensors = load_file(folder / "model.safetensors")
+    save_file(tensors | {"model.layers.0.self_attn.rotary_emb.inv_freq": np.ones(4, np.float32)}, folder / "model.safetensors")
+    assert load_model(folder).config == SMALL
+    save_file(tensors | {"model.layers.0.self_attn.q_proj.bias": np.ones(32, np.float32)}, folder / "model.safetensors")
+    refused(folder, "q_proj.bias", "no Llama")
+
+
+@given(heads=st.integers(1, 4), half=st.integers(1, 4), position=st.integers(0, 100), seed=st.integers(0, 9))
+def test_halves_turn_as_pairs_do(heads, half, position, seed):
+    """Hugging Face turns channel i of a head with channel i + half; put into pairs, the reference's way gives the same."""
+    rng = np.random.default_rng(seed)
+    weight, x = rng.standard_normal((heads * 2 * half, 5)), rng.standard_normal(5)
+    angle = position * 10000.0 ** (-np.arange(half) / half)
+    q = (weight @ x).reshape(heads, 2, half)
+    turned = np.stack([q[:, 0] * np.cos(angle) - q[:, 1] * np.sin(angle), q[:, 1] * np.cos(angle) + q[:, 0] * np.sin(angle)], 1)
+    pairs = (huggingface.join_halves(weight, heads) @ x).reshape(heads, half, 2)
+    ours = (pairs[..., 0] + 1j * pairs[..., 1]) * np.exp(1j * angle)
+    np.testing.assert_allclose(turned[:, 0] + 1j * turned[:, 1], ours, atol=1e-12)  # the same products, added in another order
+
+
 @given(heads=st.integers(1, 4), half=st.integers(1, 4), dim=st.integers(1, 5))
 def test_halves(heads, half, dim):
     weight = np.arange(heads * 2 * half * dim).reshape(-1, dim)
@@ -88,6 +118,10 @@ def refused(folder, *words):
 
 @pytest.mark.parametrize(("changes", "word"), [
     ({"rope_scaling": {"type": "linear"}}, "rope_scaling"), ({"attention_bias": True}, "attention_bias"),
+    ({"rope_parameters": {"rope_type": "yarn", "factor": 4.0}}, "yarn"), ({"sliding_window": 4096}, "sliding_window"),
+    ({"mlp_bias": True}, "mlp_bias"), ({"partial_rotary_factor": 0.5}, "partial_rotary_factor"),
+    ({"quantization_config": {"quant_method": "gptq"}}, "gptq"), ({"bos_token_id": 300}, "300"), ({"eos_token_id": ["x"]}, "x"),
+    ({"tie_word_embeddings": "no"}, "true or false"), ({"rope_theta": True}, "rope_theta"), ({"rope_theta": 0}, "rope_theta"),
     ({"model_type": "mistral"}, "mistral"), ({"hidden_act": "gelu"}, "hidden_act"), ({"head_dim": 16}, "head_dim"),
     ({"hidden_size": 0}, "hidden_size"), ({"hidden_size": "32"}, "hidden_size"), ({"num_attention_heads": 3}, "divide"),
     ({"rms_norm_eps": -1}, "norm_eps"), ({"vocab_size": 301}, "expected (301, 32)"), ({"num_hidden_layers": 3}, "missing"),

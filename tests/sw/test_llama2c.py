@@ -1,6 +1,7 @@
 """llama2.c checkpoints: what is read is what was written, and what is damaged is refused in one line."""
 
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,33 +12,72 @@ from marey.sw.errors import FormatError
 from marey.sw.formats import llama2c, load_model
 from marey.sw.model import ModelConfig
 from marey.sw.tiny import tiny_model
+from tests.models import assert_same, shapes
 
 SMALL = ModelConfig(dim=8, hidden_dim=12, n_layers=2, n_heads=2, n_kv_heads=1, vocab_size=300, seq_len=16)
 
 
-@st.composite
-def configs(draw):
-    heads = draw(st.sampled_from([1, 2, 4]))
-    return ModelConfig(
-        dim=heads * 2 * draw(st.integers(1, 4)), hidden_dim=draw(st.integers(1, 40)), n_layers=draw(st.integers(1, 3)),
-        n_heads=heads, n_kv_heads=draw(st.sampled_from([kv for kv in (1, 2, 4) if heads % kv == 0])),
-        vocab_size=draw(st.integers(1, 300)), seq_len=draw(st.integers(1, 64)), tied=draw(st.booleans()))
-
-
 @settings(max_examples=25, deadline=None)
-@given(config=configs(), seed=st.integers(0, 100))
+@given(config=shapes(), seed=st.integers(0, 100))
 def test_round_trip(tmp_path_factory, config, seed):
     path = tmp_path_factory.mktemp("m") / "m.bin"
     model = tiny_model(config, seed)
     llama2c.write(path, model)
-    read = load_model(path)
-    assert read.config == config
-    assert np.array_equal(read.embedding, model.embedding) and np.array_equal(read.final_norm, model.final_norm)
-    assert np.array_equal(read.classifier, model.classifier)
-    assert (read.classifier is read.embedding) == config.tied
-    for mine, theirs in zip(read.layers, model.layers, strict=True):
-        for name in llama2c.LEGACY_ORDER:
-            assert np.array_equal(getattr(mine, name), getattr(theirs, name)), name
+    assert_same(model, load_model(path))
+
+
+def versioned(model, version, group=0):
+    """A checkpoint of version 1 or 2, as `export.py` writes it; and the weights that it means, by name and layer."""
+    config = model.config
+    header = struct.pack("<4si7iBi", b"24ka", version, config.dim, config.hidden_dim, config.n_layers, config.n_heads,
+                         config.n_kv_heads, config.vocab_size, config.seq_len, config.tied, group)
+    parts, means = [header.ljust(256, b"\0")], {}
+
+    def add(key, values):
+        values = np.ascontiguousarray(values, "<f4")
+        if version == 2 and values.ndim == 2:
+            groups = values.reshape(-1, group)
+            scale = (np.abs(groups).max(axis=1) / 127).astype("<f4")
+            whole = np.rint(groups / scale[:, None]).astype(np.int8)
+            parts.extend([whole.tobytes(), scale.tobytes()])
+            values = (whole * scale[:, None]).reshape(values.shape)
+        else:
+            parts.append(values.tobytes())
+        means[key] = values
+
+    for name in ("attention_norm", "ffn_norm"):
+        for index, layer in enumerate(model.layers):
+            add((name, index), getattr(layer, name))
+    add("final_norm", model.final_norm)
+    add("embedding", model.embedding)
+    for name in ("wq", "wk", "wv", "wo", "w1", "w2", "w3"):
+        for index, layer in enumerate(model.layers):
+            add((name, index), getattr(layer, name))
+    if not config.tied:
+        add("classifier", model.classifier)
+    return b"".join(parts), means
+
+
+@settings(max_examples=15, deadline=None)
+@given(config=shapes(), seed=st.integers(0, 100))
+def test_version_1(tmp_path_factory, config, seed):
+    path, model = tmp_path_factory.mktemp("m") / "m.bin", tiny_model(config, seed)
+    path.write_bytes(versioned(model, 1)[0])
+    assert_same(model, load_model(path))
+
+
+@settings(max_examples=15, deadline=None)
+@given(config=shapes(), seed=st.integers(0, 100), group=st.sampled_from([2, 4, 8]))
+def test_version_2(tmp_path_factory, config, seed, group):
+    config = replace(config, dim=8 * config.n_heads, hidden_dim=8 * config.hidden_dim)
+    path = tmp_path_factory.mktemp("m") / "m.bin"
+    content, means = versioned(tiny_model(config, seed), 2, group)
+    path.write_bytes(content)
+    model = load_model(path)
+    assert model.config == config
+    for key, values in means.items():
+        found = getattr(model, key) if isinstance(key, str) else getattr(model.layers[key[1]], key[0])
+        assert np.array_equal(found, values), key
 
 
 def refused(path, *words):
@@ -97,6 +137,23 @@ def test_a_flipped_bit_of_the_header(tmp_path_factory, bit):
     else:
         # Another number of heads, of the same width, makes a file of the same size: nothing tells it apart.
         assert model.config != SMALL and bit // 32 in (3, 4)
+
+
+@pytest.mark.parametrize(("version", "change", "word"), [
+    (1, lambda content: content[:100], "truncated"), (1, lambda content: content[:-4], "truncated"),
+    (1, lambda content: content + b"\0", "too long"), (2, lambda content: content[:-1], "truncated"),
+    (1, lambda content: content[:4] + struct.pack("<i", 3) + content[8:], "version 3"),
+    (2, lambda content: content[:37] + struct.pack("<i", 7) + content[41:], "groups of 7"),
+    (2, lambda content: content[:37] + struct.pack("<i", 0) + content[41:], "groups of 0"),
+    (1, lambda content: content[:36] + b"\2" + content[37:], "0 or 1"),
+    (1, lambda content: content[:8] + struct.pack("<i", 1 << 30) + content[12:], "dim"),
+    (2, lambda content: content[:-4] + struct.pack("<f", np.inf), "NaN or infinite"),
+    (2, lambda content: content[:-4] + struct.pack("<f", 3e38), "NaN or infinite"),
+])
+def test_versions_damaged(tmp_path, version, change, word):
+    content, _ = versioned(tiny_model(SMALL), version, 4)
+    (tmp_path / "m.bin").write_bytes(change(content))
+    refused(tmp_path / "m.bin", word)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
