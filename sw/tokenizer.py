@@ -11,12 +11,14 @@ from .errors import FormatError
 
 JSON_LIMIT = 1 << 26
 """Bytes beyond which a JSON text is not read; the largest vocabularies take a quarter of it."""
+MOST_TOKENS = 1 << 20
+"""Tokens beyond which a vocabulary is taken to be damaged."""
 SPACE = "▁"
 """How SentencePiece spells a space."""
 BYTE = re.compile("<0x([0-9A-F]{2})>")
 """How SentencePiece spells a byte that is no text."""
 ABLE = {
-    "normalizer": {"Sequence", "Prepend", "Precompiled", "Replace", "NFC", "NFD", "NFKC", "NFKD", "Lowercase", "Strip",
+    "normalizer": {"Sequence", "Prepend", "Replace", "NFC", "NFD", "NFKC", "NFKD", "Lowercase", "Strip",
                    "StripAccents"},
     "pre_tokenizer": {"Sequence", "ByteLevel", "Digits", "Split", "Metaspace"},
     "post_processor": {"Sequence", "TemplateProcessing", "ByteLevel"},
@@ -48,6 +50,11 @@ class Tokenizer:
         """The tokenizer that a `tokenizer.json` describes. FormatError if it is none, or of a kind that Marey cannot stream."""
         if len(text) > JSON_LIMIT:
             raise FormatError(f"a tokenizer of {len(text)} characters, too large to be one")
+        try:
+            about = json.loads(text)
+        except (ValueError, RecursionError):
+            raise FormatError("damaged, or no JSON") from None
+        _check_raw(about)
         try:
             backend = Backend.from_str(text)
         except Exception as error:  # the library raises nothing narrower
@@ -118,23 +125,42 @@ def byte_letters() -> dict[str, bytes]:
 
 def _nodes(section) -> Iterator[dict]:
     """The components of a section of the library's JSON, sequences and what is in them."""
-    if section:
-        yield section
-        for parts in section.values():
-            if section["type"] == "Sequence" and isinstance(parts, list):
-                for part in parts:
-                    yield from _nodes(part)
+    waiting = [section]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict):
+            if isinstance(node.get("type"), str):
+                yield node
+            waiting.extend(node.values())
+        elif isinstance(node, list):
+            waiting.extend(node)
 
 
 def _kinds(section) -> set[str]:
     return {node["type"] for node in _nodes(section)}
 
 
-def _check(about: dict) -> None:
-    """FormatError for what the library can do, and Marey cannot stream, or would stumble over later."""
+def _check_raw(about) -> None:
+    """FormatError for components that Marey cannot stream, before the library has a look: it panics at some, and makes
+    tables as long as the largest token."""
+    if not isinstance(about, dict) or not isinstance(about.get("model"), dict):
+        raise FormatError("no JSON object with a model in it")
     for section, able in ABLE.items():
-        if unable := _kinds(about[section]) - able:
-            raise FormatError(f"its {section} is {', '.join(sorted(unable))}, and Marey knows {', '.join(sorted(able))}")
+        if unable := _kinds(about.get(section)) - able:
+            raise FormatError(f"its {section} is {', '.join(sorted(unable))[:80]!r}, and Marey knows "
+                              f"{', '.join(sorted(able))}")
+    for name in ("dropout", "continuing_subword_prefix", "end_of_word_suffix"):
+        if about["model"].get(name):
+            raise FormatError(f"its model has a {name}, which Marey cannot do")
+    vocabulary, added = about["model"].get("vocab"), about.get("added_tokens")
+    tokens = [*(vocabulary.values() if isinstance(vocabulary, dict) else ()),
+              *(token.get("id") for token in (added if isinstance(added, list) else ()) if isinstance(token, dict))]
+    if not all(isinstance(token, int) and 0 <= token < MOST_TOKENS for token in tokens):
+        raise FormatError(f"its vocabulary has tokens that are not numbers from 0 to {MOST_TOKENS - 1}: damaged?")
+
+
+def _check(about: dict) -> None:
+    """FormatError for what the library takes, and would stumble over later."""
     if not about["decoder"]:
         raise FormatError("it has no decoder, so nothing says how its tokens become text")
     for node in _nodes(about["post_processor"]):
@@ -142,6 +168,7 @@ def _check(about: dict) -> None:
             name = item.get("SpecialToken", {}).get("id")
             if name is not None and name not in node["special_tokens"]:
                 raise FormatError(f"its post_processor puts in {name!r}, which it does not define")
-    for name in ("dropout", "continuing_subword_prefix", "end_of_word_suffix"):
-        if about["model"].get(name):
-            raise FormatError(f"its model has a {name}, which Marey cannot do")
+    model = about["model"]
+    unknown = model.get("unk_token")
+    if (model["type"] == "Unigram" and model["unk_id"] is None) or (unknown is not None and unknown not in model["vocab"]):
+        raise FormatError("its model has no token for what is in none of its pieces")

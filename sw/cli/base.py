@@ -27,6 +27,9 @@ class Cli(click.Group):
         except (BrokenPipeError, KeyboardInterrupt):
             click.echo("marey: interrupted", err=True)
             ctx.exit(1)
+        except MemoryError:
+            click.echo("marey: not enough memory for this", err=True)
+            ctx.exit(2)
         except (OSError, UnicodeDecodeError) as error:
             where = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
             click.echo(f"marey: {where}{getattr(error, 'strerror', None) or error}", err=True)

@@ -136,8 +136,8 @@ class _Tensors:
         index = folder / "model.safetensors.index.json"
         if index.is_file():
             self._files = _json(index, INDEX_LIMIT).get("weight_map")
-            if not isinstance(self._files, dict) or not all(isinstance(file, str) and Path(file).name == file
-                                                            for file in self._files.values()):
+            if not isinstance(self._files, dict) or not all(
+                    isinstance(file, str) and Path(file).name == file and len(file) < 256 for file in self._files.values()):
                 raise FormatError(f"{index}: its weight_map does not name files of this folder")
         else:
             self._files = dict.fromkeys(self._open("model.safetensors", lambda file: file.keys()), "model.safetensors")

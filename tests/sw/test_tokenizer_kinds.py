@@ -127,7 +127,11 @@ def test_formats_without_a_place_for_it_say_so(tmp_path):
     (lambda about: about["model"].update(merges=[["no", "such"]]), "out of vocabulary"),
     (lambda about: about["post_processor"].update(special_tokens={}), "does not define"),
     (lambda about: about["model"]["vocab"].update(more=400), "belongs to another model"),
-    (lambda about: about.pop("model"), "no tokenizer"),
+    (lambda about: about.pop("model"), "no JSON object with a model"),
+    (lambda about: about["model"].update(vocab=3), "no tokenizer of the tokenizers library"),
+    (lambda about: about["model"]["vocab"].update(more=1 << 31), "not numbers from 0"),
+    (lambda about: about["model"].update(unk_token="none"), "has no token for"),
+    (lambda about: about.update(normalizer={"type": "Precompiled", "precompiled_charsmap": "AAAA"}), "Precompiled"),
 ])
 def test_a_tokenizer_file_that_does_not_do(tmp_path, change, word):
     about = json.loads(tiny_tokenizer(400).to_json())
