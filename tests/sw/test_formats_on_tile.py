@@ -8,11 +8,14 @@ from marey.sim.backends import open_transport
 from marey.sw.driver import Device
 from marey.sw.formats import gguf, huggingface, load_model, load_tokenizer
 from marey.sw.generate import generate
+from marey.sw.model import ModelConfig
 from marey.sw.program import compile_model
 from marey.sw.reference import Reference
+from marey.sw.tiny import write_tiny
 from tests.models import assert_same
 from tests.sw.test_huggingface import convert
 
+TINY = ModelConfig(dim=32, hidden_dim=44, n_layers=1, n_heads=4, n_kv_heads=2, vocab_size=384, seq_len=32)
 PROMPT = "Once upon a time, there was a little girl named Lily."
 
 
@@ -52,8 +55,9 @@ def told(path, config, backend, steps, prompt):
         return generate(device, program, prompt, steps)
 
 
-def test_tokens_of_a_tiny_model(tiny, tmp_path):
-    model, tokenizer = load_model(tiny), load_tokenizer(None, tiny, 384)
+def test_tokens_of_a_tiny_model(tmp_path):
+    tiny = write_tiny(tmp_path, TINY)
+    model, tokenizer = load_model(tiny), load_tokenizer(None, tiny, TINY.vocab_size)
     gguf.write(tmp_path / "tiny.gguf", model, tokenizer)
     convert(tmp_path / "folder", model, tokenizer)
     stories = [told(path, preset("tiny4x8"), "emulator", 6, "once upon")
