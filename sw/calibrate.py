@@ -4,6 +4,7 @@ from collections import defaultdict
 
 import numpy as np
 
+from ..hdl.errors import MareyError
 from .model import Llama
 from .reference import Reference
 from .sampling import Sampler, sample_text
@@ -35,4 +36,7 @@ def calibrate(model: Llama, seed: int, batch: int = 32, steps: int = 256) -> dic
 
     steps = min(steps, model.config.seq_len)
     sample_text(Reference(model, batch, observe), steps, Sampler(1.0, 1.0, seed), batch)
+    if not all(np.isfinite(value).all() for value in largest.values()):
+        raise MareyError("this model's values overflow or vanish on text that it writes itself: its weights are damaged, or "
+                         "not those of a trained model")
     return dict(largest)

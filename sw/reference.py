@@ -17,15 +17,15 @@ class Reference:
         self.model = model
         self._observe = observe or (lambda name, value: None)
         config = model.config
-        shape = (config.n_layers, batch, config.seq_len, config.n_kv_heads, config.head_dim)
-        self._keys, self._values = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-        angle = np.arange(config.seq_len)[:, None] * config.rope_theta ** (
-            -np.arange(0, config.head_dim, 2) / config.head_dim)
-        self._rotations = np.exp(1j * angle).astype(np.complex64)
+        self._keys = self._values = np.zeros((config.n_layers, batch, 0, config.n_kv_heads, config.head_dim), np.float32)
+        self._rotations = np.zeros((0, config.head_dim // 2), np.complex64)
 
+    @np.errstate(over="ignore", divide="ignore", invalid="ignore")  # what becomes of it is looked at, not how
     def step(self, tokens: np.ndarray, position: int) -> np.ndarray:
         """Logits [batch, vocab] after the tokens [batch] at a position; positions come in order from 0."""
         config, observe = self.model.config, self._observe
+        if position >= len(self._rotations):
+            self._grow()
         x = self.model.embedding[tokens]
         for index, layer in enumerate(self.model.layers):
             observe("x", x)
@@ -59,6 +59,15 @@ class Reference:
         self._observe(f"{name}.gained", x * gain)
         self._observe(f"{name}.rms", rms)
         return x / rms * gain
+
+    def _grow(self):
+        """Makes room for twice as many positions, from 64 on: a context may be far longer than what is done in it."""
+        config, room = self.model.config, len(self._rotations)
+        more = min(max(64, room), config.seq_len - room)
+        empty = np.zeros((*self._keys.shape[:2], more, *self._keys.shape[3:]), np.float32)
+        self._keys, self._values = (np.concatenate([cache, empty], axis=2) for cache in (self._keys, self._values))
+        angle = np.arange(room + more)[:, None] * config.rope_theta ** (-np.arange(0, config.head_dim, 2) / config.head_dim)
+        self._rotations = np.exp(1j * angle).astype(np.complex64)
 
     def _turn(self, x, position):
         turned = np.ascontiguousarray(x).view(np.complex64) * self._rotations[position]

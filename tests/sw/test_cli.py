@@ -2,11 +2,14 @@
 
 import json
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from marey.hdl.config import PRESETS
 from marey.sw.cli import main
+from marey.sw.model import ModelConfig
+from marey.sw.tiny import write_tiny
 
 STEP_KEYS = {"position", "token", "predicted_cycles", "measured_cycles", "mac_floor_cycles"}
 GENERATE_KEYS = {"config", "backend", "model", "prompt_tokens", "tokens", "text", "mac_floor_cycles", "predicted_cycles",
@@ -165,10 +168,19 @@ def test_bad_input(tiny, tmp_path):
     refused("frobnicate", word="frobnicate")
 
 
-def test_a_model_that_no_configuration_fits(tmp_path):
-    from marey.sw.model import ModelConfig
-    from marey.sw.tiny import write_tiny
+@pytest.mark.parametrize("factor", [0, 1e-30, 1e30])
+def test_a_model_of_which_nothing_comes(tmp_path, factor):
+    """Weights that a reader has nothing against, and that no training makes."""
+    config = ModelConfig(dim=8, hidden_dim=8, n_layers=1, n_heads=1, n_kv_heads=1, vocab_size=260, seq_len=4)
+    path = write_tiny(tmp_path, config)
+    weights = np.memmap(path, "<f4", "r+", offset=28)
+    weights *= np.float32(factor)
+    weights.flush()
+    for command in (["eval", path], ["compile", path, "-o", tmp_path / "x.marey", "--config", "tiny4x4"]):
+        refused(*command, word="weights are damaged")
 
+
+def test_a_model_that_no_configuration_fits(tmp_path):
     wide = ModelConfig(dim=8, hidden_dim=5000, n_layers=1, n_heads=1, n_kv_heads=1, vocab_size=260, seq_len=4)
     path = write_tiny(tmp_path, wide)
     refused("compile", path, "-o", tmp_path / "x.marey", "--config", "tiny4x4", word="choose a larger configuration")
