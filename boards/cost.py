@@ -8,10 +8,6 @@ come from PATH, or else from their YoWASP wheels (`pip install marey[boards]`).
 """
 
 import json
-import re
-import shutil
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -19,50 +15,21 @@ import click
 
 from ..hdl.config import PRESETS, Config, preset
 from ..hdl.errors import MareyError
-from ..hdl.verilog import TOP, generate
-
-CELLS = {"lut": "TRELLIS_COMB", "ff": "TRELLIS_FF", "bram": "DP16KD", "dsp": "MULT18X18D"}
-"""Resources, and what nextpnr calls them."""
-
-
-class ToolError(MareyError):
-    """A tool is missing, or failed."""
-
-    exit_code = 1
+from .flow import ECP5, NAME, report, synthesise_tile
+from .tools import run
 
 
 def cost(config: Config, target_mhz: float = 100.0) -> dict:
     """Synthesises, places and routes the tile for an ECP5-85F, speed grade 6.
 
-    Returns {"config", "device", "clock_mhz_target", "clock_mhz_met", "resources": {"lut", "ff", "bram", "dsp"}}, after
-    minutes of work. ToolError if a tool is missing or fails.
+    Returns {"config", "device", "clock_mhz_target", "clock_mhz_met", "resources": {"lut", "ff", "bram", "dsp"},
+    "critical_path"}, after minutes of work. ToolError if a tool is missing or fails.
     """
     with tempfile.TemporaryDirectory() as folder:
-        text, _ = generate(config)
-        Path(folder, "tile.v").write_text(text)
-        _run(folder, "yosys", "-q", "-p",
-             # ABC9, which synth_ecp5 would choose, ends without a word on this design; plain ABC maps it.
-             "read_verilog -sv tile.v; chformal -remove; delete t:$print; "
-             f"synth_ecp5 -no-rw-check -top {TOP} -run begin:map_luts; abc -dff -lut 4:7; clean; "
-             f"synth_ecp5 -top {TOP} -run map_cells: -json tile.json")
-        _run(folder, "nextpnr-ecp5", "--85k", "--package", "CABGA756", "--json", "tile.json", "--freq", str(target_mhz),
-             "--lpf-allow-unconstrained", "--timing-allow-fail", "--report", "report.json", "-q")
-        report = json.loads(Path(folder, "report.json").read_text())
-    (clock,) = (entry["achieved"] for name, entry in report["fmax"].items() if re.search(r"\bclk|\$clk", name))
-    used = {name: report["utilization"][cell]["used"] for name, cell in CELLS.items()}
-    return {"config": config.name, "device": "LFE5U-85F-6", "clock_mhz_target": target_mhz,
-            "clock_mhz_met": round(clock, 1), "resources": used}
-
-
-def _run(folder, tool, *arguments):
-    program = shutil.which(tool) or shutil.which(f"yowasp-{tool}") or shutil.which(
-        str(Path(sys.executable).with_name(f"yowasp-{tool}")))
-    if program is None:
-        raise ToolError(f"{tool} is not on PATH: install it, or its wheel with: pip install 'marey[boards]'")
-    done = subprocess.run([program, *arguments], cwd=folder, capture_output=True, text=True)
-    if done.returncode:
-        last = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()[-1]
-        raise ToolError(f"{tool} failed: {last}")
+        synthesise_tile(config, folder)
+        run(folder, ECP5.nextpnr, "--85k", "--package", "CABGA756", "--json", f"{NAME}.json", "--freq", str(target_mhz),
+            "--lpf-allow-unconstrained", "--timing-allow-fail", "--report", "report.json", "-q")
+        return {"config": config.name, "device": "LFE5U-85F-6", "clock_mhz_target": target_mhz, **report(ECP5, folder)}
 
 
 @click.command()

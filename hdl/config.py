@@ -123,6 +123,13 @@ PRESETS = {
         Config(name="sim4x4", rows=4, cols=4, lanes=4, wram_depth=32768, mem_depth=8192),
         # For an ECP5-45F: 64 + 8 of its 72 multipliers, 128 KB of weights in block RAM.
         Config(name="ecp5_8x8", rows=8, cols=8, lanes=4, wram_depth=2048, mem_depth=1024),
+        # For an ECP5-25F: 16 + 1 of its 28 multipliers; for an 85F: 128 + 8 of its 156.
+        Config(name="ecp5_4x4", rows=4, cols=4, lanes=1, wram_depth=2048, mem_depth=1024),
+        Config(name="ecp5_8x16", rows=8, cols=16, lanes=4, wram_depth=1024, mem_depth=1024),
+        # For an iCE40 UP5K: a column's weights are one of its four 32 KB single-port RAMs.
+        Config(name="up5k_4x4", rows=4, cols=4, lanes=1, weight_bits=4, wram_depth=16384, mem_depth=512, program_depth=128),
+        # For an iCE40 HX8K: 16 KB of block RAM in all, no multipliers.
+        Config(name="hx8k_2x2", rows=2, cols=2, lanes=1, wram_depth=1024, mem_depth=512, program_depth=128, scalars=32),
         # Small, oblong and narrow on purpose: the shapes that a square tile does not try.
         Config(name="tiny4x4", rows=4, cols=4, lanes=1, wram_depth=16384, mem_depth=4096, program_depth=128),
         Config(name="tiny4x8", rows=4, cols=8, lanes=2, wram_depth=8192, mem_depth=4096, program_depth=128),

@@ -37,11 +37,11 @@ def convert(component: Component) -> str:
 
     The same component always gives the same text: it has no paths, source locations or times.
     """
-    text = verilog.convert(component, name=TOP, platform=_Rams(), emit_src=False, strip_internal_attrs=True)
+    text = verilog.convert(component, name=TOP, platform=Rams(), emit_src=False, strip_internal_attrs=True)
     return text + RAM.read_text()
 
 
-class _Rams:
+class Rams:
     """The platform that puts a `marey_ram` in the place of a memory that starts empty.
 
     Amaranth writes a line for each row of a memory, and takes minutes for a large W-RAM.

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -39,7 +40,7 @@ HARNESS = Path(__file__).with_suffix(".cpp")
 # Yosys writes correct Verilog of odd looks: what it leaves to the language's rules is no mistake.
 _LINT = ["ASCRANGE", "CASEINCOMPLETE", "UNOPTFLAT", "WIDTHEXPAND", "WIDTHTRUNC"]
 _VERILATE = ["--cc", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--threads", "1", "--no-timing",
-             "--prefix", "Vtile", "--top-module", verilog.TOP, "--Mdir", ".", *(f"-Wno-{name}" for name in _LINT)]
+             "--prefix", "Vtile", "--Mdir", ".", *(f"-Wno-{name}" for name in _LINT)]
 _COMPILE = ["-std=c++17", "-fPIC", "-fvisibility=hidden", "-I.", "-DVERILATOR=1", "-DVM_COVERAGE=0", "-DVM_SC=0",
             "-DVM_TIMING=0", "-DVM_TRACE_FST=0", "-DVM_TRACE_SAIF=0"]
 # Verilator's runtime at -O2 takes longer to compile than the model, and is no faster than at -O1.
@@ -158,11 +159,16 @@ def _verilog(config):
     return kept.read_text()
 
 
-def build(text: str, name: str, *, checked: bool = False, traced: bool = False) -> Path:
-    """The shared library that simulates Verilog text, from the cache or built now. BackendError if that fails."""
+def build(text: str, name: str, *, checked: bool = False, traced: bool = False, top: str = verilog.TOP,
+          harness: Path = HARNESS, lint: Sequence[str] = ()) -> Path:
+    """The shared library that simulates Verilog text, from the cache or built now. BackendError if that fails.
+
+    `name` is what messages call it; `harness`, the C++ around the module `top`; `lint`, warnings to leave out.
+    """
     kit = tools()
-    flags = [*(["--assert"] if checked else ["--noassert"]), *(["--trace-vcd", "--trace-depth", "1"] if traced else [])]
-    recipe = [text, HARNESS.read_text(), kit.versions, *_VERILATE, *_COMPILE, *_MODEL, *_RUNTIME, *flags]
+    flags = ["--top-module", top, *(f"-Wno-{warning}" for warning in lint), "--assert" if checked else "--noassert",
+             *(["--trace-vcd", "--trace-depth", "1"] if traced else [])]
+    recipe = [text, harness.read_text(), kit.versions, *_VERILATE, *_COMPILE, *_MODEL, *_RUNTIME, *flags]
     digest = hashlib.sha256("\0".join(recipe).encode()).hexdigest()
     folder = cache_folder()
     library = folder / f"{digest[:32]}.so"
@@ -176,7 +182,7 @@ def build(text: str, name: str, *, checked: bool = False, traced: bool = False) 
         _tool(log, work, [kit.verilator, *_VERILATE, *flags, "tile.v"], kit.environment)
         include = [f"-I{kit.root / 'include'}", f"-I{kit.root / 'include' / 'vltstd'}", f"-DVM_TRACE={int(traced)}",
                    f"-DVM_TRACE_VCD={int(traced)}", *(["-DMAREY_PROBE"] if _has_probe(text) else [])]
-        shutil.copy(HARNESS, work / "harness.cpp")
+        shutil.copy(harness, work / "harness.cpp")
         unity = "".join(f'#include "{path.name}"\n' for path in sorted(work.glob("Vtile*.cpp")))
         (work / "model.cpp").write_text(unity)
         for source, level in (("model", _MODEL), ("harness", _RUNTIME)):

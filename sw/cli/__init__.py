@@ -1,6 +1,6 @@
 """The command line: `marey VERB`. Errors are one line on stderr; status 2 for bad input, 1 for a failed run."""
 
-from . import models, text, tile, timetable
+from . import boards, models, text, tile, timetable
 from .base import main
 
-__all__ = ["main", "models", "text", "tile", "timetable"]
+__all__ = ["boards", "main", "models", "text", "tile", "timetable"]

@@ -1,0 +1,60 @@
+"""What Marey needs to know of a board, beyond its pins, which amaranth-boards knows."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+from amaranth.vendor import LatticeECP5Platform
+
+from ..hdl.config import Config
+from ..hdl.errors import MareyError
+from ..hdl.verilog import Rams
+from ..sim.port import BAUD
+
+
+class BoardError(MareyError):
+    """A name that no board has."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Board:
+    """A board and the tile that it gets.
+
+    ============== ====================================================================
+    name, title    what the command line calls it, and people
+    platform       makes its Amaranth platform: device, pins, clock
+    tile           the configuration of its tile
+    clock_hz       of the tile
+    uart           Amaranth resource of the line to the host: its name and number
+    baud           the highest rate that its bridge takes, or one that every adapter does
+    programmer     the command that puts a bitstream on it, `{file}` in it
+    note           what its owner must know, one line
+    ============== ====================================================================
+    """
+
+    name: str
+    title: str
+    platform: Callable[[], object]
+    tile: Config
+    clock_hz: float
+    uart: tuple[str, int] = ("uart", 0)
+    baud: int = BAUD
+    programmer: tuple[str, ...]
+    note: str = ""
+
+    @cached_property
+    def device(self) -> str:
+        """The FPGA, as its vendor calls it."""
+        platform = self.platform()
+        return f"{platform.device}-{platform.package}"
+
+    @cached_property
+    def is_ecp5(self) -> bool:
+        return isinstance(self.platform(), LatticeECP5Platform)
+
+    def with_rams(self):
+        """Its platform, which puts a `marey_ram` in the place of memories that start empty."""
+        platform = self.platform()
+        kind = type(platform)
+        platform.__class__ = type(kind.__name__, (Rams, kind), {})
+        return platform

@@ -1,0 +1,126 @@
+"""Synthesis, place and route, packing: from Verilog or a board's design to a bitstream and its report."""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..hdl import verilog
+from .board import Board
+from .tools import run
+from .top import BoardTop
+
+NAME = "marey"
+"""Of the design, and of its files."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """How a family's tools are called: `cells`, resources and what nextpnr calls them."""
+
+    nextpnr: str
+    cells: dict[str, str]
+
+
+ICE40 = Family("nextpnr-ice40", {"lc": "ICESTORM_LC", "bram": "ICESTORM_RAM", "dsp": "ICESTORM_DSP", "spram": "ICESTORM_SPRAM"})
+ECP5 = Family("nextpnr-ecp5", {"lut": "TRELLIS_COMB", "ff": "TRELLIS_FF", "bram": "DP16KD", "dsp": "MULT18X18D"})
+
+# Assertions cost nothing on a chip; what is printed neither.
+_READ = "chformal -remove; delete t:$print; "
+# ABC9, which synth_ecp5 would choose, ends without a word on this design; plain ABC maps it.
+_SYNTH_ECP5 = ("synth_ecp5 -no-rw-check -top {top} -run begin:map_luts; abc -dff -lut 4:7; clean; "
+               "synth_ecp5 -top {top} -run map_cells:")
+
+
+def family(board: Board) -> Family:
+    """Of the board's FPGA."""
+    return ECP5 if board.is_ecp5 else ICE40
+
+
+def design(board: Board, folder: Path) -> None:
+    """Writes the board's design and its pins to a folder: `marey.il`, `marey.pcf` or `marey.lpf`, `ram.v`."""
+    plan = board.with_rams().prepare(BoardTop(board), NAME)
+    for suffix in ("il", "pcf", "lpf"):
+        if (content := plan.files.get(f"{NAME}.{suffix}")) is not None:
+            Path(folder, f"{NAME}.{suffix}").write_bytes(content.encode() if isinstance(content, str) else content)
+    Path(folder, "ram.v").write_text(verilog.RAM.read_text())
+
+
+def synthesise(board: Board, folder: Path) -> None:
+    """`marey.il` becomes `marey.json`, for place and route, and `netlist.v`, the same netlist, for simulation.
+
+    Minutes, but for a design whose netlist the folder has already.
+    """
+    kind = "u" if board.device.startswith("iCE40UP") else "hx"
+    dsp = "-dsp " if kind == "u" else ""
+    synth = _SYNTH_ECP5.format(top=NAME) if board.is_ecp5 else f"synth_ice40 -device {kind} {dsp}-no-rw-check -top {NAME}"
+    script = (f"read_rtlil {NAME}.il; read_verilog -sv ram.v; {_READ}{synth}; write_json {NAME}.json; "
+              # Short names: Verilator repeats them in every line of C++.
+              "rename -hide; rename -enumerate -pattern n%; write_verilog -noattr netlist.v")
+    sources = [script, *(Path(folder, name).read_text() for name in (f"{NAME}.il", "ram.v"))]
+    digest, made = hashlib.sha256("\0".join(sources).encode()).hexdigest(), Path(folder, "netlist.of")
+    if made.exists() and made.read_text() == digest:
+        return
+    run(folder, "yosys", "-q", "-p", script)
+    made.write_text(digest)
+
+
+def synthesise_tile(config, folder: Path) -> None:
+    """The tile alone, for an ECP5: `marey.json`."""
+    Path(folder, "tile.v").write_text(verilog.generate(config)[0])
+    run(folder, "yosys", "-q", "-p", f"read_verilog -sv tile.v; {_READ}{_SYNTH_ECP5.format(top=verilog.TOP)} -json {NAME}.json")
+
+
+def place(board: Board, folder: Path, seed: int = 1) -> dict:
+    """Places and routes `marey.json`, packs a bitstream, and returns what `report` says."""
+    platform = board.platform()
+    kind = family(board)
+    common = ["--json", f"{NAME}.json", "--report", "report.json", "-q", "--timing-allow-fail", "--seed", str(seed),
+              "--freq", f"{board.clock_hz / 1e6:g}"]
+    if board.is_ecp5:
+        size = platform.device.split("-")[1].lower().replace("f", "k")
+        run(folder, kind.nextpnr, f"--{size}", "--package", f"CABGA{platform.package[2:]}" if platform.package[:2] == "BG"
+            else f"CSFBGA{platform.package[2:]}", "--speed", platform.speed, "--lpf", f"{NAME}.lpf", "--textcfg",
+            f"{NAME}.config", *common)
+        run(folder, "ecppack", "--compress", f"{NAME}.config", f"{NAME}.bit")
+    else:
+        size = re.sub("ice40", "", platform.device.lower())
+        run(folder, kind.nextpnr, f"--{size}", "--package", platform.package.lower(), "--pcf", f"{NAME}.pcf", "--asc",
+            f"{NAME}.asc", *common)
+        run(folder, "icepack", f"{NAME}.asc", f"{NAME}.bin")
+    return report(kind, folder)
+
+
+def bitstream(board: Board, folder: Path) -> Path:
+    """The file that `place` packs."""
+    return Path(folder, f"{NAME}.bit" if board.is_ecp5 else f"{NAME}.bin")
+
+
+def report(kind: Family, folder: Path) -> dict:
+    """What nextpnr's report says: {"clock_mhz_met", "resources": {..}, "critical_path": [..]}.
+
+    The critical path is its cells' and nets' places in the hierarchy of components, from register to register.
+    """
+    found = json.loads(Path(folder, "report.json").read_text())
+    clocks = [entry["achieved"] for entry in found["fmax"].values()]
+    used = {name: found["utilization"].get(cell, {"used": 0})["used"] for name, cell in kind.cells.items()}
+    return {"clock_mhz_met": round(min(clocks), 1), "resources": used, "critical_path": _critical_path(found)}
+
+
+_MADE_UP = re.compile(r"\[\d+\]|_(LUT4|SB_LUT4|CCU2C|SB_CARRY|TRELLIS_FF|SB_DFF\w*|PFUMX|L6MUX21)_.*|\$.*")
+"""What synthesis adds to the name of a signal."""
+
+
+def _critical_path(found):
+    """Names of the nets of the slowest path within a clock, in order, without those that synthesis made up."""
+    inside = [path for path in found["critical_paths"] if path["from"] == path["to"]]
+    if not inside:
+        return []
+    slowest = max(inside, key=lambda path: sum(step["delay"] for step in path["path"]))
+    names = []
+    for step in slowest["path"]:
+        name = _MADE_UP.sub("", step.get("net") or "")
+        if name and (not names or names[-1] != name):
+            names.append(name)
+    return names

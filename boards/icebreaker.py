@@ -1,0 +1,11 @@
+"""1BitSquared's iCEBreaker: iCE40 UP5K, 12 MHz oscillator, FT2232H."""
+
+from amaranth_boards.icebreaker import ICEBreakerPlatform
+
+from ..hdl.config import preset
+from .board import Board
+
+BOARDS = [Board(
+    name="icebreaker", title="iCEBreaker", platform=ICEBreakerPlatform, tile=preset("up5k_4x4"), clock_hz=24e6,
+    programmer=("openFPGALoader", "-b", "ice40_generic", "{file}"),
+)]

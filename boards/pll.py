@@ -1,0 +1,106 @@
+"""Clock multipliers: the PLLs of iCE40 and ECP5. A simulation model of each is in cells.v: its output is its input."""
+
+import math
+from dataclasses import dataclass
+
+from amaranth import *
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from ..hdl.errors import MareyError
+
+
+@dataclass(frozen=True)
+class Ice40Setting:
+    """Dividers of an SB_PLL40 in simple feedback: output = input * (divf + 1) / (divr + 1) / 2**divq."""
+
+    divr: int
+    divf: int
+    divq: int
+    filter_range: int
+
+
+def ice40_setting(input_hz: float, output_hz: float) -> Ice40Setting:
+    """The dividers that come nearest. MareyError if none within 1 % keeps the PLL in its range.
+
+    Ranges, and the filter's steps, are those of Lattice's technical note on the iCE40 sysCLOCK PLL (FPGA-TN-02052).
+    """
+    found = []
+    for divr in range(16):
+        reference = input_hz / (divr + 1)
+        for divf in range(128):
+            if not (10e6 <= reference <= 133e6 and 533e6 <= reference * (divf + 1) <= 1066e6):
+                continue
+            for divq in range(1, 7):
+                output = reference * (divf + 1) / (1 << divq)
+                steps = (17e6, 26e6, 44e6, 66e6, 101e6)
+                found.append((abs(output - output_hz), divr, divf, divq, 1 + sum(reference >= step for step in steps)))
+    return Ice40Setting(*_nearest(found, input_hz, output_hz)[1:])
+
+
+class Ice40Pll(wiring.Component):
+    """An SB_PLL40. Parameters: `input_hz`, `output_hz`; `pad`, the port of the clock's pin when that is the PLL's own (the pin
+    can then be used for nothing else), else None. Members: `clk_in`, unused with a pad; `clk`, `locked`."""
+
+    def __init__(self, input_hz: float, output_hz: float, pad=None):
+        self._setting, self._pad = ice40_setting(input_hz, output_hz), pad
+        super().__init__({"clk_in": In(1), "clk": Out(1), "locked": Out(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        setting = self._setting
+        kind, source = ("SB_PLL40_CORE", {"i_REFERENCECLK": self.clk_in}) if self._pad is None else (
+            "SB_PLL40_PAD", {"i_PACKAGEPIN": self._pad.io})
+        m.submodules.pll = Instance(
+            kind, p_FEEDBACK_PATH="SIMPLE", p_DIVR=Const(setting.divr, 4), p_DIVF=Const(setting.divf, 7),
+            p_DIVQ=Const(setting.divq, 3), p_FILTER_RANGE=Const(setting.filter_range, 3),
+            i_RESETB=1, i_BYPASS=0, o_PLLOUTGLOBAL=self.clk, o_LOCK=self.locked, **source)
+        return m
+
+
+@dataclass(frozen=True)
+class Ecp5Setting:
+    """Dividers of an EHXPLLL with CLKOP fed back: output = input * feedback / reference."""
+
+    reference: int
+    feedback: int
+    output: int
+
+
+def ecp5_setting(input_hz: float, output_hz: float) -> Ecp5Setting:
+    """The dividers that come nearest, the oscillator slow. MareyError if none within 1 % keeps the PLL in its range.
+
+    Ranges are those of the ECP5's data sheet (FPGA-DS-02012): 10 to 400 MHz compared, 400 to 800 MHz oscillating.
+    """
+    found = []
+    for reference in range(1, 129):
+        compared = input_hz / reference
+        for feedback in range(1, 81):
+            divider = math.ceil(400e6 / (compared * feedback))
+            if 10e6 <= compared <= 400e6 and divider <= 128 and compared * feedback * divider <= 800e6:
+                found.append((abs(compared * feedback - output_hz), reference, feedback, divider))
+    return Ecp5Setting(*_nearest(found, input_hz, output_hz)[1:])
+
+
+class Ecp5Pll(wiring.Component):
+    """An EHXPLLL. Parameters: `input_hz`, `output_hz`. Members: `clk_in`; `clk`, `locked`."""
+
+    def __init__(self, input_hz: float, output_hz: float):
+        self._setting = ecp5_setting(input_hz, output_hz)
+        super().__init__({"clk_in": In(1), "clk": Out(1), "locked": Out(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        setting = self._setting
+        m.submodules.pll = Instance(
+            "EHXPLLL", p_CLKI_DIV=setting.reference, p_CLKFB_DIV=setting.feedback, p_CLKOP_DIV=setting.output,
+            p_CLKOP_CPHASE=setting.output - 1, p_FEEDBK_PATH="CLKOP", p_CLKOP_ENABLE="ENABLED",
+            i_CLKI=self.clk_in, i_CLKFB=self.clk, i_RST=0, i_STDBY=0, i_PHASESEL0=0, i_PHASESEL1=0, i_PHASEDIR=0,
+            i_PHASESTEP=0, i_PHASELOADREG=0, i_PLLWAKESYNC=0, i_ENCLKOP=0, o_CLKOP=self.clk, o_LOCK=self.locked)
+        return m
+
+
+def _nearest(found, input_hz, output_hz):
+    if not found or min(found)[0] > 0.01 * output_hz:
+        raise MareyError(f"no PLL makes {output_hz / 1e6:g} MHz of {input_hz / 1e6:g} MHz: choose another clock for the tile")
+    return min(found)

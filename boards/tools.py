@@ -1,0 +1,48 @@
+"""The open tools that make bitstreams: from PATH, or else from their YoWASP wheels."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from ..hdl.errors import MareyError
+
+
+class ToolError(MareyError):
+    """A tool is missing, or failed."""
+
+    exit_code = 1
+
+
+def find(tool: str) -> str:
+    """The program that `tool` is here; ToolError if it is nowhere."""
+    wheel = f"yowasp-{tool}"
+    found = shutil.which(tool) or shutil.which(wheel) or shutil.which(str(Path(sys.executable).with_name(wheel)))
+    if found is None:
+        raise ToolError(f"{tool} is not on PATH: install it, or its wheel with: pip install 'marey[boards]'")
+    return found
+
+
+def run(folder: Path, tool: str, *arguments: str) -> str:
+    """Runs a tool in a folder, which is all that a YoWASP tool sees; returns what it printed.
+
+    ToolError, with its last line, if it fails; all that it said is then in the folder, in `<tool>.log`.
+    """
+    done = subprocess.run([find(tool), *arguments], cwd=folder, capture_output=True, text=True)
+    if done.returncode:
+        said = done.stdout + done.stderr
+        log = Path(folder, f"{tool}.log")
+        log.write_text(said)
+        errors = [line for line in said.splitlines() if "ERROR" in line] or said.splitlines()[-1:] or ["no message"]
+        raise ToolError(f"{tool} failed: {errors[-1].strip()} (see {log})")
+    return done.stdout
+
+
+def share(tool: str) -> Path:
+    """The folder of data files that the tool's installation has: `share/<tool>` beside a program, or its wheel's."""
+    program = Path(find(tool))
+    if program.name.startswith("yowasp-"):
+        import importlib.util
+
+        return Path(importlib.util.find_spec(f"yowasp_{tool}").origin).with_name("share")
+    return program.resolve().parents[1] / "share" / tool

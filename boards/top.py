@@ -1,0 +1,57 @@
+"""What goes onto a board: its clock, a reset, and a tile with a UART at the board's pins."""
+
+from amaranth import *
+from amaranth.lib import io
+from amaranth.lib.cdc import ResetSynchronizer
+
+from ..hdl.serial import SerialTile
+from .board import Board
+from .pll import Ecp5Pll, Ice40Pll
+
+SETTLING = 1024
+"""Clock cycles of reset after the PLL has locked: an iCE40's block RAMs answer only some microseconds after power-up."""
+
+
+class BoardTop(Elaboratable):
+    """Clock, reset, `SerialTile`; elaborates for the board's own platform only."""
+
+    def __init__(self, board: Board):
+        self._board = board
+
+    def elaborate(self, platform):
+        m = Module()
+        board = self._board
+        m.domains.sync = ClockDomain()
+        m.domains.power_up = ClockDomain(reset_less=True, local=True)
+        locked = self._clock(m, platform)
+        m.d.comb += ClockSignal("power_up").eq(ClockSignal())
+        settled, count = Signal(), Signal(range(SETTLING))
+        with m.If(~settled):
+            m.d.power_up += [count.eq(count + 1), settled.eq(count == SETTLING - 1)]
+        m.submodules.reset = ResetSynchronizer(~locked | ~settled)
+
+        pins = platform.resources[board.uart].ios
+        port = platform.request(*board.uart, dir={pin.name: "-" for pin in pins})
+        m.submodules.rx = rx = io.Buffer("i", port.rx)
+        m.submodules.tx = tx = io.Buffer("o", port.tx)
+        m.submodules.serial = serial = SerialTile(board.tile, board.clock_hz, board.baud)
+        m.d.comb += [serial.rx_line.eq(rx.i), tx.o.eq(serial.tx_line)]
+        return m
+
+    def _clock(self, m, platform):
+        """The board's oscillator through a PLL; returns whether it has locked."""
+        board, source = self._board, platform.default_clk
+        input_hz = platform.default_clk_frequency
+        port = platform.request(source, dir="-")
+        if board.is_ecp5:
+            m.submodules.pll = pll = Ecp5Pll(input_hz, board.clock_hz)
+        else:
+            # The UP5K's only PLL shares its input with the pin that both boards have their oscillator at.
+            own = platform.device.endswith("UP5K")
+            m.submodules.pll = pll = Ice40Pll(input_hz, board.clock_hz, port if own else None)
+        if board.is_ecp5 or not own:
+            m.submodules.clock = clock = io.Buffer("i", port)
+            m.d.comb += pll.clk_in.eq(clock.i)
+        m.d.comb += ClockSignal().eq(pll.clk)
+        platform.add_clock_constraint(pll.clk, board.clock_hz)
+        return pll.locked

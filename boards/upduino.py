@@ -1,0 +1,26 @@
+"""The UPduino v3: iCE40 UP5K, 12 MHz oscillator, FT232H.
+
+Its FT232H has one channel, for the flash while it programs and as a UART afterwards: the UART's lines are the flash's.
+"""
+
+from amaranth.build import Attrs, Resource
+from amaranth_boards.resources import UARTResource
+from amaranth_boards.upduino_v3 import UpduinoV3Platform
+
+from ..hdl.config import preset
+from .board import Board
+
+
+class Platform(UpduinoV3Platform):
+    """With the oscillator as its clock, since the internal one is too coarse for a UART; and with a UART."""
+
+    default_clk = "clk12"
+    resources: tuple[Resource, ...] = (
+        *UpduinoV3Platform.resources, UARTResource(0, rx="15", tx="14", attrs=Attrs(IO_STANDARD="SB_LVCMOS", PULLUP=1)))
+
+
+BOARDS = [Board(
+    name="upduino", title="UPduino v3", platform=Platform, tile=preset("up5k_4x4"), clock_hz=24e6,
+    programmer=("openFPGALoader", "-b", "ice40_generic", "{file}"),
+    note="solder the jumper OSC, which brings the oscillator to pin 20",
+)]

@@ -1,0 +1,132 @@
+"""Commands about boards: boards, build, flash, virtual."""
+
+import json
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import click
+
+from ...hdl.errors import MareyError
+from .base import JSON, TOKENIZER, load_or_compile, main
+
+BOARD = click.option("--board", "board_name", required=True, help="Board, as `marey boards` calls it.")
+FOLDER = click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False),
+                      help="Folder of what is built. Default: build/BOARD.")
+
+
+def _board(name):
+    """The board of a name. MareyError without the extra `boards`, or for a name that no board has."""
+    try:
+        from ...boards.all import board_named
+    except ModuleNotFoundError as error:
+        raise MareyError(f"boards need {error.name}: pip install 'marey[boards]'") from None
+    return board_named(name)
+
+
+def _synthesise(board, folder):
+    from ...boards import flow
+
+    folder.mkdir(parents=True, exist_ok=True)
+    click.echo(f"{board.title}: synthesis ...", err=True)
+    flow.design(board, folder)
+    flow.synthesise(board, folder)
+
+
+@main.command("boards")
+@JSON
+def boards_command(as_json):
+    """The boards that there are, and the tile that each gets."""
+    _board("icebreaker")
+    from ...boards.all import BOARDS
+
+    rows = [{"board": board.name, "title": board.title, "device": board.device, "config": board.tile.name,
+             "clock_mhz_target": board.clock_hz / 1e6, "baud": board.baud, "note": board.note} for board in BOARDS.values()]
+    if as_json:
+        click.echo(json.dumps(rows))
+        return
+    click.echo(f"{'board':<16}{'device':<20}{'tile':<12}{'MHz':>5}{'baud':>10}")
+    for row in rows:
+        click.echo("{board:<16}{device:<20}{config:<12}{clock_mhz_target:>5g}{baud:>10}  {note}".format(**row).rstrip())
+
+
+@main.command("build")
+@BOARD
+@click.option("--model", type=click.Path(path_type=Path), help="Model whose tokens a second are told, too.")
+@TOKENIZER
+@FOLDER
+@click.option("--seed", type=int, default=1, show_default=True, help="Of place and route: another, another clock.")
+@JSON
+def build_command(board_name, model, tokenizer, output, seed, as_json):
+    """Build a board's bitstream: synthesis, place and route; say what it takes and the clock that it meets."""
+    board = _board(board_name)
+    from ...boards import flow
+
+    program = load_or_compile(model, tokenizer, board.tile) if model else None
+    folder = output or Path("build", board.name)
+    _synthesise(board, folder)
+    click.echo(f"{board.title}: place and route ...", err=True)
+    result = {"board": board.name, "device": board.device, "config": board.tile.name,
+              "clock_mhz_target": board.clock_hz / 1e6, **flow.place(board, folder, seed),
+              "bitstream": str(flow.bitstream(board, folder))}
+    if program:
+        cycles = program.cycles(program.model.context // 2)
+        result |= {"model": program.name, "cycles_a_token": cycles,
+                   "tokens_per_second": min(board.clock_hz, result["clock_mhz_met"] * 1e6) / cycles}
+    if as_json:
+        click.echo(json.dumps(result))
+        return
+    for key, value in result.items():
+        if isinstance(value, dict):
+            value = ", ".join(f"{number} {name}" for name, number in value.items())
+        elif isinstance(value, list):
+            value = " > ".join(value)
+        click.echo(f"{key.replace('_', ' '):<20}{value}")
+    if result["clock_mhz_met"] < result["clock_mhz_target"]:
+        raise TimingError("the clock is {clock_mhz_met} MHz and not {clock_mhz_target:g}: try another --seed".format(**result))
+
+
+class TimingError(MareyError):
+    """A bitstream whose clock is not met."""
+
+    exit_code = 1
+
+
+@main.command("flash")
+@BOARD
+@FOLDER
+@click.option("--dry-run", is_flag=True, help="Only print the command.")
+def flash_command(board_name, output, dry_run):
+    """Put a board's bitstream on it, with the programmer that the board wants."""
+    board = _board(board_name)
+    from ...boards import flow
+
+    file = flow.bitstream(board, output or Path("build", board.name))
+    if not file.exists():
+        raise MareyError(f"{file}: no such file: build it first, with marey build --board {board.name}")
+    command = [part.format(file=file) for part in board.programmer]
+    if missing := shutil.which(command[0]) is None:
+        click.echo(f"{command[0]} is not on PATH: install it, and run", err=True)
+    if dry_run or missing:
+        click.echo(shlex.join(command))
+        return
+    if status := subprocess.run(command).returncode:
+        raise MareyError(f"{command[0]} failed with status {status}: is the board plugged in?")
+
+
+@main.command("virtual")
+@BOARD
+@FOLDER
+def virtual_command(board_name, output):
+    """Simulate a board, its netlist at its pins, behind a pseudo-terminal; serves it until interrupted."""
+    board = _board(board_name)
+    from ...boards.virtual import serve, virtual_board
+    from ...sim.terminal import Terminal
+
+    folder = output or Path("build", board.name)
+    _synthesise(board, folder)
+    pins, terminal = virtual_board(board, folder), Terminal()
+    click.echo(terminal.name)
+    click.echo(f"marey generate --config {board.tile.name} --port {terminal.name} --baud {board.baud}", err=True)
+    serve(pins, board.clock_hz, terminal)

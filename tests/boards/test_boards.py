@@ -1,0 +1,125 @@
+"""The boards: what they are made of, their clocks, their commands; synthesis has tests of its own."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from marey.boards import flow, tools
+from marey.boards.all import BOARDS
+from marey.boards.pll import ecp5_setting, ice40_setting
+from marey.hdl.config import PRESETS
+from marey.hdl.errors import MareyError
+from marey.hdl.uart import divisor
+from marey.sw.cli import main
+
+every_board = pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)
+
+
+def marey(*arguments):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+@every_board
+def test_a_board_is_sound(board):
+    """Its tile exists, its clock can be made and makes its rate, its pins are there."""
+    assert PRESETS[board.tile.name] == board.tile and divisor(board.clock_hz, board.baud) >= 4
+    platform = board.platform()
+    setting = ecp5_setting if board.is_ecp5 else ice40_setting
+    setting(platform.default_clk_frequency, board.clock_hz)
+    assert board.uart in platform.resources
+    assert {pin.name for pin in platform.resources[board.uart].ios} >= {"rx", "tx"}
+    assert any("{file}" in part for part in board.programmer)
+
+
+@given(st.sampled_from([12e6, 16e6, 25e6, 48e6, 100e6]), st.floats(17e6, 200e6))
+def test_ice40_dividers(input_hz, output_hz):
+    """Whatever the search finds is in the device's range, and makes the clock within 1 %."""
+    try:
+        found = ice40_setting(input_hz, output_hz)
+    except MareyError as error:
+        assert "no PLL makes" in str(error)
+        return
+    compared = input_hz / (found.divr + 1)
+    oscillator = compared * (found.divf + 1)
+    assert 10e6 <= compared <= 133e6 and 533e6 <= oscillator <= 1066e6 and 1 <= found.filter_range <= 6
+    assert abs(oscillator / 2**found.divq / output_hz - 1) <= 0.01
+
+
+@given(st.sampled_from([12e6, 25e6, 48e6, 100e6]), st.floats(17e6, 300e6))
+def test_ecp5_dividers(input_hz, output_hz):
+    try:
+        found = ecp5_setting(input_hz, output_hz)
+    except MareyError as error:
+        assert "no PLL makes" in str(error)
+        return
+    compared = input_hz / found.reference
+    assert 10e6 <= compared <= 400e6 and 400e6 <= compared * found.feedback * found.output <= 800e6
+    assert abs(compared * found.feedback / output_hz - 1) <= 0.01
+
+
+def test_known_dividers():
+    """The UP5K's 24 MHz and the HX8K's, from 12: what icepll gives; the ECP5 has 87.5 from 25 by halving first."""
+    found = ice40_setting(12e6, 24e6)
+    assert (found.divr, found.divf, found.divq, found.filter_range) == (0, 63, 5, 1)
+    found = ecp5_setting(25e6, 87.5e6)
+    assert (found.reference, found.feedback, found.output) == (2, 7, 5)
+
+
+def test_the_table():
+    rows = json.loads(marey("boards", "--json").stdout)
+    assert [row["board"] for row in rows] == list(BOARDS)
+    text = marey("boards").stdout
+    assert len(text.splitlines()) == 1 + len(BOARDS) and "icebreaker" in text and "iCE40UP5K-SG48" in text
+
+
+def test_no_such_board(tmp_path):
+    for verb in ("build", "flash", "virtual"):
+        result = marey(verb, "--board", "breadboard", "-o", tmp_path)
+        assert result.exit_code == 2 and "icebreaker" in result.stderr and len(result.stderr.splitlines()) == 1
+
+
+@every_board
+def test_flash(board, tmp_path, monkeypatch):
+    """Without a bitstream a line that says how to get one; without a programmer, its command."""
+    result = marey("flash", "--board", board.name, "-o", tmp_path)
+    assert result.exit_code == 2 and "marey build" in result.stderr
+    file = flow.bitstream(board, tmp_path)
+    file.write_bytes(b"")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    result = marey("flash", "--board", board.name, "-o", tmp_path)
+    assert result.exit_code == 0 and str(file) in result.stdout and "not on PATH" in result.stderr
+    (tmp_path / board.programmer[0]).write_text("#!/bin/sh\nexit 3\n")
+    (tmp_path / board.programmer[0]).chmod(0o755)
+    assert marey("flash", "--board", board.name, "-o", tmp_path, "--dry-run").stdout == result.stdout
+    result = marey("flash", "--board", board.name, "-o", tmp_path)
+    assert result.exit_code == 2 and "status 3" in result.stderr
+
+
+def test_tools(tmp_path, monkeypatch):
+    """A tool that is missing, and one that fails: a line each, and a log."""
+    with pytest.raises(tools.ToolError, match="nextpnr-nonesuch is not on PATH"):
+        tools.find("nextpnr-nonesuch")
+    program = tmp_path / "placer"
+    program.write_text("#!/bin/sh\necho 'ERROR: no room'\necho done\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with pytest.raises(tools.ToolError, match="placer failed: ERROR: no room"):
+        tools.run(tmp_path, "placer")
+    assert (tmp_path / "placer.log").read_text() == "ERROR: no room\ndone\n"
+
+
+def test_report(tmp_path):
+    """The clock is the slowest domain's; the critical path has the components' names."""
+    path = [{"delay": 1.0, "net": "serial.tile.mxm.column0.sum_SB_LUT4_O_1[3]"}, {"delay": 0.5, "net": "$abc$17"},
+            {"delay": 2.0, "net": "serial.tile.vxm.shift[4]"}, {"delay": 0.4, "net": "serial.tile.vxm.shift[5]"}]
+    report = {"fmax": {"clk": {"achieved": 26.04, "constraint": 24}, "slow": {"achieved": 90}},
+              "utilization": {"ICESTORM_LC": {"used": 10, "available": 20}, "ICESTORM_RAM": {"used": 3}},
+              "critical_paths": [{"from": "posedge clk", "to": "posedge clk", "path": path},
+                                 {"from": "<async>", "to": "posedge clk", "path": [{"delay": 99, "net": "rx"}]}]}
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    found = flow.report(flow.ICE40, tmp_path)
+    assert found == {"clock_mhz_met": 26.0, "resources": {"lc": 10, "bram": 3, "dsp": 0, "spram": 0},
+                     "critical_path": ["serial.tile.mxm.column0.sum", "serial.tile.vxm.shift"]}

@@ -1,0 +1,118 @@
+"""A tile at its pins, RTL in Verilator: words as bits, and a pseudo-terminal before them, as a virtual board has it."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from marey.boards.virtual import serve
+from marey.hdl import verilog
+from marey.hdl.packing import pack_program
+from marey.hdl.protocol import Register, Space
+from marey.hdl.serial import SerialTile
+from marey.sim import port
+from marey.sim.pins import TOP, Pins, PinsTransport
+from marey.sim.port import PortTransport
+from marey.sim.terminal import Terminal
+from marey.sw.link import Link, LinkError
+from tests.configs import CONFIGS, codes, op
+
+CONFIG = CONFIGS[1]
+CLOCK, BAUD = 1.05e6, 115_200
+"""A slow clock, so that the link's silence is few cycles."""
+QUIET = 20_000
+
+
+@pytest.fixture(scope="module")
+def text():
+    wrapper = (f"module {TOP}(input clk, input rx, output tx);\n"
+               f"  {verilog.TOP} tile(.clk(clk), .rst(1'b0), .rx_line(rx), .tx_line(tx));\nendmodule\n")
+    return wrapper + verilog.convert(SerialTile(CONFIG, CLOCK, BAUD))
+
+
+@pytest.fixture
+def pins(compiler, text):
+    pins = Pins(text, "a tile at its pins", CLOCK / BAUD)
+    yield pins
+    pins.close()
+
+
+def works(link):
+    """Writes, reads back, runs."""
+    words = np.arange(1, 65, dtype=np.uint32) * 0x0305 & 0xFFFF
+    link.write(Space.MEM, 0, words)
+    assert np.array_equal(link.read(Space.MEM, 0, 64), words)
+    link.write(Space.PROGRAM, 0, pack_program(CONFIG, codes(CONFIG, [op(CONFIG, "NOP", 7), op(CONFIG, "HALT")])))
+    link.start(0)
+    assert link.wait() == (11, 0, [])
+
+
+@pytest.mark.parametrize("off", [-0.02, 0, 0.02])
+def test_the_link_at_the_pins(pins, off):
+    """With the host's rate off by 2 %, and the board's by what its clock's division leaves."""
+    pins.set_bit(CLOCK / BAUD * (1 + off))
+    works(Link(PinsTransport(pins, QUIET, QUIET), CONFIG))
+
+
+def test_a_word_takes_the_time_that_its_bits_take(pins):
+    link = Link(PinsTransport(pins, QUIET, QUIET), CONFIG)
+    before = pins.cycles
+    link.read(Space.REGISTER, 0, 7)
+    # Four words there; a head of three, seven and a CRC back. A byte back takes ten bits of 9 cycles and one.
+    bits = 4 * 40 * CLOCK / BAUD + 11 * 4 * (10 * 9 + 1)
+    assert bits - 45 <= pins.cycles - before <= bits + 60
+
+
+@pytest.mark.parametrize("spoilt", [b"\x55", b"\x4d\x00", b"M" * 7, bytes(range(256))])
+def test_stray_bytes_are_got_over(pins, spoilt):
+    """Bytes between frames shift nothing for longer than a silence: the next request is repeated, and obeyed."""
+    link = Link(PinsTransport(pins, QUIET, QUIET), CONFIG)
+    pins.send(spoilt)
+    assert link.registers()[Register.CONFIG] == CONFIG.hash
+    works(link)
+
+
+def test_a_lost_byte_is_got_over(pins):
+    """One byte of a frame's payload lost: it is sent again."""
+    transport = PinsTransport(pins, QUIET, QUIET)
+    link, send, lost = Link(transport, CONFIG), pins.send, []
+
+    def lossy(data):
+        if len(data) > 100 and not lost:
+            lost.append(data[50])
+            data = data[:50] + data[51:]
+        send(data)
+
+    pins.send = lossy
+    works(link)
+    assert lost and link.registers()[Register.LINK_FAULTS] == 1
+
+
+def test_a_wrong_rate_is_silence_or_damage_and_then_right(pins):
+    pins.set_bit(CLOCK / BAUD * 3)
+    transport = PinsTransport(pins, QUIET, QUIET)
+    with pytest.raises(LinkError, match="--baud"):
+        Link(transport, CONFIG)
+    pins.set_bit(CLOCK / BAUD)
+    works(Link(transport, CONFIG))
+
+
+def test_behind_a_terminal(pins, monkeypatch):
+    """The port's own code against the pins; at another rate, one line, and then again at the right one."""
+    monkeypatch.setattr(port, "FIRST_PATIENCE", 0.5)
+    terminal, ended = Terminal(), threading.Event()
+    board = threading.Thread(target=serve, args=(pins, CLOCK, terminal, ended.is_set))
+    board.start()
+    try:
+        for baud in (BAUD, 38400, BAUD):
+            transport = PortTransport(terminal.name, baud)
+            if baud == BAUD:
+                works(Link(transport, CONFIG))
+            else:
+                with pytest.raises(LinkError, match="--baud"):
+                    Link(transport, CONFIG)
+            transport.close()
+    finally:
+        ended.set()
+        board.join()
+        terminal.close()
