@@ -55,6 +55,7 @@ class Config:
             if not condition:
                 raise ConfigError(f"configuration {self.name!r}: {what}")
 
+        require(isinstance(self.name, str), "its name must be a text")
         for field in fields(self):
             if field.name != "name":
                 value = getattr(self, field.name)

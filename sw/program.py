@@ -26,8 +26,11 @@ VERSION = 4
 """Counts changes of the file format."""
 
 DAMAGE = (OSError, EOFError, KeyError, TypeError, ValueError, AttributeError, RuntimeError, zipfile.BadZipFile, zlib.error,
-          struct.error, OverflowError)
+          struct.error, OverflowError, MemoryError)
 """What the libraries that read an archive raise when it is damaged."""
+
+LARGEST = 1 << 32
+"""Bytes of all arrays beyond which an archive is not unpacked."""
 
 
 class ProgramFileError(MareyError):
@@ -170,7 +173,7 @@ class Program:
             if description["marey"] != VERSION:
                 raise ProgramFileError(f"{path}: version {description['marey']} of the program format, and this Marey reads "
                                        f"version {VERSION}: compile it again")
-            program = _unpack_program(description, arrays)
+            program, cycles = _unpack_program(description, arrays), description["cycles"]
         except MareyError as error:
             raise ProgramFileError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from None
         except DAMAGE:
@@ -178,8 +181,8 @@ class Program:
         if not checked:
             return program
         verify(program)
-        if program.cycles() != description["cycles"]:
-            raise ProgramFileError(f"{path}: says {description['cycles']} cycles, but its instructions take "
+        if program.cycles() != cycles:
+            raise ProgramFileError(f"{path}: says {cycles} cycles, but its instructions take "
                                    f"{program.cycles()}: damaged")
         return program
 
@@ -216,7 +219,7 @@ def _read_arrays(path):
     """The arrays of an archive, whose checksums are tested before anything is made of its contents."""
     with path.open("rb") as file:
         with zipfile.ZipFile(file) as archive:
-            if archive.testzip() is not None:
+            if sum(member.file_size for member in archive.infolist()) > LARGEST or archive.testzip() is not None:
                 raise zipfile.BadZipFile
         file.seek(0)
         with np.load(file, allow_pickle=False) as archive:
@@ -234,7 +237,7 @@ def _unpack_program(description, arrays):
     if description["model"] is not None:
         facts = description["model"]
         model = ModelFacts(**facts | {"shape": ModelConfig(**facts["shape"])})
-        if not 0 < model.context <= model.shape.seq_len:
+        if not 0 < model.context <= min(model.shape.seq_len, config.wram_depth * config.cols):
             raise ValueError("context")
     image = Image(instructions, arrays["weights"], arrays["constants"])
     if image.weights.dtype != np.int8 or image.constants.dtype != np.int16:

@@ -1,5 +1,6 @@
 """Program files: saved, loaded, damaged, for another tile."""
 
+import json
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -80,6 +81,28 @@ def test_a_wrong_prediction_is_noticed(program, tmp_path, monkeypatch):
     monkeypatch.undo()
     with pytest.raises(ProgramFileError, match="says 1 cycles"):
         Program.load(tmp_path / "wrong.marey")
+
+
+@pytest.mark.parametrize("change", [
+    lambda about: about.pop("cycles"), lambda about: about["config"].update(name=[]), lambda about: about["model"].pop("scale"),
+    lambda about: about["model"].update(context=1 << 40) or about["model"]["shape"].update(seq_len=1 << 40),
+    lambda about: about.update(notes=[]), lambda about: about["model"]["shape"].update(eos=3),
+])
+def test_a_description_that_does_not_do(saved, tmp_path, change):
+    """An archive that is whole, and says what no program is."""
+    with np.load(saved) as archive:
+        arrays = dict(archive)
+    about = json.loads(arrays["description"].tobytes())
+    change(about)
+    np.savez(tmp_path / "odd.npz", **arrays | {"description": np.frombuffer(json.dumps(about).encode(), np.uint8)})
+    with pytest.raises(ProgramFileError, match="odd"):
+        Program.load(tmp_path / "odd.npz")
+
+
+def test_an_archive_that_unpacks_to_more_than_any_program(saved, tmp_path, monkeypatch):
+    monkeypatch.setattr("marey.sw.program.LARGEST", 10_000)
+    with pytest.raises(ProgramFileError, match="damaged"):
+        Program.load(saved)
 
 
 def test_another_configuration(program):
