@@ -89,12 +89,12 @@ class Violation:
 
 
 def violations(config: Config, program: Sequence[Instruction], entry: int = 0, *, position: int = 0,
-               count: int = 1) -> list[Violation]:
-    """The broken rules of a run from `entry` at a position, for `count` tokens; empty for a legal program.
+               count: int = 1, token: int = 0) -> list[Violation]:
+    """The broken rules of a run from `entry` with a token at a position, for `count` tokens; empty for a legal program.
 
     Raises ProgramError for a program that does not halt or leaves the program memory.
     """
-    issues = list(trace(config, program, entry, position=position, count=count))
+    issues = list(trace(config, program, entry, position=position, count=count, token=token))
     by_unit: dict[str, list[tuple[Issue, Use]]] = defaultdict(list)
     for issue in issues:
         for use in uses(config, issue):
@@ -122,9 +122,10 @@ def violations(config: Config, program: Sequence[Instruction], entry: int = 0, *
     return found
 
 
-def check(config: Config, program: Sequence[Instruction], entry: int = 0, *, position: int = 0, count: int = 1) -> int:
+def check(config: Config, program: Sequence[Instruction], entry: int = 0, *, position: int = 0, count: int = 1,
+          token: int = 0) -> int:
     """Cycles of a run of a legal program; ProgramError names the first broken rule of any other."""
-    found = violations(config, program, entry, position=position, count=count)
+    found = violations(config, program, entry, position=position, count=count, token=token)
     if found:
         more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
         raise ProgramError(f"{found[0]}{more}")

@@ -36,16 +36,18 @@ def assemble(config: Config, text: str) -> list[Instruction]:
     return program
 
 
-def disassemble(config: Config, program: Sequence[Instruction], sections: dict[int, str]) -> Iterator[str]:
+def disassemble(config: Config, program: Sequence[Instruction], sections: dict[int, str],
+                entries: Sequence[int] = (0,)) -> Iterator[str]:
     """Lines of text: each instruction, with the cycles in which it issues and in which its slices are at work.
 
-    `sections` maps instructions to what begins there; cycles are those of a run at position 0, and for an
-    instruction in a loop those of the first time round.
+    `sections` maps instructions to what begins there; cycles are those of a run at position 0 from each of
+    the `entries`, and for an instruction in a loop those of the first time round.
     """
     targets = {instruction["target"] for instruction in program if instruction.op in (Op.LOOP, Op.TOKEN)}
     when = {}
-    for issue in trace(config, program):
-        when.setdefault(issue.pc, issue)
+    for entry in entries:
+        for issue in trace(config, program, entry):
+            when.setdefault(issue.pc, issue)
     for pc, instruction in enumerate(program):
         if pc in sections:
             yield f"; {sections[pc]}"

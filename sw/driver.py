@@ -12,6 +12,7 @@ from ..hdl.protocol import MOST_TOKENS, Space, entry_bits, parts
 from ..sim.transport import Transport
 from .link import Link
 from .program import Program
+from .streamer import Streamer
 
 
 class ScheduleError(MareyError):
@@ -46,7 +47,9 @@ class Device:
         self.transport = transport
         self.link = Link(transport, config)
         self.tally = Tally()
+        self._counted = self._words()
         self._program: Program | None = None
+        self._streamer: Streamer | None = None
 
     def __enter__(self):
         return self
@@ -59,61 +62,85 @@ class Device:
         self.transport.close()
 
     def load(self, program: Program) -> None:
-        """Loads a program, its weights and constants. MareyError if it is for another configuration."""
+        """Loads a program, its weights and constants, but for what is streamed. MareyError if it is for another
+        configuration."""
         program.check_config(self.config)
-        self._program = None
+        self._program = self._streamer = None
         image = program.image
-        self._write(Space.PROGRAM, 0, pack_program(self.config, image.codes(self.config)))
+        self.write(Space.PROGRAM, 0, pack_program(self.config, image.codes(self.config)))
         self.write_mem(0, image.constants)
-        self._write(Space.WRAM, 0, pack_wram(self.config, image.weights))
+        self.write_weights(0, image.weights)
         self._program = program
+        if program.stream:
+            self._streamer = Streamer(self, program)
 
     def run(self, token: int = 0, position: int = 0, count: int = 1, *,
             show: Callable[[int], None] = lambda token: None) -> list[int]:
         """Runs the loaded program: from a token at a position, until `count` (0 to 256) tokens are made, which it returns.
 
-        `show` gets each as it comes. ScheduleError if the run's cycles are not the predicted ones.
+        `show` gets each as it comes. ScheduleError if a run's cycles are not the predicted ones.
         """
         assert 0 <= count <= MOST_TOKENS
         program = self._program
-        predicted = program.run_cycles(position, count)
-        before = self._words()
-        self.link.start(0, token=token, position=position, count=count)
-        measured, faults, tokens = self.link.wait(show)
-        if measured != predicted or faults:
-            raise ScheduleError(f"{program.name or 'program'} at position {position}: predicted {predicted} cycles, measured "
-                                f"{measured}, {faults} schedule faults")
-        self.tally.runs += 1
-        self.tally.predicted += predicted
-        self.tally.measured += measured
-        self.tally.link_words += self._words() - before
+        if self._streamer:
+            tokens = self._streamer.tokens(token, position, count, show)
+        else:
+            tokens = self.execute(0, token=token, position=position, count=count, show=show)
         if program.model:
             self.tally.macs += sum(program.model.shape.macs(at) - (0 if count else program.model.shape.classifier_macs)
                                    for at in range(position, position + max(count, 1)))
         return tokens
 
+    def execute(self, entry: int, *, token: int, position: int, count: int, show: Callable[[int], None] = lambda token: None,
+                meanwhile: Callable[[], None] = lambda: None) -> list[int]:
+        """One run of the loaded program from an instruction on; returns its tokens, which `show` gets as they come.
+
+        `meanwhile` may write to W-RAM while the tile is at work. ScheduleError if the run's cycles are not the predicted ones.
+        """
+        predicted = self._program.run_cycles(position, count, entry)
+        self.link.start(entry, token=token, position=position, count=count)
+        meanwhile()
+        measured, faults, tokens = self.link.wait(show)
+        self._count()
+        if measured != predicted or faults:
+            raise ScheduleError(f"{self._program.name or 'program'} at position {position}: predicted {predicted} cycles, "
+                                f"measured {measured}, {faults} schedule faults")
+        self.tally.runs += 1
+        self.tally.predicted += predicted
+        self.tally.measured += measured
+        return tokens
+
     def logits(self) -> np.ndarray:
         """The logits of the token that was last run, float64 [vocab]."""
         facts = self._program.model
-        integers = self.read_mem(facts.logits, facts.shape.vocab_size)
+        integers = self._streamer.logits() if self._streamer else self.read_mem(facts.logits, facts.shape.vocab_size)
         return integers * (float(self.read_mem(facts.scale, 1)[0]) * facts.logit_unit)
 
     def write_mem(self, granule: int, values: np.ndarray) -> None:
         """int16 values, whole granules of them, to MEM."""
-        self._write(Space.MEM, granule, pack_mem(self.config, values))
+        self.write(Space.MEM, granule, pack_mem(self.config, values))
+
+    def write_weights(self, word: int, weights: np.ndarray) -> None:
+        """Weights, int8 [words, cols, rows], to W-RAM."""
+        self.write(Space.WRAM, word * self.config.cols, pack_wram(self.config, weights))
 
     def read_mem(self, granule: int, count: int) -> np.ndarray:
         """`count` int16 values of MEM, from a granule on."""
         size, granules = parts(entry_bits(self.config, Space.MEM)), -(-count // self.config.lanes)
-        before = self._words()
         words = self.link.read(Space.MEM, granule * size, granules * size)
-        self.tally.link_words += self._words() - before
+        self._count()
         return unpack_mem(self.config, words)[:count]
+
+    def write(self, space: Space, entry: int, words: np.ndarray) -> None:
+        """Link words to a memory, from an entry on."""
+        self.link.write(space, entry * parts(entry_bits(self.config, space)), words)
+        self._count()
 
     def _words(self):
         return self.link.words_sent + self.link.words_received
 
-    def _write(self, space, entry, words):
-        before = self._words()
-        self.link.write(space, entry * parts(entry_bits(self.config, space)), words)
-        self.tally.link_words += self._words() - before
+    def _count(self):
+        """Adds the words since the last time to the tally."""
+        words = self._words()
+        self.tally.link_words += words - self._counted
+        self._counted = words

@@ -20,6 +20,7 @@ from .quantise import Linear, QuantisedModel
 MATRICES = ("qk", "v", "wo", "w1", "w3", "w2")
 """Of a layer, in the order of use."""
 FEWEST_POSITIONS = 16
+ADVICE = ": choose a larger configuration"
 ONE = 1 << 14
 """The constant that makes a scalar a value in MEM, 14 bits finer."""
 
@@ -111,12 +112,23 @@ class Layout:
     def kv_heads(self) -> int:
         return self.model.n_kv_heads * self.head
 
+    def shapes(self) -> dict[str, tuple[int, int]]:
+        """(outputs, inputs) of a layer's matrices, filled up."""
+        return {"qk": (self.heads + self.kv_heads, self.dim), "v": (self.kv_heads, self.dim), "wo": (self.dim, self.heads),
+                "w1": (self.hidden, self.dim), "w3": (self.hidden, self.dim), "w2": (self.dim, self.hidden)}
+
+    def _lay(self, sizes: dict[str, int], at: int) -> tuple[dict[str, int], int]:
+        """Vectors of so many values, each from a word of MEM on: their granules from `at` on, and where they end."""
+        config, found = self.config, {}
+        for name, values in sizes.items():
+            found[name] = at
+            at += -(-values // config.rows) * config.granules_per_word
+        return found, at
+
     def _lay_words(self):
         config, model = self.config, self.model
-        shapes = {"qk": (self.heads + self.kv_heads, self.dim), "v": (self.kv_heads, self.dim), "wo": (self.dim, self.heads),
-                  "w1": (self.hidden, self.dim), "w3": (self.hidden, self.dim), "w2": (self.dim, self.hidden)}
         word = 0
-        for name, (outputs, inputs) in shapes.items():
+        for name, (outputs, inputs) in self.shapes().items():
             self.matrices[name] = Matrix(word, inputs // config.rows, outputs // config.cols)
             word += self.matrices[name].words
         self.key_words = self.context // config.cols * (self.head // config.rows)
@@ -134,25 +146,17 @@ class Layout:
 
     def _lay_granules(self):
         config, model = self.config, self.model
-        lanes, word = config.lanes, config.rows
-
-        def lay(sizes, at):
-            found = {}
-            for name, values in sizes.items():
-                found[name] = at
-                at += -(-values // word) * word // lanes
-            return found, at
-
-        self.constants, at = lay({
+        lanes = config.lanes
+        self.constants, at = self._lay({
             "low": integer.ROTARY_LOW * self.head, "high": -(-self.context // integer.ROTARY_LOW) * 4 * self.head,
             "one": lanes, "final_gain": self.dim, "classifier": self.vocabulary,
             "embedding": self.vocabulary}, 0)
-        self.layer, self.constants_stride = lay({
+        self.layer, self.constants_stride = self._lay({
             "attention_gain": self.dim, "qk": self.heads + self.kv_heads, "v": self.kv_heads, "wo": self.dim,
             "ffn_gain": self.dim, "w1": self.hidden, "w3": self.hidden, "w2": self.dim,
             "key_offset": self.kv_heads, "score": model.n_heads * lanes}, 0)
         self.layer_constants, at = at, at + model.n_layers * self.constants_stride
-        self.buffers, self.granules = lay({
+        self.buffers, self.granules = self._lay({
             "x": self.dim, "gained": max(self.dim, self.hidden), "input": max(self.dim, self.hidden), "qk": self.heads
             + self.kv_heads, "q": self.heads, "k": self.kv_heads, "turn": 2 * self.head,
             "score": model.n_heads * self.context, "o": self.heads, "gate": self.hidden, "up": self.hidden,
@@ -162,14 +166,19 @@ class Layout:
                         "w3": self.in_granules(self.hidden), "w2": 0}
 
 
-def plan(config: Config, model: ModelConfig) -> Layout:
-    """The layout with the largest context, up to the model's, that fits. CompileError if even a short one does not."""
+def check_shape(config: Config, model: ModelConfig) -> None:
+    """CompileError for a model that a tile like this cannot run, however large its memories."""
     if config.weight_bits != 8:
         raise CompileError(f"configuration {config.name} has {config.weight_bits}-bit weights, and the KV cache needs 8")
     if model.head_dim % 2:
         raise CompileError(f"heads of {model.head_dim} values cannot be turned in pairs")
     if model.vocab_size > 1 << TOKEN_BITS:
         raise CompileError(f"a token has {TOKEN_BITS} bits, and the model's vocabulary {model.vocab_size} entries")
+
+
+def plan(config: Config, model: ModelConfig) -> Layout:
+    """The layout with the largest context, up to the model's, that fits. CompileError if even a short one does not."""
+    check_shape(config, model)
     context = model.seq_len
     while True:
         layout = Layout(config, model, context)
@@ -178,7 +187,7 @@ def plan(config: Config, model: ModelConfig) -> Layout:
         if context <= FEWEST_POSITIONS:
             raise CompileError(f"with {context} positions the model needs {layout.words} W-RAM words and "
                                f"{-(-layout.granules // config.granules_per_word)} MEM words, and {config.name} has "
-                               f"{config.wram_depth} and {config.mem_depth}: choose a larger configuration")
+                               f"{config.wram_depth} and {config.mem_depth}{ADVICE}")
         context //= 2
 
 

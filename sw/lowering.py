@@ -45,10 +45,12 @@ def lower(layout: Layout, model: QuantisedModel) -> Code:
     if HEADS + 2 * heads > room:
         raise CompileError(f"{heads} heads need {2 * (HEADS + 2 * heads)} scalar registers, and {layout.config.name} has "
                            f"{layout.config.scalars}: choose a larger configuration")
-    return _Lowering(layout, model).run()
+    return Lowering(layout, model).run()
 
 
-class _Lowering:
+class Lowering:
+    """A resident model's program; `marey.sw.sections` makes a streamed one's of the same steps."""
+
     def __init__(self, layout, model):
         self.layout, self.model, self.config = layout, model, layout.config
         self.shape, self.isa = model.config, isa_of(layout.config)
@@ -74,15 +76,15 @@ class _Lowering:
         self._scores(layer)
         after = self._after_attention()
         end = self._end()
-        first = _first(layer)
+        first = first_issue(layer)
         loop = self._next_layer(after, after.beats("stream") - Vxm.STREAM_LATENCY + first - next_issue(Op.LOOP))
 
         # A section's origin is where the one before it has written its vector, has issued its last and left the VXM.
         loaded = max(loaded, begin.beats("issue") + 1 - first, begin.beats() + 1 - VXM_BEAT - first)
-        before, layer = _moved(begin, 0), _moved(layer, loaded)
+        before, layer = moved(begin), moved(layer, loaded)
         head, target = lay_out(before + layer), len(lay_out([*before, layer[0]])) - 1
-        middle = self._attention(_first(after))
-        tail = lay_out(_moved(after, 0) + _moved(end, loop + next_issue(Op.LOOP) - first))
+        middle = self._attention(first_issue(after))
+        tail = lay_out(moved(after) + moved(end, loop + next_issue(Op.LOOP) - first))
         program = head + middle + tail
         at = next(index for index, instruction in enumerate(program) if instruction.op is Op.LOOP)
         program[at] = replace(program[at], operands=program[at].operands | {"target": target})
@@ -115,6 +117,9 @@ class _Lowering:
 
     def _weights(self, name):
         return Address(self.layout.matrices[name].word, WORDS)
+
+    def _linear(self, name):
+        return self.model.linears[f"layers.0.{name}"]
 
     def _factors(self, name):
         return self.buffer["factors"] + self.layout.factors[name]
@@ -167,7 +172,7 @@ class _Lowering:
 
     def _product(self, timeline, name, inputs, factors, **vxm):
         """A layer's matrix times the vector in a buffer, taken by the VXM's engine 0; returns the MXM's cycle."""
-        matrix, linear = self.layout.matrices[name], self.model.linears[f"layers.0.{name}"]
+        matrix, linear = self.layout.matrices[name], self._linear(name)
         mxm, take, offset = product(
             self.config, inner=matrix.inner, results=matrix.results, act=self._word(inputs), wgt=self._weights(name),
             factors=factors, note=name, **({"shift": linear.shift, "to": To.MEM} | vxm))
@@ -188,14 +193,14 @@ class _Lowering:
         inner = layout.classifier.inner
 
         factor, row = layout.constants["embedding"], layout.embedding
-        ready = self._index(timeline, ONCE, Source.TOKEN, _log(config.lanes), 1, factor)
+        ready = self._index(timeline, ONCE, Source.TOKEN, log2(config.lanes), 1, factor)
         timeline.registers = self.registers | {ONCE: factor, ONCE_MORE: row}
         timeline.place(self._op(Op.VXM, "embedding: factor", engine=1, x=Address(0, ONCE), to=To.NOWHERE, reduce=Reduce.PICK,
                                 into=FACTOR), after=ready)
         if config.granules_per_word > 1:
             timeline.place(self._op(Op.PERIOD, value=config.granules_per_word))
         timeline.period = config.granules_per_word
-        ready = self._index(timeline, ONCE_MORE, Source.TOKEN, _log(config.cols), inner, row)
+        ready = self._index(timeline, ONCE_MORE, Source.TOKEN, log2(config.cols), inner, row)
         fetch = self._op(Op.MXM, "embedding", fetch=1, wgt=Address(0, ONCE_MORE), outer=inner, wgt_hop=1, wrap=inner,
                          paced=int(config.granules_per_word > 1))
         take = self._op(Op.VXM, "embedding", stream=1, scalar=FACTOR, shift=self.shifts.embedding, dst=self.buffer["x"],
@@ -206,8 +211,8 @@ class _Lowering:
         timeline.place(self._op(Op.SET, register=CONSTANTS, value=layout.layer_constants), after=ready)
         timeline.place(self._op(Op.SET, register=WORDS, value=0), after=ready)
         key_granules = layout.head // config.rows * config.granules_per_word
-        self._index(timeline, KEY, Source.POSITION, _log(config.cols), key_granules, self.registers[KEY])
-        self._index(timeline, VALUE, Source.POSITION, _log(config.rows), config.beats_per_result, self.registers[VALUE])
+        self._index(timeline, KEY, Source.POSITION, log2(config.cols), key_granules, self.registers[KEY])
+        self._index(timeline, VALUE, Source.POSITION, log2(config.rows), config.beats_per_result, self.registers[VALUE])
         return timeline, loaded
 
     def _rotation(self, timeline):
@@ -216,8 +221,8 @@ class _Lowering:
         Returns the cycle from which on it is issued."""
         layout = self.layout
         low, high = layout.constants["low"], layout.constants["high"]
-        self._index(timeline, ONCE, Source.POSITION, 0, self.head, low, bits=_log(ROTARY_LOW))
-        ready = self._index(timeline, ONCE_MORE, Source.POSITION, _log(ROTARY_LOW), 4 * self.head, high)
+        self._index(timeline, ONCE, Source.POSITION, 0, self.head, low, bits=log2(ROTARY_LOW))
+        ready = self._index(timeline, ONCE_MORE, Source.POSITION, log2(ROTARY_LOW), 4 * self.head, high)
         timeline.registers = self.registers | {ONCE: low, ONCE_MORE: high}
         timeline.place(self._op(Op.VXM, "rotation", engine=1, pair=1, by_vector=1, x=Address(0, ONCE), y=Address(0, ONCE_MORE),
                                 y_step=1, dst=self.buffer["turn"], outer=self.head, inner=4, x_hop=1, y_hop=4, dst_hop=2,
@@ -259,12 +264,12 @@ class _Lowering:
         layout, config = self.layout, self.config
         words = layout.head // config.rows
         mxm = self._op(Op.MXM, "scores", act=self._word("q"), act_hop=words, wgt=self.keys, wgt_step=words,
-                       wgt_hop=layout.key_hop, wrap=self.kv_heads, inner=words, middle=_log(config.block // config.cols),
+                       wgt_hop=layout.key_hop, wrap=self.kv_heads, inner=words, middle=log2(config.block // config.cols),
                        blocks=MxmBlocks.MIDDLE, outer=self.heads)
         row = layout.in_granules(layout.context)
         vxm = self._op(Op.VXM, "scores", stream=1, by_vector=1, y=self._constant("score"), y_hop=1, dst=self.buffer["score"],
                        dst_hop=row, inner=config.beats_per_result, interval=max(words, config.beats_per_result),
-                       middle=_log(config.block // config.cols), blocks=VxmBlocks.MIDDLE, outer=self.heads,
+                       middle=log2(config.block // config.cols), blocks=VxmBlocks.MIDDLE, outer=self.heads,
                        shift=self.shifts.score, to=To.MEM, mask=1, reduce=Reduce.MAX, into=HEADS)
         # At one block, where what it needs is needed soonest; nothing else is to be in the VXM when there are more.
         one = [replace(part, operands=part.operands | {"middle": config.block // config.cols}) for part in (mxm, vxm)]
@@ -304,7 +309,7 @@ class _Lowering:
             replace(self._op(Op.NOP, turns=self.heads), wait=soon),
             period,
             self._op(Op.VXM, "exp", engine=1, function=Function.EXP2, x=self.buffer["score"], dst=self.buffer["score"],
-                     x_step=1, x_hop=row, dst_hop=row, middle=_log(powers), blocks=VxmBlocks.MIDDLE, outer=self.heads, paced=1,
+                     x_step=1, x_hop=row, dst_hop=row, middle=log2(powers), blocks=VxmBlocks.MIDDLE, outer=self.heads, paced=1,
                      shift=14, narrow=1, mask=1, to=To.MEM, scalar=maxima, scalar_hop=1, reduce=Reduce.SUM, into=sums),
             self._op(Op.PERIOD, times=AHEAD * times + powers - inner, value=AHEAD * extra - latency - between,
                      least=max(0, AHEAD * least - latency - between)),
@@ -312,13 +317,13 @@ class _Lowering:
             period,
             self._op(Op.MXM, "values", act=self._word("score"), act_hop=layout.context // config.rows,
                      wgt=self.values, wgt_step=layout.value_hop, wgt_hop=self.groups * layout.value_hop,
-                     wrap=self.kv_heads, inner=_log(inner), blocks=MxmBlocks.INNER, middle=self.groups, outer=self.heads,
+                     wrap=self.kv_heads, inner=log2(inner), blocks=MxmBlocks.INNER, middle=self.groups, outer=self.heads,
                      paced=1),
-            replace(self._op(Op.NOP, blocks=_log(inner) + 1), wait=latency - 2 - (Scalars.LATENCY + 1)),
+            replace(self._op(Op.NOP, blocks=log2(inner) + 1), wait=latency - 2 - (Scalars.LATENCY + 1)),
             replace(self._op(Op.SFU, "1/sum", function=Sfu.RECIPROCAL, a=sums, into=self.reciprocals, count=self.heads,
                              paced=1), wait=Scalars.LATENCY),
             self._op(Op.VXM, "values", stream=1, dst=self.buffer["o"], dst_hop=self.head, inner=apart, middle=self.groups,
-                     interval=_log(inner), blocks=VxmBlocks.INTERVAL, outer=self.heads, paced=1, scalar=self.reciprocals,
+                     interval=log2(inner), blocks=VxmBlocks.INTERVAL, outer=self.heads, paced=1, scalar=self.reciprocals,
                      scalar_hop=1, shift=-self.shifts.value_gain, narrow=1, to=To.MEM),
         ]
         # To the last beat of the stream, where the next section has its origin.
@@ -333,8 +338,7 @@ class _Lowering:
 
     def _after_attention(self):
         """From attention's output to the next x; the origin is the last beat that writes the former."""
-        layout, config = self.layout, self.config
-        timeline = self._timeline("o", layout.in_granules(layout.heads), config.beats_per_result)
+        timeline = self._after_values()
         x = {"plus": 1, "x": self.buffer["x"], "x_step": 1, "dst": self.buffer["x"]}
         self._product(timeline, "wo", "o", self._constant("wo"), **x)
         self._norm(timeline, self._constant("ffn_gain"), self.shifts.ffn_norm)
@@ -343,6 +347,10 @@ class _Lowering:
         self._activate(timeline)
         self._scaled_product(timeline, "w2", "input", self.step, **x)
         return timeline
+
+    def _after_values(self):
+        """A section whose origin is the last beat that writes attention's output."""
+        return self._timeline("o", self.layout.in_granules(self.layout.heads), self.config.beats_per_result)
 
     def _activate(self, timeline):
         """From `gate` and `up` to int8 in `input`, and its scalar."""
@@ -394,15 +402,16 @@ SUM_TO_USE = Vxm.REDUCE_LATENCY + 1 + Scalars.LATENCY + 1
 """Cycles from the last beat of a reduction to the first that can use its reciprocal."""
 
 
-def _log(value):
+def log2(value: int) -> int:
+    """The logarithm of a power of two."""
     return value.bit_length() - 1
 
 
-def _first(timeline):
+def first_issue(timeline: Timeline) -> int:
     """The cycle of a section's first issue."""
     return min(cycle for cycle, _ in timeline.placed)
 
 
-def _moved(timeline, origin):
-    """What a timeline has placed, in order, on another's axis."""
+def moved(timeline: Timeline, origin: int = 0) -> list[tuple[int, Instruction]]:
+    """What a timeline has placed, in order, on the axis of another that has its `origin` there."""
     return sorted(((cycle + origin, instruction) for cycle, instruction in timeline.placed), key=lambda placed: placed[0])

@@ -16,10 +16,12 @@ from ..hdl.isa import Instruction, Isa
 from ..hdl.rules import check
 from ..hdl.timing import blocks, run_cycles, trace
 from .assembly import disassemble
-from .layout import fill, plan
+from .layout import CompileError, Layout, fill, plan
 from .lowering import lower
 from .model import Llama, ModelConfig
 from .quantise import QuantisedModel, quantise
+from .sections import lower_streamed
+from .streaming import ARRAYS, Stream, StreamedLayout, fill_stream, plan_streamed, stream
 from .tokenizer import Tokenizer
 
 VERSION = 4
@@ -73,7 +75,9 @@ class ModelFacts:
 class Program:
     """An image for a configuration, and for a model what is to be known of it and its tokenizer.
 
-    `sections`: where parts of the listing begin, and what they are called.
+    A resident model's program makes a token, or several, in one run from instruction 0 on. If there is a `stream`, a token
+    is its runs, and the image has what stays on the tile. `sections`: where parts of the listing begin, and what they are
+    called.
     """
 
     config: Config
@@ -82,6 +86,7 @@ class Program:
     model: ModelFacts | None = None
     tokenizer: Tokenizer | None = None
     sections: dict[int, str] = field(default_factory=dict)
+    stream: Stream | None = None
 
     def __post_init__(self):
         object.__setattr__(self, "_cycles", {})
@@ -93,23 +98,27 @@ class Program:
         return cls(config, Image(instructions, np.zeros((0, config.cols, config.rows), np.int8),
                                  np.zeros((0, config.lanes), np.int16)))
 
-    def cycles(self, position: int = 0, wanted: bool = True) -> int:
-        """Predicted cycles of the token at a position; less if none is `wanted` after it, as within a prompt."""
-        known = (blocks(self.config, position), wanted)
-        if known not in self._cycles:
-            *_, halt = trace(self.config, self.image.instructions, position=position, count=int(wanted))
-            self._cycles[known] = run_cycles(halt)
-        return self._cycles[known]
+    def runs(self, wanted: bool = True) -> list[tuple[int, int, int]]:
+        """A token's runs: (entry, tokens that each is asked for, number of such runs)."""
+        if self.stream is None:
+            return [(0, int(wanted), 1)]
+        return [(section.entry, int(section.chooses), times) for section, times in self.stream.counted(wanted)]
 
-    def run_cycles(self, position: int, count: int) -> int:
+    def cycles(self, position: int = 0, wanted: bool = True) -> int:
+        """Predicted cycles of the token at a position, all its runs together; less if none is `wanted` after it, as within
+        a prompt."""
+        return sum(times * self.run_cycles(position, count, entry) for entry, count, times in self.runs(wanted))
+
+    def run_cycles(self, position: int, count: int, entry: int = 0) -> int:
         """Predicted cycles of a run that makes `count` tokens, the first at a position.
 
         A run of several is as long as its tokens one by one, but for what starts and ends a run.
         """
-        if count <= 1:
-            return self.cycles(position, bool(count))
-        *_, halt = trace(self.config, self.image.instructions, position=position, count=count)
-        return run_cycles(halt)
+        known = (entry, blocks(self.config, position) if count <= 1 else position, count)
+        if known not in self._cycles:
+            *_, halt = trace(self.config, self.image.instructions, entry, position=position, count=count)
+            self._cycles[known] = run_cycles(halt)
+        return self._cycles[known]
 
     def formula(self) -> tuple[int, int, int]:
         """(a, b, least): a token at a position takes a + b * max(blocks, least) cycles."""
@@ -130,8 +139,12 @@ class Program:
 
     def summary(self) -> str:
         """One line: what it is and what it takes."""
-        line = (f"{self.config.name}, {len(self.image.instructions)} instructions, {len(self.image.weights)} W-RAM words of "
-                f"{self.config.wram_depth}")
+        line = f"{self.config.name}, {len(self.image.instructions)} instructions, "
+        if self.stream:
+            line += (f"streamed: {sum(times for _, times in self.stream.counted())} runs a token, with segments of up to "
+                     f"{self.stream.room} W-RAM words of {self.config.wram_depth}")
+        else:
+            line += f"{len(self.image.weights)} W-RAM words of {self.config.wram_depth}"
         if self.model is None:
             return f"{line}, {self.cycles()} cycles"
         constant, slope, least = self.formula()
@@ -141,7 +154,7 @@ class Program:
     def listing(self) -> Iterator[str]:
         """The readable timetable, line by line; it assembles to the same instructions."""
         yield f"; configuration {self.config.name} ({self.config.hash:08x}); {self.summary()}"
-        yield from disassemble(self.config, self.image.instructions, self.sections)
+        yield from disassemble(self.config, self.image.instructions, self.sections, [entry for entry, _, _ in self.runs()])
 
     def save(self, path: Path) -> None:
         """Writes the program as a numpy archive: arrays, and a JSON description."""
@@ -149,10 +162,14 @@ class Program:
         codes = b"".join(code.to_bytes(size, "little") for code in self.image.codes(self.config))
         arrays = {"program": np.frombuffer(codes, np.uint8).reshape(-1, size), "weights": self.image.weights,
                   "constants": self.image.constants}
+        facts = None
+        if self.stream:
+            arrays |= {f"stream.{name}": getattr(self.stream, name) for name in ARRAYS}
+            facts = {name: value for name, value in asdict(self.stream).items() if name not in ARRAYS}
         description = {
             "marey": VERSION, "config": asdict(self.config), "name": self.name,
             "notes": [instruction.note for instruction in self.image.instructions],
-            "sections": list(self.sections.items()), "model": asdict(self.model) if self.model else None,
+            "sections": list(self.sections.items()), "model": asdict(self.model) if self.model else None, "stream": facts,
             "cycles": self.cycles(),
         }
         if self.tokenizer:
@@ -193,14 +210,29 @@ def compile_model(model: Llama, config: Config, tokenizer: Tokenizer | None = No
 
 
 def compile_quantised(model: QuantisedModel, config: Config, tokenizer: Tokenizer | None = None, name: str = "") -> Program:
-    """Lowers, schedules and checks an integer model for a configuration. CompileError if it cannot run there."""
-    layout = plan(config, model.config)
-    code = lower(layout, model)
-    facts = ModelFacts(shape=model.config, context=min(layout.context, model.config.seq_len), granules=layout.granules,
-                       logits=layout.buffers["logits"], scale=layout.buffers["scale"], logit_unit=model.logit_unit)
-    program = Program(config, Image(code.instructions, *fill(layout, model)), name, facts, tokenizer, code.sections)
+    """Lowers, schedules and checks an integer model for a configuration: resident if it fits, else streamed. CompileError
+    if it can be neither."""
+    try:
+        layout = plan(config, model.config)
+    except CompileError as resident:
+        layout = plan_streamed(config, model.config, str(resident))
+    program = assemble(layout, model, tokenizer, name)
     verify(program)
     return program
+
+
+def assemble(layout: Layout, model: QuantisedModel, tokenizer: Tokenizer | None = None, name: str = "") -> Program:
+    """The program of an integer model with a layout. CompileError if it does not fit the tile's program memory."""
+    facts = ModelFacts(shape=model.config, context=min(layout.context, model.config.seq_len), granules=layout.granules,
+                       logits=layout.buffers["logits"], scale=layout.buffers["scale"], logit_unit=model.logit_unit)
+    if not isinstance(layout, StreamedLayout):
+        code = lower(layout, model)
+        return Program(layout.config, Image(code.instructions, *fill(layout, model)), name, facts, tokenizer, code.sections)
+    code, entries = lower_streamed(layout, model)
+    weights, constants, stay = fill_stream(layout, model)
+    nothing = np.zeros((0, layout.config.cols, layout.config.rows), np.int8)
+    return Program(layout.config, Image(code.instructions, nothing, stay), name, facts, tokenizer, code.sections,
+                   stream(layout, entries, weights, constants, model.embedding, model.embedding_factor))
 
 
 def verify(program: Program) -> None:
@@ -209,10 +241,19 @@ def verify(program: Program) -> None:
     if program.model is None:
         check(config, instructions)
         return
-    for first in range(0, program.model.context, config.block):
-        check(config, instructions, position=min(first + config.block, program.model.context) - 1)
-    for position, count in ((0, 0), (program.model.context - 1, 0), (config.block - 1, 2)):
-        check(config, instructions, position=min(position, program.model.context - 2), count=count)
+    context = program.model.context
+    positions = [min(first + config.block, context) - 1 for first in range(0, context, config.block)]
+    if program.stream is not None:
+        for section in program.stream.sections:
+            # What does not use the cache takes nothing from the position but addresses.
+            for position in positions if section.cached else (0, context - 1):
+                for operand in program.stream.operands(section, position):
+                    check(config, instructions, section.entry, position=position, count=int(section.chooses), token=operand)
+        return
+    for position in positions:
+        check(config, instructions, position=position)
+    for position, count in ((0, 0), (context - 1, 0), (config.block - 1, 2)):
+        check(config, instructions, position=min(position, context - 2), count=count)
 
 
 def _read_arrays(path):
@@ -240,7 +281,10 @@ def _unpack_program(description, arrays):
         if not 0 < model.context <= min(model.shape.seq_len, config.wram_depth * config.cols):
             raise ValueError("context")
     image = Image(instructions, arrays["weights"], arrays["constants"])
+    stream = None
+    if description["stream"] is not None:
+        stream = Stream.load(description["stream"], {name: arrays[f"stream.{name}"] for name in ARRAYS})
     if image.weights.dtype != np.int8 or image.constants.dtype != np.int16:
         raise ValueError("types")
     return Program(config, image, description["name"], model, tokenizer,
-                   {int(at): str(name) for at, name in description["sections"]})
+                   {int(at): str(name) for at, name in description["sections"]}, stream)
