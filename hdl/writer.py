@@ -51,14 +51,14 @@ class WramWriter(wiring.Component):
         wiring.connect(m, wiring.flipped(self.host), host.host)
         select = (cols - 1).bit_length()
 
-        # The host's word is kept until there is a cycle without keys and values.
-        waiting, entry, word = Signal(), Signal.like(host.entry), Signal(rows * bits, reset_less=True)
+        # The host's word is kept until there is a cycle without keys and values; thanks to `hold` there is one at most.
+        waiting, kept_entry, kept = Signal(), Signal.like(host.entry), Signal(rows * bits, reset_less=True)
         cached = (self.cache.to == To.KEYS) | (self.cache.to == To.VALUES)
         m.d.comb += self.hold.eq(cached)
+        m.d.sync += waiting.eq(cached & (waiting | host.enable))
         with m.If(host.enable):
-            m.d.sync += [waiting.eq(1), entry.eq(host.entry), word.eq(host.data)]
-        with m.Elif(~cached):
-            m.d.sync += waiting.eq(0)
+            m.d.sync += [kept_entry.eq(host.entry), kept.eq(host.data)]
+        entry, word = Mux(waiting, kept_entry, host.entry), Mux(waiting, kept, host.data)
 
         part, group = config.granules_per_word, config.beats_per_result
         values = [value[:bits] for value in self.cache.values]
@@ -81,7 +81,7 @@ class WramWriter(wiring.Component):
                     self.enable[column].eq(Mux(here, row, 0)),
                     self.data[column].eq(value[column % lanes][:bits].replicate(rows)),
                 ]
-        with m.Elif(waiting):
+        with m.Elif(waiting | host.enable):
             m.d.sync += self.address.eq(entry >> select)
             for column in range(cols):
                 m.d.sync += [self.enable[column].eq(Mux((entry & cols - 1) == column, ~0, 0)), self.data[column].eq(word)]

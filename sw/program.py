@@ -120,6 +120,20 @@ class Program:
             self._cycles[known] = run_cycles(halt)
         return self._cycles[known]
 
+    @property
+    def mode(self) -> str:
+        """How a model is run: "resident" or "streamed"."""
+        return "streamed" if self.stream else "resident"
+
+    @property
+    def wram_words(self) -> int:
+        """Words of W-RAM in use."""
+        return self.stream.buffer + 2 * self.stream.room if self.stream else len(self.image.weights)
+
+    def link_words(self, wanted: bool = True) -> int:
+        """Words over the link that a token of a streamed model takes, both ways; 0 for a resident one, which takes few."""
+        return self.stream.link_words(self.config, wanted) if self.stream else 0
+
     def formula(self) -> tuple[int, int, int]:
         """(a, b, least): a token at a position takes a + b * max(blocks, least) cycles."""
         counts = range(1, self.model.context // self.config.block + 1)

@@ -17,6 +17,7 @@ import numpy as np
 from ..hdl import integer
 from ..hdl.config import Config
 from ..hdl.isa import TOKEN_BITS
+from ..hdl.protocol import Space
 from .layout import (
     ADVICE,
     FEWEST_POSITIONS,
@@ -30,6 +31,7 @@ from .layout import (
     layer_linears,
     place,
 )
+from .link import read_words, run_words, write_words
 from .model import ModelConfig
 from .quantise import QuantisedModel
 
@@ -293,6 +295,16 @@ class Stream:
         return ([(self.begin, 1)] + [(section, section.chunks * self.layers) for section in self.layer]
                 + [(section, section.chunks) for section in self.end if wanted])
 
+    def link_words(self, config: Config, wanted: bool = True) -> int:
+        """Words over the link, both ways, of a token among others."""
+        words = 0
+        for section, times in self.counted(wanted):
+            words += times * (write_words(config, Space.WRAM, section.words * config.cols)
+                              + write_words(config, Space.MEM, section.granules) + run_words(int(section.chooses)))
+            if self.chunk_logits and "classifier" in section.steps:
+                words += times * read_words(config, Space.MEM, -(-self.chunk_logits // config.lanes))
+        return words
+
     def operand(self, run: Run, half: int, position: int) -> int:
         """The token that a START gives a run: from bit 1 on the chunk, or, for the cache's addresses, the layer times
         `cells` plus the position's cell; and the buffer in bit 0."""
@@ -300,9 +312,9 @@ class Stream:
         return where << 1 | half
 
     def operands(self, section: Section, position: int) -> list[int]:
-        """The first and the last operand that a section is started with at a position, for both buffers."""
-        last = Run(section, self.layers - 1, section.chunks - 1)
-        return sorted({self.operand(run, half, position) for run in (Run(section), last) for half in (0, 1)})
+        """The lowest and the highest operand that a section is started with at a position."""
+        return [self.operand(Run(section), 0, position),
+                self.operand(Run(section, self.layers - 1, section.chunks - 1), 1, position)]
 
 
 def fill_stream(layout: StreamedLayout, model: QuantisedModel) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -76,7 +76,8 @@ class Timeline:
         later."""
         parts = [(index * offset, self._uses(instruction)) for index, instruction in enumerate(instructions)]
         accesses = [(shift, access) for shift, (_, found) in parts for access in found]
-        cycle = max([after, *(self._earliest(access, shift) for shift, access in accesses)])
+        issuable = int(self._busy["issue"].argmin()) - BEFORE
+        cycle = max([after, issuable, *(self._earliest(access, shift) for shift, access in accesses)])
         units = [(unit, cycles + shift) for shift, (found, _) in parts for unit, cycles in found.items()]
         while not all(self._free(unit, cycles + cycle) for unit, cycles in units):
             cycle += 1

@@ -73,6 +73,9 @@ def timetable_command(model, output, position, tokens, as_text, perfetto, measur
     if fst and shutil.which("vcd2fst") is None:
         raise MareyError("--fst: vcd2fst is not on PATH: install GTKWave, or write a --vcd")
     program = _program(model, tokenizer, config_name, position, tokens)
+    if program.stream:
+        raise MareyError(f"{model}: is streamed through {program.config.name} in many runs, and a timetable is of one: choose "
+                         "a larger --config, or see `marey report`")
     measurement = None
     if measured or vcd or fst:
         loaded = Program.load(image, checked=False) if image else None
