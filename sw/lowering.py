@@ -239,8 +239,8 @@ class Lowering:
                              middle=1)
         self._turn(timeline)
 
-    def _turn(self, timeline):
-        """From `qk` to this position's queries in `q`, and its keys in the cache."""
+    def _turn(self, timeline, after=LONG_AGO):
+        """From `qk` to this position's queries in `q`, and its keys in the cache, `after` the cache's registers are set."""
         layout, raw, turn = self.layout, self.buffer["qk"], self.buffer["turn"]
         queries, rate = layout.in_granules(layout.heads), layout.matrices["qk"].inner
         per_head = self.groups * rate
@@ -253,7 +253,7 @@ class Lowering:
                              dst_hop=self.key_granules, shift=FRACTION, narrow=1, to=To.KEYS),
                 self._rounds("turn queries", self.heads, per_head, **turned, x=raw, dst=self.buffer["q"], dst_hop=self.head,
                              shift=14 + FRACTION, narrow=1)):
-            timeline.best(candidates)
+            timeline.best(candidates, after=after)
             cycle, chosen = timeline.placed[-1]
             if chosen["to"] is To.KEYS:
                 self.keys_written = max(int(use.cycles.max()) for use in timeline.uses(chosen, cycle)

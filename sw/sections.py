@@ -2,6 +2,7 @@
 
 from ..hdl.isa import Address, Op, Reduce, Source, To
 from ..hdl.sequencer import Sequencer
+from ..hdl.timing import next_issue
 from ..hdl.vxm import Vxm
 from .layout import CompileError
 from .lowering import Code, Lowering, first_issue, log2, moved
@@ -109,15 +110,16 @@ class _Sections(Lowering):
         rows, cols = (log2(size // layout.cell) + 1 for size in (config.rows, config.cols))
         layer = log2(layout.cells) + 1
         key_granules = layout.head // config.rows * config.granules_per_word
-        self._index(timeline, VALUE, Source.TOKEN, rows, config.beats_per_result, self.registers[VALUE])
-        self._index(timeline, KEY, Source.TOKEN, cols, key_granules, 0)
-        self._index(timeline, KEYS, Source.TOKEN, layer, layout.key_words, 0)
-        self._index(timeline, VALUES, Source.TOKEN, layer, layout.value_words, layout.values)
+        ready = max(
+            timeline.place(self._op(Op.INDEX, register=register, source=Source.TOKEN, right=right, times=times,
+                                    value=self.registers[register])) + next_issue(Op.INDEX)
+            for register, right, times in ((VALUE, rows, config.beats_per_result), (KEY, cols, key_granules),
+                                           (KEYS, layer, layout.key_words), (VALUES, layer, layout.value_words)))
         beats = config.beats_per_result
         timeline.best(self._rounds("values to the cache", layout.kv_heads // config.cols, layout.matrices["v"].inner,
                                    x=self.buffer["v"], x_hop=beats, inner=beats, dst=Address(0, VALUE),
-                                   dst_hop=self.value_groups, narrow=1, to=To.VALUES))
-        self._turn(timeline)
+                                   dst_hop=self.value_groups, narrow=1, to=To.VALUES), after=ready)
+        self._turn(timeline, ready)
         self._scores(timeline)
 
     def _wo(self, timeline):

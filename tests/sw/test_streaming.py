@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import Phase, assume, given, settings
 from hypothesis import strategies as st
 
 from marey.hdl.config import preset
@@ -52,7 +52,7 @@ def check_streamed(model, config, count=2):
     return program
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5, deadline=None, phases=set(Phase) - {Phase.shrink})
 @given(data=st.data())
 def test_any_shape(data):
     group, kv_heads, half = (data.draw(st.integers(1, high)) for high in (3, 3, 9))
@@ -197,14 +197,14 @@ def test_what_cannot_be_streamed(model):
 
 
 def test_stories(stories):
-    """On a tile with a quarter of the W-RAM that they need, and on one that has enough."""
-    model = quantise(load_model(stories))
-    program = compile_quantised(model, preset("ecp5_8x8"))
-    assert program.stream and program.model.context >= 64
-    resident = compile_quantised(model, preset("sim8x8"))
-    assert not resident.stream
-    assert tokens(program, model, 3) == tokens(resident, model, 3)
-    assert program.model.shape.macs(3) / 64 / program.cycles(3) > 0.6
+    """On a tile with a third of the W-RAM that they need, and on one that has enough: the same, in 5 % more cycles."""
+    model, config = quantise(load_model(stories)), preset("ecp5_8x8")
+    program = compile_quantised(model, config)
+    resident = compile_quantised(model, replace(config, wram_depth=8192))
+    assert (program.mode, resident.mode) == ("streamed", "resident") and program.model.context == 128
+    assert tokens(program, model, 2) == tokens(resident, model, 2)
+    for position in (0, 63):
+        assert resident.cycles(position) < program.cycles(position) < 1.05 * resident.cycles(position)
 
 
 @pytest.mark.slow
