@@ -14,12 +14,14 @@ def wave_layout(config: Config) -> data.StructLayout:
     """What travels along the columns, one column a cycle.
 
     `act`: the activation word; `wgt`: the W-RAM word it meets; `first`, `last`: this beat begins or
-    ends a dot product; `fetch`: the weights of column number `column` take the place of `act`. No flow control.
+    ends a dot product; `fetch`: the weights of column number `column` take the place of `act`; where weights have 4 bits,
+    `low`, `high`: they are the low or the high halves of 8-bit ones. No flow control.
     """
+    halves = {"low": 1, "high": 1} if config.weight_bits == 4 else {}
     return data.StructLayout({
         "act": data.ArrayLayout(signed(8), config.rows), "wgt": address_bits(config.wram_depth), "first": 1, "last": 1,
         "fetch": 1, "column": address_bits(config.cols),
-    })
+    } | halves)
 
 
 class Column(wiring.Component):
@@ -75,14 +77,22 @@ class Column(wiring.Component):
             m.d.comb += [self.wave_out.act[row].eq(word[row]) for row in range(rows)]
         # Stage 2: operands.
         act = Signal(wave.act.shape(), reset_less=True)
-        weights = Signal(word.shape(), reset_less=True)
-        m.d.sync += [act.eq(wave.act), weights.eq(word)]
+        halves = bits == 4
+        weights = Signal(data.ArrayLayout(signed(bits + halves), rows), reset_less=True)
+        m.d.sync += act.eq(wave.act)
+        for row in range(rows):
+            # A low half has no sign.
+            m.d.sync += weights[row].eq(Cat(word[row], word[row][-1] & ~wave.low).as_signed() if halves else word[row])
         # Stage 3: products.
-        products = [Signal(signed(8 + bits), name=f"product{row}", reset_less=True) for row in range(rows)]
+        products = [Signal(signed(8 + bits + halves), name=f"product{row}", reset_less=True) for row in range(rows)]
         m.d.sync += [product.eq(act[row] * weights[row]) for row, product in enumerate(products)]
-        # Stage 4: their sum.
-        total = Signal(signed(8 + bits + (rows - 1).bit_length()), reset_less=True)
-        m.d.sync += total.eq(tree(products))
+        # Stage 4: their sum. A high half counts for 16.
+        total = Signal(signed(8 + 8 + (rows - 1).bit_length()), reset_less=True)
+        if halves:
+            high = Signal(2)
+            m.d.sync += [high.eq(Cat(wave.high, high)), total.eq(Mux(high[-1], tree(products) << 4, tree(products)))]
+        else:
+            m.d.sync += total.eq(tree(products))
         # Stage 5: accumulate.
         first, last = (Signal(3, name=name) for name in ("first", "last"))
         m.d.sync += [

@@ -22,7 +22,9 @@ MXM    for o < outer, for m < middle: a result (`cols` dot products), `inner` wo
        i < inner, one beat a cycle, activation word `act + o*act_hop + m*act_step + i` times
        W-RAM word `wgt + (o % wrap)*wgt_hop + m*wgt_step + i`. Results are at least cols / lanes
        cycles apart; `paced`: the rounds of o begin a period apart.
-       `fetch`: instead, the W-RAM words themselves of column `token % cols` are the results
+       `fetch`: instead, the W-RAM words themselves of column `token % cols` are the results. `wide`, where weights have
+       4 bits: the words hold 8-bit weights, the low halves (without sign) and then the high halves; beat i of
+       `inner` meets activation word i / 2
 VXM    for o < outer, for m < middle, for i < inner, one beat a cycle on `lanes` values (those of m
        begin `interval` cycles apart, or `inner` if that is more, those of o a period apart if `paced`):
        y = saturate((a * b) >> shift + c), rounding half up, to 16 bits, or 8 if `narrow`, where
@@ -32,7 +34,8 @@ VXM    for o < outer, for m < middle, for i < inner, one beat a cycle on `lanes`
        SILU y = a * sigmoid(a). `pair` adds two beats up: a * b and then, of the same `x`, a with its
        neighbouring lanes swapped * the next b. `x` steps by `x_step`, `y` by `y_step`, `dst` by 1 a
        beat, and from o to o by their hops. y goes `to` MEM, or to W-RAM as KEYS (words of the
-       column position % cols) or VALUES (lane position % rows of every column).
+       column position % cols) or VALUES (lane position % rows of every column). Where weights have 4 bits, `dst`
+       then counts pairs of words, and the low 4 bits of y go to the first, or, if `high`, the next 4 to the second.
        `reduce` leaves a scalar of each round of o in the registers from `into` on, which are of the
        lower half; `mask` makes y 0, and
        out of the reduction, for values that lie behind the position
@@ -198,6 +201,8 @@ class Isa:
         self.register_bits = max(word, granule, weight, cached)
         """Width of an address register."""
         register, count = address_bits(ADDRESS_REGISTERS), COUNT_BITS
+        # Only where weights have 4 bits are there 8-bit ones in halves.
+        wide, high = ({name: 1} if config.weight_bits == 4 else {} for name in ("wide", "high"))
 
         def address(bits):
             return data.StructLayout({"offset": bits, "base": register})
@@ -216,7 +221,7 @@ class Isa:
                 "act": address(word), "wgt": address(weight), "inner": count, "middle": count, "outer": count,
                 "act_step": word, "wgt_step": weight, "act_hop": word, "wgt_hop": weight, "wrap": count,
                 "blocks": MxmBlocks, "paced": 1, "fetch": 1,
-            }),
+            } | wide),
             Op.VXM: data.StructLayout({
                 "engine": 1, "stream": 1, "function": Function, "by_vector": 1, "plus": 1, "pair": 1,
                 "x": address(granule), "y": address(granule), "dst": address(max(granule, cached)),
@@ -224,7 +229,7 @@ class Isa:
                 "x_step": 1, "y_step": 1, "x_hop": granule, "y_hop": granule, "dst_hop": max(granule, cached),
                 "shift": signed(SHIFT_BITS), "narrow": 1, "to": To, "mask": 1,
                 "scalar": scalar, "scalar_hop": 1, "bare": 1, "reduce": Reduce, "into": scalar,
-            }),
+            } | high),
             Op.SFU: data.StructLayout({
                 "function": Sfu, "a": scalar, "b": scalar, "into": scalar, "epsilon": 16, "count": count, "paced": 1,
             }),

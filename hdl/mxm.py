@@ -20,14 +20,15 @@ class Beats(wiring.Component):
 
     Latency: the first beat is `LATENCY` cycles after `command.valid`. `Repeat` says when a command may come.
 
-    Members: `command`; `active`, `act`, `wgt`, `first`, `last`, `fetch`: the beat; `overrun`.
+    Members: `command`; `active`, `act`, `wgt`, `first`, `last`, `fetch`: the beat, and where weights have 4 bits `low`, `high`:
+    it is with a half of 8-bit weights; `overrun`.
     """
 
     LATENCY = Repeat.LATENCY
 
     def __init__(self, config: Config):
         isa = Isa(config)
-        self._apart = config.beats_per_result
+        self._apart, self._halves = config.beats_per_result, config.weight_bits == 4
         self._command = isa.command(Op.MXM)
         super().__init__({
             "command": In(command_layout(isa, Op.MXM)),
@@ -38,7 +39,7 @@ class Beats(wiring.Component):
             "last": Out(1),
             "fetch": Out(1),
             "overrun": Out(1),
-        })
+        } | ({"low": Out(1), "high": Out(1)} if self._halves else {}))
 
     def elaborate(self, platform):
         m = Module()
@@ -61,13 +62,23 @@ class Beats(wiring.Component):
             m.d.sync += rounds.eq(Mux(again, 1, rounds + 1))
         with m.If(self.command.valid):
             m.d.sync += [rounds.eq(1), wrap.eq(start.wrap)]
+        # Both halves of a weight meet the same activation.
+        stays = C(0)
+        if self._halves:
+            wide, second = Signal(), Signal()
+            with m.If(self.command.valid):
+                m.d.sync += [wide.eq(start.wide), second.eq(0)]
+            with m.Elif(self.active):
+                m.d.sync += second.eq(~second)
+            stays = wide & ~second
+            m.d.comb += [self.low.eq(stays), self.high.eq(wide & second)]
         for name in ("act", "wgt"):
             address, width = getattr(self, name), getattr(self, name).shape()
             # Where the turn and the round that are going on began, and the whole.
             turn, round_, whole = (Signal(width, name=f"{name}_{part}") for part in ("turn", "round", "whole"))
             step, hop, next_round = (Signal(width, name=f"{name}_{part}") for part in ("step", "hop", "next"))
             m.d.comb += next_round.eq(Mux(again, whole, round_ + hop) if name == "wgt" else round_ + hop)
-            m.d.sync += address.eq(address + 1)
+            m.d.sync += address.eq(address + (Mux(stays, 0, 1) if name == "act" else 1))
             with m.If(repeat.turn):
                 m.d.sync += [address.eq(turn + step), turn.eq(turn + step)]
             with m.If(repeat.round):
@@ -187,6 +198,7 @@ class Mxm(wiring.Component):
             wave.last.eq(beats.last & ~beats.fetch),
             wave.fetch.eq(beats.active & beats.fetch),
             wave.column.eq(self.token),
+            *([wave.low.eq(beats.low), wave.high.eq(beats.high)] if config.weight_bits == 4 else []),
         ]
         m.d.comb += [
             beats.command.eq(self.command),

@@ -15,6 +15,7 @@ from .isa import Instruction, Op
 from .timing import Issue, ProgramError, Use, run_cycles, trace, uses
 
 EXCLUSIVE = {
+    "engine.mxm": "an instruction for the MXM begins before the one before it has ended",
     "mxm": "two beats enter the MXM in one cycle",
     "drain": "two granules leave the MXM in one cycle",
     "engine0": "an instruction for the VXM's engine 0 begins before the one before it has ended",
@@ -156,7 +157,7 @@ def _disordered(config, by_unit, memory, accesses):
     if not touched:
         return []
     touched = np.unique(np.concatenate(touched))
-    entry, cycle, order, pc, write = [], [], [], [], []
+    entry, cycle, order, begun, pc, write = [], [], [], [], [], []
     for unit, (kind, width) in accesses.items():
         width = width(config)
         for issue, use in by_unit[unit]:
@@ -165,10 +166,12 @@ def _disordered(config, by_unit, memory, accesses):
             entry.append(entries[matters])
             cycle.append(np.repeat(use.cycles, width)[matters])
             order.append(np.full(entry[-1].size, issue.cycle))
+            begun.append(cycle[-1] - use.delay)
             pc.append(np.full(entry[-1].size, issue.pc))
             write.append(np.full(entry[-1].size, kind == "write"))
-    entry, cycle, order, pc, write = map(np.concatenate, (entry, cycle, order, pc, write))
-    sort = np.lexsort((cycle, order, entry))
+    entry, cycle, order, begun, pc, write = map(np.concatenate, (entry, cycle, order, begun, pc, write))
+    # The order of the program, and within an instruction that of its beats, which read before they write.
+    sort = np.lexsort((cycle, write, begun, order, entry))
     entry, cycle, pc, write = entry[sort], cycle[sort], pc[sort], write[sort]
     # Running maxima within each entry: the entry is the high part of the key.
     base = entry * (int(cycle.max()) + 2)

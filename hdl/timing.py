@@ -57,11 +57,15 @@ class Issue:
 
 @dataclass(frozen=True)
 class Use:
-    """What an issue does to a unit: the cycles (int64 array), and the addresses (likewise) if it is a memory."""
+    """What an issue does to a unit: the cycles (int64 array), and the addresses (likewise) if it is a memory.
+
+    `delay`: cycles since the beat that does it.
+    """
 
     unit: str
     cycles: np.ndarray
     addresses: np.ndarray | None = None
+    delay: int = 0
 
 
 def next_issue(op: Op, wait: int = 0) -> int:
@@ -168,7 +172,8 @@ def mxm_addresses(config: Config, operands: dict) -> tuple[np.ndarray, np.ndarra
     """Activation and W-RAM words of an MXM, both of shape [outer, middle, inner]; they wrap as the hardware's do."""
     outer, middle = np.arange(operands["outer"])[:, None, None], np.arange(operands["middle"])[:, None]
     inner, rounds = np.arange(operands["inner"]), {"act": outer, "wgt": outer % operands["wrap"]}
-    return tuple((operands[name] + rounds[name] * operands[f"{name}_hop"] + middle * operands[f"{name}_step"] + inner)
+    beat = {"act": inner >> operands.get("wide", 0), "wgt": inner}
+    return tuple((operands[name] + rounds[name] * operands[f"{name}_hop"] + middle * operands[f"{name}_step"] + beat[name])
                  % (1 << address_bits(depth)) for name, depth in (("act", config.mem_depth), ("wgt", config.wram_depth)))
 
 
@@ -187,6 +192,11 @@ class Granules:
     complete: np.ndarray
     scalar: np.ndarray
     into: np.ndarray
+
+    def round(self, index: int) -> "Granules":
+        """The same of one round."""
+        return Granules(**{name: value[index:index + 1] if name not in ("number", "complete") and value is not None else value
+                           for name, value in vars(self).items()})
 
 
 def vxm_granules(config: Config, operands: dict) -> Granules:
@@ -212,14 +222,20 @@ def vxm_granules(config: Config, operands: dict) -> Granules:
     )
 
 
+def cached_word(config: Config, operands: dict, word: np.ndarray) -> np.ndarray:
+    """The W-RAM word that a VXM with these operands writes, of a word of the KV cache: of a pair of them the first, or the one
+    of the high halves."""
+    return word * 2 + operands["high"] if config.weight_bits == 4 else word
+
+
 def uses(config: Config, issue: Issue) -> list[Use]:
     """Every unit that an issue uses, in which cycles, at which addresses.
 
-    Units: `mxm` (a beat enters), `mem.act`, `wram` (column 0's read), `wram.late` (the last column's), `drain` (a
-    granule comes out), `engine0`, `engine1` (a repeat engine is taken, pauses included), `vxm` (a beat), `stream` (a
-    granule is taken), `mem.x`, `mem.y`, `mem.write`, `wram.keys`, `wram.values` (parts are written; addresses are words),
-    `scalar.vxm`, `scalar.sfu` (reads), `scalar.reduced`, `scalar.computed` (writes), `sfu`, `chosen.write`, `chosen` (read
-    by TOKEN).
+    Units: `engine.mxm` (the MXM's repeat engine is taken, pauses included), `mxm` (a beat enters), `mem.act`, `wram` (column
+    0's read), `wram.late` (the last column's), `drain` (a granule comes out), `engine0`, `engine1` (the VXM's engines,
+    likewise), `vxm` (a beat), `stream` (a granule is taken), `mem.x`, `mem.y`, `mem.write`, `wram.keys`, `wram.values` (parts
+    are written; addresses are words), `scalar.vxm`, `scalar.sfu` (reads), `scalar.reduced`, `scalar.computed` (writes), `sfu`,
+    `chosen.write`, `chosen` (read by TOKEN).
     """
     if issue.op is Op.MXM:
         return _mxm_uses(config, issue)
@@ -236,6 +252,7 @@ def _mxm_uses(config, issue):
     act, wgt = mxm_addresses(config, issue.operands)
     cycles = issue.cycle + MXM_BEAT + beats(issue, mxm_interval(config, issue.operands))
     used = [
+        Use("engine.mxm", np.arange(cycles.min(), cycles.max() + 1)),
         Use("mxm", cycles.ravel()),
         Use("wram", cycles.ravel() + Mem.LATENCY, wgt.ravel()),
         Use("wram.late", cycles.ravel() + Mem.LATENCY + config.cols - 1, wgt.ravel()),
@@ -265,18 +282,20 @@ def _vxm_uses(config, issue):
     dst = granules.dst[:, granules.complete].ravel()
     match operands["to"]:
         case To.MEM:
-            used.append(Use("mem.write", written, dst))
+            used.append(Use("mem.write", written, dst, Vxm.LATENCY))
         case To.KEYS:
-            used.append(Use("wram.keys", written + Mxm.CACHE_LATENCY, dst // config.granules_per_word))
+            word = cached_word(config, operands, dst // config.granules_per_word)
+            used.append(Use("wram.keys", written + Mxm.CACHE_LATENCY, word))
         case To.VALUES:
-            used.append(Use("wram.values", written + Mxm.CACHE_LATENCY, dst // config.beats_per_result))
+            word = cached_word(config, operands, dst // config.beats_per_result)
+            used.append(Use("wram.values", written + Mxm.CACHE_LATENCY, word))
     match operands["reduce"]:
         case Reduce.NONE:
             pass
         case Reduce.ARGMAX:
             used.append(Use("chosen.write", cycles[:, -1] + Vxm.REDUCE_LATENCY, np.zeros(len(cycles), np.int64)))
         case _:
-            used.append(Use("scalar.reduced", cycles[:, -1] + Vxm.REDUCE_LATENCY, granules.into))
+            used.append(Use("scalar.reduced", cycles[:, -1] + Vxm.REDUCE_LATENCY, granules.into, Vxm.REDUCE_LATENCY))
     return used
 
 
@@ -286,7 +305,7 @@ def _sfu_uses(config, issue):
     used = [Use("sfu", cycles), Use("scalar.sfu", cycles, operands["a"] + number)]
     if operands["function"] is Sfu.MULTIPLY:
         used.append(Use("scalar.sfu", cycles, operands["b"] + number))
-    used.append(Use("scalar.computed", cycles + Scalars.LATENCY, operands["into"] + number))
+    used.append(Use("scalar.computed", cycles + Scalars.LATENCY, operands["into"] + number, Scalars.LATENCY))
     if operands["function"] is Sfu.QUANTISE:
-        used.append(Use("scalar.computed", cycles + Scalars.LATENCY + 1, operands["into"] + 1 + number))
+        used.append(Use("scalar.computed", cycles + Scalars.LATENCY + 1, operands["into"] + 1 + number, Scalars.LATENCY + 1))
     return used

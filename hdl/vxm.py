@@ -25,7 +25,7 @@ def beat_layout(config: Config) -> data.StructLayout:
     """What an engine says about a beat: its addresses, and what the stages of the pipeline do with it.
 
     `second`: of a pair; `complete`: this beat's value is written and reduced (the first of a pair's is not);
-    `first`, `ends`: of the round; `number`: of the granule in its round.
+    `first`, `ends`: of the round; `number`: of the granule in its round; `high`: see `VxmWrite`.
     """
     command = Isa(config).command(Op.VXM)
     granule, scalar = address_bits(config.granules), address_bits(config.scalars)
@@ -34,7 +34,7 @@ def beat_layout(config: Config) -> data.StructLayout:
         "stream": 1, "by_vector": 1, "plus": 1, "bare": 1, "function": Function, "shift": signed(SHIFT_BITS), "narrow": 1,
         "to": To,
         "mask": 1, "reduce": Reduce, "second": 1, "complete": 1, "first": 1, "ends": 1, "number": TOKEN_BITS,
-    })
+    } | ({"high": 1} if config.weight_bits == 4 else {}))
 
 
 class Engine(wiring.Component):
@@ -75,6 +75,8 @@ class Engine(wiring.Component):
             beat.dst.eq(addresses["dst"]), beat.second.eq(second), beat.complete.eq(complete), beat.first.eq(first),
             beat.ends.eq(repeat.ends), beat.number.eq(number),
         ]
+        if "high" in beat.shape().members:
+            m.d.comb += beat.high.eq(now.high)
         with m.If(repeat.active):
             m.d.sync += [
                 second.eq(now.pair & ~second), addresses["y"].eq(addresses["y"] + now.y_step),
@@ -194,6 +196,8 @@ class Vxm(wiring.Component):
             self.reduced.eq(reducer.done), self.reduced_into.eq(stages[self.REDUCE_LATENCY].into),
             self.reduced_value.eq(reducer.result), self.chosen.eq(reducer.chosen),
         ]
+        if "high" in layout.members:
+            m.d.comb += self.write.high.eq(done.high)
         with m.If(done.active & done.complete):
             m.d.comb += self.write.to.eq(done.to)
         return m

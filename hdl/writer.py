@@ -11,10 +11,12 @@ from .protocol import Space
 
 
 def VxmWrite(config: Config) -> data.StructLayout:
-    """What leaves the VXM: a granule of `values`, where it goes `to` (nowhere: there is none), and the address there."""
+    """What leaves the VXM: a granule of `values`, where it goes `to` (nowhere: there is none), and the address there; where
+    weights have 4 bits, whether the `high` halves of values go to the cache."""
+    high = {"high": 1} if config.weight_bits == 4 else {}
     return data.StructLayout({
         "to": To, "address": Isa(config).command(Op.VXM)["dst"].shape, "values": data.ArrayLayout(signed(16), config.lanes),
-    })
+    } | high)
 
 
 class WramWriter(wiring.Component):
@@ -22,7 +24,8 @@ class WramWriter(wiring.Component):
 
     A granule of KEYS is part `address % (rows / lanes)` of the word `address / (rows / lanes)` of column
     `position % cols`: a key is a column. A granule of VALUES is the row `position % rows` in the columns of group
-    `address % (cols / lanes)`, in word `address / (cols / lanes)`: a value is a row.
+    `address % (cols / lanes)`, in word `address / (cols / lanes)`: a value is a row. Where weights have 4 bits, these words are
+    pairs: the low halves of values are in the first, the high ones in the second.
 
     Latency: `enable` is 1 cycle after `cache`, or 2 after the last word of the host. Keys and values go first: they are
     in the timetable. A word of the host's waits for them, and with `hold` the link sends no further one.
@@ -61,25 +64,29 @@ class WramWriter(wiring.Component):
         entry, word = Mux(waiting, kept_entry, host.entry), Mux(waiting, kept, host.data)
 
         part, group = config.granules_per_word, config.beats_per_result
-        values = [value[:bits] for value in self.cache.values]
-        key, value = Cat(values).replicate(part), self.cache.values
-        address = self.cache.address
+        address, values = self.cache.address, [value[:bits] for value in self.cache.values]
+        # What comes below the word's own address.
+        half = C(0, 0)
+        if bits == 4:
+            half = self.cache.high
+            values = [Mux(half, value[bits:2 * bits], value[:bits]) for value in self.cache.values]
+        key = Cat(values).replicate(part)
         m.d.sync += [enable.eq(0) for enable in self.enable]
         with m.If(self.cache.to == To.KEYS):
             bits_of_part = (part - 1).bit_length()
             mask = Cat(Mux(address[:bits_of_part] == index // lanes, 1, 0) for index in range(rows))
-            m.d.sync += self.address.eq(address >> bits_of_part)
+            m.d.sync += self.address.eq(Cat(half, address >> bits_of_part))
             for column in range(cols):
                 m.d.sync += [self.enable[column].eq(Mux((self.position & cols - 1) == column, mask, 0)),
                     self.data[column].eq(key)]
         with m.Elif(self.cache.to == To.VALUES):
             row = Cat((self.position & rows - 1) == index for index in range(rows))
-            m.d.sync += self.address.eq(address >> (group - 1).bit_length())
+            m.d.sync += self.address.eq(Cat(half, address >> (group - 1).bit_length()))
             for column in range(cols):
                 here = (address & group - 1) == column // lanes
                 m.d.sync += [
                     self.enable[column].eq(Mux(here, row, 0)),
-                    self.data[column].eq(value[column % lanes][:bits].replicate(rows)),
+                    self.data[column].eq(values[column % lanes].replicate(rows)),
                 ]
         with m.Elif(waiting | host.enable):
             m.d.sync += self.address.eq(entry >> select)

@@ -4,7 +4,7 @@ Legal programs (see `marey.hdl.rules`) touch MEM in the order of their instructi
 each instruction whole, in order, gives what the overlapping hardware gives.
 """
 
-from collections import Counter, deque
+from collections import Counter
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from ..hdl.packing import pack_mem, pack_program, unpack_mem, unpack_program, un
 from ..hdl.protocol import Space, entry_bits, parts
 from ..hdl.reduce import LOWEST
 from ..hdl.rules import violations
-from ..hdl.timing import blocks, mxm_addresses, run_cycles, trace, uses, vxm_granules
+from ..hdl.timing import blocks, cached_word, mxm_addresses, run_cycles, trace, uses, vxm_granules
 
 
 class EmulatedTile:
@@ -79,15 +79,19 @@ class EmulatedTile:
             self._decoded = [isa.decode(code) for code in self.program]
         program = self._decoded
         self.tokens, self.busy = [], Counter()
-        stream: deque[np.ndarray] = deque()
+        # What the MXM puts out, by the cycle in which it does: products may share it in turns.
+        stream: dict[int, np.ndarray] = {}
         for issue in trace(self.config, program, entry, position=position, count=count, token=token, choose=self._choose):
+            found = uses(self.config, issue)
+            used = {use.unit: use.cycles for use in found}
             if issue.op is Op.MXM:
-                stream.extend(self._mxm(issue))
+                stream.update(zip(used["drain"].tolist(), self._mxm(issue), strict=True))
             elif issue.op is Op.VXM:
-                self._vxm(issue, stream)
+                nothing = np.zeros(self.config.lanes, np.int64)
+                self._vxm(issue, [stream.pop(cycle, nothing) for cycle in used.get("stream", np.empty(0)).tolist()])
             elif issue.op is Op.SFU:
                 self._sfu(issue)
-            for use in uses(self.config, issue):
+            for use in found:
                 self.busy[use.unit] += len(use.cycles)
         self.cycles = run_cycles(issue)
         run = (entry, position, count) if count > 1 else (entry, blocks(self.config, position), count)
@@ -109,21 +113,35 @@ class EmulatedTile:
         act, wgt = (addresses.reshape(-1, addresses.shape[-1]) for addresses in (act, wgt))
         words = self.mem.astype(np.int8).reshape(-1, config.rows)
         x = words[act].reshape(len(act), -1).astype(np.float64)
-        w = self.wram[:, wgt].reshape(config.cols, len(act), -1).astype(np.float64)
+        w = self.wram[:, wgt].astype(np.float64)
+        if issue.operands.get("wide"):
+            w[:, :, 0::2] %= 16
+            w[:, :, 1::2] *= 16
+        w = w.reshape(config.cols, len(act), -1)
         # float64 holds these sums exactly: they are below 2**53.
         return np.einsum("ok,cok->oc", x, w).astype(np.int64).reshape(-1, config.lanes)
 
-    def _vxm(self, issue, stream):
-        """One instruction whole: operands [outer, beats, lanes], values [outer, granules, lanes]."""
+    def _vxm(self, issue, taken):
+        """One instruction whole, or, if it may add to what it wrote itself, round by round. `taken`: the granules that its
+        beats take from the MXM's stream, if they do."""
+        granules = vxm_granules(self.config, issue.operands)
+        taken = np.reshape(taken, (issue.operands["outer"], -1, self.config.lanes))
+        if issue.operands["plus"]:
+            for index in range(issue.operands["outer"]):
+                self._rounds(issue, granules.round(index), taken[index:index + 1])
+        else:
+            self._rounds(issue, granules, taken)
+
+    def _rounds(self, issue, granules, taken):
+        """Rounds of a VXM: operands [rounds, beats, lanes], values [rounds, granules, lanes]."""
         operands, lanes = issue.operands, self.config.lanes
-        granules = vxm_granules(self.config, operands)
         memory = self.mem.reshape(-1, lanes)
         shape = (*granules.dst.shape, lanes)
         x, y = (None if addresses is None else memory[addresses % len(memory)].astype(np.int64)
                 for addresses in (granules.x, granules.y))
         values, exponents = (self.scalars[granules.scalar, i][:, None, None] for i in (0, 1))
         values = values.astype(np.int16).astype(np.int64)
-        a = np.stack([stream.popleft() for _ in range(shape[0] * shape[1])]).reshape(shape) if operands["stream"] else x
+        a = taken if operands["stream"] else x
         if operands["pair"] and lanes > 1 and not operands["stream"]:
             a = a.copy()
             a[:, 1::2] = a[:, 1::2].reshape(*a[:, 1::2].shape[:2], -1, 2)[..., ::-1].reshape(a[:, 1::2].shape)
@@ -155,14 +173,18 @@ class EmulatedTile:
         rows, cols, lanes = config.rows, config.cols, config.lanes
         if to is To.MEM:
             self.mem.reshape(-1, lanes)[dst % (len(self.mem) // lanes)] = result
-        bits = config.weight_bits
+        bits, operands = config.weight_bits, issue.operands
+        if operands.get("high"):
+            result = result >> bits
         narrow = (result.astype(np.int64) << 64 - bits) >> 64 - bits
         if to is To.KEYS:
             word, part = np.divmod(dst, config.granules_per_word)
+            word = cached_word(config, operands, word)
             row = part[..., None] * lanes + np.arange(lanes)
             self.wram[issue.position % cols, word[..., None] % config.wram_depth, row] = narrow
         elif to is To.VALUES:
             word, group = np.divmod(dst, config.beats_per_result)
+            word = cached_word(config, operands, word)
             column = group[..., None] * lanes + np.arange(lanes)
             self.wram[column, word[..., None] % config.wram_depth, issue.position % rows] = narrow
 

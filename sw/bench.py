@@ -80,7 +80,7 @@ def product_program(config: Config, linear: Linear, vectors: int) -> Product:
     code = matmul(config, rows=vectors, inner=matrix.inner, outer=matrix.results, act=0, wgt=0, scale=scale, dst=dst,
                   shift=linear.shift)
     constants = np.zeros((granules, config.lanes), np.int16)
-    constants.reshape(-1)[scale * config.lanes:][:outputs] = linear.multiplier
+    constants.reshape(-1)[scale * config.lanes:][:outputs] = linear.multiplier[0]
     check(config, code)
     return Product(Program(config, Image(code, place(config, linear.weight, matrix), constants)), vectors, matrix.inner,
                    matrix.results, dst)
@@ -129,5 +129,5 @@ def _random(config, shape):
     rng = np.random.default_rng(shape)
     limit = 1 << config.weight_bits - 1
     weight = rng.integers(-limit, limit, (outputs, inputs)).astype(np.int8)
-    multiplier = rng.integers(1 << 14, 1 << 15, outputs).astype(np.int16)
-    return Linear(weight, multiplier, 20), rng.integers(-128, 128, (vectors, inputs)).astype(np.int8)
+    multiplier = rng.integers(1 << 14, 1 << 15, (1, outputs)).astype(np.int16)
+    return Linear(weight, multiplier, 20, inputs), rng.integers(-128, 128, (vectors, inputs)).astype(np.int8)

@@ -10,10 +10,11 @@ from .reference import Reference
 from .sampling import Sampler, sample_text
 
 
-def calibrate(model: Llama, seed: int, batch: int = 32, steps: int = 256) -> dict[str, np.ndarray]:
+def calibrate(model: Llama, seed: int, *, moments: bool = False, batch: int = 32, steps: int = 256) -> dict[str, np.ndarray]:
     """Largest magnitudes of the reference's intermediate values, by name; for q, k, v and o by head and channel.
 
     `logits.y` is the largest logit in units of the last norm's int8 result; `final.scalar` the largest of those units.
+    With `moments` also, as NAME.moment, the sums of products [K, K] of the inputs of matrices: norms' y, o and h.
     """
     largest: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(()))
     unit = {}
@@ -27,6 +28,9 @@ def calibrate(model: Llama, seed: int, batch: int = 32, steps: int = 256) -> dic
             largest["final.scalar"] = np.maximum(largest["final.scalar"], unit["scalar"].max())
         head = name.rpartition(".")[2]
         largest[name] = np.maximum(largest[name], flat.max(axis=0) if head in "qkvo" else flat.max())
+        if moments and head in "yoh":
+            inputs = value.reshape(len(value), -1).astype(np.float64)
+            largest[f"{name}.moment"] = largest[f"{name}.moment"] + inputs.T @ inputs
         if head == "k":
             for side, sign in (("high", 1), ("low", -1)):
                 extreme = (sign * value).max(axis=0)

@@ -1,13 +1,17 @@
-"""Quality: perplexity of the float and of the integer model on the same text."""
+"""Quality: perplexity of the float model, of its integer models and of the tile, on the same text."""
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from ..hdl.errors import MareyError
+from .driver import Device
 from .formats import load_model, load_tokenizer
 from .golden import Golden
+from .model import Llama
+from .program import compile_quantised
 from .quantise import quantise
 from .reference import Reference
 from .sampling import Sampler, sample_text
@@ -15,12 +19,28 @@ from .sampling import Sampler, sample_text
 SEED = 1
 """Of the text to judge by; the quantiser calibrates on text of seed 0."""
 BATCH = 16
+BITS = {"int8": 8, "int4": 4}
 
 
-def evaluate(path: Path, text: Path | None = None, tokenizer: Path | None = None) -> dict:
+class Tile:
+    """A device with a program, as a model that takes one sequence, token by token."""
+
+    def __init__(self, device: Device):
+        self.device = device
+
+    def step(self, tokens: np.ndarray, position: int) -> np.ndarray:
+        """Logits [1, vocab] after the tokens [1] at a position; positions come in order from 0."""
+        self.device.run(int(tokens[0]), position)
+        return self.device.logits()[None]
+
+
+def evaluate(path: Path, text: Path | None = None, tokenizer: Path | None = None, quants: Iterable[str] = ("int8",),
+             tile: Callable[[], Device] | None = None, tile_tokens: int = 1000) -> dict:
     """Perplexities and top-1 agreement of a model file, on a text file, or on 4,000 tokens that the float model writes.
 
-    Returns {"model", "tokens", "float32": {"perplexity"}, "int8": {"perplexity", "ratio", "top1_agreement"}}.
+    `quants`: of "int8" and "int4". `tile`: opens a tile, on which the first `tile_tokens` tokens or somewhat more are run, with
+    weights of its own bits; the others see only these then. Returns {"model", "tokens", "float32": {"perplexity"}, and by
+    quant and "tile" {"perplexity", "ratio", "top1_agreement"}}.
     """
     model = load_model(path)
     config = model.config
@@ -28,15 +48,19 @@ def evaluate(path: Path, text: Path | None = None, tokenizer: Path | None = None
         tokens = sample_text(Reference(model, BATCH), min(255, config.seq_len - 1), Sampler(1.0, 1.0, SEED), BATCH)
     else:
         tokens = _rows(text, load_tokenizer(tokenizer, path, config.vocab_size), config)
-    models = {"float32": Reference(model, len(tokens)), "int8": Golden(quantise(model), len(tokens))}
+    if tile is not None:
+        tokens = tokens[:-(-tile_tokens // (tokens.shape[1] - 1))]
+    models = {"float32": Reference(model, len(tokens))}
+    models |= {quant: Golden(quantise(model, BITS[quant]), len(tokens)) for quant in quants}
     losses, choices = score(models, tokens)
+    if tile is not None:
+        losses["tile"], choices["tile"] = _on_tile(tile, model, tokens)
     perplexity = {name: float(np.exp(loss.mean())) for name, loss in losses.items()}
-    return {
-        "model": Path(path).name, "tokens": losses["float32"].size,
-        "float32": {"perplexity": perplexity["float32"]},
-        "int8": {"perplexity": perplexity["int8"], "ratio": perplexity["int8"] / perplexity["float32"],
-                 "top1_agreement": float((choices["int8"] == choices["float32"]).mean())},
-    }
+    result = {"model": Path(path).name, "tokens": losses["float32"].size, "float32": {"perplexity": perplexity["float32"]}}
+    for name in losses.keys() - {"float32"}:
+        result[name] = {"perplexity": perplexity[name], "ratio": perplexity[name] / perplexity["float32"],
+                        "top1_agreement": float((choices[name] == choices["float32"]).mean())}
+    return result
 
 
 def score(models: dict, tokens: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
@@ -51,6 +75,20 @@ def score(models: dict, tokens: np.ndarray) -> tuple[dict[str, np.ndarray], dict
             choices[name].append(logits.argmax(axis=-1))
     return {name: np.array(value) for name, value in losses.items()}, {
         name: np.array(value) for name, value in choices.items()}
+
+
+def _on_tile(tile, model: Llama, tokens):
+    """What `score` says of the tile, a row of tokens after another."""
+    rows = []
+    with tile() as device:
+        program = compile_quantised(quantise(model, device.config.weight_bits), device.config)
+        if program.model.context < tokens.shape[1] - 1:
+            raise MareyError(f"{device.config.name} has room for {program.model.context} positions, and the text has rows of "
+                             f"{tokens.shape[1] - 1}: choose a larger configuration")
+        device.load(program)
+        for row in tokens:
+            rows.append(score({"tile": Tile(device)}, row[None]))
+    return tuple(np.concatenate([row[part]["tile"] for row in rows], axis=1) for part in (0, 1))
 
 
 def _rows(text, tokenizer, config):

@@ -15,9 +15,17 @@ from .quantise import FRACTION, Linear, QuantisedModel
 def linear(operation: Linear, x: np.ndarray, scalar=None, plus: np.ndarray | int = 0) -> np.ndarray:
     """int8 inputs [..., K], with their scalar if they have one, to int16 results [..., N], added to `plus`."""
     factors, shift = operation.multiplier.astype(np.int64), operation.shift
-    if scalar is not None:
-        factors, shift = integer.scale(factors, scalar[0]), np.clip(shift + scalar[1], 0, 47)
-    return saturate(round_shift(matvec(operation.weight, x) * factors, shift) + plus, 16)
+    if operation.groups == 1:
+        if scalar is not None:
+            factors, shift = integer.scale(factors, scalar[0]), np.clip(shift + scalar[1], 0, 47)
+        return saturate(round_shift(matvec(operation.weight, x) * factors, shift) + plus, 16)
+    y = plus if scalar is None else 0
+    for index, factor in enumerate(factors):
+        part = slice(index * operation.group, (index + 1) * operation.group)
+        y = saturate(round_shift(matvec(operation.weight[:, part], x[..., part]) * factor, shift) + y, 16)
+    if scalar is None:
+        return y
+    return saturate(round_shift(y * scalar[0], np.clip(operation.rescale + scalar[1], 0, 47)) + plus, 16)
 
 
 class Golden:
@@ -38,8 +46,8 @@ class Golden:
     def integers(self, tokens: np.ndarray, position: int) -> tuple[np.ndarray, np.ndarray]:
         """The step's results as the tile has them: int16 logits [batch, vocab] and their int16 scales [batch, 1]."""
         model, shifts = self.model, self.model.shifts
-        x = saturate(round_shift(model.embedding[tokens].astype(np.int64) * model.embedding_factor[tokens, None],
-                                 shifts.embedding), 16)
+        factors = model.embedding_factor[:, tokens].T.astype(np.int64).repeat(model.embedding_group, axis=1)
+        x = saturate(round_shift(model.embedding[tokens] * factors[:, :model.config.dim], shifts.embedding), 16)
         for index in range(model.config.n_layers):
             x = self._attention(index, x, position)
             x = self._feed_forward(index, x)

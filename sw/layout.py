@@ -6,7 +6,7 @@ multiple of the block are filled up with zeros, and so is every vector.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -31,11 +31,13 @@ class CompileError(MareyError):
 
 @dataclass(frozen=True)
 class Matrix:
-    """A matrix in W-RAM: `word`, from the layer's first; `inner` words a result, `results` of cols outputs each."""
+    """A matrix in W-RAM: `word`, from the layer's first; `inner` words a result, `results` of cols outputs each; `groups` of
+    inputs, each with factors of its own."""
 
     word: int
     inner: int
     results: int
+    groups: int = 1
 
     @property
     def words(self) -> int:
@@ -47,23 +49,27 @@ class Layout:
     """Addresses: MEM in granules (`constants`, `buffers`, by name), W-RAM in words.
 
     `constants` of a layer lie at the same offsets from `layer_constants` on, `constants_stride` apart; so do matrices and
-    cache from word 0 on, `words_stride` apart. `context`: positions that the cache has room for.
+    cache from word 0 on, `words_stride` apart. `context`: positions that the cache has room for. `groups`: see
+    `QuantisedModel.groups`.
     """
 
     config: Config
     model: ModelConfig
     context: int
+    groups: dict[str, int] = field(default_factory=dict)
     head: int = 0
     """Values of a head, zeros included."""
     matrices: dict[str, Matrix] = field(default_factory=dict)
     keys: int = 0
     values: int = 0
     key_words: int = 0
-    """Words of one head's keys, likewise of its values."""
+    """Words of one head's keys, likewise of its values; pairs of words where weights have 4 bits, as of `keys`, `values` and
+    `cache_stride`, which is that of layers."""
     value_words: int = 0
     key_hop: int = 0
-    """Words from one head's keys to the next one's, likewise from one group of cols values to the next."""
+    """From one head's keys to the next one's, likewise from one group of cols values to the next."""
     value_hop: int = 0
+    cache_stride: int = 0
     words_stride: int = 0
     classifier: Matrix | None = None
     embedding: int = 0
@@ -93,12 +99,22 @@ class Layout:
         return values // self.config.lanes
 
     @property
+    def halves(self) -> int:
+        """W-RAM words of a word of the cache, which has 8 bits a value."""
+        return 8 // self.config.weight_bits
+
+    @property
     def dim(self) -> int:
-        return self.padded(self.model.dim)
+        return self._whole(self.model.dim, "qk", "v", "w1", "w3", "classifier", "embedding")
 
     @property
     def hidden(self) -> int:
-        return self.padded(self.model.hidden_dim)
+        return self._whole(self.model.hidden_dim, "w2")
+
+    def _whole(self, values, *matrices):
+        """The length in MEM of what these matrices have as inputs: whole groups of each."""
+        unit = max(self.config.block, *(self.groups.get(name, 1) for name in matrices))
+        return -(-values // unit) * unit
 
     @property
     def vocabulary(self) -> int:
@@ -129,37 +145,47 @@ class Layout:
         config, model = self.config, self.model
         word = 0
         for name, (outputs, inputs) in self.shapes().items():
-            self.matrices[name] = Matrix(word, inputs // config.rows, outputs // config.cols)
+            self.matrices[name] = self._matrix(name, word, outputs, inputs)
             word += self.matrices[name].words
+        self.keys = -(-word // self.halves)
         self.key_words = self.context // config.cols * (self.head // config.rows)
         self.value_words = self.context // config.rows
         self.key_hop, self.value_hop = self.key_words, self.value_words
-        self.keys, word = word, word + model.n_kv_heads * self.key_words
-        self.values, word = word, word + model.n_kv_heads * (self.head // config.cols) * self.value_words
-        self.words_stride = word
-        word *= model.n_layers
-        self.classifier = Matrix(word, self.dim // config.rows, self.vocabulary // config.cols)
-        self.embedding, word = word, word + self.classifier.words
+        self.values = self.keys + model.n_kv_heads * self.key_words
+        self.cache_stride = self.values + model.n_kv_heads * (self.head // config.cols) * self.value_words
+        self.words_stride = self.cache_stride * self.halves
+        self.classifier = self._matrix("classifier", self.words_stride * model.n_layers, self.vocabulary, self.dim)
+        self.embedding, self.words = self.classifier.word, self.classifier.word + self.classifier.words
         if not model.tied:
-            self.embedding, word = word, word + self.classifier.words
-        self.words = word
+            self.embedding, self.words = self.words, self.words + self.classifier.words
+
+    def _matrix(self, name, word, outputs, inputs):
+        group = self.groups.get(name, inputs)
+        # A group of wo's inputs is a head, zeros included.
+        groups = self.model.n_heads if name == "wo" and name in self.groups else inputs // group
+        return Matrix(word, inputs // self.config.rows, outputs // self.config.cols, groups)
+
+    @property
+    def embedding_groups(self) -> int:
+        return self.dim // self.groups.get("embedding", self.dim)
 
     def _lay_granules(self):
         config, model = self.config, self.model
         lanes = config.lanes
+        factors = {name: matrix.groups * matrix.results * config.cols for name, matrix in self.matrices.items()}
         self.constants, at = self._lay({
             "low": integer.ROTARY_LOW * self.head, "high": -(-self.context // integer.ROTARY_LOW) * 4 * self.head,
-            "one": lanes, "final_gain": self.dim, "classifier": self.vocabulary,
-            "embedding": self.vocabulary}, 0)
+            "one": lanes, "final_gain": self.dim, "classifier": self.classifier.groups * self.vocabulary,
+            "embedding": self.embedding_groups * self.vocabulary}, 0)
         self.layer, self.constants_stride = self._lay({
-            "attention_gain": self.dim, "qk": self.heads + self.kv_heads, "v": self.kv_heads, "wo": self.dim,
-            "ffn_gain": self.dim, "w1": self.hidden, "w3": self.hidden, "w2": self.dim,
+            "attention_gain": self.dim, "ffn_gain": self.dim, **factors,
             "key_offset": self.kv_heads, "score": model.n_heads * lanes}, 0)
         self.layer_constants, at = at, at + model.n_layers * self.constants_stride
         self.buffers, self.granules = self._lay({
-            "x": self.dim, "gained": max(self.dim, self.hidden), "input": max(self.dim, self.hidden), "qk": self.heads
-            + self.kv_heads, "q": self.heads, "k": self.kv_heads, "turn": 2 * self.head,
-            "score": model.n_heads * self.context, "o": self.heads, "gate": self.hidden, "up": self.hidden,
+            "x": self.dim, "gained": max(self.dim, self.hidden), "input": max(self.dim, self.hidden),
+            "qk": self.heads + self.kv_heads, "v": self.kv_heads if self.halves > 1 else 0, "q": self.heads,
+            "k": self.kv_heads, "turn": 2 * self.head, "score": model.n_heads * self.context, "o": self.heads,
+            "gate": self.hidden, "up": self.hidden,
             "factors": max(self.heads + 2 * self.kv_heads, 2 * self.hidden, self.dim), "logits": self.vocabulary,
             "scale": lanes}, at)
         self.factors = {"qk": 0, "v": self.in_granules(self.heads + self.kv_heads), "w1": 0,
@@ -168,20 +194,25 @@ class Layout:
 
 def check_shape(config: Config, model: ModelConfig) -> None:
     """CompileError for a model that a tile like this cannot run, however large its memories."""
-    if config.weight_bits != 8:
-        raise CompileError(f"configuration {config.name} has {config.weight_bits}-bit weights, and the KV cache needs 8")
     if model.head_dim % 2:
         raise CompileError(f"heads of {model.head_dim} values cannot be turned in pairs")
     if model.vocab_size > 1 << TOKEN_BITS:
         raise CompileError(f"a token has {TOKEN_BITS} bits, and the model's vocabulary {model.vocab_size} entries")
 
 
-def plan(config: Config, model: ModelConfig) -> Layout:
-    """The layout with the largest context, up to the model's, that fits. CompileError if even a short one does not."""
+def plan(config: Config, model: ModelConfig, groups: dict[str, int] | None = None) -> Layout:
+    """The layout with the largest context, up to the model's, that fits. CompileError if even a short one does not.
+
+    `groups`: see `QuantisedModel.groups`.
+    """
     check_shape(config, model)
+    groups = groups or {}
+    if any(group % config.rows for name, group in groups.items() if name != "wo"):
+        raise CompileError(f"groups of {min(groups.values())} inputs are no whole words of {config.rows}: quantise in larger "
+                           "groups")
     context = model.seq_len
     while True:
-        layout = Layout(config, model, context)
+        layout = Layout(config, model, context, groups)
         if layout.words <= config.wram_depth and layout.granules <= config.granules:
             return layout
         if context <= FEWEST_POSITIONS:
@@ -214,11 +245,11 @@ def fill(layout: Layout, model: QuantisedModel) -> tuple[np.ndarray, np.ndarray]
 
     for index in range(shape.n_layers):
         words, granules = index * layout.words_stride, layout.layer_constants + index * layout.constants_stride
-        linears = layer_linears(layout, model, index)
-        for name, linear in linears.items():
+        for name, linear in layer_linears(layout, model, index).items():
             matrix = layout.matrices[name]
             weights[words + matrix.word:][:matrix.words] = place(config, linear.weight, matrix)
-        for name, vector in layer_constants(layout, model, index, linears).items():
+            put(granules + layout.layer[name], _by_group(linear.multiplier, matrix.results * config.cols))
+        for name, vector in layer_constants(layout, model, index).items():
             put(granules + layout.layer[name], vector)
     # What fills up the vocabulary is never chosen: it is like the last token, and the first of two is.
     classifier = model.linears["classifier"]
@@ -226,12 +257,17 @@ def fill(layout: Layout, model: QuantisedModel) -> tuple[np.ndarray, np.ndarray]
     matrix = layout.classifier
     weights[matrix.word:][:matrix.words] = place(config, classifier.weight[last], matrix)
     weights[layout.embedding:][:matrix.words] = place(config, model.embedding[last], matrix)
-    put(layout.constants["classifier"], classifier.multiplier[last])
-    put(layout.constants["embedding"], model.embedding_factor)
+    put(layout.constants["classifier"], classifier.multiplier[:, last])
+    put(layout.constants["embedding"], _by_group(model.embedding_factor, layout.vocabulary))
     put(layout.constants["final_gain"], model.final_gain)
     put(layout.constants["one"], np.full(config.lanes, ONE))
     fill_rotary(layout, put)
     return weights, values
+
+
+def _by_group(multiplier, outputs):
+    """Factors [groups, N] as MEM has them, zeros where a matrix ends."""
+    return np.pad(multiplier, ((0, 0), (0, outputs - multiplier.shape[1])))
 
 
 def head_order(shape: ModelConfig) -> np.ndarray:
@@ -239,13 +275,12 @@ def head_order(shape: ModelConfig) -> np.ndarray:
     return np.arange(shape.n_heads).reshape(shape.n_kv_heads, -1).T.ravel()
 
 
-def layer_constants(layout: Layout, model: QuantisedModel, index: int, linears: dict[str, Linear]) -> dict[str, np.ndarray]:
-    """A layer's constants, int16, by their names in `Layout.layer`; `linears` are its own, as `layer_linears` has them."""
+def layer_constants(layout: Layout, model: QuantisedModel, index: int) -> dict[str, np.ndarray]:
+    """A layer's constants but for its matrices' factors, int16, by their names in `Layout.layer`."""
     config, shape, layer = layout.config, model.config, model.layers[index]
-    return {name: linear.multiplier for name, linear in linears.items()} | {
-        "attention_gain": layer.attention_gain, "ffn_gain": layer.ffn_gain,
-        "key_offset": _pad_heads(layer.key_offset.ravel(), shape, layout.head),
-        "score": np.repeat(layer.score_factor[head_order(shape)], config.lanes)}
+    return {"attention_gain": layer.attention_gain, "ffn_gain": layer.ffn_gain,
+            "key_offset": _pad_heads(layer.key_offset.ravel(), shape, layout.head),
+            "score": np.repeat(layer.score_factor[head_order(shape)], config.lanes)}
 
 
 def layer_linears(layout: Layout, model: QuantisedModel, index: int) -> dict[str, Linear]:
@@ -259,15 +294,17 @@ def layer_linears(layout: Layout, model: QuantisedModel, index: int) -> dict[str
         weight = linear.weight.reshape(-1, shape.head_dim, linear.weight.shape[1])[which]
         padded = np.zeros((len(which), layout.head, weight.shape[2]), np.int8)
         padded[:, :shape.head_dim] = weight
-        multiplier = linear.multiplier.reshape(-1, shape.head_dim)[which].ravel()
-        return Linear(padded.reshape(-1, weight.shape[2]), _pad_heads(multiplier, shape, layout.head), linear.shift)
+        multiplier = linear.multiplier.reshape(linear.groups, -1, shape.head_dim)[:, which]
+        return replace(linear, weight=padded.reshape(-1, weight.shape[2]),
+                       multiplier=_pad_heads(multiplier.ravel(), shape, layout.head).reshape(linear.groups, -1))
 
     found["qk"] = heads(found["qk"], every)
     found["v"] = heads(found["v"], np.arange(shape.n_kv_heads))
     wo = found["wo"]
     columns = np.zeros((shape.dim, shape.n_heads, layout.head), np.int8)
     columns[:, :, :shape.head_dim] = wo.weight.reshape(shape.dim, shape.n_heads, shape.head_dim)[:, order]
-    found["wo"] = Linear(columns.reshape(shape.dim, -1), wo.multiplier, wo.shift)
+    multiplier = wo.multiplier[order] if wo.groups > 1 else wo.multiplier
+    found["wo"] = replace(wo, weight=columns.reshape(shape.dim, -1), multiplier=multiplier)
     return found
 
 

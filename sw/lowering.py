@@ -7,6 +7,7 @@ many blocks of the cache there are, so its instructions wait for so many cycles 
 """
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from ..hdl.isa import Address, Function, Instruction, MxmBlocks, Op, Reduce, Sfu
 from ..hdl.mem import Mem
 from ..hdl.mxm import Mxm
 from ..hdl.scalars import Scalars
-from ..hdl.timing import MXM_BEAT, VXM_BEAT, next_issue
+from ..hdl.timing import MXM_BEAT, VXM_BEAT, mxm_interval, next_issue
 from ..hdl.vxm import Vxm
 from .layout import CompileError, Layout
 from .quantise import FRACTION, QuantisedModel
@@ -25,8 +26,11 @@ from .timeline import LONG_AGO, Timeline
 CONSTANTS, WORDS, KEY, VALUE, ONCE, ONCE_MORE = 1, 2, 3, 4, 5, 6
 """Address registers: the layer's constants and W-RAM words, where this position's key and value go, and two for the
 lookups of a token."""
-ABSMAX, SQUARES, FACTOR, HEADS = range(1, 5)
-"""Scalar registers of reductions; from HEADS on, the maxima of all heads' scores, and then the sums of their exponentials."""
+ABSMAX, SQUARES, REDUCED = range(1, 4)
+"""Scalar registers of reductions; from REDUCED on, the embedding's factors, one a group, or the maxima of all heads' scores,
+and then the sums of their exponentials."""
+ADDED = Vxm.LATENCY + 1
+"""Cycles from a beat that writes a granule to the first that can add to it."""
 AHEAD = 2
 """Periods from a head's EXP2 to its product with the values: its exponentials are there by then."""
 
@@ -41,10 +45,6 @@ class Code:
 
 def lower(layout: Layout, model: QuantisedModel) -> Code:
     """The program of a token at any position of the layout's context. CompileError if it does not fit the program memory."""
-    heads, room = model.config.n_heads, layout.config.scalars // 2
-    if HEADS + 2 * heads > room:
-        raise CompileError(f"{heads} heads need {2 * (HEADS + 2 * heads)} scalar registers, and {layout.config.name} has "
-                           f"{layout.config.scalars}: choose a larger configuration")
     return Lowering(layout, model).run()
 
 
@@ -59,15 +59,21 @@ class Lowering:
         self.head = layout.in_granules(layout.head)
         self.heads, self.kv_heads = self.shape.n_heads, self.shape.n_kv_heads
         config = self.config
+        # Whether the cache's weights are in halves.
+        self.wide = {"wide": 1} if layout.halves > 1 else {}
         self.key_granules = layout.key_hop * config.granules_per_word
         self.groups = layout.head // config.cols
         self.value_groups = layout.value_hop * config.beats_per_result
         self.upper = config.scalars // 2
+        needed = REDUCED + max(2 * self.heads, layout.embedding_groups)
+        if needed > self.upper:
+            raise CompileError(f"{self.heads} heads and {layout.embedding_groups} groups of an embedding need {2 * needed} "
+                               f"scalar registers, and {config.name} has {config.scalars}: choose a larger configuration")
         # Scalar registers of the scalar unit, in the upper half; QUANTISE leaves `quantiser` and `step`.
         self.quantiser, self.step, self.root, self.scalar, self.reciprocals = range(self.upper, self.upper + 5)
         self.registers = {CONSTANTS: layout.layer_constants, WORDS: 0, KEY: layout.keys * config.granules_per_word,
                           VALUE: layout.values * config.beats_per_result}
-        self.keys, self.values = Address(layout.keys, WORDS), Address(layout.values, WORDS)
+        self.keys, self.values = (Address(word * layout.halves, WORDS) for word in (layout.keys, layout.values))
 
     def run(self):
         begin, loaded = self._begin()
@@ -77,7 +83,7 @@ class Lowering:
         after = self._after_attention()
         end = self._end()
         first = first_issue(layer)
-        loop = self._next_layer(after, after.beats("stream") - Vxm.STREAM_LATENCY + first - next_issue(Op.LOOP))
+        loop = self._next_layer(after, after.beats() + first - next_issue(Op.LOOP))
 
         # A section's origin is where the one before it has written its vector, has issued its last and left the VXM.
         loaded = max(loaded, begin.beats("issue") + 1 - first, begin.beats() + 1 - VXM_BEAT - first)
@@ -114,12 +120,6 @@ class Lowering:
 
     def _constant(self, name):
         return Address(self.layout.layer[name], CONSTANTS)
-
-    def _weights(self, name):
-        return Address(self.layout.matrices[name].word, WORDS)
-
-    def _linear(self, name):
-        return self.model.linears[f"layers.0.{name}"]
 
     def _factors(self, name):
         return self.buffer["factors"] + self.layout.factors[name]
@@ -163,20 +163,63 @@ class Lowering:
         timeline.place(self._pass(f"{what}: to int8", count, x=self.buffer["gained"], scalar=self.quantiser,
                                   dst=self.buffer["input"], narrow=1))
 
-    def _scaled_product(self, timeline, name, inputs, scalar, **vxm):
-        """A layer's matrix times a vector that has a scalar, whose mantissa goes into the matrix's factors first."""
-        matrix, factors = self.layout.matrices[name], self._factors(name)
-        timeline.best(self._spread(f"{name}: factors", matrix.results * self.config.beats_per_result, matrix.inner,
-                                   x=self._constant(name), scalar=scalar, bare=1, shift=15, dst=factors))
-        self._product(timeline, name, inputs, factors, scalar=scalar, **vxm)
+    def _matrix(self, name):
+        """A matrix, of a layer or the classifier: where it lies, its operation, its first word, the granule of its factors."""
+        if name == "classifier":
+            matrix = self.layout.classifier
+            return matrix, self.model.linears[name], Address(matrix.word), Address(self.layout.constants[name])
+        matrix = self.layout.matrices[name]
+        return matrix, self.model.linears[f"layers.0.{name}"], Address(matrix.word, WORDS), self._constant(name)
 
-    def _product(self, timeline, name, inputs, factors, **vxm):
-        """A layer's matrix times the vector in a buffer, taken by the VXM's engine 0; returns the MXM's cycle."""
-        matrix, linear = self.layout.matrices[name], self._linear(name)
+    def _paced(self, timeline):
+        """At the start of a section: the period of products in groups, after which what was written can be added to."""
+        if self.layout.groups:
+            timeline.place(self._op(Op.PERIOD, value=ADDED))
+            timeline.period = ADDED
+            timeline.busy("issue", timeline.beats("issue"))
+
+    def _product(self, timeline, name, inputs, dst, factors=None, **vxm):
+        """A matrix times the vector in a buffer, taken by the VXM's engine 0, to granules `dst`: the parts of the groups one
+        after another, each added to what is there. `vxm` has what becomes of the last, `factors` those that are not the
+        matrix's own. Returns the cycles from one result to the next."""
+        matrix, linear, word, constant = self._matrix(name)
+        groups, inner, granules = matrix.groups, matrix.inner // matrix.groups, matrix.results * self.config.beats_per_result
+        interval = mxm_interval(self.config, {"inner": inner, "fetch": 0})
+        short = groups > 1 and matrix.results * interval < ADDED
         mxm, take, offset = product(
-            self.config, inner=matrix.inner, results=matrix.results, act=self._word(inputs), wgt=self._weights(name),
-            factors=factors, note=name, **({"shift": linear.shift, "to": To.MEM} | vxm))
-        return timeline.place(mxm, take, offset=offset)
+            self.config, inner=inner, results=matrix.results, act=self._word(inputs), wgt=word, factors=factors or constant,
+            rows=groups, note=name, mxm={"wgt_step": matrix.inner, "wgt_hop": inner, "wrap": groups, "paced": int(short)},
+            **{"shift": linear.shift, "to": To.MEM, "dst": dst, "y_hop": granules, "paced": int(short)})
+        period = ADDED if short else matrix.results * interval
+        # All groups but the first add to what is there, and it may, too; the last may have another use besides.
+        added = {"plus": 1, "x": dst, "x_step": 1}
+        firsts = [0, *([1] if groups > 1 and not vxm.get("plus") else []),
+                  *([groups - 1] if groups > 2 and vxm.keys() - added.keys() else [])]
+        taken = []
+        for first, end in pairwise([*firsts, groups]):
+            y = replace(take["y"], offset=take["y"].offset + first * granules)
+            more = (added if first or vxm.get("plus") else {}) | (vxm if end == groups else {})
+            taken.append(self._op(Op.VXM, name, **take.operands | {"outer": end - first, "y": y} | more))
+        timeline.place(mxm, *taken, offsets=(0, *(offset + first * period for first in firsts)))
+        return interval
+
+    def _scaled_product(self, timeline, name, inputs, scalar, dst, **vxm):
+        """A layer's matrix times a vector that has a scalar, to granules `dst`: its mantissa goes into the matrix's factors
+        first, or, if they are of several groups, to the sums."""
+        matrix, linear, _, constant = self._matrix(name)
+        count = matrix.results * self.config.beats_per_result
+        if matrix.groups == 1:
+            factors = self._factors(name)
+            timeline.best(self._spread(f"{name}: factors", count, matrix.inner, x=constant, scalar=scalar, bare=1, shift=15,
+                                       dst=factors))
+            self._product(timeline, name, inputs, dst, factors, scalar=scalar, **vxm)
+            return
+        sums, plus = dst, {}
+        if vxm.pop("plus", 0):
+            sums, plus = self.buffer["gained"], {"plus": 1, "y": vxm.pop("x"), "y_step": vxm.pop("x_step")}
+        rate = self._product(timeline, name, inputs, sums)
+        timeline.best(self._spread(f"{name}: scale", count, rate, x=sums, dst=dst, scalar=scalar, shift=linear.rescale, **vxm,
+                                   **plus))
 
     def _index(self, timeline, register, source, right, times, value, bits=0):
         """An INDEX behind what is placed already; returns the first cycle in which its register can be used."""
@@ -195,17 +238,18 @@ class Lowering:
         factor, row = layout.constants["embedding"], layout.embedding
         ready = self._index(timeline, ONCE, Source.TOKEN, log2(config.lanes), 1, factor)
         timeline.registers = self.registers | {ONCE: factor, ONCE_MORE: row}
+        groups = layout.embedding_groups
         timeline.place(self._op(Op.VXM, "embedding: factor", engine=1, x=Address(0, ONCE), to=To.NOWHERE, reduce=Reduce.PICK,
-                                into=FACTOR), after=ready)
+                                outer=groups, x_hop=layout.in_granules(layout.vocabulary), into=REDUCED), after=ready)
         if config.granules_per_word > 1:
             timeline.place(self._op(Op.PERIOD, value=config.granules_per_word))
         timeline.period = config.granules_per_word
         ready = self._index(timeline, ONCE_MORE, Source.TOKEN, log2(config.cols), inner, row)
         fetch = self._op(Op.MXM, "embedding", fetch=1, wgt=Address(0, ONCE_MORE), outer=inner, wgt_hop=1, wrap=inner,
                          paced=int(config.granules_per_word > 1))
-        take = self._op(Op.VXM, "embedding", stream=1, scalar=FACTOR, shift=self.shifts.embedding, dst=self.buffer["x"],
-                        inner=self.dim, to=To.MEM)
-        timeline.place(fetch, take, offset=Mxm.fetch_latency(config) - Vxm.STREAM_LATENCY, after=ready)
+        take = self._op(Op.VXM, "embedding", stream=1, scalar=REDUCED, scalar_hop=1, shift=self.shifts.embedding,
+                        dst=self.buffer["x"], dst_hop=self.dim // groups, inner=self.dim // groups, outer=groups, to=To.MEM)
+        timeline.place(fetch, take, offsets=(0, Mxm.fetch_latency(config) - Vxm.STREAM_LATENCY), after=ready)
         loaded = timeline.beats("stream") - Vxm.STREAM_LATENCY
         ready = self._rotation(timeline)
         timeline.place(self._op(Op.SET, register=CONSTANTS, value=layout.layer_constants), after=ready)
@@ -232,17 +276,24 @@ class Lowering:
     def _attention_inputs(self, timeline):
         """From x to this position's queries in `q`, its keys and values in the cache."""
         layout, config = self.layout, self.config
+        self._paced(timeline)
         self._norm(timeline, self._constant("attention_gain"), self.shifts.attention_norm)
-        self._scaled_product(timeline, "qk", "input", self.scalar, dst=self.buffer["qk"])
-        self._scaled_product(timeline, "v", "input", self.scalar, narrow=1, to=To.VALUES, dst=Address(0, VALUE),
-                             dst_hop=self.value_groups, y_hop=config.beats_per_result, outer=layout.matrices["v"].results,
-                             middle=1)
+        self._scaled_product(timeline, "qk", "input", self.scalar, self.buffer["qk"])
+        value = {"outer": layout.matrices["v"].results, "dst": Address(0, VALUE), "dst_hop": self.value_groups,
+                 "to": To.VALUES, "narrow": 1}
+        if self.wide:
+            self._scaled_product(timeline, "v", "input", self.scalar, self.buffer["v"], narrow=1)
+            self._cache(timeline, [self._op(Op.VXM, "values to the cache", engine=1, x=self.buffer["v"], x_step=1,
+                                            x_hop=config.beats_per_result, inner=config.beats_per_result, **value)])
+        else:
+            self._scaled_product(timeline, "v", "input", self.scalar, middle=1, y_hop=config.beats_per_result, **value)
         self._turn(timeline)
 
     def _turn(self, timeline, after=LONG_AGO):
         """From `qk` to this position's queries in `q`, and its keys in the cache, `after` the cache's registers are set."""
         layout, raw, turn = self.layout, self.buffer["qk"], self.buffer["turn"]
-        queries, rate = layout.in_granules(layout.heads), layout.matrices["qk"].inner
+        matrix, queries = layout.matrices["qk"], layout.in_granules(layout.heads)
+        rate = matrix.inner // matrix.groups
         per_head = self.groups * rate
         turned = {"pair": 1, "by_vector": 1, "y": turn, "y_step": 1, "inner": 2 * self.head, "x_hop": self.head}
         for candidates in (
@@ -253,30 +304,35 @@ class Lowering:
                              dst_hop=self.key_granules, shift=FRACTION, narrow=1, to=To.KEYS),
                 self._rounds("turn queries", self.heads, per_head, **turned, x=raw, dst=self.buffer["q"], dst_hop=self.head,
                              shift=14 + FRACTION, narrow=1)):
-            timeline.best(candidates, after=after)
-            cycle, chosen = timeline.placed[-1]
-            if chosen["to"] is To.KEYS:
-                self.keys_written = max(int(use.cycles.max()) for use in timeline.uses(chosen, cycle)
-                                        if use.unit == "wram.keys")
+            if candidates[0]["to"] is To.KEYS:
+                self._cache(timeline, candidates, after)
+            else:
+                timeline.best(candidates, after=after)
+
+    def _cache(self, timeline, candidates, after=LONG_AGO):
+        """Keys or values into the cache; where weights have 4 bits the low halves, and then the high ones."""
+        for half in ({}, {"high": 1}) if self.wide else ({},):
+            timeline.best([replace(candidate, operands=candidate.operands | half) for candidate in candidates], after=after)
 
     def _scores(self, timeline):
         """The scores of all heads, at the end of a section: they take as long as there are blocks."""
         layout, config = self.layout, self.config
         words = layout.head // config.rows
-        mxm = self._op(Op.MXM, "scores", act=self._word("q"), act_hop=words, wgt=self.keys, wgt_step=words,
-                       wgt_hop=layout.key_hop, wrap=self.kv_heads, inner=words, middle=log2(config.block // config.cols),
-                       blocks=MxmBlocks.MIDDLE, outer=self.heads)
+        beats = words * layout.halves
+        mxm = self._op(Op.MXM, "scores", act=self._word("q"), act_hop=words, wgt=self.keys, wgt_step=beats,
+                       wgt_hop=layout.key_hop * layout.halves, wrap=self.kv_heads, inner=beats,
+                       middle=log2(config.block // config.cols), blocks=MxmBlocks.MIDDLE, outer=self.heads, **self.wide)
         row = layout.in_granules(layout.context)
         vxm = self._op(Op.VXM, "scores", stream=1, by_vector=1, y=self._constant("score"), y_hop=1, dst=self.buffer["score"],
-                       dst_hop=row, inner=config.beats_per_result, interval=max(words, config.beats_per_result),
+                       dst_hop=row, inner=config.beats_per_result, interval=max(beats, config.beats_per_result),
                        middle=log2(config.block // config.cols), blocks=VxmBlocks.MIDDLE, outer=self.heads,
-                       shift=self.shifts.score, to=To.MEM, mask=1, reduce=Reduce.MAX, into=HEADS)
+                       shift=self.shifts.score, to=To.MEM, mask=1, reduce=Reduce.MAX, into=REDUCED)
         # At one block, where what it needs is needed soonest; nothing else is to be in the VXM when there are more.
         one = [replace(part, operands=part.operands | {"middle": config.block // config.cols}) for part in (mxm, vxm)]
-        offset = stream_offset(config, words)
+        offset = stream_offset(config, beats)
         free = timeline.beats() + 1 - VXM_BEAT - offset
-        cached = self.keys_written + 1 - MXM_BEAT - Mem.LATENCY
-        timeline.place(*one, offset=offset, after=max(free, cached, timeline.beats("issue") + 1))
+        cached = timeline.last("wram.keys") + 1 - MXM_BEAT - Mem.LATENCY
+        timeline.place(*one, offsets=(0, offset), after=max(free, cached, timeline.beats("issue") + 1))
         timeline.placed[-2:] = [(cycle, part) for (cycle, _), part in zip(timeline.placed[-2:], (mxm, vxm), strict=True)]
 
     def _attention(self, first):
@@ -288,12 +344,12 @@ class Lowering:
         """
         layout, config = self.layout, self.config
         words, row = layout.head // config.rows, layout.in_granules(layout.context)
-        maxima, sums = HEADS, HEADS + self.heads
+        maxima, sums = REDUCED, REDUCED + self.heads
         apart = config.beats_per_result
         # Cycles a block: of a head's scores, its EXP2, the dot products of its values.
-        scores = config.block // config.cols * max(words, apart)
-        powers, inner = config.block // config.lanes, config.block // config.rows
-        times, extra = powers + (self.groups - 1) * inner, self.groups * apart
+        scores = config.block // config.cols * max(words * layout.halves, apart)
+        powers, inner = config.block // config.lanes, config.block // config.rows * layout.halves
+        times, extra = max(powers, inner) + (self.groups - 1) * inner, self.groups * apart
         latency = Mxm.latency(config) - 1 - Vxm.STREAM_LATENCY
         # The first product may not overtake the exponentials, nor the reciprocal of a sum the sum.
         least = -(-max(latency + Vxm.LATENCY + 1, SUM_TO_USE) // AHEAD)
@@ -316,9 +372,9 @@ class Lowering:
             self._op(Op.NOP, turns=1),
             period,
             self._op(Op.MXM, "values", act=self._word("score"), act_hop=layout.context // config.rows,
-                     wgt=self.values, wgt_step=layout.value_hop, wgt_hop=self.groups * layout.value_hop,
-                     wrap=self.kv_heads, inner=log2(inner), blocks=MxmBlocks.INNER, middle=self.groups, outer=self.heads,
-                     paced=1),
+                     wgt=self.values, wgt_step=layout.value_hop * layout.halves,
+                     wgt_hop=self.groups * layout.value_hop * layout.halves, wrap=self.kv_heads, inner=log2(inner),
+                     blocks=MxmBlocks.INNER, middle=self.groups, outer=self.heads, paced=1, **self.wide),
             replace(self._op(Op.NOP, blocks=log2(inner) + 1), wait=latency - 2 - (Scalars.LATENCY + 1)),
             replace(self._op(Op.SFU, "1/sum", function=Sfu.RECIPROCAL, a=sums, into=self.reciprocals, count=self.heads,
                              paced=1), wait=Scalars.LATENCY),
@@ -339,13 +395,14 @@ class Lowering:
     def _after_attention(self):
         """From attention's output to the next x; the origin is the last beat that writes the former."""
         timeline = self._after_values()
-        x = {"plus": 1, "x": self.buffer["x"], "x_step": 1, "dst": self.buffer["x"]}
-        self._product(timeline, "wo", "o", self._constant("wo"), **x)
+        x = {"plus": 1, "x": self.buffer["x"], "x_step": 1}
+        self._paced(timeline)
+        self._product(timeline, "wo", "o", self.buffer["x"], **x)
         self._norm(timeline, self._constant("ffn_gain"), self.shifts.ffn_norm)
-        self._scaled_product(timeline, "w1", "input", self.scalar, dst=self.buffer["gate"])
-        self._scaled_product(timeline, "w3", "input", self.scalar, dst=self.buffer["up"])
+        self._scaled_product(timeline, "w1", "input", self.scalar, self.buffer["gate"])
+        self._scaled_product(timeline, "w3", "input", self.scalar, self.buffer["up"])
         self._activate(timeline)
-        self._scaled_product(timeline, "w2", "input", self.step, **x)
+        self._scaled_product(timeline, "w2", "input", self.step, self.buffer["x"], **x)
         return timeline
 
     def _after_values(self):
@@ -354,7 +411,7 @@ class Lowering:
 
     def _activate(self, timeline):
         """From `gate` and `up` to int8 in `input`, and its scalar."""
-        config, rate = self.config, self.layout.matrices["w1"].inner
+        config, rate = self.config, self.layout.matrices["w1"].inner // self.layout.matrices["w1"].groups
         gained, gate, up = (self.buffer[name] for name in ("gained", "gate", "up"))
         timeline.best(self._spread("silu", self.hidden, rate, function=Function.SILU, x=gate, dst=gate, shift=15))
         spread = {"inner": config.beats_per_result, "middle": self.hidden // config.beats_per_result, "interval": rate}
@@ -370,8 +427,8 @@ class Lowering:
         layout, config = self.layout, self.config
         at = max(cycle for cycle, _ in timeline.placed) + 1
         for register, step in ((CONSTANTS, layout.constants_stride), (WORDS, layout.words_stride),
-                               (KEY, layout.words_stride * config.granules_per_word),
-                               (VALUE, layout.words_stride * config.beats_per_result)):
+                               (KEY, layout.cache_stride * config.granules_per_word),
+                               (VALUE, layout.cache_stride * config.beats_per_result)):
             at = timeline.place(self._op(Op.ADD, register=register, value=step), after=at)
         return timeline.place(self._op(Op.LOOP, count=self.shape.n_layers), after=loop)
 
@@ -379,18 +436,14 @@ class Lowering:
         """The last norm, the classifier, the choice; the origin is the last beat that writes x."""
         layout = self.layout
         timeline = self._timeline("x", self.dim, self.dim)
+        self._paced(timeline)
 
         def stop():
             done = max(timeline.beats() + Vxm.REDUCE_LATENCY - 1, 0)
             return timeline.place(self._op(Op.HALT, if_prompt=1), after=done) + next_issue(Op.HALT)
 
         self._norm(timeline, layout.constants["final_gain"], self.shifts.final_norm, between=stop)
-        linear, matrix = self.model.linears["classifier"], layout.classifier
-        mxm, take, offset = product(
-            self.config, inner=matrix.inner, results=matrix.results, act=self._word("input"), wgt=matrix.word,
-            factors=layout.constants["classifier"], shift=linear.shift, dst=self.buffer["logits"], to=To.MEM,
-            reduce=Reduce.ARGMAX, note="classifier")
-        timeline.place(mxm, take, offset=offset)
+        self._product(timeline, "classifier", "input", self.buffer["logits"], reduce=Reduce.ARGMAX)
         timeline.place(self._pass("logits' scale", 1, x=layout.constants["one"], scalar=self.scalar,
                                   shift=self.shifts.logit_scale, dst=self.buffer["scale"]))
         chosen = timeline.place(self._op(Op.TOKEN, target=0), after=max(cycle for cycle, _ in timeline.placed) + 1)

@@ -19,7 +19,7 @@ from .assembly import disassemble
 from .layout import CompileError, Layout, fill, plan
 from .lowering import lower
 from .model import Llama, ModelConfig
-from .quantise import QuantisedModel, quantise
+from .quantise import GROUP, QuantisedModel, quantise
 from .sections import lower_streamed
 from .streaming import ARRAYS, Stream, StreamedLayout, fill_stream, plan_streamed, stream
 from .tokenizer import Tokenizer
@@ -220,14 +220,14 @@ class Program:
 
 def compile_model(model: Llama, config: Config, tokenizer: Tokenizer | None = None, name: str = "") -> Program:
     """Quantises, lowers, schedules and checks a model for a configuration. CompileError if it cannot run there."""
-    return compile_quantised(quantise(model, config.weight_bits), config, tokenizer, name)
+    return compile_quantised(quantise(model, config.weight_bits, group=max(GROUP, config.rows)), config, tokenizer, name)
 
 
 def compile_quantised(model: QuantisedModel, config: Config, tokenizer: Tokenizer | None = None, name: str = "") -> Program:
     """Lowers, schedules and checks an integer model for a configuration: resident if it fits, else streamed. CompileError
     if it can be neither."""
     try:
-        layout = plan(config, model.config)
+        layout = plan(config, model.config, model.groups)
     except CompileError as resident:
         layout = plan_streamed(config, model.config, str(resident))
     program = assemble(layout, model, tokenizer, name)
@@ -246,7 +246,7 @@ def assemble(layout: Layout, model: QuantisedModel, tokenizer: Tokenizer | None 
     weights, constants, stay = fill_stream(layout, model)
     nothing = np.zeros((0, layout.config.cols, layout.config.rows), np.int8)
     return Program(layout.config, Image(code.instructions, nothing, stay), name, facts, tokenizer, code.sections,
-                   stream(layout, entries, weights, constants, model.embedding, model.embedding_factor))
+                   stream(layout, entries, weights, constants, model.embedding, model.embedding_factor[0]))
 
 
 def verify(program: Program) -> None:

@@ -1,8 +1,9 @@
 """The quantiser: a float model to the integer model that the tile runs.
 
-Weights are int8 (or int4) with a scale per output channel. Every constant factor on the way (norms, head scales,
-1/sqrt(head_dim), log2(e)) goes into the 16-bit factor of an output channel, so that what is left at run time are the
-scalars of vectors. Static ranges come from a calibration: the float reference, run on text sampled from the model.
+Weights are int8 with a scale per output channel, or int4 with one per output channel and group of input channels. Every
+constant factor on the way (norms, head scales, 1/sqrt(head_dim), log2(e)) goes into these 16-bit factors, so that what is
+left at run time are the scalars of vectors. Static ranges, and what GPTQ needs to know of the inputs, come from a
+calibration: the float reference, run on text sampled from the model.
 """
 
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import numpy as np
 
 from ..hdl.integer import GATE_UNIT, MANTISSA_BITS, SQUARE_SHIFT
 from .calibrate import calibrate
+from .gptq import Integers, gptq, nearest, on_grid
 from .model import Llama, ModelConfig
 
 HEADROOM = 2.0
@@ -23,17 +25,30 @@ BALANCE = 0.5
 """Exponent of key range / query range in the steps of keys: SmoothQuant's alpha (Xiao et al., 2023)."""
 
 
+GROUP = 16
+"""Inputs that share a scale where weights have 4 bits and lie on no grid of their own."""
+
+
 @dataclass(frozen=True)
 class Linear:
-    """A linear operation: y = saturate16(round_shift((weight @ x) * multiplier, shift)).
+    """A linear operation on int8 inputs, in 16 bits: y = saturate(round_shift((weight @ x) * multiplier, shift)).
 
-    `weight`: int8 [N, K]; `multiplier`: int16 [N], not negative; `shift`: 0 to 47, or less by 15 where the vector's
-    scalar adds its exponent.
+    `weight`: int8 [N, K]; `multiplier`: int16 [groups, N], not negative; `group`: inputs that a multiplier is for;
+    `shift`: 0 to 47, or less by 15 where the vector's scalar adds its exponent.
+
+    With several groups their parts are added up one after another, each rounded and the sum saturated. `rescale` then is the
+    shift of the vector's scalar, which multiplies the sum; of one group the scalar multiplies the multipliers.
     """
 
     weight: np.ndarray
     multiplier: np.ndarray
     shift: int
+    group: int
+    rescale: int = 0
+
+    @property
+    def groups(self) -> int:
+        return len(self.multiplier)
 
 
 @dataclass(frozen=True)
@@ -72,14 +87,15 @@ class Shifts:
 class QuantisedModel:
     """Everything the integer model needs. `linears`: by name, in the order of use.
 
-    `embedding`: int8 [vocab, dim], with `embedding_factor` int16 [vocab], into units of 2**-`residual_unit`; the
-    classifier's if the model is tied. `epsilon`: added to a norm's sum of squares.
+    `embedding`: int8 [vocab, dim], with `embedding_factor` int16 [groups, vocab] for groups of `embedding_group` values, into
+    units of 2**-`residual_unit`; the classifier's if the model is tied. `epsilon`: added to a norm's sum of squares.
     """
 
     config: ModelConfig
     bits: int
     embedding: np.ndarray
     embedding_factor: np.ndarray
+    embedding_group: int
     residual_unit: int
     epsilon: int
     shifts: Shifts
@@ -89,17 +105,27 @@ class QuantisedModel:
     """What a logit of 1 with a scale of 1 is worth."""
     linears: dict[str, Linear]
 
+    @property
+    def groups(self) -> dict[str, int]:
+        """By matrix of a layer, "classifier" and "embedding": how many inputs are in a group, where not all are."""
+        groups = {name.rpartition(".")[2]: linear.group for name, linear in self.linears.items() if linear.groups > 1}
+        return groups | ({"embedding": self.embedding_group} if len(self.embedding_factor) > 1 else {})
 
-def quantise(model: Llama, bits: int = 8, seed: int = 0) -> QuantisedModel:
-    """The integer model of a float model, calibrated on text that the float model writes with `seed`."""
-    return _Quantiser(model, bits, calibrate(model, seed)).run()
+
+def quantise(model: Llama, bits: int = 8, seed: int = 0, group: int = GROUP) -> QuantisedModel:
+    """The integer model of a float model, calibrated on text that the float model writes with `seed`.
+
+    Weights of 4 `bits` that lie on a grid (of a whole row, or of groups) stay as they are; others are rounded by GPTQ in
+    groups of `group` inputs, a power of two, which the tile's rows have to divide.
+    """
+    return _Quantiser(model, bits, group, calibrate(model, seed, moments=bits == 4)).run()
 
 
 class _Quantiser:
     """One pass over the model; `ranges` are calibrate's."""
 
-    def __init__(self, model, bits, ranges):
-        self.model, self.bits, self.ranges = model, bits, ranges
+    def __init__(self, model, bits, group, ranges):
+        self.model, self.bits, self.group, self.ranges = model, bits, group, ranges
         config = model.config
         self.residual_unit = _unit(ranges["x"])
         # A norm divides by the root of the mean square, and the sum of squares lacks SQUARE_SHIFT bits.
@@ -114,43 +140,47 @@ class _Quantiser:
         steps = [self._head_steps(index) for index in layers]
         qk = self._linears(
             "qk", [np.concatenate([layer.wq, layer.wk]) for layer in model.layers],
-            [constant * 2.0**FRACTION / np.concatenate([step[name].ravel() for name in "qk"]) for step in steps], scaled=True)
+            [constant * 2.0**FRACTION / np.concatenate([step[name].ravel() for name in "qk"]) for step in steps],
+            inputs="attention.y", scaled=True)
         v = self._linears("v", [layer.wv for layer in model.layers], [constant / step["v"].ravel() for step in steps],
-                          scaled=True)
+                          inputs="attention.y", scaled=True)
         scores, score_shift = _common([self._score_factors(step) for step in steps])
         gain = self._value_gain(steps)
         group = config.n_heads // config.n_kv_heads
+        unit = [(step["v"].repeat(group, axis=0) / 2.0**gain).ravel() for step in steps]
         wo = self._linears(
-            "wo", [layer.wo * (step["v"].repeat(group, axis=0) / 2.0**gain).ravel()
-                   for layer, step in zip(model.layers, steps, strict=True)],
-            [np.full(config.dim, 2.0**self.residual_unit)] * config.n_layers)
+            "wo", [layer.wo * step for layer, step in zip(model.layers, unit, strict=True)],
+            [np.full(config.dim, 2.0**self.residual_unit)] * config.n_layers, inputs="o", unit=unit)
         ffn, ffn_norm, constant = self._norms([f"{i}.ffn" for i in layers], [layer.ffn_norm for layer in model.layers])
         up_unit = _unit(max(float(self.ranges[f"{i}.b"]) for i in layers))
         hidden_unit = _unit(max(float(self.ranges[f"{i}.h"]) for i in layers))
         w1, w3 = (self._linears(name, [getattr(layer, name) for layer in model.layers],
-                                [np.full(config.hidden_dim, constant * 2.0**unit)] * config.n_layers, scaled=True)
+                                [np.full(config.hidden_dim, constant * 2.0**unit)] * config.n_layers, inputs="ffn.y",
+                                scaled=True)
                   for name, unit in (("w1", GATE_UNIT), ("w3", up_unit)))
         w2 = self._linears(
             "w2", [layer.w2 for layer in model.layers],
-            [np.full(config.dim, 2.0 ** (self.residual_unit - hidden_unit))] * config.n_layers, scaled=True)
+            [np.full(config.dim, 2.0 ** (self.residual_unit - hidden_unit))] * config.n_layers, inputs="h", scaled=True)
         for layer in zip(qk, v, wo, w1, w3, w2, strict=True):
             for operation in layer:
                 linears.update(operation)
         (final,), final_norm, constant = self._norms(["final"], [model.final_norm])
         bare = float(self.ranges["logits.y"])
-        linears.update(*self._linears("classifier", [model.classifier], [np.full(config.vocab_size, 16384 / bare)]))
+        linears.update(*self._linears("classifier", [model.classifier], [np.full(config.vocab_size, 16384 / bare)],
+                                      inputs="final.y"))
         classifier = linears["classifier"]
         if config.tied:
-            embedding, scale = classifier.weight, classifier.multiplier * 2.0**-classifier.shift * bare / 16384
+            embedding = Integers(classifier.weight, classifier.multiplier * 2.0**-classifier.shift * bare / 16384,
+                                 classifier.group)
         else:
-            embedding, scale = self._weights(model.embedding)
-        (factor,), embedding_shift = _common([scale * 2.0**self.residual_unit])
+            (embedding,) = self._integers([model.embedding], [np.eye(config.dim)], [2 * self.group, self.group])
+        (factor,), embedding_shift = _common([embedding.scale * 2.0**self.residual_unit])
         largest = float(self.ranges["final.scalar"]) / constant
         logit_scale = int(np.ceil(np.log2(largest))) + 1
         epsilon = config.norm_eps * config.dim * 4.0**self.residual_unit / 2.0**SQUARE_SHIFT
         return QuantisedModel(
-            config=config, bits=self.bits, embedding=embedding, embedding_factor=factor,
-            residual_unit=self.residual_unit, epsilon=int(np.clip(round(epsilon), 1, 65535)),
+            config=config, bits=self.bits, embedding=embedding.values, embedding_factor=factor,
+            embedding_group=embedding.group, residual_unit=self.residual_unit, epsilon=int(np.clip(round(epsilon), 1, 65535)),
             shifts=Shifts(
                 embedding=embedding_shift, attention_norm=attention_norm, ffn_norm=ffn_norm, final_norm=final_norm,
                 score=score_shift, value_gain=gain, hidden=GATE_UNIT + up_unit - hidden_unit, logit_scale=logit_scale),
@@ -181,9 +211,9 @@ class _Quantiser:
     def _head_steps(self, index):
         """What a step of int8 is worth in queries, keys and values: by head and channel, [heads, head_dim] each.
 
-        A channel of values has its own step. Keys and queries turn in pairs, so a pair of channels has one step, and the
-        product of a query's step and a key's is the same for all pairs of a head: what makes the keys of a pair
-        finer makes its queries coarser. In which proportion, `BALANCE` says.
+        A channel of values has its own step, where weights have 8 bits. Keys and queries turn in pairs, so a pair of channels
+        has one step, and the product of a query's step and a key's is the same for all pairs of a head: what makes the keys
+        of a pair finer makes its queries coarser. In which proportion, `BALANCE` says.
         """
         config = self.model.config
         group = config.n_heads // config.n_kv_heads
@@ -194,6 +224,9 @@ class _Quantiser:
         k = (k / balance).max(axis=1, keepdims=True) * balance
         balance = balance.repeat(group, axis=0)
         q = (q * balance).max(axis=1, keepdims=True) / balance
+        if self.bits == 4:
+            # One step for all values of a layer: what stands on a grid in wo stays there.
+            largest["v"] = np.full_like(largest["v"], largest["v"].max())
         return {name: step / 127
                 for name, step in (("q", q.repeat(2, axis=1)), ("k", k.repeat(2, axis=1)), ("v", largest["v"]))}
 
@@ -204,21 +237,48 @@ class _Quantiser:
         shift = max(0, -_unit(largest))
         return [np.rint(gain * 2.0**exponent).astype(np.int16) for gain in gains], shift, 2.0 ** (shift - exponent) * self.root
 
-    def _linears(self, name, weights, factors, scaled=False):
+    def _linears(self, name, weights, factors, *, inputs, unit=None, scaled=False):
         """Operations, one a layer, whose results are `factors` times the product with integer inputs.
 
-        Those that are `scaled` are multiplied by their input's scalar besides, and have its mantissa's bits less to take off.
+        Those that are `scaled` are multiplied by their input's scalar besides. `inputs` is what calibration calls the inputs,
+        `unit` what an integer of them is worth where that is not the same for all.
         """
-        made = [self._weights(weight) for weight in weights]
-        multipliers, shift = _common([scale * factor for (_, scale), factor in zip(made, factors, strict=True)])
-        names = [f"layers.{index}.{name}" for index in range(len(made))] if name != "classifier" else [name]
-        return [{name: Linear(integers, multiplier, shift - MANTISSA_BITS * scaled)}
-                for name, (integers, _), multiplier in zip(names, made, multipliers, strict=True)]
+        layered = name != "classifier"
+        names = [f"layers.{index}.{name}" for index in range(len(weights))] if layered else [name]
+        moments = [self._moment(f"{index}.{inputs}" if layered else inputs, 1 if unit is None else unit[index])
+                   for index in range(len(weights))]
+        # A group of what follows the attention is a head, wherever the tile has it.
+        made = self._integers(weights, moments, [self.model.config.head_dim] if name == "wo" else [2 * self.group, self.group])
+        factors = [integers.scale * factor for integers, factor in zip(made, factors, strict=True)]
+        rescale = 0
+        if scaled and len(made[0].scale) > 1:
+            # No sum of parts saturates, whatever the inputs.
+            rescale = min(_most(integers, factor) for integers, factor in zip(made, factors, strict=True))
+            factors, scaled = [factor * 2.0**rescale for factor in factors], False
+        multipliers, shift = _common(factors)
+        return [{name: Linear(integers.values, multiplier, shift - MANTISSA_BITS * scaled, integers.group, rescale)}
+                for name, integers, multiplier in zip(names, made, multipliers, strict=True)]
 
-    def _weights(self, weight):
-        limit = (1 << self.bits - 1) - 1
-        scale = np.maximum(np.abs(weight).max(axis=1), 1e-12) / limit
-        return np.rint(weight / scale[:, None]).astype(np.int8), scale
+    def _moment(self, name, unit):
+        """Sums of products of a matrix's integer inputs, or None where rounding does not look at them."""
+        return self.ranges[f"{name}.moment"] / np.outer(unit, unit) if self.bits == 4 else None
+
+    def _integers(self, weights, moments, groups):
+        """Matrices, one a layer, as integers, with the same groups in all layers: the first that keep the weights as they are,
+        or else the last."""
+        if self.bits == 8:
+            return [nearest(weight, self.bits) for weight in weights]
+        for group in (weights[0].shape[1], *groups):
+            found = [on_grid(weight, self.bits, group) for weight in weights]
+            if None not in found:
+                return found
+        return [gptq(weight, moment, self.bits, group) for weight, moment in zip(weights, moments, strict=True)]
+
+
+def _most(integers, factor):
+    """The finest binary unit 2**-n in which no sum of parts of int8 inputs leaves 16 bits: n."""
+    sums = np.add.reduceat(np.abs(integers.values.astype(np.int64)), range(0, integers.values.shape[1], integers.group), axis=1)
+    return int(np.floor(np.log2(32767 / (128 * (sums.T * factor).sum(axis=0).max()))))
 
 
 def _unit(largest):

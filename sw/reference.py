@@ -58,7 +58,9 @@ class Reference:
         rms = np.sqrt(np.mean(x * x, axis=-1, keepdims=True) + self.model.config.norm_eps)
         self._observe(f"{name}.gained", x * gain)
         self._observe(f"{name}.rms", rms)
-        return x / rms * gain
+        y = x / rms * gain
+        self._observe(f"{name}.y", y)
+        return y
 
     def _grow(self):
         """Makes room for twice as many positions, from 64 on: a context may be far longer than what is done in it."""

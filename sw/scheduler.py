@@ -23,14 +23,15 @@ def stream_offset(config: Config, inner: int) -> int:
 
 
 def product(config: Config, *, inner: int, results: int, act: Address | int, wgt: Address | int, factors: Address | int,
-            rows: int = 1, note: str = "", **vxm) -> tuple[Instruction, Instruction, int]:
+            rows: int = 1, note: str = "", mxm: dict | None = None, **vxm) -> tuple[Instruction, Instruction, int]:
     """A matrix product of `rows` vectors: MXM, VXM, and the cycles from the issue of one to that of the other.
 
     `inner` words of activations (from word `act` on, vectors one after another) meet `results` * `inner` words of
-    W-RAM from `wgt` on; factors come from granule `factors` on. `vxm` has the VXM's other operands.
+    W-RAM from `wgt` on; factors come from granule `factors` on. `mxm` and `vxm` have other operands.
     """
     isa = isa_of(config)
-    mxm = isa.make(Op.MXM, act=act, wgt=wgt, inner=inner, middle=results, wgt_step=inner, outer=rows, act_hop=inner, note=note)
+    mxm = isa.make(Op.MXM, note=note, **({"act": act, "wgt": wgt, "inner": inner, "middle": results, "wgt_step": inner,
+                                          "outer": rows, "act_hop": inner} | (mxm or {})))
     taken = {"stream": 1, "by_vector": 1, "y": factors, "y_step": 1, "inner": config.beats_per_result, "middle": results,
              "interval": mxm_interval(config, mxm.operands), "outer": rows} | vxm
     return mxm, isa.make(Op.VXM, note=note, **taken), stream_offset(config, inner)

@@ -71,11 +71,9 @@ class _Sections(Lowering):
     def _constant(self, name):
         return Address(self.layout.segment + self.layout.layer[name])
 
-    def _weights(self, name):
-        return Address(self.layout.matrices[name].word, BUFFER)
-
-    def _linear(self, name):
-        return self.model.linears[name if name == "classifier" else f"layers.0.{name}"]
+    def _matrix(self, name):
+        matrix, linear = self.layout.matrices[name], self.model.linears[name if name == "classifier" else f"layers.0.{name}"]
+        return matrix, linear, Address(matrix.word, BUFFER), self._constant(name)
 
     def _results(self, name):
         return Address(self.buffer[name], RESULTS if self.chunks > 1 else 0)
@@ -99,10 +97,10 @@ class _Sections(Lowering):
                                   shift=self.shifts.logit_scale, dst=self.buffer["scale"]))
 
     def _qk(self, timeline):
-        self._scaled_product(timeline, "qk", "input", self.scalar, dst=self._results("qk"))
+        self._scaled_product(timeline, "qk", "input", self.scalar, self._results("qk"))
 
     def _v(self, timeline):
-        self._scaled_product(timeline, "v", "input", self.scalar, dst=self._results("v"), narrow=1)
+        self._scaled_product(timeline, "v", "input", self.scalar, self._results("v"), narrow=1)
 
     def _cache_and_scores(self, timeline):
         """This position's keys and values into the cache, and the scores; the rest of attention follows."""
@@ -123,25 +121,24 @@ class _Sections(Lowering):
         self._scores(timeline)
 
     def _wo(self, timeline):
-        self._product(timeline, "wo", "o", self._constant("wo"), **self._residual())
+        self._product(timeline, "wo", "o", self._results("x"), **self._residual())
 
     def _w1(self, timeline):
-        self._scaled_product(timeline, "w1", "input", self.scalar, dst=self._results("gate"))
+        self._scaled_product(timeline, "w1", "input", self.scalar, self._results("gate"))
 
     def _w3(self, timeline):
-        self._scaled_product(timeline, "w3", "input", self.scalar, dst=self._results("up"))
+        self._scaled_product(timeline, "w3", "input", self.scalar, self._results("up"))
 
     def _w2(self, timeline):
-        self._scaled_product(timeline, "w2", "input", self.step, **self._residual())
+        self._scaled_product(timeline, "w2", "input", self.step, self._results("x"), **self._residual())
 
     def _residual(self):
-        x = self._results("x")
-        return {"plus": 1, "x": x, "x_step": 1, "dst": x}
+        return {"plus": 1, "x": self._results("x"), "x_step": 1}
 
     def _classifier(self, timeline):
         whole = {"reduce": Reduce.ARGMAX} if self.chunks == 1 else {}
         dst = self._results("logits") if self.layout.whole else self.buffer["logits"]
-        self._product(timeline, "classifier", "input", self._constant("classifier"), dst=dst, **whole)
+        self._product(timeline, "classifier", "input", dst, **whole)
 
     def _choice(self, timeline):
         """The first of the largest logits; if they came in chunks, all are gone through once more."""

@@ -10,7 +10,7 @@ The token of a START says where its run works: see `Stream.operand`.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -206,6 +206,8 @@ def plan_streamed(config: Config, model: ModelConfig, resident: str = "") -> Str
     """The layout with the largest context that fits, the cache taking up to half of W-RAM, or more if that has no room for
     a short one. CompileError if there is none, which begins with why the model cannot be `resident`."""
     check_shape(config, model)
+    if config.weight_bits != 8:
+        raise CompileError(f"{resident.removesuffix(ADVICE)}; streamed, weights need 8 bits{ADVICE}")
     context = max(config.block, 1 << (model.seq_len - 1).bit_length())
     fewest = max(config.block, min(context, FEWEST_POSITIONS))
     while True:
@@ -331,14 +333,14 @@ def fill_stream(layout: StreamedLayout, model: QuantisedModel) -> tuple[np.ndarr
                         matrix = layout.matrices[name]
                         outputs = slice(chunk * matrix.results * config.cols, (chunk + 1) * matrix.results * config.cols)
                         weights.append(place(config, linears[name].weight[outputs], matrix))
-                        put(values, layout.layer[name], linears[name].multiplier[outputs])
+                        put(values, layout.layer[name], linears[name].multiplier[0, outputs])
                     for constant in CONSTANTS.get(name, ()):
                         put(values, layout.layer[constant], vectors[constant])
                 constants.append(values)
 
     for index in range(model.config.n_layers):
         linears = layer_linears(layout, model, index)
-        segments(layout.layer_sections, linears, layer_constants(layout, model, index, linears))
+        segments(layout.layer_sections, linears, layer_constants(layout, model, index))
     segments(layout.end_sections, {"classifier": _filled_up(layout, model)}, {"final_gain": model.final_gain})
     stay = np.zeros((layout.segment, config.lanes), np.int16)
     fill_rotary(layout, lambda at, vector: put(stay, at, vector))
@@ -355,7 +357,7 @@ def _filled_up(layout, model):
     """The classifier; what fills it up is like the last token, and never chosen, since the first of two is."""
     classifier = model.linears["classifier"]
     last = np.minimum(np.arange(layout.padded_results("classifier")), model.config.vocab_size - 1)
-    return type(classifier)(classifier.weight[last], classifier.multiplier[last], classifier.shift)
+    return replace(classifier, weight=classifier.weight[last], multiplier=classifier.multiplier[:, last])
 
 
 def stream(layout: StreamedLayout, entries: dict[tuple[str, ...], int], weights: np.ndarray, constants: np.ndarray,

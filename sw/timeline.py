@@ -5,6 +5,7 @@ writes and by the units that it needs, from the same `marey.hdl.timing.uses` tha
 gap goes there: the next product starts under the tail of the last, and a pass over a vector chases the one that writes it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -71,10 +72,10 @@ class Timeline:
         self._grow(unit, until + 1)
         self._busy[unit][:BEFORE + until + 1] = True
 
-    def place(self, *instructions: Instruction, after: int = LONG_AGO, offset: int = 0) -> int:
-        """Issues instructions, `offset` cycles apart (one, or an MXM and its VXM); returns the first's cycle, `after` or
-        later."""
-        parts = [(index * offset, self._uses(instruction)) for index, instruction in enumerate(instructions)]
+    def place(self, *instructions: Instruction, after: int = LONG_AGO, offsets: Sequence[int] = (0,)) -> int:
+        """Issues instructions (one, or an MXM and its VXMs), each so many cycles after the first; returns the first's cycle,
+        `after` or later."""
+        parts = [(offset, self._uses(instruction)) for offset, instruction in zip(offsets, instructions, strict=True)]
         accesses = [(shift, access) for shift, (_, found) in parts for access in found]
         issuable = int(self._busy["issue"].argmin()) - BEFORE
         cycle = max([after, issuable, *(self._earliest(access, shift) for shift, access in accesses)])
@@ -86,7 +87,7 @@ class Timeline:
             self._busy[unit][cycles + cycle + BEFORE] = True
         for shift, access in accesses:
             self._record(access, cycle, shift)
-        self.placed += [(cycle + index * offset, instruction) for index, instruction in enumerate(instructions)]
+        self.placed += [(cycle + offset, instruction) for offset, instruction in zip(offsets, instructions, strict=True)]
         return cycle
 
     def best(self, candidates: list[Instruction], after: int = LONG_AGO) -> int:
@@ -102,6 +103,11 @@ class Timeline:
         """The last cycle in which a unit is in use."""
         found = np.flatnonzero(self._busy[unit])
         return int(found[-1]) - BEFORE if len(found) else LONG_AGO
+
+    def last(self, unit: str) -> int:
+        """The last cycle in which what was placed uses a unit that is not among those that serve one use a cycle."""
+        return max(int(use.cycles.max()) for cycle, instruction in self.placed for use in self.uses(instruction, cycle)
+                   if use.unit == unit)
 
     def uses(self, instruction: Instruction, cycle: int = 0) -> list[Use]:
         """What an instruction that is issued in a cycle uses, with what the registers and the period hold here."""

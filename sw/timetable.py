@@ -20,6 +20,7 @@ from .program import Program
 ROWS = {
     "issue": "sequencer: issue",
     "mem.act": "MEM: activations",
+    "engine.mxm": "MXM: engine",
     "mxm": "MXM: beats",
     "wram": "W-RAM: first column",
     "wram.late": "W-RAM: last column",
@@ -46,13 +47,14 @@ ROWS = {
 PHASES = {
     "embedding": ("embedding: factor", "embedding", "rotation"),
     "norm": ("norm: gain", "norm: squares", "norm: int8 scale", "norm: to int8", "norm: 1/rms", "norm: scalar"),
-    "QKV": ("qk", "v", "qk: factors", "v: factors", "turn queries", "turn keys", "keys"),
+    "QKV": ("qk", "v", "qk: factors", "v: factors", "qk: scale", "v: scale", "turn queries", "turn keys", "keys",
+            "values to the cache"),
     "scores": ("scores",),
     "softmax": ("exp", "1/sum"),
     "values": ("values",),
-    "output": ("wo", "wo: factors"),
-    "FFN": ("w1", "w3", "w2", "w1: factors", "w3: factors", "w2: factors", "silu", "silu(gate) * up", "hidden: int8 scale",
-            "hidden: to int8"),
+    "output": ("wo",),
+    "FFN": ("w1", "w3", "w2", "w1: factors", "w3: factors", "w2: factors", "w1: scale", "w3: scale", "w2: scale", "silu",
+            "silu(gate) * up", "hidden: int8 scale", "hidden: to int8"),
     "classifier": ("classifier", "logits' scale"),
     "control": ("",),
 }

@@ -25,6 +25,14 @@ ROOMY = [
 ]
 """Shapes of tiles with room for a small model."""
 
+INT4 = [
+    Config(name="q8", rows=8, cols=8, lanes=8, weight_bits=4, wram_depth=4096, mem_depth=2048),
+    Config(name="q4", rows=4, cols=4, lanes=1, weight_bits=4, wram_depth=8192, mem_depth=4096),
+    Config(name="q48", rows=4, cols=8, lanes=2, weight_bits=4, wram_depth=8192, mem_depth=4096),
+    Config(name="q82", rows=8, cols=2, lanes=2, weight_bits=4, wram_depth=8192, mem_depth=4096),
+]
+"""The same where weights have 4 bits, and the cache's 8 are halves."""
+
 MODELS = {
     ModelConfig(dim=32, hidden_dim=44, n_layers=2, n_heads=4, n_kv_heads=2, vocab_size=50, seq_len=40):
         "grouped, tied, heads of 8",

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import click
 
+from ...hdl.config import PRESETS
 from ...hdl.errors import MareyError
 from .. import evaluate as evaluation
 from ..formats import gguf, huggingface, llama2c, load_model, load_tokenizer
-from .base import JSON, TOKENIZER, main
+from .base import JSON, TOKENIZER, main, on_device
 
 
 @main.command("export")
@@ -41,14 +42,22 @@ def export_command(model, output, tokenizer, kind):
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--text", type=click.Path(path_type=Path), help="Text to judge by. Default: text sampled from the model.")
 @TOKENIZER
+@click.option("--quant", "quants", type=click.Choice([*evaluation.BITS]), multiple=True,
+              help="Weights to judge; may be given more than once. Default: int8 and int4.")
+@click.option("--tile", "config_name", type=click.Choice([*PRESETS]),
+              help="Also run 1,000 tokens on this tile, and judge all by these.")
+@on_device
 @JSON
-def eval_command(model, text, tokenizer, as_json):
+def eval_command(model, text, tokenizer, quants, config_name, backend, connect, as_json):
     """Perplexity of MODEL in float32 and in the tile's integers, side by side."""
-    result = evaluation.evaluate(model, text=text, tokenizer=tokenizer)
+    tile = (lambda: connect(PRESETS[config_name])) if config_name else None
+    result = evaluation.evaluate(model, text=text, tokenizer=tokenizer, quants=quants or evaluation.BITS, tile=tile)
     if as_json:
         click.echo(json.dumps(result))
         return
     click.echo(f"{result['tokens']} tokens")
     click.echo(f"float32  perplexity {result['float32']['perplexity']:.4f}")
-    click.echo("int8     perplexity {perplexity:.4f}  x{ratio:.4f}  top-1 agreement {top1_agreement:.1%}".format(
-        **result["int8"]))
+    for name in (*evaluation.BITS, "tile"):
+        if name in result:
+            click.echo("{:<9}perplexity {perplexity:.4f}  x{ratio:.4f}  top-1 agreement {top1_agreement:.1%}".format(
+                name, **result[name]))

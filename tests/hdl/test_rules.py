@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from marey.hdl.isa import Address, Sfu
+from marey.hdl.isa import Address, Sfu, To
 from marey.hdl.rules import check, violations
 from marey.hdl.timing import ProgramError, trace, uses
 from marey.sw.scheduler import lay_out, matmul
@@ -60,6 +60,7 @@ def other(instruction, **operands):
     (CONFIG, changed(LEGAL, 1, interval=4), "no VXM instruction takes it", 0),
     # Two at a time.
     (CONFIG, lay_out([(0, MXM), (4, MXM), (30, HALT)]), "two beats enter the MXM", 1),
+    (CONFIG, lay_out([(0, MXM), (4, MXM), (30, HALT)]), "an instruction for the MXM begins before", 1),
     (CONFIG, lay_out([(0, VXM), (2, VXM), (30, HALT)]), "begins before the one before it has ended", 1),
     (CONFIG, lay_out([(0, VXM), (3, other(VXM, engine=1)), (30, HALT)]), "two beats enter the VXM", 1),
     (CONFIG, lay_out([(0, VXM), (3, other(VXM, engine=1)), (30, HALT)]), "two beats of the VXM take a granule", 1),
@@ -76,6 +77,9 @@ def other(instruction, **operands):
      "read before an earlier instruction has written it", 2),
     (CONFIG, lay_out([(0, MXM), (TAKE, VXM), (TAKE + 7, other(VXM, y=Address(20))), (90, HALT)]),
      "read before an earlier instruction has written it", 2),
+    # A round that adds to what the one before it has not written yet.
+    (CONFIG, [op(CONFIG, "VXM", 60, x=5, x_step=1, plus=1, y=20, y_step=1, inner=2, outer=2, dst=20, to=To.MEM), HALT],
+     "MEM granule 20 is read before", 0),
     (CONFIG, changed(LONG, 1, dst=Address(0)), "written before an earlier instruction has used it", 1),
     # The end before the last write.
     (CONFIG, changed(LEGAL, 1, wait=-1), "still at work", 1),

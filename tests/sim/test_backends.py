@@ -19,7 +19,7 @@ from marey.sw.program import Program, compile_model, compile_quantised
 from marey.sw.quantise import quantise
 from marey.sw.tiny import tiny_model as make_model
 from marey.sw.tiny import tiny_tokenizer
-from tests.configs import CONFIGS, MODELS, ROOMY, codes, op
+from tests.configs import CONFIGS, INT4, MODELS, ROOMY, codes, op
 from tests.greedy import greedy_steps
 
 
@@ -65,11 +65,11 @@ def test_every_backend_agrees(compiler, shape):
     assert found["emulator"] == found["verilator"] and found["pysim"] == found["emulator"][:2]
 
 
-@pytest.mark.parametrize("config", ROOMY[1:4], ids=lambda config: config.name)
-def test_narrow_and_oblong_tiles(compiler, config):
-    """One lane, and rows and columns that differ, in the RTL."""
-    for shape in list(MODELS)[:3]:
-        model = quantise(make_model(shape))
+@pytest.mark.parametrize("config", ROOMY[1:4] + INT4[:2], ids=lambda config: config.name)
+def test_narrow_oblong_and_int4_tiles(compiler, config):
+    """One lane, rows and columns that differ, 4-bit weights with their groups and halves, in the RTL."""
+    for shape in (next(iter(MODELS)), list(MODELS)[4]):
+        model = quantise(make_model(shape), config.weight_bits)
         program = compile_quantised(model, config)
         with Device(open_transport(config, "verilator"), config) as device:
             device.load(program)
@@ -107,12 +107,14 @@ def test_cycles_do_not_depend_on_data(compiler, tiny_model):
     assert seen == {program.cycles(9)}
 
 
-@pytest.mark.parametrize(("name", "bound"), [("sim8x8", 0.75), ("sim4x4", 0.85)])
+@pytest.mark.parametrize(("name", "bound"), [
+    ("sim8x8", 0.75), ("sim4x4", 0.85), pytest.param("sim8x8_int4", 0.55, marks=pytest.mark.slow)])
 def test_stories(compiler, stories, name, bound):
     """The issue of it all: 256 positions of a real model through the RTL: golden logits, cycles as predicted, few of them
     idle."""
-    model, tokenizer = quantise(load_model(stories)), load_tokenizer(None, stories, 512)
-    program = compile_quantised(model, preset(name), tokenizer, stories.name)
+    config, tokenizer = preset(name), load_tokenizer(None, stories, 512)
+    model = quantise(load_model(stories), config.weight_bits)
+    program = compile_quantised(model, config, tokenizer, stories.name)
     floor = sum(-(-model.config.macs(position) // program.config.macs) for position in range(256))
     with Device(open_transport(program.config, "verilator"), program.config) as device:
         device.load(program)

@@ -137,7 +137,7 @@ def test_export(tiny, tmp_path):
 
 def test_eval_json(tiny):
     found = json.loads(marey("eval", tiny, "--json").stdout)
-    assert set(found) == {"model", "tokens", "float32", "int8"}
+    assert set(found) == {"model", "tokens", "float32", "int8", "int4"}
     assert set(found["int8"]) == {"perplexity", "ratio", "top1_agreement"}
     assert found["int8"]["ratio"] == found["int8"]["perplexity"] / found["float32"]["perplexity"]
 

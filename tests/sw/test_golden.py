@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from marey.hdl.integer import round_shift, saturate
+from marey.sim.endpoint import Endpoint
+from marey.sw.driver import Device
 from marey.sw.evaluate import evaluate, score
 from marey.sw.golden import Golden, linear
 from marey.sw.model import ModelConfig
@@ -11,6 +13,7 @@ from marey.sw.quantise import Linear, quantise
 from marey.sw.reference import Reference
 from marey.sw.sampling import Sampler, sample_text
 from marey.sw.tiny import tiny_model
+from tests.configs import INT4
 
 SHAPES = [
     ModelConfig(dim=16, hidden_dim=20, n_layers=1, n_heads=2, n_kv_heads=2, vocab_size=270, seq_len=40, tied=False),
@@ -22,10 +25,32 @@ SHAPES = [
 def test_linear_is_its_definition():
     rng = np.random.default_rng(0)
     weight, x = rng.integers(-128, 128, (5, 7)).astype(np.int8), rng.integers(-128, 128, (3, 7)).astype(np.int8)
-    multiplier = rng.integers(0, 32768, 5).astype(np.int16)
+    multiplier = rng.integers(0, 32768, (1, 5)).astype(np.int16)
     accumulators = np.array([[sum(int(a) * int(b) for a, b in zip(row, v, strict=True)) for row in weight] for v in x])
     expected = saturate(round_shift(accumulators * multiplier.astype(np.int64), 12), 16)
-    assert np.array_equal(linear(Linear(weight, multiplier, 12), x), expected)
+    assert np.array_equal(linear(Linear(weight, multiplier, 12, 7), x), expected)
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_groups_are_added_up_one_after_another(scaled):
+    """Each rounded, every sum saturated, then the vector's scalar; spelled out with Python's own integers."""
+    rng = np.random.default_rng(1)
+    weight, x = rng.integers(-8, 8, (5, 11)).astype(np.int8), rng.integers(-128, 128, 11).astype(np.int8)
+    operation = Linear(weight, rng.integers(1 << 13, 1 << 15, (3, 5)).astype(np.int16), 10, 4, rescale=3)
+    scalar, plus = ((np.array([20000]), np.array([13])), 77) if scaled else (None, 77)
+
+    def clip(value):
+        return max(-32768, min(32767, value))
+
+    expected = []
+    for row, factors in zip(weight.tolist(), operation.multiplier.T.tolist(), strict=True):
+        y = 0 if scaled else plus
+        for group, factor in enumerate(factors):
+            part = sum(row[k] * int(x[k]) for k in range(11) if k // 4 == group)
+            y = clip((part * factor + 512 >> 10) + y)
+        expected.append(clip((y * 20000 + (1 << 15) >> 16) + plus) if scaled else y)
+    assert linear(operation, x, scalar, plus).tolist() == expected
+    assert not scaled or any(abs(value) < 32767 for value in expected)
 
 
 @pytest.mark.parametrize("config", SHAPES, ids=lambda c: f"{c.dim}x{c.n_heads}")
@@ -51,10 +76,16 @@ def test_follows_float32(config):
 
 
 def test_quality_of_stories(stories):
-    result = evaluate(stories)
+    result = evaluate(stories, quants=("int8", "int4"))
     assert result["tokens"] >= 1000
-    assert result["int8"]["ratio"] <= 1.01
-    assert result["int8"]["top1_agreement"] > 0.9
+    assert result["int8"]["ratio"] <= 1.01 and result["int8"]["top1_agreement"] > 0.9
+    assert 1.01 < result["int4"]["ratio"] <= 1.10 and result["int4"]["top1_agreement"] > 0.8
+
+
+def test_the_tile_is_judged_like_the_golden_model(tiny):
+    config = next(config for config in INT4 if config.name == "q8")
+    result = evaluate(tiny, quants=("int4",), tile=lambda: Device(Endpoint(config), config), tile_tokens=40)
+    assert result["tokens"] >= 40 and result["tile"] == result["int4"]
 
 
 def test_evaluation_tells_good_from_bad(stories):

@@ -1,6 +1,7 @@
 """Lowering: whole tokens of models of any shape, on tiles of any shape, are the golden model's, in the cycles predicted."""
 
 from dataclasses import replace
+from functools import cache
 
 import pytest
 from hypothesis import given, settings
@@ -14,14 +15,19 @@ from marey.sw.model import ModelConfig
 from marey.sw.program import compile_quantised
 from marey.sw.quantise import quantise
 from marey.sw.tiny import tiny_model
-from tests.configs import CONFIGS, MODELS, ROOMY
+from tests.configs import CONFIGS, INT4, MODELS, ROOMY
 from tests.greedy import greedy_steps
 
 
-@pytest.mark.parametrize("config", ROOMY, ids=lambda config: config.name)
+@cache
+def quantised(shape, bits):
+    return quantise(tiny_model(shape), bits)
+
+
+@pytest.mark.parametrize("config", ROOMY + INT4, ids=lambda config: config.name)
 @pytest.mark.parametrize("shape", MODELS, ids=MODELS.get)
 def test_tokens_are_the_golden_models(config, shape):
-    model = quantise(tiny_model(shape))
+    model = quantised(shape, config.weight_bits)
     program = compile_quantised(model, config)
     with Device(Endpoint(config), config) as device:
         device.load(program)
@@ -36,9 +42,9 @@ def test_any_shape(data):
                         n_layers=data.draw(st.integers(1, 3)),
                         n_heads=group * kv_heads, n_kv_heads=kv_heads, vocab_size=data.draw(st.integers(5, 70)),
                         seq_len=data.draw(st.integers(4, 70)), tied=data.draw(st.booleans()))
-    config = data.draw(st.sampled_from(ROOMY))
+    config = data.draw(st.sampled_from(ROOMY + INT4))
     config = replace(config, wram_depth=1 << 16, mem_depth=1 << 14)
-    model = quantise(tiny_model(shape))
+    model = quantise(tiny_model(shape), config.weight_bits)
     program = compile_quantised(model, config)
     with Device(Endpoint(config), config) as device:
         device.load(program)
@@ -71,5 +77,7 @@ def test_what_cannot_fit():
         compile_quantised(model, replace(ROOMY[0], scalars=16))
     with pytest.raises(CompileError, match="instructions"):
         compile_quantised(model, replace(ROOMY[0], program_depth=40))
+    with pytest.raises(CompileError, match="quantise in larger groups"):
+        compile_quantised(quantise(tiny_model(model.config), 4, group=4), INT4[0])
     with pytest.raises(CompileError, match="16 bits"):
-        plan(ROOMY[0], replace(model.config, vocab_size=100_000))
+        plan(ROOMY[0], replace(model.config, vocab_size=100_000), {})
