@@ -30,3 +30,105 @@ module SB_PLL40_PAD #(
   assign PLLOUTGLOBAL = PACKAGEPIN;
   assign LOCK = RESETB;
 endmodule
+
+module EHXPLLL #(
+  parameter CLKI_DIV = 1, CLKFB_DIV = 1, CLKOP_DIV = 8, CLKOP_CPHASE = 0, FEEDBK_PATH = "CLKOP", CLKOP_ENABLE = "ENABLED"
+) (
+  input CLKI, input CLKFB, input RST, input STDBY, input PHASESEL0, input PHASESEL1, input PHASEDIR, input PHASESTEP,
+  input PHASELOADREG, input PLLWAKESYNC, input ENCLKOP, output CLKOP, output LOCK
+);
+  assign CLKOP = CLKI;
+  assign LOCK = !RST;
+endmodule
+
+module TRELLIS_IO #(parameter DIR = "INPUT") (inout B, input I, input T, output O);
+  generate
+    if (DIR == "OUTPUT") assign B = I;
+  endgenerate
+  assign O = B;
+endmodule
+
+// What is inside a DP16KD: 1,024 rows of 18 bits behind two ports, each 1 to 18 bits wide, or 36 with port A writing and
+// port B reading. cells.py puts the cell's own ports around it. Written from Lattice's memory usage guide (FPGA-TN-02204).
+module ecp5_ram #(
+  parameter DATA_WIDTH_A = 18, DATA_WIDTH_B = 18, WRITEMODE_A = "NORMAL", WRITEMODE_B = "NORMAL",
+  parameter [64*320-1:0] INIT = 0
+) (
+  input CLKA, input CEA, input WEA, input RSTA, input [13:0] ADA, input [17:0] DIA, output [17:0] DOA,
+  input CLKB, input CEB, input WEB, input RSTB, input [13:0] ADB, input [17:0] DIB, output [17:0] DOB
+);
+  reg [17:0] rows [0:1023];
+  reg [17:0] a = 0, b = 0, b_high = 0;
+  integer row;
+  initial for (row = 0; row < 1024; row = row + 1) rows[row] = INIT[row / 16 * 320 + row % 16 * 20 +: 18];
+
+  // Where in its row an entry begins: a half of a row has 9 bits, the ninth for widths from 9 on only.
+  function [4:0] offset(input integer width, input [3:0] address);
+    offset = width >= 18 ? 0 : (address[3] ? 9 : 0) + (width == 9 ? 0 : address[2:0] / width * width);
+  endfunction
+
+  function [17:0] mask(input integer width, input [3:0] address);
+    mask = width >= 18 ? {{9{address[1]}}, {9{address[0]}}} : ((18'd1 << width) - 18'd1) << offset(width, address);
+  endfunction
+
+  function [17:0] placed(input integer width, input [3:0] address, input [17:0] data);
+    placed = data << offset(width, address);
+  endfunction
+
+  wire [17:0] row_a = rows[ADA[13:4]], row_b = rows[ADB[13:4]];
+  wire [17:0] mask_a = mask(DATA_WIDTH_A, ADA[3:0]), mask_b = mask(DATA_WIDTH_B, ADB[3:0]);
+  wire [17:0] new_a = row_a & ~mask_a | placed(DATA_WIDTH_A, ADA[3:0], DIA) & mask_a;
+  wire [17:0] new_b = row_b & ~mask_b | placed(DATA_WIDTH_B, ADB[3:0], DIB) & mask_b;
+  wire [9:0] high_a = {ADA[13:5], 1'b1}, high_b = {ADB[13:5], 1'b1};
+  wire [17:0] mask_high = {{9{ADA[3]}}, {9{ADA[2]}}};
+
+  always @(posedge CLKA) begin
+    if (CEA && WEA && DATA_WIDTH_A == 36) begin
+      rows[{ADA[13:5], 1'b0}] <= rows[{ADA[13:5], 1'b0}] & ~mask_a | DIA & mask_a;
+      rows[high_a] <= rows[high_a] & ~mask_high | DIB & mask_high;
+    end else if (CEA && WEA) rows[ADA[13:4]] <= new_a;
+    if (CEA && (!WEA || WRITEMODE_A != "NORMAL"))
+      a <= (WEA && WRITEMODE_A == "WRITETHROUGH" ? new_a : row_a) >> offset(DATA_WIDTH_A, ADA[3:0]);
+    if (RSTA) a <= 0;
+  end
+
+  always @(posedge CLKB) begin
+    if (CEB && WEB) rows[ADB[13:4]] <= new_b;
+    if (CEB && (!WEB || WRITEMODE_B != "NORMAL")) begin
+      b <= DATA_WIDTH_B == 36 ? rows[{ADB[13:5], 1'b0}]
+        : (WEB && WRITEMODE_B == "WRITETHROUGH" ? new_b : row_b) >> offset(DATA_WIDTH_B, ADB[3:0]);
+      b_high <= rows[high_b];
+    end
+    if (RSTB) begin
+      b <= 0;
+      b_high <= 0;
+    end
+  end
+
+  assign DOA = DATA_WIDTH_B == 36 ? b : a;
+  assign DOB = DATA_WIDTH_B == 36 ? b_high : b;
+endmodule
+
+// What is inside a MULT18X18D: a product, with registers before, within and behind it, on its first clock.
+module ecp5_multiplier #(
+  parameter REG_INPUTA_CLK = "NONE", REG_INPUTB_CLK = "NONE", REG_PIPELINE_CLK = "NONE", REG_OUTPUT_CLK = "NONE"
+) (input CLK0, input CE0, input RST0, input [17:0] A, input [17:0] B, input SIGNEDA, input SIGNEDB, output [35:0] P);
+  reg [18:0] a_kept = 0, b_kept = 0;
+  reg [35:0] inner = 0, outer = 0;
+  wire [18:0] a = {SIGNEDA & A[17], A}, b = {SIGNEDB & B[17], B};
+  wire signed [18:0] a_used = REG_INPUTA_CLK == "NONE" ? a : a_kept, b_used = REG_INPUTB_CLK == "NONE" ? b : b_kept;
+  wire signed [37:0] product = a_used * b_used;
+  wire [35:0] piped = REG_PIPELINE_CLK == "NONE" ? product[35:0] : inner;
+  always @(posedge CLK0) if (RST0) begin
+    a_kept <= 0;
+    b_kept <= 0;
+    inner <= 0;
+    outer <= 0;
+  end else if (CE0) begin
+    a_kept <= a;
+    b_kept <= b;
+    inner <= product[35:0];
+    outer <= piped;
+  end
+  assign P = REG_OUTPUT_CLK == "NONE" ? piped : outer;
+endmodule

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from amaranth.lib.wiring import Component
+
 from ..hdl import verilog
 from .board import Board
 from .tools import run
@@ -38,9 +40,9 @@ def family(board: Board) -> Family:
     return ECP5 if board.is_ecp5 else ICE40
 
 
-def design(board: Board, folder: Path) -> None:
-    """Writes the board's design and its pins to a folder: `marey.il`, `marey.pcf` or `marey.lpf`, `ram.v`."""
-    plan = board.with_rams().prepare(BoardTop(board), NAME)
+def design(board: Board, folder: Path, inside: Component | None = None) -> None:
+    """Writes the board's design (see `BoardTop`) and its pins to a folder: `marey.il`, `marey.pcf` or `marey.lpf`, `ram.v`."""
+    plan = board.with_rams().prepare(BoardTop(board, inside), NAME)
     for suffix in ("il", "pcf", "lpf"):
         if (content := plan.files.get(f"{NAME}.{suffix}")) is not None:
             Path(folder, f"{NAME}.{suffix}").write_bytes(content.encode() if isinstance(content, str) else content)

@@ -3,6 +3,7 @@
 from amaranth import *
 from amaranth.lib import io
 from amaranth.lib.cdc import ResetSynchronizer
+from amaranth.lib.wiring import Component
 
 from ..hdl.serial import SerialTile
 from .board import Board
@@ -13,10 +14,14 @@ SETTLING = 1024
 
 
 class BoardTop(Elaboratable):
-    """Clock, reset, `SerialTile`; elaborates for the board's own platform only."""
+    """Clock, reset, and between the pins a `SerialTile`; elaborates for the board's own platform only.
 
-    def __init__(self, board: Board):
+    Parameters: `board`; `inside`, another component with `rx_line` and `tx_line` in the place of the tile.
+    """
+
+    def __init__(self, board: Board, inside: Component | None = None):
         self._board = board
+        self._inside = inside or SerialTile(board.tile, board.clock_hz, board.baud)
 
     def elaborate(self, platform):
         m = Module()
@@ -34,7 +39,7 @@ class BoardTop(Elaboratable):
         port = platform.request(*board.uart, dir={pin.name: "-" for pin in pins})
         m.submodules.rx = rx = io.Buffer("i", port.rx)
         m.submodules.tx = tx = io.Buffer("o", port.tx)
-        m.submodules.serial = serial = SerialTile(board.tile, board.clock_hz, board.baud)
+        m.submodules.serial = serial = self._inside
         m.d.comb += [serial.rx_line.eq(rx.i), tx.o.eq(serial.tx_line)]
         return m
 

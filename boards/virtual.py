@@ -7,6 +7,7 @@ from pathlib import Path
 from ..sim.pins import TOP, Pins
 from ..sim.terminal import Terminal
 from .board import Board
+from .cells import ecp5_cells
 from .flow import NAME
 from .tools import share
 
@@ -32,12 +33,13 @@ def netlist(board: Board, folder: Path) -> str:
     wrapper = (f"module {TOP}(input clk, input rx, output tx);\n"
                "  wire clk_pin, rx_pin;\n  assign clk_pin = clk;\n  assign rx_pin = rx;\n"
                f"  {NAME} board(.{clock}_0__io(clk_pin), .{uart}__rx__io(rx_pin), .{uart}__tx__io(tx));\nendmodule\n")
-    return "\n".join([wrapper, Path(folder, "netlist.v").read_text(), CELLS.read_text(), _included(shared, "cells_sim.v")])
+    text = Path(folder, "netlist.v").read_text()
+    return "\n".join([wrapper, text, CELLS.read_text(), ecp5_cells(), _included(shared, "cells_sim.v")])
 
 
 def virtual_board(board: Board, folder: Path) -> Pins:
     """The synthesised board in a folder, in a simulator, its UART at the board's rate."""
-    return Pins(netlist(board, folder), f"the virtual {board.title}", board.clock_hz / board.baud, _LINT)
+    return Pins(netlist(board, folder), f"the virtual {board.title}", board.clock_hz / board.baud, _LINT, gates=True)
 
 
 def serve(pins: Pins, clock_hz: float, terminal: Terminal, ended: Callable[[], bool] = lambda: False) -> None:

@@ -18,13 +18,13 @@ class Pins:
     """Verilog with a UART at its pins, whose module `pins` has the ports clk, rx and tx, in a simulator.
 
     Parameters: `text`; `name`, for messages; `bit`, clock cycles of a bit of this end, a fraction too;
-    `lint`, Verilator's warnings that the text must be allowed.
+    `lint`, Verilator's warnings that the text must be allowed; `gates`: it is a netlist.
 
     The clock runs in `run` only. The first of each text takes a build; BackendError if that fails.
     """
 
-    def __init__(self, text: str, name: str, bit: float, lint: tuple[str, ...] = ()):
-        self._library = _load(verilator.build(text, name, top=TOP, harness=HARNESS, lint=lint))
+    def __init__(self, text: str, name: str, bit: float, lint: tuple[str, ...] = (), gates: bool = False):
+        self._library = _load(verilator.build(text, name, top=TOP, harness=HARNESS, lint=lint, gates=gates))
         self._handle = self._library.marey_open(bit)
         self.close = weakref.finalize(self, self._library.marey_close, self._handle)
 

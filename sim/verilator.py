@@ -160,15 +160,17 @@ def _verilog(config):
 
 
 def build(text: str, name: str, *, checked: bool = False, traced: bool = False, top: str = verilog.TOP,
-          harness: Path = HARNESS, lint: Sequence[str] = ()) -> Path:
+          harness: Path = HARNESS, lint: Sequence[str] = (), gates: bool = False) -> Path:
     """The shared library that simulates Verilog text, from the cache or built now. BackendError if that fails.
 
-    `name` is what messages call it; `harness`, the C++ around the module `top`; `lint`, warnings to leave out.
+    `name` is what messages call it; `harness`, the C++ around the module `top`; `lint`, warnings to leave out;
+    `gates`, the text is a netlist, of a hundred thousand small statements, on which the compiler would spend an hour.
     """
     kit = tools()
     flags = ["--top-module", top, *(f"-Wno-{warning}" for warning in lint), "--assert" if checked else "--noassert",
-             *(["--trace-vcd", "--trace-depth", "1"] if traced else [])]
-    recipe = [text, harness.read_text(), kit.versions, *_VERILATE, *_COMPILE, *_MODEL, *_RUNTIME, *flags]
+             *(["--trace-vcd", "--trace-depth", "1"] if traced else []), *(["--output-split-cfuncs", "400"] if gates else [])]
+    model = _RUNTIME if gates else _MODEL
+    recipe = [text, harness.read_text(), kit.versions, *_VERILATE, *_COMPILE, *model, *_RUNTIME, *flags]
     digest = hashlib.sha256("\0".join(recipe).encode()).hexdigest()
     folder = cache_folder()
     library = folder / f"{digest[:32]}.so"
@@ -185,7 +187,7 @@ def build(text: str, name: str, *, checked: bool = False, traced: bool = False, 
         shutil.copy(harness, work / "harness.cpp")
         unity = "".join(f'#include "{path.name}"\n' for path in sorted(work.glob("Vtile*.cpp")))
         (work / "model.cpp").write_text(unity)
-        for source, level in (("model", _MODEL), ("harness", _RUNTIME)):
+        for source, level in (("model", model), ("harness", _RUNTIME)):
             _tool(log, work, [kit.compiler, *_COMPILE, *include, *level, "-c", f"{source}.cpp"], os.environ)
         _tool(log, work, [kit.compiler, "-shared", "-o", "tile.so", "model.o", "harness.o", "-pthread"], os.environ)
         # Whoever builds the same at the same time puts the same file here.

@@ -1,0 +1,41 @@
+"""The cells of an ECP5 that have a port for each bit, as Verilog around the models in cells.v."""
+
+_RAM = {
+    **{f"{name}{side}": (width, "output" if name == "DO" else "input") for side in "AB" for name, width in
+       (("CLK", 0), ("CE", 0), ("OCE", 0), ("WE", 0), ("RST", 0), ("AD", 14), ("DI", 18), ("DO", 18), ("CS", 3))},
+}
+_MULTIPLIER = {
+    "A": (18, "input"), "B": (18, "input"), "C": (18, "input"), "P": (36, "output"),
+    **{f"{name}{index}": (0, "input") for name in ("CLK", "CE", "RST") for index in range(4)},
+    **dict.fromkeys(("SIGNEDA", "SIGNEDB", "SOURCEA", "SOURCEB"), (0, "input")),
+}
+"""Ports: bits, of which 0 is a port that is no vector, and the direction."""
+
+_INITS = [f"INITVAL_{index:02X}" for index in range(64)]
+
+
+def ecp5_cells() -> str:
+    """The modules DP16KD and MULT18X18D. A parameter that their models do not heed is accepted."""
+    ram_facts = {"DATA_WIDTH_A": "18", "DATA_WIDTH_B": "18", "WRITEMODE_A": '"NORMAL"', "WRITEMODE_B": '"NORMAL"'}
+    ram_rest = dict.fromkeys(("REGMODE_A", "REGMODE_B", "RESETMODE", "ASYNC_RESET_RELEASE", "CSDECODE_A", "CSDECODE_B",
+                              "CLKAMUX", "CLKBMUX", "GSR"), '""')
+    inits = {f"[319:0] {name}": "0" for name in _INITS}
+    registers = {f"REG_{name}_CLK": '"NONE"' for name in ("INPUTA", "INPUTB", "PIPELINE", "OUTPUT")}
+    rest = {f"REG_{name}_{of}": '""' for name in ("INPUTA", "INPUTB", "INPUTC", "PIPELINE", "OUTPUT") for of in ("CE", "RST")}
+    rest |= {f"CLK{index}_DIV": '""' for index in range(4)} | {"REG_INPUTC_CLK": '""'}
+    rest |= dict.fromkeys(("HIGHSPEED_CLK", "GSR", "CAS_MATCH_REG", "SOURCEB_MODE", "MULT_BYPASS", "RESETMODE"), '""')
+    unused = {"OCEA", "OCEB", "CSA", "CSB"}
+    return (_cell("DP16KD", _RAM, ram_facts | ram_rest | inits, "ecp5_ram", ram_facts, unused,
+                  f".INIT({{{', '.join(reversed(_INITS))}}})")
+            + _cell("MULT18X18D", _MULTIPLIER, registers | rest, "ecp5_multiplier", registers,
+                    {"C", "SOURCEA", "SOURCEB"} | {f"{name}{index}" for name in ("CLK", "CE", "RST") for index in (1, 2, 3)}))
+
+
+def _cell(name, ports, parameters, model, passed, unused, *more):
+    """A module with a port for each bit, and a model with vectors inside."""
+    bits = {port: [f"{port}{index}" for index in range(width)] or [port] for port, (width, _) in ports.items()}
+    listed = ", ".join(f"{ports[port][1]} {bit}" for port in ports for bit in bits[port])
+    heads = ", ".join(f"parameter {parameter} = {value}" for parameter, value in parameters.items())
+    settings = ", ".join([*(f".{parameter}({parameter})" for parameter in passed), *more])
+    wires = ", ".join(f".{port}({{{', '.join(reversed(bits[port]))}}})" for port in ports if port not in unused)
+    return f"module {name} #({heads}) ({listed});\n  {model} #({settings}) inside({wires});\nendmodule\n"

@@ -1,0 +1,114 @@
+"""From a design to a bitstream, and to a netlist at its pins: a small design that has of everything, on each family.
+
+What it does is what a tile does with its link, its memories and its multipliers, in little: for each word that comes
+over the UART another goes back, of a product and of a memory that began with known contents.
+"""
+
+import random
+
+import numpy as np
+import pytest
+from amaranth import *
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from marey.boards import flow, tools
+from marey.boards.all import BOARDS
+from marey.boards.virtual import virtual_board
+from marey.hdl.serial import SerialLink
+from marey.sim.pins import PinsTransport
+
+DEPTH, WIDE_DEPTH = 600, 300
+INIT = [random.Random(index).getrandbits(16) for index in range(DEPTH)]
+WIDE = [random.Random(-index).getrandbits(36) for index in range(WIDE_DEPTH)]
+
+
+class Sample(wiring.Component):
+    """Answers a word w = (a, b) of signed halves with a * b ^ memory[n] ^ wide[n] (its low 32 bits) for the n-th, counted
+    from 1; and memory[n + 1] becomes b, wide[n + 1] becomes w."""
+
+    def __init__(self, clock_hz, baud):
+        self._link = SerialLink(clock_hz, baud)
+        super().__init__({"rx_line": In(1, init=1), "tx_line": Out(1, init=1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.link = link = self._link
+        m.submodules.memory = memory = Memory(shape=16, depth=DEPTH, init=INIT)
+        m.submodules.wide = wide = Memory(shape=36, depth=WIDE_DEPTH, init=WIDE)
+        m.d.comb += [link.rx_line.eq(self.rx_line), self.tx_line.eq(link.tx_line)]
+        count, word = Signal(range(WIDE_DEPTH)), Signal(32)
+        product = Signal(signed(32))
+        reads, writes = [part.read_port() for part in (memory, wide)], [part.write_port() for part in (memory, wide)]
+        m.d.comb += [
+            *(port.addr.eq(count) for port in reads), *(port.addr.eq(count + 1) for port in writes),
+            writes[0].data.eq(word[16:]), writes[1].data.eq(word),
+            link.tx.payload.eq(product ^ reads[0].data ^ reads[1].data[:32]),
+        ]
+        m.d.sync += product.eq(word[:16].as_signed() * word[16:].as_signed())
+        with m.FSM():
+            with m.State("TAKE"):
+                m.d.comb += link.rx.ready.eq(1)
+                m.d.sync += word.eq(link.rx.payload)
+                with m.If(link.rx.valid):
+                    m.d.sync += count.eq(count + 1)
+                    m.next = "READ"
+            with m.State("READ"):
+                m.next = "MULTIPLIED"
+            with m.State("MULTIPLIED"):
+                m.next = "ANSWER"
+            with m.State("ANSWER"):
+                m.d.comb += link.tx.valid.eq(1)
+                with m.If(link.tx.ready):
+                    m.d.comb += [port.en.eq(1) for port in writes]
+                    m.next = "TAKE"
+        return m
+
+
+def expected(words):
+    """What a Sample answers."""
+    memory, wide, answers = list(INIT), list(WIDE), []
+    for count, word in enumerate(words, 1):
+        a, b = (int(np.int16(np.uint16(word >> shift & 0xFFFF))) for shift in (0, 16))
+        answers.append((a * b ^ memory[count] ^ wide[count]) & 0xFFFFFFFF)
+        memory[count + 1], wide[count + 1] = word >> 16, word
+    return answers
+
+
+@pytest.fixture(scope="module", params=["icebreaker", "ulx3s-45f"])
+def built(request, tmp_path_factory):
+    """A board, and a folder with its synthesised Sample."""
+    tools.find("yosys")
+    board, folder = BOARDS[request.param], tmp_path_factory.mktemp(request.param)
+    flow.design(board, folder, Sample(board.clock_hz, board.baud))
+    flow.synthesise(board, folder)
+    return board, folder
+
+
+def test_the_netlist_at_its_pins(compiler, built):
+    """The vendor's cells do what the source says, from power-up, the block RAMs' contents included."""
+    board, folder = built
+    transport = PinsTransport(virtual_board(board, folder), 200_000, 4000)
+    words = [random.Random(index).getrandbits(32) for index in range(40)]
+    # The reset after power-up lasts longer than a byte.
+    transport.drain()
+    found = []
+    for word in words:
+        transport.send(np.array([word], np.uint32))
+        found += transport.receive(1).tolist()
+    assert found == expected(words)
+    transport.close()
+
+
+def test_the_bitstream(built):
+    """Placed, routed, packed, at the clock that was asked for; synthesis is not repeated."""
+    board, folder = built
+    made = (folder / "marey.json").stat().st_mtime
+    flow.synthesise(board, folder)
+    assert (folder / "marey.json").stat().st_mtime == made
+    result = flow.place(board, folder)
+    assert result["clock_mhz_met"] >= board.clock_hz / 1e6
+    assert result["resources"]["bram"] >= 2 and result["resources"]["dsp"] == 1
+    assert any("link" in name for name in result["critical_path"])
+    assert flow.bitstream(board, folder).stat().st_size > 50_000
