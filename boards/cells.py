@@ -38,4 +38,4 @@ def _cell(name, ports, parameters, model, passed, unused, *more):
     heads = ", ".join(f"parameter {parameter} = {value}" for parameter, value in parameters.items())
     settings = ", ".join([*(f".{parameter}({parameter})" for parameter in passed), *more])
     wires = ", ".join(f".{port}({{{', '.join(reversed(bits[port]))}}})" for port in ports if port not in unused)
-    return f"module {name} #({heads}) ({listed});\n  {model} #({settings}) inside({wires});\nendmodule\n"
+    return f"module {name} #({heads}) ({listed});\n  {model} #({settings}) model({wires});\nendmodule\n"

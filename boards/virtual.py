@@ -3,7 +3,9 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
+from time import perf_counter
 
+from ..hdl.uart import BITS
 from ..sim.pins import TOP, Pins
 from ..sim.terminal import Terminal
 from .board import Board
@@ -16,6 +18,9 @@ AWAKE = 1 << 22
 
 _STRIDE = 2048
 """Clock cycles between two looks at the terminal: no more than a few bytes' time."""
+
+_HELD = 12288
+"""Bytes that the kernel keeps of what the host has written to a terminal."""
 
 CELLS = Path(__file__).with_name("cells.v")
 
@@ -33,13 +38,23 @@ def netlist(board: Board, folder: Path) -> str:
     wrapper = (f"module {TOP}(input clk, input rx, output tx);\n"
                "  wire clk_pin, rx_pin;\n  assign clk_pin = clk;\n  assign rx_pin = rx;\n"
                f"  {NAME} board(.{clock}_0__io(clk_pin), .{uart}__rx__io(rx_pin), .{uart}__tx__io(tx));\nendmodule\n")
-    text = Path(folder, "netlist.v").read_text()
-    return "\n".join([wrapper, text, CELLS.read_text(), ecp5_cells(), _included(shared, "cells_sim.v")])
+    # A pin cell's side to the pin is inout, whatever the pin is; and an input could not be connected to it.
+    text = re.sub(r"^  (input|output) (\w+__io);", r"  inout \2;", Path(folder, "netlist.v").read_text(), flags=re.MULTILINE)
+    cells = CELLS.read_text() + (ecp5_cells() if board.is_ecp5 else "")
+    return "\n".join([wrapper, text, cells, _included(shared, "cells_sim.v")])
 
 
 def virtual_board(board: Board, folder: Path) -> Pins:
     """The synthesised board in a folder, in a simulator, its UART at the board's rate."""
     return Pins(netlist(board, folder), f"the virtual {board.title}", board.clock_hz / board.baud, _LINT, gates=True)
+
+
+def patience(pins: Pins, board: Board) -> float:
+    """Seconds that a host should wait for an answer: as this machine simulates the bytes that a terminal holds, thrice."""
+    cycles = 1000
+    begun = perf_counter()
+    pins.run(cycles)
+    return max(10.0, 3 * _HELD * BITS * board.clock_hz / board.baud * (perf_counter() - begun) / cycles)
 
 
 def serve(pins: Pins, clock_hz: float, terminal: Terminal, ended: Callable[[], bool] = lambda: False) -> None:

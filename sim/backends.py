@@ -5,7 +5,7 @@ import sys
 from ..hdl.config import Config
 from . import pysim, verilator
 from .endpoint import Endpoint
-from .port import BAUD, PortError, PortTransport
+from .port import BAUD, PATIENCE, PortError, PortTransport
 from .transport import Transport
 
 OPENERS = {"verilator": verilator.open_tile, "emulator": Endpoint, "pysim": pysim.open_tile}
@@ -21,8 +21,9 @@ def default_backend() -> str:
     return "emulator"
 
 
-def open_transport(config: Config, backend: str, *, port: str | None = None, baud: int = BAUD) -> Transport:
-    """A tile of a configuration in the named backend; `port` and `baud` are for `serial`.
+def open_transport(config: Config, backend: str, *, port: str | None = None, baud: int = BAUD,
+                   patience: float = PATIENCE) -> Transport:
+    """A tile of a configuration in the named backend; `port`, `baud` and `patience`, in seconds, are for `serial`.
 
     BackendError if it cannot be had here. Whether a board is of this configuration, the link finds out.
     """
@@ -30,4 +31,4 @@ def open_transport(config: Config, backend: str, *, port: str | None = None, bau
         return OPENERS[backend](config)
     if port is None:
         raise PortError("the backend serial needs to know the board's port: name it with --port")
-    return PortTransport(port, baud)
+    return PortTransport(port, baud, patience)

@@ -12,9 +12,11 @@ from .simulation import BackendError
 BAUD = 3_000_000
 """Of boards whose bridge takes it, and what is tried unless another rate is asked for."""
 
-FIRST_PATIENCE, PATIENCE = 2.0, 10.0
-"""Seconds without a byte after which `receive` gives up: before anything ever came, and after. A virtual board
-is slower than the one it stands for."""
+PATIENCE = 10.0
+"""Seconds without a byte after which a port is given up; before anything ever came, a fifth of them."""
+
+_CHUNK = 256
+"""Bytes that the port is given at once, each time with all patience: a virtual board takes them at its own pace."""
 
 QUIET = 0.05
 """Seconds of silence that `drain` waits for: longer than the link's own (`marey.hdl.serial`), and than a USB bridge holds
@@ -28,24 +30,27 @@ class PortError(BackendError):
 class PortTransport:
     """A `Transport` over a serial port, 8N1: words as four bytes, least significant first.
 
-    PortError, in one line, if the port cannot be had, or is lost later; nothing waits for ever.
+    `patience`: seconds without a byte, either way, after which it is given up. PortError, in one line, if the port
+    cannot be had, or is lost later; nothing waits for ever.
     """
 
     cycles = None
     simulated_hz = None
 
-    def __init__(self, port: str, baud: int = BAUD):
-        self._name, self._heard = port, False
+    def __init__(self, port: str, baud: int = BAUD, patience: float = PATIENCE):
+        self._name, self._patience, self._heard = port, patience, False
         try:
-            self._port = serial.Serial(port, baud, timeout=0, write_timeout=PATIENCE, exclusive=True)
+            self._port = serial.Serial(port, baud, timeout=0, write_timeout=patience, exclusive=True)
         except (OSError, ValueError) as error:
             raise PortError(_why_not(port, baud, error)) from None
 
     def send(self, words: np.ndarray) -> None:
-        self._guarded(self._port.write, np.asarray(words, "<u4").tobytes())
+        data = np.asarray(words, "<u4").tobytes()
+        for start in range(0, len(data), _CHUNK):
+            self._guarded(self._port.write, data[start:start + _CHUNK])
 
     def receive(self, count: int) -> np.ndarray:
-        data = self._read(4 * count, PATIENCE if self._heard else FIRST_PATIENCE)
+        data = self._read(4 * count, self._patience if self._heard else self._patience / 5)
         return np.frombuffer(data[:len(data) // 4 * 4], "<u4").astype(np.uint32)
 
     def drain(self) -> None:

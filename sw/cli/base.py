@@ -9,7 +9,7 @@ import click
 from ...hdl.config import PRESETS, Config
 from ...hdl.errors import MareyError
 from ...sim.backends import BACKENDS, default_backend, open_transport
-from ...sim.port import BAUD
+from ...sim.port import BAUD, PATIENCE
 from ..driver import Device
 from ..formats import load_model, load_tokenizer
 from ..program import Program, compile_model
@@ -48,6 +48,8 @@ DEVICE = (
                       "else emulator."),
     click.option("--port", help="Serial port of a board, or the terminal of a virtual one."),
     click.option("--baud", type=click.IntRange(min=1), default=BAUD, show_default=True, help="Rate of the port."),
+    click.option("--patience", type=click.FloatRange(min=0, min_open=True), default=PATIENCE, show_default=True,
+                 help="Seconds of silence after which the port is given up."),
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout, and nothing else.")
 GENERATION = (
@@ -64,11 +66,11 @@ def on_device(command):
     """The options that say what runs a program. The command is given `backend`, the name, and `connect`, which makes a
     Device for a configuration."""
     @wraps(command)
-    def with_device(*arguments, backend, port, baud, **options):
+    def with_device(*arguments, backend, port, baud, patience, **options):
         backend = backend or ("serial" if port else default_backend())
 
         def connect(config: Config) -> Device:
-            transport = open_transport(config, backend, port=port, baud=baud)
+            transport = open_transport(config, backend, port=port, baud=baud, patience=patience)
             try:
                 return Device(transport, config)
             except MareyError:

@@ -121,12 +121,13 @@ def flash_command(board_name, output, dry_run):
 def virtual_command(board_name, output):
     """Simulate a board, its netlist at its pins, behind a pseudo-terminal; serves it until interrupted."""
     board = _board(board_name)
-    from ...boards.virtual import serve, virtual_board
+    from ...boards.virtual import patience, serve, virtual_board
     from ...sim.terminal import Terminal
 
     folder = output or Path("build", board.name)
     _synthesise(board, folder)
     pins, terminal = virtual_board(board, folder), Terminal()
     click.echo(terminal.name)
-    click.echo(f"marey generate --config {board.tile.name} --port {terminal.name} --baud {board.baud}", err=True)
+    click.echo(f"now, elsewhere: marey generate --config {board.tile.name} --port {terminal.name} --baud {board.baud} "
+               f"--patience {patience(pins, board):.0f}", err=True)
     serve(pins, board.clock_hz, terminal)

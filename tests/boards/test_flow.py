@@ -76,7 +76,7 @@ def expected(words):
     return answers
 
 
-@pytest.fixture(scope="module", params=["icebreaker", "ulx3s-45f"])
+@pytest.fixture(scope="module", params=["icebreaker", pytest.param("ulx3s-45f", marks=pytest.mark.slow)])
 def built(request, tmp_path_factory):
     """A board, and a folder with its synthesised Sample."""
     tools.find("yosys")

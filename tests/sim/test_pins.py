@@ -10,7 +10,6 @@ from marey.hdl import verilog
 from marey.hdl.packing import pack_program
 from marey.hdl.protocol import Register, Space
 from marey.hdl.serial import SerialTile
-from marey.sim import port
 from marey.sim.pins import TOP, Pins, PinsTransport
 from marey.sim.port import PortTransport
 from marey.sim.terminal import Terminal
@@ -97,15 +96,14 @@ def test_a_wrong_rate_is_silence_or_damage_and_then_right(pins):
     works(Link(transport, CONFIG))
 
 
-def test_behind_a_terminal(pins, monkeypatch):
+def test_behind_a_terminal(pins):
     """The port's own code against the pins; at another rate, one line, and then again at the right one."""
-    monkeypatch.setattr(port, "FIRST_PATIENCE", 0.5)
     terminal, ended = Terminal(), threading.Event()
     board = threading.Thread(target=serve, args=(pins, CLOCK, terminal, ended.is_set))
     board.start()
     try:
         for baud in (BAUD, 38400, BAUD):
-            transport = PortTransport(terminal.name, baud)
+            transport = PortTransport(terminal.name, baud, 2.5)
             if baud == BAUD:
                 works(Link(transport, CONFIG))
             else:

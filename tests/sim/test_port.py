@@ -11,7 +11,6 @@ import pytest
 from click.testing import CliRunner
 
 from marey.hdl.config import preset
-from marey.sim import port
 from marey.sim.port import PortError, PortTransport
 from marey.sw.cli import main
 from marey.sw.driver import Device
@@ -22,12 +21,6 @@ from tests.fakeboard import FakeBoard
 
 CONFIG = preset("tiny4x8")
 RATE = 1_000_000
-
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch):
-    monkeypatch.setattr(port, "FIRST_PATIENCE", 0.15)
-    monkeypatch.setattr(port, "PATIENCE", 0.25)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +35,8 @@ def run(program, tmp_path_factory):
     program.save(file)
 
     def call(*arguments):
-        return CliRunner().invoke(main, ["run", str(file), "--prompt", "once", "--baud", str(RATE), *map(str, arguments)])
+        return CliRunner().invoke(main, ["run", str(file), "--prompt", "once", "--baud", str(RATE), "--patience", "0.6",
+                                         *map(str, arguments)])
     return call
 
 
@@ -118,7 +112,7 @@ def test_another_configuration(refused):
 def test_the_cable_is_pulled_and_plugged_in_again(program, tokens, expected, answered):
     """After a reset's answer, within loading, within a story: no wrong token, and the board goes on as it is."""
     def story(port):
-        with Device(PortTransport(port, RATE), CONFIG) as device:
+        with Device(PortTransport(port, RATE, 0.6), CONFIG) as device:
             device.load(program)
             for position in range(20):
                 device.run(1, position)
@@ -148,7 +142,7 @@ def test_noise_on_the_line(program, seed):
             made.append(token)
         return made
 
-    with FakeBoard(CONFIG, RATE, damage=damage) as board, Device(PortTransport(board.port, RATE), CONFIG) as device:
+    with FakeBoard(CONFIG, RATE, damage=damage) as board, Device(PortTransport(board.port, RATE, 0.4), CONFIG) as device:
         device.load(program)
         clean = story(device)
         rate[0] = 0.1 + 0.3 * seed
