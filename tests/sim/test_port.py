@@ -35,8 +35,7 @@ def run(program, tmp_path_factory):
     program.save(file)
 
     def call(*arguments):
-        return CliRunner().invoke(main, ["run", str(file), "--prompt", "once", "--baud", str(RATE), "--patience", "0.6",
-                                         *map(str, arguments)])
+        return CliRunner().invoke(main, ["run", str(file), "--prompt", "once", "--baud", str(RATE), *map(str, arguments)])
     return call
 
 
@@ -94,13 +93,13 @@ def test_a_port_in_use(refused, tokens, expected):
 
 def test_a_wrong_rate(refused, tokens, expected):
     with FakeBoard(CONFIG, RATE) as board:
-        refused("--port", board.port, "--baud", 115200, word="--baud")
+        refused("--port", board.port, "--baud", 115200, "--patience", 0.5, word="--baud")
         assert tokens("--port", board.port)[0] == expected
 
 
 def test_a_board_that_does_not_answer(refused):
     with FakeBoard(CONFIG, RATE, damage=lambda data: b"") as board:
-        refused("--port", board.port, word="there was silence")
+        refused("--port", board.port, "--patience", 0.5, word="there was silence")
 
 
 def test_another_configuration(refused):
@@ -112,7 +111,7 @@ def test_another_configuration(refused):
 def test_the_cable_is_pulled_and_plugged_in_again(program, tokens, expected, answered):
     """After a reset's answer, within loading, within a story: no wrong token, and the board goes on as it is."""
     def story(port):
-        with Device(PortTransport(port, RATE, 0.6), CONFIG) as device:
+        with Device(PortTransport(port, RATE), CONFIG) as device:
             device.load(program)
             for position in range(20):
                 device.run(1, position)
@@ -142,7 +141,7 @@ def test_noise_on_the_line(program, seed):
             made.append(token)
         return made
 
-    with FakeBoard(CONFIG, RATE, damage=damage) as board, Device(PortTransport(board.port, RATE, 0.4), CONFIG) as device:
+    with FakeBoard(CONFIG, RATE, damage=damage) as board, Device(PortTransport(board.port, RATE, 1), CONFIG) as device:
         device.load(program)
         clean = story(device)
         rate[0] = 0.1 + 0.3 * seed
