@@ -15,6 +15,7 @@ def calibrate(model: Llama, seed: int, *, moments: bool = False, batch: int = 32
 
     `logits.y` is the largest logit in units of the last norm's int8 result; `final.scalar` the largest of those units.
     With `moments` also, as NAME.moment, the sums of products [K, K] of the inputs of matrices: norms' y, o and h.
+    MareyError for weights of which nothing sensible comes.
     """
     largest: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(()))
     unit = {}

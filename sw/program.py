@@ -205,16 +205,15 @@ class Program:
                 raise ProgramFileError(f"{path}: version {description['marey']} of the program format, and this Marey reads "
                                        f"version {VERSION}: compile it again")
             program, cycles = _unpack_program(description, arrays), description["cycles"]
+            if checked:
+                verify(program)
+                if program.cycles() != cycles:
+                    raise ProgramFileError(f"{path}: says {cycles} cycles, but its instructions take {program.cycles()}: "
+                                           "damaged")
         except MareyError as error:
             raise ProgramFileError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from None
         except DAMAGE:
             raise ProgramFileError(f"{path}: damaged, or not a program that `marey compile` or `marey asm` wrote") from None
-        if not checked:
-            return program
-        verify(program)
-        if program.cycles() != cycles:
-            raise ProgramFileError(f"{path}: says {cycles} cycles, but its instructions take "
-                                   f"{program.cycles()}: damaged")
         return program
 
 
