@@ -1,5 +1,6 @@
 """Model files and tokenizer files, told apart by what is in them."""
 
+import zipfile
 from pathlib import Path
 
 from ..errors import FormatError
@@ -15,8 +16,15 @@ def load_model(path: Path | str) -> Llama:
     path = Path(path)
     if (path / "config.json").is_file():
         return huggingface.read(path)
+    if path.is_dir():
+        raise FormatError(f"{path}: no such file as config.json in this folder, so no Hugging Face model")
     if not path.is_file():
         raise FormatError(f"{path}: no such file")
+    if zipfile.is_zipfile(path):
+        raise FormatError(f"{path}: no model file, but an archive: `marey run` runs a program that was compiled, and a PyTorch "
+                          "checkpoint must be converted")
+    if path.suffix == ".safetensors":
+        raise FormatError(f"{path}: weights without their configuration: name the folder that has both")
     return gguf.read(path) if _is_gguf(path) else llama2c.read(path)
 
 

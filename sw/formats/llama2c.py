@@ -45,7 +45,7 @@ def read(path: Path) -> Llama:
         return _read_versioned(path, size, header)
     values = dict(zip(DIMENSIONS, struct.unpack_from("<7i", header), strict=True))
     tied, values["vocab_size"] = values["vocab_size"] > 0, abs(values["vocab_size"])
-    config = checked_config(f"{path}: header", **values, tied=tied)
+    config = checked_config(f"{path}: as a llama2.c checkpoint its header", **values, tied=tied)
     rotary = config.seq_len * config.head_dim
     _check_size(path, size, 4 * (len(DIMENSIONS) + _count(config) + rotary))
     take = _Taker(path, 4 * len(DIMENSIONS))
@@ -67,7 +67,8 @@ def _read_versioned(path, size, header):
         raise FormatError(f"{path}: version {version} of llama2.c's format, and Marey reads 0, 1 and 2")
     if tied > 1:
         raise FormatError(f"{path}: header says {tied} where 0 or 1 is expected: damaged?")
-    config = checked_config(f"{path}: header", **dict(zip(DIMENSIONS, values, strict=True)), tied=bool(tied))
+    values = dict(zip(DIMENSIONS, values, strict=True))
+    config = checked_config(f"{path}: as a llama2.c checkpoint its header", **values, tied=bool(tied))
     count, norms = _count(config), (2 * config.n_layers + 1) * config.dim
     if version == 1:
         _check_size(path, size, HEADER + 4 * count)

@@ -153,7 +153,13 @@ def test_eval_of_a_text(tiny, tmp_path):
 def test_bad_input(tiny, tmp_path):
     emulator = ["--backend", "emulator", "--config", "tiny4x8"]
     refused("generate", "x", "--model", tmp_path / "absent.bin", *emulator, word="no such file")
-    refused("generate", "x", "--model", tmp_path, *emulator, word="no such file")
+    refused("generate", "x", "--model", tmp_path, *emulator, word="no such file as config.json")
+    (tmp_path / "m.safetensors").write_bytes(b"{}")
+    refused("generate", "x", "--model", tmp_path / "m.safetensors", *emulator, word="name the folder")
+    np.savez(tmp_path / "program.npz", np.zeros(3))
+    refused("generate", "x", "--model", tmp_path / "program.npz", *emulator, word="marey run")
+    (tmp_path / "story.txt").write_text("Once upon a time, there was a text, and no model.")
+    refused("generate", "x", "--model", tmp_path / "story.txt", *emulator, word="as a llama2.c checkpoint its header")
     (tmp_path / "empty.bin").write_bytes(b"")
     refused("generate", "x", "--model", tmp_path / "empty.bin", *emulator, word="too short")
     refused("generate", "x " * 500, "--model", tiny, *emulator, word="context")
