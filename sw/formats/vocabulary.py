@@ -102,7 +102,9 @@ def _distinct(pieces):
     for token, piece in enumerate(pieces):
         if len(piece) > LONGEST:
             raise FormatError(f"piece {token} has {len(piece)} characters, expected {LONGEST} at most: damaged?")
-        vocabulary[piece if piece not in vocabulary else f"<unused {token}>"] = token
+        while piece in vocabulary:
+            piece = f"<unused {token}: {piece}>"
+        vocabulary[piece] = token
     return {token: name for name, token in vocabulary.items()}, vocabulary
 
 

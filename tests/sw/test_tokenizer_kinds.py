@@ -14,7 +14,7 @@ from marey.sim.endpoint import Endpoint
 from marey.sw.driver import Device
 from marey.sw.errors import FormatError
 from marey.sw.formats import gguf, huggingface, llama2c, load_model, load_tokenizer
-from marey.sw.formats.vocabulary import PRE_TOKENIZERS
+from marey.sw.formats.vocabulary import PRE_TOKENIZERS, sentencepiece
 from marey.sw.generate import generate
 from marey.sw.model import ModelConfig
 from marey.sw.program import Program, compile_model
@@ -106,6 +106,12 @@ def test_through_a_folder_and_a_program(tmp_path, kind):
             said = generate(device, program, prompt, 3)
         assert said.prompt_tokens == (tokenizer.encode(prompt) or [0])
         assert said.text == tokenizer.decode(said.prompt_tokens + said.tokens) and not {0, 1} & set(said.tokens)
+
+
+def test_pieces_that_are_spelled_the_same():
+    """The first of them is found in a text; the others keep their numbers, and their names do not meet."""
+    tokenizer = sentencepiece(["<unk>", "<s>", "</s>", SPACE, "a", "<unused 6: a>", "a", "a"], [0.0] * 8, {1, 2}, 1)
+    assert tokenizer.encode("a") == [1, 3, 4] and set(tokenizer.pieces) == set(range(8))
 
 
 def test_formats_without_a_place_for_it_say_so(tmp_path):
