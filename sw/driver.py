@@ -10,7 +10,7 @@ from ..hdl.errors import MareyError
 from ..hdl.packing import pack_mem, pack_program, pack_wram, unpack_mem
 from ..hdl.protocol import MOST_TOKENS, Space, entry_bits, parts
 from ..sim.transport import Transport
-from .link import Link
+from .link import Link, LinkError
 from .program import Program
 from .streamer import Streamer
 
@@ -73,6 +73,14 @@ class Device:
         self._program = program
         if program.stream:
             self._streamer = Streamer(self, program)
+
+    def adopt(self, program: Program) -> None:
+        """Takes it that the tile holds a program, from its flash or its bitstream. LinkError if its instructions are others."""
+        program.check_config(self.config)
+        expected = pack_program(self.config, program.image.codes(self.config))
+        if not np.array_equal(self.link.read(Space.PROGRAM, 0, len(expected)), expected):
+            raise LinkError(f"the tile does not hold {program.name or 'this program'}: load it, or burn it in")
+        self._program = program
 
     def run(self, token: int = 0, position: int = 0, count: int = 1, *,
             show: Callable[[int], None] = lambda token: None) -> list[int]:
