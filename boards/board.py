@@ -28,6 +28,7 @@ class Board:
     uart           Amaranth resource of the line to the host: its name and number
     baud           the highest rate that its bridge takes, or one that every adapter does
     programmer     the command that puts a bitstream on it, `{file}` in it
+    flash_at       byte of its SPI flash, behind the bitstream, at which it looks for a program; None if it does not
     note           what its owner must know, one line
     ============== ====================================================================
     """
@@ -40,6 +41,7 @@ class Board:
     uart: tuple[str, int] = ("uart", 0)
     baud: int = BAUD
     programmer: tuple[str, ...]
+    flash_at: int | None = None
     note: str = ""
 
     @cached_property

@@ -99,6 +99,11 @@ def bitstream(board: Board, folder: Path) -> Path:
     return Path(folder, f"{NAME}.bit" if board.is_ecp5 else f"{NAME}.bin")
 
 
+def image(folder: Path) -> Path:
+    """The file of what the board's flash holds behind the bitstream."""
+    return Path(folder, f"{NAME}.flash")
+
+
 def report(kind: Family, folder: Path) -> dict:
     """What nextpnr's report says: {"clock_mhz_met", "resources": {..}, "critical_path": [..]}.
 

@@ -7,5 +7,5 @@ from .board import Board
 
 BOARDS = [Board(
     name="icebreaker", title="iCEBreaker", platform=ICEBreakerPlatform, tile=preset("up5k_4x4"), clock_hz=24e6,
-    programmer=("openFPGALoader", "-b", "ice40_generic", "{file}"),
+    flash_at=1 << 20, programmer=("openFPGALoader", "-b", "ice40_generic", "{file}"),
 )]

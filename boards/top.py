@@ -1,10 +1,11 @@
 """What goes onto a board: its clock, a reset, and a tile with a UART at the board's pins."""
 
 from amaranth import *
-from amaranth.lib import io
+from amaranth.lib import io, wiring
 from amaranth.lib.cdc import ResetSynchronizer
 from amaranth.lib.wiring import Component
 
+from ..hdl.flash import FlashLoader
 from ..hdl.serial import SerialTile
 from .board import Board
 from .pll import Ecp5Pll, Ice40Pll
@@ -39,9 +40,26 @@ class BoardTop(Elaboratable):
         port = platform.request(*board.uart, dir={pin.name: "-" for pin in pins})
         m.submodules.rx = rx = io.Buffer("i", port.rx)
         m.submodules.tx = tx = io.Buffer("o", port.tx)
-        m.submodules.serial = serial = self._inside
-        m.d.comb += [serial.rx_line.eq(rx.i), tx.o.eq(serial.tx_line)]
+        m.submodules.inside = inside = self._inside
+        m.d.comb += [inside.rx_line.eq(rx.i), tx.o.eq(inside.tx_line)]
+        if board.flash_at is not None and isinstance(inside, SerialTile):
+            self._flash(m, platform, inside)
         return m
+
+    def _flash(self, m, platform, tile):
+        """The tile loads itself from the board's flash, if an image is there."""
+        names = {"cs": "o", "clk": "o", "copi": "o", "cipo": "i"}
+        pins = platform.resources["spi_flash_1x", 0].ios
+        port = platform.request("spi_flash_1x", 0, dir={pin.name: "-" for pin in pins})
+        buffers = {name: io.Buffer(way, getattr(port, name)) for name, way in names.items()}
+        for name, buffer in buffers.items():
+            m.submodules[f"flash_{name}"] = buffer
+        m.submodules.loader = loader = FlashLoader(self._board.flash_at)
+        m.d.comb += [
+            buffers["cs"].o.eq(loader.select), buffers["clk"].o.eq(loader.clock), buffers["copi"].o.eq(loader.out),
+            loader.into.eq(buffers["cipo"].i), tile.loading.eq(~loader.done),
+        ]
+        wiring.connect(m, loader.words, tile.first)
 
     def _clock(self, m, platform):
         """The board's oscillator through a PLL; returns whether it has locked."""

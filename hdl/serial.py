@@ -117,19 +117,26 @@ class SerialTile(wiring.Component):
 
     Parameters: `config`, whose `link_timeout` is replaced by the line's; `clock_hz`, `baud`: see `SerialLink`.
 
-    Members: `rx_line`, `tx_line`: the pins.
+    Members: `rx_line`, `tx_line`: the pins; `loading`: the tile hears `first` and not the line, and its answers are dropped.
     """
 
     def __init__(self, config: Config, clock_hz: float, baud: int):
         self._link = SerialLink(clock_hz, baud)
         self._tile = Tile(replace(config, link_timeout=link_timeout(clock_hz, baud)))
-        super().__init__({"rx_line": In(1, init=1), "tx_line": Out(1, init=1)})
+        super().__init__({
+            "rx_line": In(1, init=1), "tx_line": Out(1, init=1), "loading": In(1), "first": In(stream.Signature(32)),
+        })
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.link = link = self._link
         m.submodules.tile = tile = self._tile
-        m.d.comb += [link.rx_line.eq(self.rx_line), self.tx_line.eq(link.tx_line)]
-        wiring.connect(m, link.rx, tile.rx)
-        wiring.connect(m, tile.tx, link.tx)
+        m.d.comb += [
+            link.rx_line.eq(self.rx_line), self.tx_line.eq(link.tx_line),
+            tile.rx.payload.eq(Mux(self.loading, self.first.payload, link.rx.payload)),
+            tile.rx.valid.eq(Mux(self.loading, self.first.valid, link.rx.valid)),
+            self.first.ready.eq(self.loading & tile.rx.ready), link.rx.ready.eq(self.loading | tile.rx.ready),
+            link.tx.payload.eq(tile.tx.payload), link.tx.valid.eq(tile.tx.valid & ~self.loading),
+            tile.tx.ready.eq(self.loading | link.tx.ready),
+        ]
         return m

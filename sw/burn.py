@@ -8,7 +8,7 @@ from .driver import Device
 from .program import Program
 
 
-class _Recorder(Endpoint):
+class Recorder(Endpoint):
     """An emulated tile that remembers what it was sent."""
 
     def __init__(self, config):
@@ -22,7 +22,7 @@ class _Recorder(Endpoint):
 
 def flash_image(program: Program) -> bytes:
     """The bytes of a flash from which `marey.hdl.flash.FlashLoader` loads the program: a driver's own frames."""
-    tile = _Recorder(program.config)
+    tile = Recorder(program.config)
     Device(tile, program.config).load(program)
     words = np.concatenate(tile.sent)
     return np.concatenate([np.array([MAGIC, len(words)], np.uint32), words]).astype("<u4").tobytes()

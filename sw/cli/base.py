@@ -52,6 +52,7 @@ DEVICE = (
                  help="Seconds of silence after which the port is given up."),
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout, and nothing else.")
+BURNED = click.option("--burned", is_flag=True, help="The board has loaded the program from its flash: do not send it.")
 GENERATION = (
     click.option("--steps", type=click.IntRange(min=1), default=64, show_default=True, help="Tokens to generate."),
     click.option("--temperature", type=click.FloatRange(min=0), default=0.0, show_default=True,
@@ -84,7 +85,7 @@ def on_device(command):
 
 def generation(command):
     """The options of a command that generates text, those of `on_device` included."""
-    return _with((*GENERATION, JSON), on_device(command))
+    return _with((*GENERATION, BURNED, JSON), on_device(command))
 
 
 def _with(options, command):

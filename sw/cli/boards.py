@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from ...hdl.errors import MareyError
+from ..burn import flash_image
 from .base import JSON, TOKENIZER, load_or_compile, main
 
 BOARD = click.option("--board", "board_name", required=True, help="Board, as `marey boards` calls it.")
@@ -53,7 +54,7 @@ def boards_command(as_json):
 
 @main.command("build")
 @BOARD
-@click.option("--model", type=click.Path(path_type=Path), help="Model whose tokens a second are told, too.")
+@click.option("--model", type=click.Path(path_type=Path), help="Model to burn in, on a board that loads itself from its flash; its tokens a second are told, too.")
 @TOKENIZER
 @FOLDER
 @click.option("--seed", type=int, default=1, show_default=True, help="Of place and route: another, another clock.")
@@ -66,6 +67,9 @@ def build_command(board_name, model, tokenizer, output, seed, as_json):
     program = load_or_compile(model, tokenizer, board.tile) if model else None
     folder = output or Path("build", board.name)
     _synthesise(board, folder)
+    flow.image(folder).unlink(missing_ok=True)
+    if program and board.flash_at is not None:
+        flow.image(folder).write_bytes(flash_image(program))
     click.echo(f"{board.title}: place and route ...", err=True)
     result = {"board": board.name, "device": board.device, "config": board.tile.name,
               "clock_mhz_target": board.clock_hz / 1e6, **flow.place(board, folder, seed),
@@ -73,6 +77,7 @@ def build_command(board_name, model, tokenizer, output, seed, as_json):
     if program:
         cycles = program.cycles(program.model.context // 2)
         result |= {"model": program.name, "cycles_a_token": cycles,
+                   "flash": str(flow.image(folder)) if flow.image(folder).exists() else None,
                    "tokens_per_second": min(board.clock_hz, result["clock_mhz_met"] * 1e6) / cycles}
     if as_json:
         click.echo(json.dumps(result))
@@ -98,21 +103,25 @@ class TimingError(MareyError):
 @FOLDER
 @click.option("--dry-run", is_flag=True, help="Only print the command.")
 def flash_command(board_name, output, dry_run):
-    """Put a board's bitstream on it, with the programmer that the board wants."""
+    """Put a board's bitstream on it, and the program that is burned in, with the programmer that the board wants."""
     board = _board(board_name)
     from ...boards import flow
 
-    file = flow.bitstream(board, output or Path("build", board.name))
+    folder = output or Path("build", board.name)
+    file = flow.bitstream(board, folder)
     if not file.exists():
         raise MareyError(f"{file}: no such file: build it first, with marey build --board {board.name}")
-    command = [part.format(file=file) for part in board.programmer]
-    if missing := shutil.which(command[0]) is None:
-        click.echo(f"{command[0]} is not on PATH: install it, and run", err=True)
-    if dry_run or missing:
-        click.echo(shlex.join(command))
-        return
-    if status := subprocess.run(command).returncode:
-        raise MareyError(f"{command[0]} failed with status {status}: is the board plugged in?")
+    commands = [[part.format(file=file) for part in board.programmer]]
+    if flow.image(folder).exists():
+        commands.append([part.format(file=flow.image(folder)) for part in board.programmer] + ["-o", str(board.flash_at)])
+    program = board.programmer[0]
+    if missing := shutil.which(program) is None:
+        click.echo(f"{program} is not on PATH: install it, and run", err=True)
+    for command in commands:
+        if dry_run or missing:
+            click.echo(shlex.join(command))
+        elif status := subprocess.run(command).returncode:
+            raise MareyError(f"{program} failed with status {status}: is the board plugged in?")
 
 
 @main.command("virtual")

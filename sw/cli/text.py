@@ -20,13 +20,13 @@ from .base import CONFIG, MODEL, TOKENIZER, compile_file, generation, main
 @TOKENIZER
 @CONFIG
 @generation
-def generate_command(prompt, model, tokenizer, config_name, backend, connect, steps, temperature, top_p, seed, as_json):
+def generate_command(prompt, model, tokenizer, config_name, backend, connect, steps, temperature, top_p, seed, burned, as_json):
     """Generate text from PROMPT on the tile, and say what it took, predicted and measured."""
     if model is None:
         model = default_model()
         click.echo("no --model given: a tiny random checkpoint, made here, speaks gibberish on the real tile", err=True)
     program = compile_file(model, tokenizer, preset(config_name))
-    _generate(program, backend, connect, prompt, steps, Sampler(temperature, top_p, seed), as_json)
+    _generate(program, backend, connect, prompt, steps, Sampler(temperature, top_p, seed), burned, as_json)
 
 
 @main.command("compile")
@@ -45,11 +45,11 @@ def compile_command(model, output, tokenizer, config_name):
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--prompt", default="", help="Text to begin with.")
 @generation
-def run_command(file, prompt, backend, connect, steps, temperature, top_p, seed, as_json):
+def run_command(file, prompt, backend, connect, steps, temperature, top_p, seed, burned, as_json):
     """Run a program FILE: generate text, or, if it was assembled by hand, run it once and count its cycles."""
     program = Program.load(file)
     if program.model is not None:
-        _generate(program, backend, connect, prompt, steps, Sampler(temperature, top_p, seed), as_json)
+        _generate(program, backend, connect, prompt, steps, Sampler(temperature, top_p, seed), burned, as_json)
         return
     with connect(program.config) as device:
         device.load(program)
@@ -62,11 +62,11 @@ def run_command(file, prompt, backend, connect, steps, temperature, top_p, seed,
             click.echo("entry {entry}: {predicted_cycles} cycles predicted, {measured_cycles} measured".format(**run))
 
 
-def _generate(program, backend, connect, prompt, steps, sampler, as_json):
+def _generate(program, backend, connect, prompt, steps, sampler, burned, as_json):
     """Generates, streaming text to stdout, and prints the table or the JSON object."""
     begun = time.monotonic()
     with connect(program.config) as device:
-        device.load(program)
+        (device.adopt if burned else device.load)(program)
         result = generate(device, program, prompt, steps, sampler,
                           show=(lambda text: None) if as_json else lambda text: click.echo(text, nl=False))
         simulated = device.transport.simulated_hz

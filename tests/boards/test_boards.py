@@ -91,6 +91,10 @@ def test_flash(board, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     result = marey("flash", "--board", board.name, "-o", tmp_path)
     assert result.exit_code == 0 and str(file) in result.stdout and "not on PATH" in result.stderr
+    if board.flash_at is not None:
+        flow.image(tmp_path).write_bytes(b"")
+        result = marey("flash", "--board", board.name, "-o", tmp_path)
+        assert result.stdout.splitlines()[1].endswith(f"{flow.image(tmp_path)} -o {board.flash_at}")
     (tmp_path / board.programmer[0]).write_text("#!/bin/sh\nexit 3\n")
     (tmp_path / board.programmer[0]).chmod(0o755)
     assert marey("flash", "--board", board.name, "-o", tmp_path, "--dry-run").stdout == result.stdout

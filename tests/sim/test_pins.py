@@ -4,16 +4,23 @@ import threading
 
 import numpy as np
 import pytest
+from amaranth import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
 
 from marey.boards.virtual import serve
 from marey.hdl import verilog
+from marey.hdl.flash import FlashLoader
 from marey.hdl.packing import pack_program
 from marey.hdl.protocol import Register, Space
 from marey.hdl.serial import SerialTile
 from marey.sim.pins import TOP, Pins, PinsTransport
 from marey.sim.port import PortTransport
 from marey.sim.terminal import Terminal
+from marey.sw.burn import flash_image
+from marey.sw.driver import Device
 from marey.sw.link import Link, LinkError
+from marey.sw.program import Program
 from tests.configs import CONFIGS, codes, op
 
 CONFIG = CONFIGS[1]
@@ -22,11 +29,59 @@ CLOCK, BAUD = 1.05e6, 115_200
 QUIET = 20_000
 
 
+PROGRAM = Program.from_instructions(CONFIG, [op(CONFIG, "NOP", 20), op(CONFIG, "HALT")])
+"""Burned in."""
+FLASH = """
+module flash(input clk, input select, input clock, input out, output reg into);
+  reg [7:0] content [0:SIZE-1];
+  initial begin CONTENT end
+  reg awake = 0, last = 0;
+  reg [31:0] command = 0, got = 0, sent = 0;
+  wire [31:0] at = command[23:0] + sent / 8;
+  always @(posedge clk) begin
+    last <= clock;
+    if (!select) begin
+      if (got == 8 && command == 'hAB) awake <= 1;
+      got <= 0; sent <= 0; command <= 0;
+    end else if (clock && !last && got < 32) begin
+      command <= {command[30:0], out}; got <= got + 1;
+    end else if (!clock && last && got == 32 && awake && command[31:24] == 3) begin
+      into <= at < SIZE ? content[at][7 - sent % 8] : 1'b1; sent <= sent + 1;
+    end
+  end
+endmodule
+"""
+"""An SPI flash in mode 0, which sleeps until it is woken."""
+
+
+class SelfLoading(wiring.Component):
+    """A tile behind a UART that is first played a flash, as `marey.boards.top` has it."""
+
+    def __init__(self):
+        super().__init__({"rx_line": In(1, init=1), "tx_line": Out(1, init=1),
+                          "select": Out(1), "clock": Out(1), "out": Out(1), "into": In(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.tile = tile = SerialTile(CONFIG, CLOCK, BAUD)
+        m.submodules.loader = loader = FlashLoader(0)
+        wiring.connect(m, loader.words, tile.first)
+        m.d.comb += [tile.rx_line.eq(self.rx_line), self.tx_line.eq(tile.tx_line), tile.loading.eq(~loader.done),
+                     self.select.eq(loader.select), self.clock.eq(loader.clock), self.out.eq(loader.out),
+                     loader.into.eq(self.into)]
+        return m
+
+
 @pytest.fixture(scope="module")
 def text():
-    wrapper = (f"module {TOP}(input clk, input rx, output tx);\n"
-               f"  {verilog.TOP} tile(.clk(clk), .rst(1'b0), .rx_line(rx), .tx_line(tx));\nendmodule\n")
-    return wrapper + verilog.convert(SerialTile(CONFIG, CLOCK, BAUD))
+    content = flash_image(PROGRAM)
+    rows = " ".join(f"content[{index}] = {byte};" for index, byte in enumerate(content))
+    flash = FLASH.replace("SIZE", str(len(content))).replace("CONTENT", rows)
+    wrapper = (f"module {TOP}(input clk, input rx, output tx);\n  wire select, clock, out, into;\n"
+               "  flash flash(.clk(clk), .select(select), .clock(clock), .out(out), .into(into));\n"
+               f"  {verilog.TOP} tile(.clk(clk), .rst(1'b0), .rx_line(rx), .tx_line(tx), .select(select), .clock(clock),\n"
+               "    .out(out), .into(into));\nendmodule\n")
+    return wrapper + flash + verilog.convert(SelfLoading())
 
 
 @pytest.fixture
@@ -44,6 +99,16 @@ def works(link):
     link.write(Space.PROGRAM, 0, pack_program(CONFIG, codes(CONFIG, [op(CONFIG, "NOP", 7), op(CONFIG, "HALT")])))
     link.start(0)
     assert link.wait() == (11, 0, [])
+
+
+def test_from_power_up(pins):
+    """The tile has loaded itself before anyone said a word; the line was deaf meanwhile, and is not now."""
+    pins.send(b"\x00" * 9)
+    pins.run(30_000)
+    with Device(PinsTransport(pins, QUIET, QUIET), CONFIG) as device:
+        device.adopt(PROGRAM)
+        device.run(count=0)
+        assert device.tally.measured == device.tally.predicted == 24
 
 
 @pytest.mark.parametrize("off", [-0.02, 0, 0.02])
