@@ -54,7 +54,8 @@ def boards_command(as_json):
 
 @main.command("build")
 @BOARD
-@click.option("--model", type=click.Path(path_type=Path), help="Model to burn in, on a board that loads itself from its flash; its tokens a second are told, too.")
+@click.option("--model", type=click.Path(path_type=Path),
+              help="Model to burn in, on a board that loads itself from its flash; its tokens a second are told, too.")
 @TOKENIZER
 @FOLDER
 @click.option("--seed", type=int, default=1, show_default=True, help="Of place and route: another, another clock.")
