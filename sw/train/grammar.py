@@ -1,7 +1,8 @@
 """A grammar of small stories: who, where, what goes wrong, who helps, how it ends.
 
-A story keeps to its characters: the child and the friend or animal of its first sentences are those of its last, each with
-their own pronouns. Its plots are drawn sentence by sentence, so that few stories are ever told twice.
+A story is a cast and a plot. The cast says what each slot of the templates stands for, from the first sentence to the last, so
+that a story keeps to its two characters, each with their own pronouns. The plot is a row of stages, of each of which one
+template is told. Stories are told from these tables (`stories`), and read back by them (`reader.py`).
 """
 
 import random
@@ -10,18 +11,13 @@ from dataclasses import dataclass
 
 GIRLS = ("Lily", "Anna", "Mia", "Sue", "Emma")
 BOYS = ("Tom", "Ben", "Max", "Sam", "Leo")
-ANIMALS = ("cat", "dog", "bird", "frog", "fox", "duck", "bear")
 ANIMAL_NAMES = ("Spot", "Pip", "Coco", "Bobo")
-PLACES = ("park", "garden", "forest", "farm", "lake", "beach")
-TOYS = ("ball", "kite", "boat", "doll", "drum", "hat", "book", "cup")
-COLOURS = ("red", "blue", "green", "yellow")
-FOOD = ("cake", "apple", "cookie", "pie")
-WEATHER = ("sunny", "warm", "windy", "cold")
+ANIMALS = ("cat", "dog", "bird", "frog", "fox", "duck", "bear")
 
 
 @dataclass(frozen=True)
-class Person:
-    """A character: how it is introduced, called, and spoken of."""
+class Character:
+    """How somebody is called and spoken of; `{a}` in a template is the name, `{a.He}` begins a sentence."""
 
     name: str
     kind: str
@@ -29,139 +25,174 @@ class Person:
     his: str
     him: str
 
+    def __str__(self):
+        return self.name
 
-def stories(seed: int) -> Iterator[str]:
-    """Stories without end, always the same for a seed."""
+    @property
+    def He(self):
+        return self.he.capitalize()
+
+    @property
+    def His(self):
+        return self.his.capitalize()
+
+
+SHE, HE = ("she", "her", "her"), ("he", "his", "him")
+PEOPLE = (tuple(Character(name, "girl", *SHE) for name in GIRLS), tuple(Character(name, "boy", *HE) for name in BOYS),
+          tuple(Character(name, kind, *pronouns) for name in ANIMAL_NAMES for kind in ANIMALS for pronouns in (SHE, HE)))
+SLOTS = {
+    "a": sum(PEOPLE, ()),
+    "b": sum(PEOPLE, ()),
+    "size": ("little", "small", "happy", "kind"),
+    "place": ("park", "garden", "forest", "farm", "lake", "beach"),
+    "weather": ("sunny", "warm", "windy", "cold"),
+    "colour": ("red", "blue", "green", "yellow"),
+    "toy": ("ball", "kite", "boat", "doll", "drum", "hat", "book", "cup"),
+    "food": ("cake", "pear", "cookie", "pie"),
+    "goal": ("big tree", "old house", "big rock"),
+}
+"""What each slot may stand for."""
+
+WHERE = ("One day, {a} and {b} went to the {place}.", "One {weather} day, they went to the {place}.",
+         "They loved to go to the {place}.")
+OPENINGS = (
+    (
+        ("Once upon a time, there was a {size} {a.kind} named {a}.", "Once upon a time, there was a {a.kind} named {a}.",
+         "{a} was a {size} {a.kind}.", "Once there was a {size} {a.kind}. {a.His} name was {a}.",
+         "There once was a {size} {a.kind} named {a}."),
+        ("{a.He} had a friend, a {b.kind} named {b}.", "{a.He} liked to play with {a.his} friend {b}, a {b.kind}.",
+         "{a.His} best friend was a {b.kind} named {b}."),
+        WHERE,
+    ),
+    (
+        ("{a} and {b} were friends.", "{a} and {b} were best friends.",
+         "Once upon a time, there were two friends, {a} and {b}."),
+        ("{a} was a {size} {a.kind}, and {b} was a {b.kind}.", "{a} was a {a.kind}, and {b} was a {size} {b.kind}."),
+        WHERE,
+    ),
+    (
+        ("One day, a {size} {a.kind} named {a} went to the {place}.",
+         "One {weather} day, a {a.kind} named {a} went to the {place}.",
+         "It was a {weather} day. A {size} {a.kind} named {a} went to the {place}."),
+        ("{a.He} went with {a.his} friend {b}, a {b.kind}.", "There {a.he} met {a.his} friend {b}, a {b.kind}."),
+    ),
+)
+ENDING = (
+    ("{a} and {b} were very happy.", "{a} was happy to have a friend like {b}.", "They were best friends.",
+     "From that day on, {a} and {b} played together every day.", "{a} and {b} went home and told mom all about it."),
+    ("The end.",),
+)
+PLOTS = {
+    "lost": (
+        ("{a} had a {colour} {toy}.", "{a} took {a.his} {colour} {toy}."),
+        ("But then {a.he} could not find the {toy}.", "But then the {toy} was gone!"),
+        ('"Where is my {toy}?" {a.he} said.', '"I lost my {toy}," {a.he} said.', "{a} was very sad and began to cry."),
+        ('"Do not cry, {a}," said {b}. "I will help you."', '"I will help you look," said {b}.'),
+        ("They looked and looked.", "They looked all day.", "They looked all over the {place}."),
+        ("Then {b} saw the {toy} under a tree.", "At last, {b} found the {toy} in a box.",
+         "{b} found the {toy} by a big rock."),
+        ('"Thank you, {b}!" said {a}.', "{a} gave {b} a big hug."),
+    ),
+    "high": (
+        ("{a} saw a {colour} {toy} in a tall tree.", "There was a {colour} {toy} high up in a tree."),
+        ("{a} wanted to get it.", '"I want it," said {a}.'),
+        ("{a.He} jumped and jumped, but the tree was too tall.", "{a.He} tried to climb up, but {a.he} could not."),
+        ('"I have an idea," said {b}.', '{b} said, "Let us do it together."'),
+        ("{b} got a long stick and the {toy} fell down.", "{b} held {a.him} up, and {a.he} got the {toy}."),
+        ("They played with the {toy} all day.", "Now they had a {colour} {toy} to play with."),
+    ),
+    "sad": (
+        ("But {b} was sad.", "But {b} did not want to play."),
+        ('"Why are you sad?" said {a}.', '"What is wrong, {b}?" said {a}.'),
+        ('"I have no {toy} to play with," said {b}.', '"I am hungry," said {b}.', '"I am tired," said {b}.'),
+        ("{a} had an idea.", "{a} wanted to help {a.his} friend."),
+        ("{a.He} gave {b} a big {food}.", "{a.He} made a {food} for {b}.", "{a.He} gave {b} a {colour} {toy}."),
+        ("{b} smiled.", '"You are a good friend, {a}," said {b}.'),
+    ),
+    "share": (
+        ("{a} had a new {colour} {toy}.", "{a} found a {colour} {toy} there."),
+        ('"Can I play with it?" said {b}.', "{b} wanted to play with the {toy} too."),
+        ('"No, it is mine," said {a}.', "But {a} did not want to share."),
+        ("{b} was sad and went away.", "{b} began to cry."),
+        ("Then {a} was sad too.", "{a} saw that {a.he} was not nice.", "It was no fun to play alone."),
+        ('"I am sorry, {b}," said {a}. "We can share."', '{a} said, "I am sorry. You can play too."'),
+        ("They played with the {toy} together.", "{b} was happy, and they shared the {toy}."),
+    ),
+    "storm": (
+        ("They ran and played.", "They played with a {colour} {toy}."),
+        ("Then it began to rain.", "But then a big storm came."),
+        ("{a} was scared.", '"I am scared," said {a}.'),
+        ('"Do not be scared," said {b}. "I am here."', "{b} sat by {a.him}."),
+        ("They ran home to mom.", "They sat under a big tree.", "They saw a little house and ran in."),
+        ("Soon the sun came out.", "Then the rain was gone and the sun was warm."),
+        ("They went out to play again.", "They went back to the {place}."),
+    ),
+    "found": (
+        ("{a} saw a {colour} {toy} by the road.", "{b} found a {colour} {toy} there."),
+        ('"Whose {toy} is this?" said {a}.', '"It is not our {toy}," said {a}.'),
+        ("Then they saw an old man. He was sad.", "Then they saw an old lady. She was sad."),
+        ('"Is this your {toy}?" said {b}.',),
+        ('"Yes, it is! Thank you, my friends!"', '"Yes! You are very kind!"'),
+        ("They got a {food} to share.", "{a} and {b} felt good."),
+    ),
+    "race": (
+        ('"Let us run to the {goal}," said {a}.', '"Can you run to the {goal}?" said {b}.'),
+        ("They ran and ran.", "{a} ran as fast as {a.he} could."),
+        ("But {a} fell down and hurt {a.his} leg.", "But then {a} fell."),
+        ("{b} stopped and came back.", "{b} saw it and ran back."),
+        ('"Are you okay?" {b.he} said.', '"I will help you," said {b}.'),
+        ("{b.He} helped {a} get up.", "{b} helped {a.him}."),
+        ("They went to the {goal} together.", "They both won, and they laughed."),
+    ),
+    "nest": (
+        ("{a} saw a baby bird by the {goal}.", "There was a baby bird by the {goal}."),
+        ('"It fell down," said {b}.', '"It is too small to fly," said {b}.'),
+        ("{a} wanted to help the baby bird.", '"We must help it," said {a}.'),
+        ("{b} found the nest, and {a} put the baby bird in it.", "{a} held it, and {b} found the nest."),
+        ("Soon the mom bird came back.", "The mom bird was happy to see it."),
+        ("The birds sang a song for them.", '"Thank you for your help, {b}," said {a}.'),
+    ),
+    "gift": (
+        ("It was the birthday of {a}.", "{a} had a birthday that day."),
+        ("{b} had a big box.", "{b} had a gift for {a}."),
+        ('"This is for you, {a}," said {b}.', '"Open it!" said {b}.'),
+        ("{a} saw a {colour} {toy} in it.", "{a} opened it and saw a {colour} {toy}."),
+        ('"I love it! Thank you, {b}!" said {a}.', "{a} smiled and gave {b} a big hug."),
+        ("Then they shared a {food}.", "They played with the {toy} all day."),
+    ),
+    "night": (
+        ("They walked and walked.", "They played until it was dark."),
+        ("Then they were lost.", "But they could not find the way home."),
+        ('"I am scared," said {a}.', "{a} was scared and began to cry."),
+        ('"Stay with me," said {b}.', '{b} said, "Do not cry. I am here."'),
+        ("Then {b} saw a light.", "{b} looked and looked, and saw a light."),
+        ("They ran to the light, and there was mom.", "It was mom! She took them home."),
+    ),
+    "sand": (
+        ('"Let us make a big house of sand," said {a}.', "{a} wanted to make a house of sand."),
+        ("They worked all day.", "{b} helped {a.him}."),
+        ("But then the wind came and the house fell down.", "But then {b} fell on the house."),
+        ('"Oh no!" said {a}.', "{a} was very sad.", "{a} was mad."),
+        ('"I am sorry, {a}," said {b}. "Let us make a new one."', '"We can make a new one," said {b}.'),
+        ("They made it again, and it was very big.", "Together they made a new house."),
+        ('"It is the best house!" said {a}.', "They sat by it and had a {food}."),
+    ),
+}
+
+
+def stories(seed: int, plots: tuple = tuple(PLOTS.values())) -> Iterator[str]:
+    """Stories without end, always the same for a seed and plots; a plot `()` leaves opening and ending."""
     rng = random.Random(seed)
     while True:
-        yield Story(rng).tell()
+        cast = {slot: rng.choice(values) for slot, values in SLOTS.items()}
+        cast["a"], cast["b"] = _two_of(rng)
+        stages = (*rng.choice(OPENINGS), *rng.choice(plots), *ENDING)
+        yield " ".join(rng.choice(stage).format(**cast) for stage in stages)
 
 
-class Story:
-    """One story; every choice is drawn from `rng`."""
-
-    def __init__(self, rng: random.Random):
-        self.rng = rng
-        self.child = self._person()
-        self.friend = self._person(self.child)
-        self.place, self.toy = rng.choice(PLACES), rng.choice(TOYS)
-        self.colour = rng.choice(COLOURS)
-
-    def tell(self) -> str:
-        """The whole story, one paragraph."""
-        plot = self.rng.choice((self._lost, self._high, self._sad, self._share, self._storm, self._found, self._race))
-        return " ".join([*self._opening(), *plot(), *self._ending()])
-
-    def _person(self, other=None):
-        """Somebody; not of the other's name."""
-        rng = self.rng
-        if rng.random() < 0.35:
-            he, his, him = rng.choice((("he", "his", "him"), ("she", "her", "her")))
-            person = Person(rng.choice(ANIMAL_NAMES), rng.choice(ANIMALS), he, his, him)
-        elif rng.random() < 0.5:
-            person = Person(rng.choice(GIRLS), "girl", "she", "her", "her")
-        else:
-            person = Person(rng.choice(BOYS), "boy", "he", "his", "him")
-        return self._person(other) if other and person.name == other.name else person
-
-    def _say(self, *choices):
-        return self.rng.choice(choices)
-
-    def _opening(self):
-        a, b, say = self.child, self.friend, self._say
-        size = say("little", "small", "happy", "kind")
-        he = a.he.capitalize()
-        yield say(f"Once upon a time, there was a {size} {a.kind} named {a.name}.",
-                  f"Once upon a time, there was a {a.kind} named {a.name}.",
-                  f"{a.name} was a {size} {a.kind}.",
-                  f"Once there was a {size} {a.kind}. {a.his.capitalize()} name was {a.name}.")
-        yield say(f"{he} had a friend, a {b.kind} named {b.name}.",
-                  f"{he} liked to play with {a.his} friend {b.name}, a {b.kind}.",
-                  f"{a.his.capitalize()} best friend was a {b.kind} named {b.name}.")
-        yield say(f"One day, {a.name} and {b.name} went to the {self.place}.",
-                  f"One {self._say(*WEATHER)} day, they went to the {self.place}.",
-                  f"They loved to play in the {self.place}." if self.place in ("park", "garden", "forest")
-                  else f"They loved to play at the {self.place}.")
-
-    def _lost(self):
-        a, b, toy, say = self.child, self.friend, f"{self.colour} {self.toy}", self._say
-        yield say(f"{a.name} had a {toy}.", f"{a.name} took {a.his} {toy}.")
-        yield say(f"But then {a.he} could not find the {self.toy}.", f"But the {self.toy} was gone!")
-        yield say(f'"Where is my {self.toy}?" {a.he} said.', f'"I lost my {self.toy}," {a.he} said.',
-                  f"{a.name} was very sad and began to cry.")
-        yield say(f'"Do not cry, {a.name}," said {b.name}. "I will help you."', f'"I will help you look," said {b.name}.')
-        yield say("They looked and looked.", "They looked all day.", f"They looked all over the {self.place}.")
-        yield say(f"Then {b.name} saw the {toy} under a tree.", f"At last, {b.name} found the {toy} in a box.",
-                  f"{b.name} found the {toy} by a big rock.")
-        yield say(f'"Thank you, {b.name}!" said {a.name}.', f"{a.name} gave {b.name} a big hug.")
-
-    def _high(self):
-        a, b, toy, say = self.child, self.friend, f"{self.colour} {self.toy}", self._say
-        yield say(f"{a.name} saw a {toy} in a tall tree.", f"There was a {toy} high up in a tree.")
-        yield say(f"{a.he.capitalize()} wanted to get it.", f'"I want it," {a.he} said.')
-        yield say(f"{a.he.capitalize()} jumped and jumped, but the tree was too tall.",
-                  f"{a.he.capitalize()} tried to climb up, but {a.he} could not.")
-        yield say(f'"I have an idea," said {b.name}.', f'{b.name} said, "Let us do it together."')
-        yield say(f"{b.name} got a long stick and the {self.toy} fell down.",
-                  f"{a.name} sat on a big rock and {b.name} held {a.him}, and {a.he} got the {self.toy}.")
-        yield say(f"They played with the {self.toy} all day.", f"Now they had a {toy} to play with.")
-
-    def _sad(self):
-        a, b, say = self.child, self.friend, self._say
-        food = self.rng.choice(FOOD)
-        yield say(f"But {b.name} was sad.", f"But {b.name} did not want to play.")
-        yield say(f'"Why are you sad?" said {a.name}.', f'"What is wrong, {b.name}?" said {a.name}.')
-        yield say(f'"I want my mom," said {b.name}.', f'"I am hungry," said {b.name}.', f'"I am tired," said {b.name}.')
-        yield say(f"{a.name} had an idea.", f"{a.name} wanted to help {a.his} friend.")
-        yield say(f"{a.he.capitalize()} gave {b.name} a big {food}.", f"{a.he.capitalize()} made a {food} for {b.name}.",
-                  f"{a.he.capitalize()} gave {b.name} a {self.colour} {self.toy}.")
-        yield say(f"{b.name} smiled.", f'"You are a good friend, {a.name}," said {b.name}.')
-
-    def _share(self):
-        a, b, toy, say = self.child, self.friend, f"{self.colour} {self.toy}", self._say
-        yield say(f"{a.name} had a new {toy}.", f"{a.name} found a {toy} there.")
-        yield say(f'"Can I play with it?" said {b.name}.', f"{b.name} wanted to play with the {self.toy} too.")
-        yield say(f'"No, it is mine," said {a.name}.', f"But {a.name} did not want to share.")
-        yield say(f"{b.name} was sad and went away.", f"{b.name} began to cry.")
-        yield say(f"Then {a.name} was sad too.", f"{a.name} saw that {a.he} was not nice.", "It was no fun to play alone.")
-        yield say(f'"I am sorry, {b.name}," {a.he} said. "We can share."',
-                  f'{a.he.capitalize()} said, "I am sorry. You can play too."')
-        yield say(f"They played with the {self.toy} together.", f"{b.name} was happy, and they shared the {self.toy}.")
-
-    def _storm(self):
-        a, b, say = self.child, self.friend, self._say
-        yield say("They ran and played.", f"They played with a {self.colour} {self.toy}.")
-        yield say("Then it began to rain.", "But then a big storm came.")
-        yield say(f"{a.name} was scared.", f'"I am scared," said {a.name}.')
-        yield say(f'"Do not be scared," said {b.name}. "I am here."', f"{b.name} held {a.his} hand."
-                  if a.kind in ("girl", "boy") and b.kind in ("girl", "boy") else f"{b.name} sat by {a.him}.")
-        yield say("They ran home to mom.", "They sat under a big tree.", "They saw a little house and ran in.")
-        yield say("Soon the sun came out.", "Then the rain was gone and the sun was warm.")
-        yield say("They went out to play again.", f"They went back to the {self.place}.")
-
-    def _found(self):
-        a, b, toy, say = self.child, self.friend, f"{self.colour} {self.toy}", self._say
-        yield say(f"{a.name} saw a {toy} by the road.", f"{b.name} found a {toy} there.")
-        yield say(f'"Whose {self.toy} is this?" said {a.name}.', f'"It is not our {self.toy}," said {a.name}.')
-        yield say("Then they saw an old man. He was sad.", "Then they saw an old lady. She was sad.")
-        yield f'"Is this your {self.toy}?" said {b.name}.'
-        yield say('"Yes, it is! Thank you, my friends!"', '"Yes! You are very kind!"')
-        yield say(f"They got a {self.rng.choice(FOOD)} to share.", f"{a.name} and {b.name} felt good.")
-
-    def _race(self):
-        a, b, say = self.child, self.friend, self._say
-        goal = say("big tree", "old house", "big rock")
-        yield say(f'"Let us run to the {goal}," said {a.name}.', f'"I can run fast," said {b.name}.')
-        yield say("They ran and ran.", f"{a.name} ran as fast as {a.he} could.")
-        yield say(f"But {a.name} fell down and hurt {a.his} leg.", f"But then {a.name} fell.")
-        yield say(f"{b.name} stopped and came back.", f"{b.name} saw it and ran back.")
-        yield say(f'"Are you okay?" {b.he} said.', f'"I will help you," said {b.name}.')
-        yield say(f"{b.he.capitalize()} helped {a.name} get up.", f"{b.name} helped {a.him}.")
-        yield say(f"They went to the {goal} together.", "They both won, and they laughed.")
-
-    def _ending(self):
-        a, b, say = self.child, self.friend, self._say
-        yield say(f"{a.name} and {b.name} were very happy.", f"{a.name} was happy to have a friend like {b.name}.",
-                  "They were best friends.", f"From that day on, {a.name} and {b.name} played together every day.",
-                  f"{a.name} and {b.name} went home and told mom all about it.")
-        yield "The end."
+def _two_of(rng):
+    """Two characters with different names: as often a girl as a boy or an animal."""
+    while True:
+        a, b = (rng.choice(rng.choice(PEOPLE)) for _ in range(2))
+        if a.name != b.name:
+            return a, b
