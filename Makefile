@@ -11,7 +11,7 @@ EXTRAS ?= boards,dev
 .PHONY: help run test test-slow bench cost train screenshot docs lint clean
 
 help:
-	@echo "make run        generate text on the simulated tile"
+	@echo "make run        tell a story on the simulated tile"
 	@echo "make test       every test but the slow ones, cocotb included"
 	@echo "make test-slow  the tests that take minutes"
 	@echo "make bench      matrix products on the tile, cycles and utilisation"
@@ -37,7 +37,7 @@ $(VENV)/develop: pyproject.toml $(VENV)/use
 	@touch $@
 
 run: $(VENV)/use
-	@$(BIN)/marey generate "Once upon a time" --steps 64
+	@$(BIN)/marey generate "Once upon a time"
 
 bench: $(VENV)/use
 	@$(BIN)/marey bench
@@ -54,7 +54,7 @@ cost: $(VENV)/develop
 train: $(VENV)/use
 	@$(BIN)/python -m pip install --quiet --editable '.[train]'
 	@mkdir -p build
-	@OMP_NUM_THREADS=1 $(BIN)/python -m marey.sw.train -o build/stories.gguf --log build/stories.json
+	@$(BIN)/python -m marey.sw.train -o build/stories.gguf --log build/stories.json
 
 # A token in its middle, and the tile in that cycle; measured, so that the picture says that it is as planned.
 STORIES ?= ../shared/models/stories260K.bin

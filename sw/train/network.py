@@ -47,7 +47,7 @@ class Block(nn.Module):
         super().__init__()
         self.config = config
         dim, hidden = config.dim, config.hidden_dim
-        out = (2 * config.n_layers) ** -0.5
+        out = 0.1
         self.qk = Matrix(dim + config.kv_dim, dim, dim ** -0.5)
         self.v = Matrix(config.kv_dim, dim, dim ** -0.5)
         self.wo = Matrix(dim, dim, dim ** -0.5 * out)
@@ -79,13 +79,13 @@ class Network(nn.Module):
         angle = torch.arange(config.seq_len)[:, None] * frequency
         self.register_buffer("rotation", torch.polar(torch.ones_like(angle), angle), persistent=False)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Logits [batch, length, vocab] of tokens [batch, length]."""
+    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits [batch, length, vocab] of tokens [batch, length], and the residual stream [batch, length, dim] before them."""
         table = self.embedding()
         x = table[tokens]
         for block in self.blocks:
             x = block(x, self.rotation)
-        return norm(x, self.config.norm_eps) @ table.T
+        return norm(x, self.config.norm_eps) @ table.T, x
 
 
 def norm(x: Tensor, epsilon: float) -> Tensor:

@@ -1,5 +1,7 @@
 """The network that is trained is the model that is quantised."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -22,7 +24,7 @@ def test_the_checkpoint_says_what_the_network_says(tmp_path):
     gguf.write(tmp_path / "m.gguf", llama(network), tiny_tokenizer(SHAPE.vocab_size), dtype="Q4_0")
     model = gguf.read(tmp_path / "m.gguf")
     tokens = torch.randint(SHAPE.vocab_size, (1, 12))
-    expected = network(tokens).detach().numpy()[0]
+    expected = network(tokens)[0].detach().numpy()[0]
     reference = Reference(model)
     found = np.stack([reference.step(tokens[:, position].numpy(), position)[0] for position in range(12)])
     # Two float32 implementations of one sum.
@@ -46,3 +48,16 @@ def test_weights_learn_on_their_grid():
     assert torch.equal(integers, integers.round()) and integers.abs().max() <= LIMIT
     torch.testing.assert_close(integers * step, matrix())
     assert loss.item() < first
+
+
+def test_a_training_repeats_and_learns(tmp_path):
+    from marey.sw.train.__main__ import main
+
+    files = []
+    for name in ("one", "two"):
+        main(["-o", str(tmp_path / f"{name}.gguf"), "--log", str(tmp_path / "log.json"), "--steps", "20"], standalone_mode=False)
+        files.append((tmp_path / f"{name}.gguf").read_bytes())
+    assert files[0] == files[1]
+    (point,) = json.loads((tmp_path / "log.json").read_text())["curve"]
+    # A network that knows nothing is at the logarithm of 384 words, 5.95.
+    assert point["step"] == 20 and point["loss"] < 5.8

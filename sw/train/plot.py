@@ -1,0 +1,48 @@
+"""The loss curve as a picture: `python -m marey.sw.train.plot docs/training.json > docs/training.svg`."""
+
+import json
+from pathlib import Path
+
+import click
+import numpy as np
+
+WIDTH, HEIGHT, LEFT, BOTTOM = 640, 240, 48, 28
+"""Of the picture and of its margins, in pixels."""
+LOSSES = (0.2, 0.5, 1.0, 2.0, 5.0)
+"""Labels of the logarithmic axis, nats a token; its ends are the outermost."""
+
+
+def plot(log: dict) -> str:
+    """SVG of a training's log (`marey.sw.train --log`): loss of the batch and of held-out text over steps."""
+    def x(step):
+        return LEFT + (WIDTH - LEFT - 12) * step / log["steps"]
+
+    def y(loss):
+        share = np.log(np.clip(loss, LOSSES[0], LOSSES[-1]) / LOSSES[0]) / np.log(LOSSES[-1] / LOSSES[0])
+        return HEIGHT - BOTTOM - (HEIGHT - BOTTOM - 12) * share
+
+    lines = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" font-family="sans-serif" '
+             'font-size="11">', '<rect width="100%" height="100%" fill="white"/>']
+    for loss in LOSSES:
+        lines.append(f'<path d="M{LEFT} {y(loss):.1f}H{WIDTH - 12}" stroke="#ddd"/>'
+                     f'<text x="{LEFT - 8}" y="{y(loss) + 4:.1f}" text-anchor="end">{loss}</text>')
+    for share in range(5):
+        step = log["steps"] * share // 4
+        lines.append(f'<text x="{x(step):.1f}" y="{HEIGHT - 10}" text-anchor="middle">{step:,}</text>')
+    for row, (key, name, colour) in enumerate((
+            ("loss", "batch, nats a token", "#9bb8d3"), ("held_out", "held-out stories, nats a token", "#1f4e79"))):
+        points = " ".join(f"{x(point['step']):.1f},{y(point[key]):.1f}" for point in log["curve"])
+        lines.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.5"/>'
+                     f'<text x="{WIDTH - 16}" y="{28 + 16 * row}" text-anchor="end" fill="{colour}">{name}</text>')
+    return "\n".join([*lines, "</svg>"]) + "\n"
+
+
+@click.command()
+@click.argument("log", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def main(log):
+    """Prints the loss curve in LOG as SVG."""
+    click.echo(plot(json.loads(log.read_text())), nl=False)
+
+
+if __name__ == "__main__":
+    main()
