@@ -1,9 +1,8 @@
-"""A tiny random checkpoint, until a model ships: right in every shape, and gibberish in what it says."""
+"""A tiny random checkpoint, for tests: right in every shape, and gibberish in what it says."""
 
 from pathlib import Path
 
 import numpy as np
-from platformdirs import user_cache_path
 
 from .formats import llama2c
 from .formats.vocabulary import sentencepiece
@@ -48,8 +47,3 @@ def write_tiny(folder: Path, config: ModelConfig = SHAPE, seed: int = 0) -> Path
     path = folder / "tiny.bin"
     llama2c.write(path, tiny_model(config, seed), tiny_tokenizer(config.vocab_size))
     return path
-
-
-def default_model() -> Path:
-    """The tiny checkpoint in the user's cache folder, written anew."""
-    return write_tiny(user_cache_path("marey") / "tiny")

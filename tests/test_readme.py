@@ -55,6 +55,14 @@ def test_python(compiler, folder, capsys):
     assert printed.startswith("Once upon a time, there was a little girl")
 
 
+def test_the_story_is_the_tiles(compiler):
+    readme = " ".join(README.split())
+    told = CliRunner().invoke(main, ["generate", "Once upon a time"]).stdout
+    for line in told.splitlines():
+        if not line.startswith(("link", "simulated")):
+            assert " ".join(line.split()) in readme
+
+
 def test_figures(compiler, stories):
     """The cycles in the table are what the RTL counts."""
     config = preset("sim8x8")

@@ -11,7 +11,7 @@ from ...hdl.errors import MareyError
 from ...sim.backends import BACKENDS, default_backend, open_transport
 from ...sim.port import BAUD, PATIENCE
 from ..driver import Device
-from ..formats import load_model, load_tokenizer
+from ..formats import DEFAULT_MODEL, load_model, load_tokenizer
 from ..program import Program, compile_model
 
 
@@ -36,8 +36,9 @@ class Cli(click.Group):
             ctx.exit(2)
 
 
+MODEL_FILE = click.argument("model", type=click.Path(path_type=Path), default=DEFAULT_MODEL)
 MODEL = click.option("--model", type=click.Path(path_type=Path),
-                     help="llama2.c or GGUF file, or Hugging Face folder. Default: a tiny random model.")
+                     help="llama2.c or GGUF file, or Hugging Face folder. Default: the one that ships with Marey.")
 TOKENIZER = click.option("--tokenizer", type=click.Path(path_type=Path),
                          help="Tokenizer file. Default: the model's own, or tok<vocabulary>.bin or tokenizer.bin next to it.")
 CONFIG = click.option("--config", "config_name", type=click.Choice(list(PRESETS)), default="sim8x8", show_default=True,
@@ -54,7 +55,8 @@ DEVICE = (
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout, and nothing else.")
 BURNED = click.option("--burned", is_flag=True, help="The board has loaded the program from its flash: do not send it.")
 GENERATION = (
-    click.option("--steps", type=click.IntRange(min=1), default=64, show_default=True, help="Tokens to generate."),
+    click.option("--steps", type=click.IntRange(min=1), default=256, show_default=True,
+                 help="Tokens to generate, at most: a text may end sooner."),
     click.option("--temperature", type=click.FloatRange(min=0), default=0.0, show_default=True,
                  help="0 takes the likeliest token; higher is more random."),
     click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True,

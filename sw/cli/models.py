@@ -9,11 +9,11 @@ from ...hdl.config import PRESETS
 from ...hdl.errors import MareyError
 from .. import evaluate as evaluation
 from ..formats import gguf, huggingface, llama2c, load_model, load_tokenizer
-from .base import JSON, TOKENIZER, main, on_device
+from .base import JSON, MODEL_FILE, TOKENIZER, main, on_device
 
 
 @main.command("export")
-@click.argument("model", type=click.Path(path_type=Path))
+@MODEL_FILE
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True,
               help="What to write: FILE.gguf; FILE.bin for llama2.c's format, with a tokenizer.bin beside it; or a Hugging "
                    "Face FOLDER.")
@@ -39,7 +39,7 @@ def export_command(model, output, tokenizer, kind):
 
 
 @main.command("eval")
-@click.argument("model", type=click.Path(path_type=Path))
+@MODEL_FILE
 @click.option("--text", type=click.Path(path_type=Path), help="Text to judge by. Default: text sampled from the model.")
 @TOKENIZER
 @click.option("--quant", "quants", type=click.Choice([*evaluation.BITS]), multiple=True,

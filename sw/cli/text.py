@@ -7,11 +7,11 @@ from pathlib import Path
 import click
 
 from ...hdl.config import preset
+from ..formats import DEFAULT_MODEL
 from ..generate import generate
 from ..program import Program
 from ..sampling import Sampler
-from ..tiny import default_model
-from .base import CONFIG, MODEL, TOKENIZER, compile_file, generation, main
+from .base import CONFIG, MODEL, MODEL_FILE, TOKENIZER, compile_file, generation, main
 
 
 @main.command("generate")
@@ -22,15 +22,12 @@ from .base import CONFIG, MODEL, TOKENIZER, compile_file, generation, main
 @generation
 def generate_command(prompt, model, tokenizer, config_name, backend, connect, steps, temperature, top_p, seed, burned, as_json):
     """Generate text from PROMPT on the tile, and say what it took, predicted and measured."""
-    if model is None:
-        model = default_model()
-        click.echo("no --model given: a tiny random checkpoint, made here, speaks gibberish on the real tile", err=True)
-    program = compile_file(model, tokenizer, preset(config_name))
+    program = compile_file(model or DEFAULT_MODEL, tokenizer, preset(config_name))
     _generate(program, backend, connect, prompt, steps, Sampler(temperature, top_p, seed), burned, as_json)
 
 
 @main.command("compile")
-@click.argument("model", type=click.Path(path_type=Path))
+@MODEL_FILE
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The program to write.")
 @TOKENIZER
 @CONFIG

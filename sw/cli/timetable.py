@@ -16,13 +16,13 @@ from ..perfetto import trace_events
 from ..program import Program
 from ..report import report
 from ..timetable import text
-from .base import CONFIG, JSON, TOKENIZER, load_or_compile, main
+from .base import CONFIG, JSON, MODEL_FILE, TOKENIZER, load_or_compile, main
 
 POSITION = click.option("--position", type=click.IntRange(min=0), default=127, show_default=True, help="Position of the token.")
 
 
 @main.command("report")
-@click.argument("model", type=click.Path(path_type=Path))
+@MODEL_FILE
 @POSITION
 @TOKENIZER
 @CONFIG
@@ -47,7 +47,7 @@ def report_command(model, position, tokenizer, config_name, as_json):
 
 
 @main.command("timetable")
-@click.argument("model", type=click.Path(path_type=Path))
+@MODEL_FILE
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="HTML page to write.")
 @POSITION
 @click.option("--tokens", type=click.IntRange(1, 256), default=1, show_default=True, help="Tokens to draw, one after another.")

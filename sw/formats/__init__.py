@@ -8,7 +8,10 @@ from ..model import Llama
 from ..tokenizer import Tokenizer
 from . import gguf, huggingface, llama2c
 
-__all__ = ["FormatError", "load_model", "load_tokenizer"]
+__all__ = ["DEFAULT_MODEL", "FormatError", "load_model", "load_tokenizer"]
+
+DEFAULT_MODEL = Path(__file__).parents[1] / "models" / "stories.gguf"
+"""The model that ships with Marey; docs/training.md tells how it was made."""
 
 
 def load_model(path: Path | str) -> Llama:

@@ -55,7 +55,8 @@ def test_a_training_repeats_and_learns(tmp_path):
 
     files = []
     for name in ("one", "two"):
-        main(["-o", str(tmp_path / f"{name}.gguf"), "--log", str(tmp_path / "log.json"), "--steps", "20"], standalone_mode=False)
+        main(["-o", str(tmp_path / f"{name}.gguf"), "--log", str(tmp_path / "log.json"), "--steps", "20"],
+             standalone_mode=False)
         files.append((tmp_path / f"{name}.gguf").read_bytes())
     assert files[0] == files[1]
     (point,) = json.loads((tmp_path / "log.json").read_text())["curve"]

@@ -1,0 +1,74 @@
+"""The model that ships: small, on its 4-bit grid, and telling stories of the grammar, on the tile as in the golden model."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from marey.hdl.config import preset
+from marey.sim.backends import open_transport
+from marey.sw.driver import Device
+from marey.sw.formats import DEFAULT_MODEL, load_model, load_tokenizer
+from marey.sw.generate import generate
+from marey.sw.golden import Golden
+from marey.sw.program import compile_model
+from marey.sw.quantise import quantise
+from marey.sw.sampling import Sampler
+from marey.sw.train.judge import judge, write_stories
+from marey.sw.train.plot import plot
+from marey.sw.train.reader import has_a_plot
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_model(DEFAULT_MODEL)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(model):
+    return load_tokenizer(None, DEFAULT_MODEL, model.config.vocab_size)
+
+
+def test_it_is_small(model):
+    assert DEFAULT_MODEL.stat().st_size <= 400_000
+    config = model.config
+    weights = config.linear_macs // 2  # bytes, at 4 bits
+    assert weights + 2 * config.n_layers * config.kv_dim * config.seq_len <= 128 << 10  # a UP5K's W-RAM
+
+
+def test_weights_are_whole_steps_of_their_matrix(model):
+    """Of -7 to 7: 4 bits are exact."""
+    assert (model.final_norm == 1).all()
+    for layer in model.layers:
+        assert (layer.attention_norm == 1).all() and (layer.ffn_norm == 1).all()
+    matrices = [model.embedding, *(getattr(layer, name) for layer in model.layers
+                                   for name in ("wq", "wk", "wv", "wo", "w1", "w2", "w3"))]
+    for matrix in matrices:
+        magnitudes = np.unique(np.abs(matrix)).astype(np.float64)
+        in_steps = [magnitudes / magnitudes[-1] * largest for largest in range(1, 8)]
+        assert any(np.array_equal(steps, steps.round()) for steps in in_steps)
+
+
+def test_its_stories_are_stories(model, tokenizer):
+    """The shares of docs/training.md, on fewer stories: by chance they may be lower, by three deviations or so."""
+    written = write_stories(Golden(quantise(model), 40), tokenizer, [""] * 40, Sampler(0.8, 1.0, seed=9))
+    shares = judge(written)
+    assert shares["ends"] > 0.9 and shares["sentences"] > 0.7 and shares["characters"] > 0.7, shares
+    assert shares["different"] > 0.9
+
+
+def test_the_tile_tells_a_story(compiler, model, tokenizer):
+    program = compile_model(model, preset("sim8x8"), tokenizer)
+    with Device(open_transport(program.config, "verilator"), program.config) as device:
+        device.load(program)
+        told = generate(device, program, "Once upon a time", steps=256)
+    ((text, ended),) = write_stories(Golden(quantise(model)), tokenizer, ["Once upon a time"], Sampler())
+    assert told.text == text and ended and has_a_plot(text)
+    assert told.predicted_cycles == told.measured_cycles
+
+
+def test_the_loss_curve_is_that_of_the_log():
+    assert (DOCS / "training.svg").read_text() == plot(json.loads((DOCS / "training.json").read_text()))
