@@ -30,9 +30,21 @@ ECP5 = Family("nextpnr-ecp5", {"lut": "TRELLIS_COMB", "ff": "TRELLIS_FF", "bram"
 
 # Assertions cost nothing on a chip; what is printed neither.
 _READ = "chformal -remove; delete t:$print; "
-# ABC9, which synth_ecp5 would choose, ends without a word on this design; plain ABC maps it.
-_SYNTH_ECP5 = ("synth_ecp5 -no-rw-check -top {top} -run begin:map_luts; abc -dff -lut 4:7; clean; "
-               "synth_ecp5 -top {top} -run map_cells:")
+
+
+def _synth_ecp5(top, options=""):
+    """ABC9, which synth_ecp5 would choose, ends without a word on this design; plain ABC maps it."""
+    return (f"synth_ecp5 {options}-no-rw-check -top {top} -run begin:map_luts; abc -dff -lut 4:7; clean; "
+            f"synth_ecp5 {options}-top {top} -run map_cells:")
+
+
+def script(board: Board, flatten: bool = True) -> str:
+    """Yosys commands that synthesise the design in a folder; without `flatten`, its components stay apart."""
+    options = "" if flatten else "-noflatten "
+    kind, dsp = ("u", "-dsp ") if board.device.startswith("iCE40UP") else ("hx", "")
+    synth = (_synth_ecp5(NAME, options) if board.is_ecp5
+             else f"synth_ice40 {options}-device {kind} {dsp}-no-rw-check -top {NAME}")
+    return f"read_rtlil {NAME}.il; read_verilog -sv ram.v; {_READ}{synth}"
 
 
 def family(board: Board) -> Family:
@@ -54,24 +66,21 @@ def synthesise(board: Board, folder: Path) -> None:
 
     Minutes, but for a design whose netlist the folder has already.
     """
-    kind = "u" if board.device.startswith("iCE40UP") else "hx"
-    dsp = "-dsp " if kind == "u" else ""
-    synth = _SYNTH_ECP5.format(top=NAME) if board.is_ecp5 else f"synth_ice40 -device {kind} {dsp}-no-rw-check -top {NAME}"
-    script = (f"read_rtlil {NAME}.il; read_verilog -sv ram.v; {_READ}{synth}; write_json {NAME}.json; "
-              # Short names: Verilator repeats them in every line of C++.
-              "rename -hide; rename -enumerate -pattern n%; write_verilog -noattr netlist.v")
-    sources = [script, *(Path(folder, name).read_text() for name in (f"{NAME}.il", "ram.v"))]
+    commands = (f"{script(board)}; write_json {NAME}.json; "
+                # Short names: Verilator repeats them in every line of C++.
+                "rename -hide; rename -enumerate -pattern n%; write_verilog -noattr netlist.v")
+    sources = [commands, *(Path(folder, name).read_text() for name in (f"{NAME}.il", "ram.v"))]
     digest, made = hashlib.sha256("\0".join(sources).encode()).hexdigest(), Path(folder, "netlist.of")
     if made.exists() and made.read_text() == digest:
         return
-    run(folder, "yosys", "-q", "-p", script)
+    run(folder, "yosys", "-q", "-p", commands)
     made.write_text(digest)
 
 
 def synthesise_tile(config, folder: Path) -> None:
     """The tile alone, for an ECP5: `marey.json`."""
     Path(folder, "tile.v").write_text(verilog.generate(config)[0])
-    run(folder, "yosys", "-q", "-p", f"read_verilog -sv tile.v; {_READ}{_SYNTH_ECP5.format(top=verilog.TOP)} -json {NAME}.json")
+    run(folder, "yosys", "-q", "-p", f"read_verilog -sv tile.v; {_READ}{_synth_ecp5(verilog.TOP)} -json {NAME}.json")
 
 
 def place(board: Board, folder: Path, seed: int = 1) -> dict:

@@ -59,8 +59,9 @@ def boards_command(as_json):
 @TOKENIZER
 @FOLDER
 @click.option("--seed", type=int, default=1, show_default=True, help="Of place and route: another, another clock.")
+@click.option("--slices", "by_slice", is_flag=True, help="Say what each component takes, too: one synthesis more.")
 @JSON
-def build_command(board_name, model, tokenizer, output, seed, as_json):
+def build_command(board_name, model, tokenizer, output, seed, by_slice, as_json):
     """Build a board's bitstream: synthesis, place and route; say what it takes and the clock that it meets."""
     board = _board(board_name)
     from ...boards import flow
@@ -75,6 +76,10 @@ def build_command(board_name, model, tokenizer, output, seed, as_json):
     result = {"board": board.name, "device": board.device, "config": board.tile.name,
               "clock_mhz_target": board.clock_hz / 1e6, **flow.place(board, folder, seed),
               "bitstream": str(flow.bitstream(board, folder))}
+    if by_slice:
+        from ...boards.slices import slices
+
+        result["slices"] = slices(board, folder)
     if program:
         cycles = program.cycles(program.model.context // 2)
         result |= {"model": program.name, "cycles_a_token": cycles,
@@ -83,6 +88,8 @@ def build_command(board_name, model, tokenizer, output, seed, as_json):
     if as_json:
         click.echo(json.dumps(result))
         return
+    for name, taken in result.pop("slices", {}).items():
+        click.echo(f"{name:<40}" + "".join(f"{number:>7} {resource}" for resource, number in taken.items() if number))
     for key, value in result.items():
         if isinstance(value, dict):
             value = ", ".join(f"{number} {name}" for name, number in value.items())

@@ -15,6 +15,7 @@ from amaranth.lib.wiring import In, Out
 
 from marey.boards import flow, tools
 from marey.boards.all import BOARDS
+from marey.boards.slices import slices
 from marey.boards.virtual import virtual_board
 from marey.hdl.serial import SerialLink
 from marey.sim.pins import PinsTransport
@@ -99,6 +100,18 @@ def test_the_netlist_at_its_pins(compiler, built):
         found += transport.receive(1).tolist()
     assert found == expected(words)
     transport.close()
+
+
+@pytest.mark.slow
+def test_what_a_component_takes(built):
+    """A component has what those in it have."""
+    board, folder = built
+    found = slices(board, folder)
+    assert found["marey"]["bram"] >= 2 and found["marey"]["dsp"] == found["inside"]["dsp"] == 1
+    link, parts = found["inside.link"], [found[f"inside.link.{name}"] for name in
+                                         ("receiver", "gatherer", "splitter", "transmitter")]
+    assert all(link[resource] >= sum(part[resource] for part in parts) for resource in link)
+    assert all(part["ff"] > 0 and part["lut"] > 0 for part in parts) and link["ff"] < found["inside"]["ff"]
 
 
 def test_the_bitstream(built):

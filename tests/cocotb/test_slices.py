@@ -6,13 +6,15 @@ from marey.hdl.link import Link
 from marey.hdl.mem import Mem
 from marey.hdl.mxm import Mxm
 from marey.hdl.sequencer import Sequencer
+from marey.hdl.serial import SerialLink
 from marey.hdl.tile import Tile
 from marey.hdl.vxm import Vxm
 from tests.cocotb.runner import run
 from tests.configs import CONFIGS
 
-SLICES = {"link": Link, "sequencer": Sequencer, "mem": Mem, "mxm": Mxm, "vxm": Vxm, "tile": Tile}
-CASES = [("link", 0), ("sequencer", 0), ("mem", 0), ("mem", 2), ("mxm", 0), ("mxm", 2), ("mxm", 4),
+SLICES = {"serial": lambda config: SerialLink(8e6, 1_000_000), "link": Link,
+          "sequencer": Sequencer, "mem": Mem, "mxm": Mxm, "vxm": Vxm, "tile": Tile}
+CASES = [("serial", 0), ("link", 0), ("sequencer", 0), ("mem", 0), ("mem", 2), ("mxm", 0), ("mxm", 2), ("mxm", 4),
          ("vxm", 0), ("vxm", 1), ("vxm", 2), ("tile", 2)]
 """Slices, and the configurations that change them: square, two lanes of eight columns, int4."""
 
