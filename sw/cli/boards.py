@@ -85,19 +85,23 @@ def build_command(board_name, model, tokenizer, output, seed, by_slice, as_json)
         result |= {"model": program.name, "cycles_a_token": cycles,
                    "flash": str(flow.image(folder)) if flow.image(folder).exists() else None,
                    "tokens_per_second": min(board.clock_hz, result["clock_mhz_met"] * 1e6) / cycles}
-    if as_json:
-        click.echo(json.dumps(result))
-        return
-    for name, taken in result.pop("slices", {}).items():
-        click.echo(f"{name:<40}" + "".join(f"{number:>7} {resource}" for resource, number in taken.items() if number))
+    click.echo(json.dumps(result) if as_json else "\n".join(_lines(result)))
+    if result["clock_mhz_met"] < result["clock_mhz_target"]:
+        raise TimingError("the clock is {clock_mhz_met} MHz and not {clock_mhz_target:g}: try another --seed".format(**result))
+
+
+def _lines(result):
+    """The result of a build, for people."""
     for key, value in result.items():
+        if key == "slices":
+            yield from (f"{name:<40}" + "".join(f"{number:>7} {resource}" for resource, number in taken.items() if number)
+                        for name, taken in value.items())
+            continue
         if isinstance(value, dict):
             value = ", ".join(f"{number} {name}" for name, number in value.items())
         elif isinstance(value, list):
             value = " > ".join(value)
-        click.echo(f"{key.replace('_', ' '):<20}{value}")
-    if result["clock_mhz_met"] < result["clock_mhz_target"]:
-        raise TimingError("the clock is {clock_mhz_met} MHz and not {clock_mhz_target:g}: try another --seed".format(**result))
+        yield f"{key.replace('_', ' '):<20}{value}"
 
 
 class TimingError(MareyError):

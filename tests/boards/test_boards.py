@@ -102,6 +102,21 @@ def test_flash(board, tmp_path, monkeypatch):
     assert result.exit_code == 2 and "status 3" in result.stderr
 
 
+@pytest.mark.parametrize("met", [26.1, 23.9])
+def test_build(met, tmp_path, monkeypatch):
+    """The keys of a build; a clock that is not met is a failure, whoever reads it."""
+    for step in ("design", "synthesise"):
+        monkeypatch.setattr(flow, step, lambda *_: None)
+    placed = {"clock_mhz_met": met, "resources": {"lc": 1, "bram": 2}, "critical_path": ["a", "b"]}
+    monkeypatch.setattr(flow, "place", lambda *_: placed)
+    result = marey("build", "--board", "icebreaker", "-o", tmp_path, "--json")
+    found = json.loads(result.stdout)
+    assert set(found) >= {"board", "device", "config", "clock_mhz_target", "clock_mhz_met", "resources", "bitstream"}
+    assert result.exit_code == int(met < 24) and found["clock_mhz_target"] == 24
+    text = marey("build", "--board", "icebreaker", "-o", tmp_path)
+    assert "a > b" in text.stdout and "2 bram" in text.stdout and text.exit_code == result.exit_code
+
+
 def test_tools(tmp_path, monkeypatch):
     """A tool that is missing, and one that fails: a line each, and a log."""
     with pytest.raises(tools.ToolError, match="nextpnr-nonesuch is not on PATH"):
