@@ -37,7 +37,7 @@ $(VENV)/develop: pyproject.toml $(VENV)/use
 	@touch $@
 
 run: $(VENV)/use
-	@$(BIN)/marey generate "Once upon a time"
+	@$(BIN)/marey generate "Once upon a time, there was a little girl named Lily."
 
 bench: $(VENV)/use
 	@$(BIN)/marey bench

@@ -57,7 +57,7 @@ def test_python(compiler, folder, capsys):
 
 def test_the_story_is_the_tiles(compiler):
     readme = " ".join(README.split())
-    told = CliRunner().invoke(main, ["generate", "Once upon a time"]).stdout
+    told = CliRunner().invoke(main, ["generate", "Once upon a time, there was a little girl named Lily."]).stdout
     for line in told.splitlines():
         if not line.startswith(("link", "simulated")):
             assert " ".join(line.split()) in readme

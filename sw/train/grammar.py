@@ -128,7 +128,7 @@ PLOTS = {
         ("They went out to play again.", "They went back to the {place}."),
     ),
     "found": (
-        ("{a} saw a {colour} {toy} by the road.", "{b} found a {colour} {toy} there."),
+        ("{a} saw a {colour} {toy} by the road.", "{b} found a {colour} {toy} by the road."),
         ('"Whose {toy} is this?" said {a}.', '"It is not our {toy}," said {a}.'),
         ("Then they saw an old man. He was sad.", "Then they saw an old lady. She was sad."),
         ('"Is this your {toy}?" said {b}.',),
@@ -148,7 +148,7 @@ PLOTS = {
         ("{a} saw a baby bird by the {goal}.", "There was a baby bird by the {goal}."),
         ('"It fell down," said {b}.', '"It is too small to fly," said {b}.'),
         ("{a} wanted to help the baby bird.", '"We must help it," said {a}.'),
-        ("{b} found the nest, and {a} put the baby bird in it.", "{a} held it, and {b} found the nest."),
+        ("{b} found the nest in a tree.", "They looked all over the {place}, and {b} found the nest."),
         ("Soon the mom bird came back.", "The mom bird was happy to see it."),
         ("The birds sang a song for them.", '"Thank you for your help, {b}," said {a}.'),
     ),

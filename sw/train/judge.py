@@ -69,7 +69,7 @@ def beginnings(count: int, seed: int) -> list[str]:
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path), default=DEFAULT_MODEL)
-@click.option("--stories", "count", type=click.IntRange(min=1), default=400, show_default=True, help="Of each kind.")
+@click.option("--stories", "count", type=click.IntRange(min=1), default=200, show_default=True, help="Of each kind.")
 @click.option("--bits", type=click.Choice(["8", "4"]), default="8", show_default=True, help="Of a weight.")
 @click.option("--show", type=int, default=0, help="Of each kind, print as many that the grammar would not tell.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout, and nothing else.")

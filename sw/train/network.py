@@ -1,7 +1,7 @@
 """The default model in PyTorch, with weights of 4 bits from the first step on.
 
-A matrix has one step, and its weights are whole numbers of it from -7 to 7: what the tile holds. Steps are learned (LSQ,
-Esser et al., 2020); gradients pass the rounding as if it were not there. Norms have no gains.
+A matrix has one step, and its weights are whole numbers of it from -7 to 7: what the tile holds. Gradients pass the rounding
+as if it were not there (Bengio et al., 2013). Norms have no gains.
 """
 
 import torch
@@ -12,32 +12,27 @@ from ..model import ModelConfig
 
 LIMIT = 7
 """Largest magnitude of a weight in steps; -8 is left out, so that the range is symmetric."""
+STEP = 0.45
+"""A step, in mean magnitudes of a matrix: 0.36 deviations if they are normal, about what loses least in 15 levels."""
 
 
 class Matrix(nn.Module):
-    """A matrix [outputs, inputs] on the grid of its step."""
+    """A matrix [outputs, inputs] on a grid, whose step goes with the weights' mean magnitude."""
 
     def __init__(self, outputs: int, inputs: int, deviation: float):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs) * deviation)
-        self.log_step = nn.Parameter(torch.tensor(2 * self.weight.detach().abs().mean().item() / LIMIT ** 0.5).log())
 
     def grid(self) -> tuple[Tensor, Tensor]:
         """Weights in steps (whole numbers, as float) and the step, which has the precision of a 16-bit float."""
-        step = self.log_step.exp().half().float()
+        step = (STEP * self.weight.detach().abs().mean()).half().float()
         return (self.weight / step).round().clamp(-LIMIT, LIMIT), step
 
     def forward(self) -> Tensor:
         """The weights on the grid, differentiable."""
-        log_step = self.log_step * self.gain() + (self.log_step * (1 - self.gain())).detach()
-        step = log_step.exp()
-        step = step + (step.half().float() - step).detach()
+        integers, step = self.grid()
         scaled = (self.weight / step).clamp(-LIMIT, LIMIT)
-        return (scaled + (scaled.round() - scaled).detach()) * step
-
-    def gain(self) -> float:
-        """What scales the step's gradient to that of a weight."""
-        return (self.weight.numel() * LIMIT) ** -0.5
+        return (scaled + (integers - scaled).detach()) * step
 
 
 class Block(nn.Module):
@@ -47,7 +42,7 @@ class Block(nn.Module):
         super().__init__()
         self.config = config
         dim, hidden = config.dim, config.hidden_dim
-        out = 0.1
+        out = (2 * config.n_layers) ** -0.5
         self.qk = Matrix(dim + config.kv_dim, dim, dim ** -0.5)
         self.v = Matrix(config.kv_dim, dim, dim ** -0.5)
         self.wo = Matrix(dim, dim, dim ** -0.5 * out)

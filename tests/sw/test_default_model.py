@@ -19,6 +19,7 @@ from marey.sw.train.judge import judge, write_stories
 from marey.sw.train.plot import plot
 from marey.sw.train.reader import has_a_plot
 
+PROMPT = "Once upon a time, there was a little girl named Lily."
 DOCS = Path(__file__).parents[2] / "docs"
 
 
@@ -56,7 +57,7 @@ def test_its_stories_are_stories(model, tokenizer):
     """The shares of docs/training.md, on fewer stories: by chance they may be lower, by three deviations or so."""
     written = write_stories(Golden(quantise(model), 40), tokenizer, [""] * 40, Sampler(0.8, 1.0, seed=9))
     shares = judge(written)
-    assert shares["ends"] > 0.9 and shares["sentences"] > 0.7 and shares["characters"] > 0.7, shares
+    assert shares["ends"] > 0.9 and shares["sentences"] > 0.8 and shares["characters"] > 0.7, shares
     assert shares["different"] > 0.9
 
 
@@ -64,8 +65,8 @@ def test_the_tile_tells_a_story(compiler, model, tokenizer):
     program = compile_model(model, preset("sim8x8"), tokenizer)
     with Device(open_transport(program.config, "verilator"), program.config) as device:
         device.load(program)
-        told = generate(device, program, "Once upon a time", steps=256)
-    ((text, ended),) = write_stories(Golden(quantise(model)), tokenizer, ["Once upon a time"], Sampler())
+        told = generate(device, program, PROMPT, steps=256)
+    ((text, ended),) = write_stories(Golden(quantise(model)), tokenizer, [PROMPT], Sampler())
     assert told.text == text and ended and has_a_plot(text)
     assert told.predicted_cycles == told.measured_cycles
 
