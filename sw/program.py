@@ -12,7 +12,7 @@ import numpy as np
 
 from ..hdl.config import Config
 from ..hdl.errors import MareyError
-from ..hdl.isa import Instruction, Isa
+from ..hdl.isa import EncodingError, Instruction, Isa
 from ..hdl.rules import check
 from ..hdl.timing import blocks, run_cycles, trace
 from .assembly import disassemble
@@ -56,15 +56,16 @@ class Image:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFacts:
-    """What a driver needs to know of a compiled model: its shape, for how many positions there is room, how many MEM
-    granules it takes, and where its
-    int16 logits (`vocab_size` from granule `logits` on) and their scale (granule `scale`) are after a token.
+    """What a driver needs to know of a compiled model: its shape, for how many positions there is room, how many W-RAM words
+    and MEM granules it takes, and where its int16 logits (`vocab_size` from granule `logits` on) and their scale (granule
+    `scale`) are after a token.
 
     A logit is worth logit * scale * `logit_unit`.
     """
 
     shape: ModelConfig
     context: int
+    words: int
     granules: int
     logits: int
     scale: int
@@ -128,7 +129,7 @@ class Program:
     @property
     def wram_words(self) -> int:
         """Words of W-RAM in use."""
-        return self.stream.buffer + 2 * self.stream.room if self.stream else len(self.image.weights)
+        return self.model.words if self.model else len(self.image.weights)
 
     def link_words(self, wanted: bool = True) -> int:
         """Words over the link that a token of a streamed model takes, both ways; 0 for a resident one, which takes few."""
@@ -158,7 +159,7 @@ class Program:
             line += (f"streamed: {sum(times for _, times in self.stream.counted())} runs a token, with segments of up to "
                      f"{self.stream.room} W-RAM words of {self.config.wram_depth}")
         else:
-            line += f"{len(self.image.weights)} W-RAM words of {self.config.wram_depth}"
+            line += f"{self.wram_words} W-RAM words of {self.config.wram_depth}"
         if self.model is None:
             return f"{line}, {self.cycles()} cycles"
         constant, slope, least = self.formula()
@@ -225,27 +226,51 @@ def compile_model(model: Llama, config: Config, tokenizer: Tokenizer | None = No
 def compile_quantised(model: QuantisedModel, config: Config, tokenizer: Tokenizer | None = None, name: str = "") -> Program:
     """Lowers, schedules and checks an integer model for a configuration: resident if it fits, else streamed. CompileError
     if it can be neither."""
-    try:
-        layout = plan(config, model.config, model.groups)
-    except CompileError as resident:
-        layout = plan_streamed(config, model.config, str(resident))
-    program = assemble(layout, model, tokenizer, name)
+    layout = lay_out_model(config, model)
+    program = _filled(replace(schedule(layout, model), name=name, tokenizer=tokenizer), layout, model)
     verify(program)
     return program
 
 
-def assemble(layout: Layout, model: QuantisedModel, tokenizer: Tokenizer | None = None, name: str = "") -> Program:
-    """The program of an integer model with a layout. CompileError if it does not fit the tile's program memory."""
-    facts = ModelFacts(shape=model.config, context=min(layout.context, model.config.seq_len), granules=layout.granules,
-                       logits=layout.buffers["logits"], scale=layout.buffers["scale"], logit_unit=model.logit_unit)
+def lay_out_model(config: Config, model: QuantisedModel) -> Layout:
+    """The layout of a model, a `StreamedLayout` if it has to be streamed. CompileError if it can be neither."""
+    try:
+        return plan(config, model.config, model.groups)
+    except CompileError as resident:
+        return plan_streamed(config, model.config, str(resident))
+
+
+def schedule(layout: Layout, model: QuantisedModel) -> Program:
+    """A model's program with all but its weights and constants, and so with its cycles. CompileError if it does not fit the
+    tile's program memory, or an instruction cannot count as far."""
+    try:
+        return _schedule(layout, model)
+    except EncodingError as error:
+        raise CompileError(f"{layout.config.name} cannot count so far: {error}") from None
+
+
+def _schedule(layout, model):
+    config = layout.config
+    facts = ModelFacts(shape=model.config, context=min(layout.context, model.config.seq_len), words=layout.words,
+                       granules=layout.granules, logits=layout.buffers["logits"], scale=layout.buffers["scale"],
+                       logit_unit=model.logit_unit)
+    weights, constants = np.zeros((0, config.cols, config.rows), np.int8), np.zeros((0, config.lanes), np.int16)
     if not isinstance(layout, StreamedLayout):
         code = lower(layout, model)
-        return Program(layout.config, Image(code.instructions, *fill(layout, model)), name, facts, tokenizer, code.sections)
+        return Program(config, Image(code.instructions, weights, constants), model=facts, sections=code.sections)
     code, entries = lower_streamed(layout, model)
+    return Program(config, Image(code.instructions, weights, constants), model=facts, sections=code.sections,
+                   stream=stream(layout, entries, weights, constants, model.embedding, model.embedding_factor[0]))
+
+
+def _filled(program, layout, model):
+    """A scheduled program, with the weights and constants of its model."""
+    if program.stream is None:
+        weights, constants = fill(layout, model)
+        return replace(program, image=replace(program.image, weights=weights, constants=constants))
     weights, constants, stay = fill_stream(layout, model)
-    nothing = np.zeros((0, layout.config.cols, layout.config.rows), np.int8)
-    return Program(layout.config, Image(code.instructions, nothing, stay), name, facts, tokenizer, code.sections,
-                   stream(layout, entries, weights, constants, model.embedding, model.embedding_factor[0]))
+    return replace(program, image=replace(program.image, constants=stay),
+                   stream=replace(program.stream, weights=weights, constants=constants))
 
 
 def verify(program: Program) -> None:

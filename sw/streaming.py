@@ -89,6 +89,8 @@ class StreamedLayout(Layout):
     """
 
     whole: bool = True
+    why: str = ""
+    """Why the model is not resident."""
     segment: int = 0
     buffer: int = 0
     room: int = 0
@@ -212,7 +214,7 @@ def plan_streamed(config: Config, model: ModelConfig, resident: str = "") -> Str
     fewest = max(config.block, min(context, FEWEST_POSITIONS))
     while True:
         for whole in (True, False):
-            layout = StreamedLayout(config, model, context, whole=whole)
+            layout = StreamedLayout(config, model, context, whole=whole, why=resident)
             if layout.fits and (layout.buffer <= config.wram_depth // 2 or context == fewest):
                 return layout
         if context == fewest:

@@ -8,8 +8,12 @@ import click
 from ...hdl.config import PRESETS
 from ...hdl.errors import MareyError
 from .. import evaluate as evaluation
-from ..formats import gguf, huggingface, llama2c, load_model, load_tokenizer
+from .. import fit as fitting
+from ..formats import FormatError, gguf, huggingface, llama2c, load_model, load_shape, load_tokenizer
 from .base import JSON, MODEL_FILE, TOKENIZER, main, on_device
+
+LOOKED_THROUGH = 20_000_000
+"""Weights up to which `fit` looks whether they lie on a grid."""
 
 
 @main.command("export")
@@ -36,6 +40,26 @@ def export_command(model, output, tokenizer, kind):
         case _:
             raise MareyError(f"{output}: cannot write {kind} there: name a .gguf file, or with f32 a .bin file or a folder")
     click.echo(f"{output}: {sum(path.stat().st_size for path in (output, *output.glob('*')) if path.is_file())} bytes")
+
+
+@main.command("fit")
+@MODEL_FILE
+@JSON
+def fit_command(model, as_json):
+    """Where MODEL fits, resident or streamed, and how fast it would be: from its header, weights need not be there."""
+    shape = load_shape(model)
+    rows = fitting.fit(shape, fitting.targets(), _weights(model, shape))
+    click.echo(fitting.as_json(model.name, rows) if as_json else "\n".join(fitting.lines(rows)))
+
+
+def _weights(path, shape):
+    """The model, if its weights are there, and few enough to look through for a grid of 4 bits; else None."""
+    if shape.linear_macs > LOOKED_THROUGH:
+        return None
+    try:
+        return load_model(path)
+    except FormatError:
+        return None
 
 
 @main.command("eval")

@@ -4,11 +4,11 @@ import zipfile
 from pathlib import Path
 
 from ..errors import FormatError
-from ..model import Llama
+from ..model import Llama, ModelConfig
 from ..tokenizer import Tokenizer
 from . import gguf, huggingface, llama2c
 
-__all__ = ["DEFAULT_MODEL", "FormatError", "load_model", "load_tokenizer"]
+__all__ = ["DEFAULT_MODEL", "FormatError", "load_model", "load_shape", "load_tokenizer"]
 
 DEFAULT_MODEL = Path(__file__).parents[1] / "models" / "stories.gguf"
 """The model that ships with Marey; docs/training.md tells how it was made."""
@@ -17,8 +17,22 @@ DEFAULT_MODEL = Path(__file__).parents[1] / "models" / "stories.gguf"
 def load_model(path: Path | str) -> Llama:
     """The model in a file, or in a Hugging Face folder. FormatError if there is none."""
     path = Path(path)
+    return _format(path).read(path)
+
+
+def load_shape(path: Path | str) -> ModelConfig:
+    """The shape of the model in a file or folder, from its header or its `config.json` alone: weights need not be there.
+    FormatError if there is none."""
+    path = Path(path)
+    if path.name == "config.json" and path.is_file():
+        path = path.parent
+    return _format(path).read_shape(path)
+
+
+def _format(path):
+    """What reads the model in a file or folder. FormatError, with what is there instead, if there is none."""
     if (path / "config.json").is_file():
-        return huggingface.read(path)
+        return huggingface
     if path.is_dir():
         raise FormatError(f"{path}: no such file as config.json in this folder, so no Hugging Face model")
     if not path.is_file():
@@ -28,7 +42,7 @@ def load_model(path: Path | str) -> Llama:
                           "checkpoint must be converted")
     if path.suffix == ".safetensors":
         raise FormatError(f"{path}: weights without their configuration: name the folder that has both")
-    return gguf.read(path) if _is_gguf(path) else llama2c.read(path)
+    return gguf if _is_gguf(path) else llama2c
 
 
 def load_tokenizer(path: Path | str | None, model: Path | str, vocab_size: int) -> Tokenizer:

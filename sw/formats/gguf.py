@@ -12,7 +12,7 @@ from gguf import GGML_QUANT_VERSION, GGMLQuantizationType, GGUFReader, GGUFValue
 from gguf.constants import MODEL_TENSOR, TENSOR_NAMES
 
 from ..errors import FormatError
-from ..model import Layer, Llama, shapes
+from ..model import Layer, Llama, ModelConfig, shapes
 from ..tokenizer import Tokenizer
 from . import gguf_tokenizer
 from .checks import checked_config, finite
@@ -142,9 +142,6 @@ class File:
 def read(path: Path) -> Llama:
     """The model in a GGUF file. FormatError for anything that is none, or another architecture."""
     file = File(path)
-    architecture = file.get(Keys.General.ARCHITECTURE)
-    if architecture != ARCHITECTURE:
-        raise FormatError(f"{path}: architecture {str(architecture)[:80]!r}, and Marey reads {ARCHITECTURE!r}")
     config = _config(file)
     layers = [Layer(**{name: file.tensor(LAYER_TENSORS[name], shape, index) for name, shape in shapes(config).items()})
               for index in range(config.n_layers)]
@@ -154,6 +151,11 @@ def read(path: Path) -> Llama:
     model = Llama(config, embedding, layers, file.tensor(MODEL_TENSOR.OUTPUT_NORM, (config.dim,)), classifier)
     file.check_all_read()
     return model
+
+
+def read_shape(path: Path) -> ModelConfig:
+    """The shape of the model in a GGUF file, whose tensors need not be there. FormatError as of `read`."""
+    return _config(File(path))
 
 
 def read_tokenizer(path: Path, vocab_size: int) -> Tokenizer:
@@ -229,6 +231,9 @@ def _q4_0(values):
 
 def _config(file):
     """The model's shape, from the metadata, checked."""
+    architecture = file.get(Keys.General.ARCHITECTURE)
+    if architecture != ARCHITECTURE:
+        raise FormatError(f"{file.path}: architecture {str(architecture)[:80]!r}, and Marey reads {ARCHITECTURE!r}")
     file.check_keys((*KEYS.values(), *ROTARY, *UNABLE))
     for key, able in UNABLE.items():
         if (found := file.get(key, able)) != able:

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from ..errors import FormatError
-from ..model import Layer, Llama, shapes
+from ..model import Layer, Llama, ModelConfig, shapes
 from ..tokenizer import JSON_LIMIT, Tokenizer
 from .checks import checked_config, finite
 from .vocabulary import check_fits
@@ -40,7 +40,7 @@ SHARD = 1 << 30
 
 def read(folder: Path) -> Llama:
     """The model in a folder. FormatError for one that is none, or that Marey cannot do."""
-    config = _config(folder / "config.json")
+    config = read_shape(folder)
     tensors = _Tensors(folder)
     layers = [Layer(**{name: _layer_tensor(tensors, config, index, name, shape) for name, shape in shapes(config).items()})
               for index in range(config.n_layers)]
@@ -180,8 +180,9 @@ def _layer_tensor(tensors, config, index, name, shape):
     return values if heads is None else join_halves(values, heads)
 
 
-def _config(path):
-    """The model's shape, from `config.json`, checked."""
+def read_shape(folder: Path) -> ModelConfig:
+    """The shape of the model in a folder, from its `config.json`. FormatError for one that Marey cannot do."""
+    path = folder / "config.json"
     found = _json(path, CONFIG_LIMIT)
     if found.get("model_type") != "llama":
         raise FormatError(f"{path}: model_type {json.dumps(found.get('model_type'))[:80]}, and Marey reads \"llama\"")

@@ -21,7 +21,7 @@ from . import vocabulary
 from .checks import checked_config, finite
 
 DIMENSIONS = ("dim", "hidden_dim", "n_layers", "n_heads", "n_kv_heads", "vocab_size", "seq_len")
-MAGIC, HEADER = b"24ka", 256
+MAGIC, HEADER, TIED = b"24ka", 256, 36
 NORMS = ("attention_norm", "ffn_norm")
 MATRICES = ("wq", "wk", "wv", "wo", "w1", "w2", "w3")
 LEGACY_ORDER = ("attention_norm", "wq", "wk", "wv", "wo", "ffn_norm", "w1", "w2", "w3")
@@ -36,16 +36,10 @@ FIRST_BYTE = (b"<0x00>", b"\0")
 
 def read(path: Path) -> Llama:
     """The model in a checkpoint, float32 weights mapped from the file. FormatError for anything else."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        header = file.read(HEADER)
-    if len(header) < 4 * len(DIMENSIONS):
-        raise FormatError(f"{path}: {size} bytes, too short for a llama2.c checkpoint (its header has 28)")
+    size, header = path.stat().st_size, _header(path)
+    config = _config(path, header)
     if header.startswith(MAGIC):
-        return _read_versioned(path, size, header)
-    values = dict(zip(DIMENSIONS, struct.unpack_from("<7i", header), strict=True))
-    tied, values["vocab_size"] = values["vocab_size"] > 0, abs(values["vocab_size"])
-    config = checked_config(f"{path}: as a llama2.c checkpoint its header", **values, tied=tied)
+        return _read_versioned(path, size, header, config)
     rotary = config.seq_len * config.head_dim
     _check_size(path, size, 4 * (len(DIMENSIONS) + _count(config) + rotary))
     take = _Taker(path, 4 * len(DIMENSIONS))
@@ -57,18 +51,40 @@ def read(path: Path) -> Llama:
     return Llama(config, embedding, _layers(config, kinds), final_norm, classifier)
 
 
-def _read_versioned(path, size, header):
-    """A checkpoint with a header of 256 bytes."""
-    if len(header) < HEADER:
-        raise FormatError(f"{path}: {size} bytes, but the header of a llama2.c checkpoint has {HEADER}: truncated")
+def read_shape(path: Path) -> ModelConfig:
+    """The shape of the model in a checkpoint, from its header alone. FormatError for one that is none."""
+    return _config(path, _header(path))
+
+
+def _header(path):
+    with path.open("rb") as file:
+        header = file.read(HEADER)
+    if len(header) < 4 * len(DIMENSIONS):
+        raise FormatError(f"{path}: {len(header)} bytes, too short for a llama2.c checkpoint (its header has 28)")
+    if header.startswith(MAGIC) and len(header) < HEADER:
+        raise FormatError(f"{path}: {len(header)} bytes, but the header of a llama2.c checkpoint has {HEADER}: truncated")
+    return header
+
+
+def _config(path, header):
+    """The model's shape, from the header of any version, checked."""
+    if not header.startswith(MAGIC):
+        values = dict(zip(DIMENSIONS, struct.unpack_from("<7i", header), strict=True))
+        tied, values["vocab_size"] = values["vocab_size"] > 0, abs(values["vocab_size"])
+        return checked_config(f"{path}: as a llama2.c checkpoint its header", **values, tied=tied)
     version, *values = struct.unpack_from("<8i", header, 4)
-    tied, group = struct.unpack_from("<Bi", header, 36)
     if version not in (1, 2):
         raise FormatError(f"{path}: version {version} of llama2.c's format, and Marey reads 0, 1 and 2")
-    if tied > 1:
-        raise FormatError(f"{path}: header says {tied} where 0 or 1 is expected: damaged?")
+    if header[TIED] > 1:
+        raise FormatError(f"{path}: header says {header[TIED]} where 0 or 1 is expected: damaged?")
     values = dict(zip(DIMENSIONS, values, strict=True))
-    config = checked_config(f"{path}: as a llama2.c checkpoint its header", **values, tied=bool(tied))
+    return checked_config(f"{path}: as a llama2.c checkpoint its header", **values, tied=bool(header[TIED]))
+
+
+def _read_versioned(path, size, header, config):
+    """A checkpoint with a header of 256 bytes."""
+    version, = struct.unpack_from("<i", header, 4)
+    group, = struct.unpack_from("<i", header, TIED + 1)
     count, norms = _count(config), (2 * config.n_layers + 1) * config.dim
     if version == 1:
         _check_size(path, size, HEADER + 4 * count)

@@ -196,3 +196,25 @@ def test_a_model_that_no_configuration_fits(tmp_path):
 def test_text_that_is_no_assembly(tmp_path, content):
     (tmp_path / "bad.asm").write_bytes(content)
     refused("asm", tmp_path / "bad.asm", "-o", tmp_path / "x.marey", "--config", "tiny4x4")
+
+
+def test_fit(tiny, tmp_path):
+    found = json.loads(marey("fit", tiny, "--json").stdout)
+    assert found["model"] == tiny.name and {row["name"] for row in found["targets"]} >= set(PRESETS)
+    assert all({"mode", "why", "cycles", "tokens_per_second", "memory"} <= set(row) for row in found["targets"])
+    lines = marey("fit", tiny).stdout.splitlines()
+    assert len(lines) == 1 + len(found["targets"]) and lines[1].split()[:3] == ["sim8x8", "sim8x8", "resident"]
+    refused("fit", tmp_path / "absent.bin", word="no such file")
+
+
+def test_a_streamed_program(tmp_path):
+    """It compiles, runs, is listed and reported on; a timetable is of a single run."""
+    model = write_tiny(tmp_path, ModelConfig(dim=32, hidden_dim=64, n_layers=9, n_heads=4, n_kv_heads=4, vocab_size=384,
+                                             seq_len=16, tied=False))
+    program = tmp_path / "x.marey"
+    assert "streamed" in marey("compile", model, "-o", program, "--config", "ecp5_8x8").stdout
+    found = json.loads(marey("run", program, "--backend", "emulator", "--steps", 2, "--json").stdout)
+    assert found["predicted_cycles"] == found["measured_cycles"] > 0
+    assert "classifier" in marey("disasm", program).stdout
+    assert json.loads(marey("report", program, "--position", 3, "--json").stdout)["mode"] == "streamed"
+    refused("timetable", program, "--text", "--position", 0, word="is streamed")
