@@ -209,10 +209,10 @@ def test_fit(tiny, tmp_path):
 
 def test_a_streamed_program(tmp_path):
     """It compiles, runs, is listed and reported on; a timetable is of a single run."""
-    model = write_tiny(tmp_path, ModelConfig(dim=32, hidden_dim=64, n_layers=9, n_heads=4, n_kv_heads=4, vocab_size=384,
+    model = write_tiny(tmp_path, ModelConfig(dim=32, hidden_dim=64, n_layers=12, n_heads=4, n_kv_heads=4, vocab_size=384,
                                              seq_len=16, tied=False))
     program = tmp_path / "x.marey"
-    assert "streamed" in marey("compile", model, "-o", program, "--config", "ecp5_8x8").stdout
+    assert "streamed: " in marey("compile", model, "-o", program, "--config", "ecp5_8x8").stdout
     found = json.loads(marey("run", program, "--backend", "emulator", "--steps", 2, "--json").stdout)
     assert found["predicted_cycles"] == found["measured_cycles"] > 0
     assert "classifier" in marey("disasm", program).stdout
