@@ -70,9 +70,7 @@ class Device:
         self.write(Space.PROGRAM, 0, pack_program(self.config, image.codes(self.config)))
         self.write_mem(0, image.constants)
         self.write_weights(0, image.weights)
-        self._program = program
-        if program.stream:
-            self._streamer = Streamer(self, program)
+        self._hold(program)
 
     def adopt(self, program: Program) -> None:
         """Takes it that the tile holds a program, from its flash or its bitstream. LinkError if its instructions are others."""
@@ -80,7 +78,10 @@ class Device:
         expected = pack_program(self.config, program.image.codes(self.config))
         if not np.array_equal(self.link.read(Space.PROGRAM, 0, len(expected)), expected):
             raise LinkError(f"the tile does not hold {program.name or 'this program'}: load it, or burn it in")
-        self._program = program
+        self._hold(program)
+
+    def _hold(self, program):
+        self._program, self._streamer = program, Streamer(self, program) if program.stream else None
 
     def run(self, token: int = 0, position: int = 0, count: int = 1, *,
             show: Callable[[int], None] = lambda token: None) -> list[int]:

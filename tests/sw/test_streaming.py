@@ -121,6 +121,9 @@ def test_several_tokens_a_call_and_prompts(model):
             one_by_one += device.run(one_by_one[-1] if one_by_one else 1, position)
         shown = []
         assert device.run(1, 0, 4, show=shown.append) == one_by_one == shown
+        # A host that finds the program loaded brings its segments all the same.
+        device.adopt(program)
+        assert device.run(1, 0, 4) == one_by_one
         before = device.tally.runs, device.tally.predicted
         assert device.run(1, 0, 0) == []
         assert device.tally.runs - before[0] == sum(times for _, times in program.stream.counted(False))
