@@ -62,7 +62,7 @@ def test_a_model_on_a_grid_of_4_bits():
 
 
 def test_the_default_model_against_a_real_build():
-    (row,) = check_against_builds(load_model(DEFAULT_MODEL), [preset("up5k_4x4")])
+    (row,) = check_against_builds(load_model(DEFAULT_MODEL), [preset("sim8x8_int4")])
     assert row["mode"] == "resident"
 
 
