@@ -5,7 +5,8 @@ from ..hdl.sequencer import Sequencer
 from ..hdl.timing import next_issue
 from ..hdl.vxm import Vxm
 from .layout import CompileError
-from .lowering import Code, Lowering, first_issue, log2, moved
+from .lowering import Code, Lowering, first_issue, moved
+from .passes import log2
 from .quantise import QuantisedModel
 from .scheduler import lay_out
 from .streaming import StreamedLayout

@@ -1,0 +1,165 @@
+"""Attention: the position's rotation, queries, keys and values; scores, softmax and values over the KV cache.
+
+Its cycles depend on how many blocks of the cache there are. So its instructions wait for so many cycles a block, by
+PERIOD and NOP, and no timeline places them: the rules are proved for every number of blocks when a program is made.
+"""
+
+from dataclasses import replace
+
+from ..hdl.integer import ROTARY_LOW
+from ..hdl.isa import Address, Function, MxmBlocks, Op, Reduce, Sfu, Source, To, VxmBlocks
+from ..hdl.mem import Mem
+from ..hdl.mxm import Mxm
+from ..hdl.scalars import Scalars
+from ..hdl.timing import MXM_BEAT, VXM_BEAT, next_issue
+from ..hdl.vxm import Vxm
+from .passes import KEY, ONCE, ONCE_MORE, REDUCED, VALUE, Passes, log2
+from .quantise import FRACTION
+from .scheduler import stream_offset
+from .timeline import LONG_AGO
+
+AHEAD = 2
+"""Periods from a head's EXP2 to its product with the values: its exponentials are there by then."""
+SUM_TO_USE = Vxm.REDUCE_LATENCY + 1 + Scalars.LATENCY + 1
+"""Cycles from the last beat of a reduction to the first that can use its reciprocal."""
+
+
+class Attention(Passes):
+    """The steps of attention, on top of those that all sections share."""
+
+    def _rotation(self, timeline):
+        """The rotation of the position, into `turn`: cosines and sines in pairs of granules. Angles add up, from two tables.
+
+        Returns the cycle from which on it is issued."""
+        layout = self.layout
+        low, high = layout.constants["low"], layout.constants["high"]
+        self._index(timeline, ONCE, Source.POSITION, 0, self.head, low, bits=log2(ROTARY_LOW))
+        ready = self._index(timeline, ONCE_MORE, Source.POSITION, log2(ROTARY_LOW), 4 * self.head, high)
+        timeline.registers = self.registers | {ONCE: low, ONCE_MORE: high}
+        timeline.place(self._op(Op.VXM, "rotation", engine=1, pair=1, by_vector=1, x=Address(0, ONCE), y=Address(0, ONCE_MORE),
+                                y_step=1, dst=self.buffer["turn"], outer=self.head, inner=4, x_hop=1, y_hop=4, dst_hop=2,
+                                shift=14, to=To.MEM), after=ready)
+        return ready
+
+    def _attention_inputs(self, timeline):
+        """From x to this position's queries in `q`, its keys and values in the cache."""
+        layout, config = self.layout, self.config
+        self._paced(timeline)
+        self._norm(timeline, self._constant("attention_gain"), self.shifts.attention_norm)
+        self._scaled_product(timeline, "qk", "input", self.scalar, self.buffer["qk"])
+        value = {"outer": layout.matrices["v"].results, "dst": Address(0, VALUE), "dst_hop": self.value_groups,
+                 "to": To.VALUES, "narrow": 1}
+        if self.wide:
+            self._scaled_product(timeline, "v", "input", self.scalar, self.buffer["v"], narrow=1)
+            self._cache(timeline, [self._op(Op.VXM, "values to the cache", engine=1, x=self.buffer["v"], x_step=1,
+                                            x_hop=config.beats_per_result, inner=config.beats_per_result, **value)])
+        else:
+            self._scaled_product(timeline, "v", "input", self.scalar, middle=1, y_hop=config.beats_per_result, **value)
+        self._turn(timeline)
+
+    def _turn(self, timeline, after=LONG_AGO):
+        """From `qk` to this position's queries in `q`, and its keys in the cache, `after` the cache's registers are set."""
+        layout, raw, turn = self.layout, self.buffer["qk"], self.buffer["turn"]
+        matrix, queries = layout.matrices["qk"], layout.in_granules(layout.heads)
+        rate = matrix.inner // matrix.groups
+        per_head = self.groups * rate
+        turned = {"pair": 1, "by_vector": 1, "y": turn, "y_step": 1, "inner": 2 * self.head, "x_hop": self.head}
+        for candidates in (
+                self._rounds("turn keys", self.kv_heads, per_head, **turned, x=raw + queries, dst=self.buffer["k"],
+                             dst_hop=self.head, shift=14),
+                self._rounds("keys", self.kv_heads, per_head, x=self.buffer["k"], x_hop=self.head, inner=self.head, plus=1,
+                             y=self._constant("key_offset"), y_step=1, y_hop=self.head, dst=Address(0, KEY),
+                             dst_hop=self.key_granules, shift=FRACTION, narrow=1, to=To.KEYS),
+                self._rounds("turn queries", self.heads, per_head, **turned, x=raw, dst=self.buffer["q"], dst_hop=self.head,
+                             shift=14 + FRACTION, narrow=1)):
+            if candidates[0]["to"] is To.KEYS:
+                self._cache(timeline, candidates, after)
+            else:
+                timeline.best(candidates, after=after)
+
+    def _cache(self, timeline, candidates, after=LONG_AGO):
+        """Keys or values into the cache; where weights have 4 bits the low halves, and then the high ones."""
+        for half in ({}, {"high": 1}) if self.wide else ({},):
+            timeline.best([replace(candidate, operands=candidate.operands | half) for candidate in candidates], after=after)
+
+    def _scores(self, timeline):
+        """The scores of all heads, at the end of a section: they take as long as there are blocks."""
+        layout, config = self.layout, self.config
+        words = layout.head // config.rows
+        beats = words * layout.halves
+        mxm = self._op(Op.MXM, "scores", act=self._word("q"), act_hop=words, wgt=self.keys, wgt_step=beats,
+                       wgt_hop=layout.key_hop * layout.halves, wrap=self.kv_heads, inner=beats,
+                       middle=log2(config.block // config.cols), blocks=MxmBlocks.MIDDLE, outer=self.heads, **self.wide)
+        row = layout.in_granules(layout.context)
+        vxm = self._op(Op.VXM, "scores", stream=1, by_vector=1, y=self._constant("score"), y_hop=1, dst=self.buffer["score"],
+                       dst_hop=row, inner=config.beats_per_result, interval=max(beats, config.beats_per_result),
+                       middle=log2(config.block // config.cols), blocks=VxmBlocks.MIDDLE, outer=self.heads,
+                       shift=self.shifts.score, to=To.MEM, mask=1, reduce=Reduce.MAX, into=REDUCED)
+        # At one block, where what it needs is needed soonest; nothing else is to be in the VXM when there are more.
+        one = [replace(part, operands=part.operands | {"middle": config.block // config.cols}) for part in (mxm, vxm)]
+        offset = stream_offset(config, beats)
+        free = timeline.beats() + 1 - VXM_BEAT - offset
+        cached = timeline.last("wram.keys") + 1 - MXM_BEAT - Mem.LATENCY
+        timeline.place(*one, offsets=(0, offset), after=max(free, cached, timeline.beats("issue") + 1))
+        timeline.placed[-2:] = [(cycle, part) for (cycle, _), part in zip(timeline.placed[-2:], (mxm, vxm), strict=True)]
+
+    def _attention(self, first):
+        """Exponentials and values, from the issue of the scores' VXM on; the next section's first issue is in its cycle
+        `first`.
+
+        Of a head, EXP2 takes a beat a granule of its scores, and its product with the values follows `AHEAD` periods
+        later, such that its results find the VXM free: between the EXP2 of one head and that of the next.
+        """
+        layout, config = self.layout, self.config
+        words, row = layout.head // config.rows, layout.in_granules(layout.context)
+        maxima, sums = REDUCED, REDUCED + self.heads
+        apart = config.beats_per_result
+        # Cycles a block: of a head's scores, its EXP2, the dot products of its values.
+        scores = config.block // config.cols * max(words * layout.halves, apart)
+        powers, inner = config.block // config.lanes, config.block // config.rows * layout.halves
+        times, extra = max(powers, inner) + (self.groups - 1) * inner, self.groups * apart
+        latency = Mxm.latency(config) - 1 - Vxm.STREAM_LATENCY
+        # The first product may not overtake the exponentials, nor the reciprocal of a sum the sum.
+        least = -(-max(latency + Vxm.LATENCY + 1, SUM_TO_USE) // AHEAD)
+        if powers != inner:
+            extra, least = max(extra, least), 0
+        period = self._op(Op.PERIOD, times=times, value=extra, least=least)
+        # From one instruction to the next with a PERIOD, a NOP and a PERIOD between them.
+        between = 2 * next_issue(Op.PERIOD) + 2
+        # The maximum of the first head is there before its EXP2, if there is but one block.
+        soon = max(0, scores + Vxm.REDUCE_LATENCY - self.heads * scores - between)
+        program = [
+            self._op(Op.PERIOD, times=scores),
+            replace(self._op(Op.NOP, turns=self.heads), wait=soon),
+            period,
+            self._op(Op.VXM, "exp", engine=1, function=Function.EXP2, x=self.buffer["score"], dst=self.buffer["score"],
+                     x_step=1, x_hop=row, dst_hop=row, middle=log2(powers), blocks=VxmBlocks.MIDDLE, outer=self.heads, paced=1,
+                     shift=14, narrow=1, mask=1, to=To.MEM, scalar=maxima, scalar_hop=1, reduce=Reduce.SUM, into=sums),
+            self._op(Op.PERIOD, times=AHEAD * times + powers - inner, value=AHEAD * extra - latency - between,
+                     least=max(0, AHEAD * least - latency - between)),
+            self._op(Op.NOP, turns=1),
+            period,
+            self._op(Op.MXM, "values", act=self._word("score"), act_hop=layout.context // config.rows,
+                     wgt=self.values, wgt_step=layout.value_hop * layout.halves,
+                     wgt_hop=self.groups * layout.value_hop * layout.halves, wrap=self.kv_heads, inner=log2(inner),
+                     blocks=MxmBlocks.INNER, middle=self.groups, outer=self.heads, paced=1, **self.wide),
+            replace(self._op(Op.NOP, blocks=log2(inner) + 1), wait=latency - 2 - (Scalars.LATENCY + 1)),
+            replace(self._op(Op.SFU, "1/sum", function=Sfu.RECIPROCAL, a=sums, into=self.reciprocals, count=self.heads,
+                             paced=1), wait=Scalars.LATENCY),
+            self._op(Op.VXM, "values", stream=1, dst=self.buffer["o"], dst_hop=self.head, inner=apart, middle=self.groups,
+                     interval=log2(inner), blocks=VxmBlocks.INTERVAL, outer=self.heads, paced=1, scalar=self.reciprocals,
+                     scalar_hop=1, shift=-self.shifts.value_gain, narrow=1, to=To.MEM),
+        ]
+        # To the last beat of the stream, where the next section has its origin.
+        rest = VXM_BEAT + apart - 1 + first - 2
+        if self.groups > 1:
+            program += [self._op(Op.NOP, turns=self.heads - 1),
+                        self._op(Op.PERIOD, times=(self.groups - 1) * inner, value=(self.groups - 1) * apart)]
+            program.append(replace(self._op(Op.NOP, turns=1), wait=max(0, rest - next_issue(Op.PERIOD) - 1)))
+        else:
+            program.append(replace(self._op(Op.NOP, turns=self.heads - 1), wait=rest))
+        return program
+
+    def _after_values(self):
+        """A section whose origin is the last beat that writes attention's output."""
+        return self._timeline("o", self.layout.in_granules(self.layout.heads), self.config.beats_per_result)
