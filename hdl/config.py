@@ -34,6 +34,7 @@ class Config:
     program_depth  instructions
     scalars        scalar registers, half of them for reductions
     link_timeout   clock cycles without a word after which the link gives up a frame
+    crc_bits       bits of a link word that go into its checksum in a cycle: 32, 16 or 8
     ============== ====================================================================
 
     Raises ConfigError, in one line, for a value outside its range.
@@ -49,6 +50,7 @@ class Config:
     program_depth: int = 512
     scalars: int = 64
     link_timeout: int = 1024
+    crc_bits: int = 32
 
     def __post_init__(self):
         def require(condition, what):
@@ -70,6 +72,7 @@ class Config:
                 f"scalars must be a power of two from 8 on, not {self.scalars}")
         require(self.program_depth <= 4096, f"program_depth must be at most 4096, not {self.program_depth}")
         require(self.weight_bits in (4, 8), f"weight_bits must be 4 or 8, not {self.weight_bits}")
+        require(self.crc_bits in (8, 16, 32), f"crc_bits must be 8, 16 or 32, not {self.crc_bits}")
         require(self.link_timeout >= 16, f"link_timeout must be at least 16 cycles, not {self.link_timeout}")
         for name, words in (("wram_depth", self.wram_depth * self.cols * self.rows * self.weight_bits // 32),
                             ("mem_depth", self.mem_depth * self.rows), ("program_depth", self.program_depth * 8)):
@@ -109,10 +112,10 @@ class Config:
     def hash(self) -> int:
         """32 bits that tell configurations apart: a tile answers with it, an image carries it.
 
-        The name is not part of it: two names for one tile are one tile. Nor is the link's timeout, which follows from the
-        line's speed and which no program depends on.
+        The name is not part of it: two names for one tile are one tile. Nor are the link's timeout and how
+        fast it makes checksums, on which no program depends.
         """
-        facts = {key: value for key, value in asdict(self).items() if key not in ("name", "link_timeout")}
+        facts = {key: value for key, value in asdict(self).items() if key not in ("name", "link_timeout", "crc_bits")}
         return int.from_bytes(hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).digest()[:4], "little")
 
 
@@ -125,14 +128,16 @@ PRESETS = {
         # The same with weights of 4 bits.
         Config(name="sim8x8_int4", rows=8, cols=8, lanes=8, weight_bits=4, wram_depth=8192, mem_depth=8192),
         # For an ECP5-45F: 64 + 8 of its 72 multipliers, 128 KB of weights in block RAM.
-        Config(name="ecp5_8x8", rows=8, cols=8, lanes=4, wram_depth=2048, mem_depth=1024),
+        Config(name="ecp5_8x8", rows=8, cols=8, lanes=4, wram_depth=2048, mem_depth=1024, crc_bits=8),
         # For an ECP5-25F: 16 + 1 of its 28 multipliers; for an 85F: 128 + 8 of its 156.
-        Config(name="ecp5_4x4", rows=4, cols=4, lanes=1, wram_depth=2048, mem_depth=1024),
-        Config(name="ecp5_8x16", rows=8, cols=16, lanes=4, wram_depth=1024, mem_depth=1024),
+        Config(name="ecp5_4x4", rows=4, cols=4, lanes=1, wram_depth=2048, mem_depth=1024, crc_bits=8),
+        Config(name="ecp5_8x16", rows=8, cols=16, lanes=4, wram_depth=1024, mem_depth=1024, crc_bits=8),
         # For an iCE40 UP5K: a column's weights are one of its four 32 KB single-port RAMs.
-        Config(name="up5k_4x4", rows=4, cols=4, lanes=1, weight_bits=4, wram_depth=16384, mem_depth=512, program_depth=128),
+        Config(name="up5k_4x4", rows=4, cols=4, lanes=1, weight_bits=4, wram_depth=16384, mem_depth=512, program_depth=128,
+               crc_bits=8),
         # For an iCE40 HX8K: 16 KB of block RAM in all, no multipliers.
-        Config(name="hx8k_2x2", rows=2, cols=2, lanes=1, wram_depth=1024, mem_depth=512, program_depth=128, scalars=32),
+        Config(name="hx8k_2x2", rows=2, cols=2, lanes=1, wram_depth=1024, mem_depth=512, program_depth=128, scalars=32,
+               crc_bits=8),
         # Small, oblong and narrow on purpose: the shapes that a square tile does not try.
         Config(name="tiny4x4", rows=4, cols=4, lanes=1, wram_depth=16384, mem_depth=4096, program_depth=128),
         Config(name="tiny4x8", rows=4, cols=8, lanes=2, wram_depth=8192, mem_depth=4096, program_depth=128),

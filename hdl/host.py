@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 from .config import MAX_BITS
 from .protocol import Space, parts
 
-HOST_READ_LATENCY = 3
+HOST_READ_LATENCY = 1
 """Cycles from `read` to the cycle in which `read_data` is the word."""
 
 HostBus = wiring.Signature({
@@ -21,7 +21,8 @@ HostBus = wiring.Signature({
     "read": Out(1),
     "read_data": In(32),
 })
-"""Link to memories: `address` counts link words within `space`; `write` and `read` are strobes."""
+"""Link to memories: `address` counts link words within `space`; `write` and `read` are strobes. `space` and `address` of a
+read stay until the word is there."""
 
 
 class EntryWriter(wiring.Component):
@@ -64,13 +65,10 @@ class EntryWriter(wiring.Component):
 
 
 class EntryReader(wiring.Component):
-    """Picks the link word out of an entry that a memory has read for the host.
+    """Picks the link word out of an entry that a memory has read for the host. Combinational, latency 0 cycles.
 
-    The memory is given `entry` in the cycle after the strobe, and answers one cycle later;
-    `read_data` is registered, `HOST_READ_LATENCY` cycles after the strobe. One read a cycle.
-
-    Members: `host`, the bus (its `read_data` is driven, 0 when this space was not asked);
-    `reading`, the memory's port is the host's in this cycle; `entry`; `data`, from the memory.
+    Members: `host`, the bus (its `read_data` is driven, 0 when this space is not asked);
+    `reading`, the memory's port is the host's in this cycle; `entry`; `data`, from the memory, a cycle later.
     """
 
     def __init__(self, space: Space, bits: int):
@@ -86,17 +84,10 @@ class EntryReader(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        low = self._low
-        address = Signal(MAX_BITS, reset_less=True)
-        part = Signal(low, reset_less=True)
-        answering = Signal()
+        low, mine = self._low, self.host.space == self._space
         words = Array(self.data[start:start + 32] for start in range(0, self._parts * 32, 32))
-        m.d.sync += [
-            self.reading.eq(self.host.read & (self.host.space == self._space)),
-            address.eq(self.host.address),
-            part.eq(address[:low]),
-            answering.eq(self.reading),
-            self.host.read_data.eq(Mux(answering, words[part], 0)),
+        m.d.comb += [
+            self.reading.eq(self.host.read & mine), self.entry.eq(self.host.address[low:]),
+            self.host.read_data.eq(Mux(mine, words[self.host.address[:low]], 0)),
         ]
-        m.d.comb += self.entry.eq(address[low:])
         return m

@@ -5,6 +5,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from .checksum import Checksum
 from .config import Config
 from .host import EntryReader, HostBus
 from .isa import TOKEN_BITS
@@ -15,7 +16,7 @@ from .sequencer import Begin
 
 
 class Registers(wiring.Component):
-    """The registers, behind the host bus like a memory: `HOST_READ_LATENCY` cycles after the strobe.
+    """The registers, behind the host bus like a memory. Combinational, latency 0 cycles.
 
     Members: `host`; `values`, by the number of the register.
     """
@@ -25,14 +26,8 @@ class Registers(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        asked, index = Signal(2), Signal(Register)
-        value = Signal(32)
-        m.d.sync += [
-            asked.eq(Cat(self.host.read & (self.host.space == Space.REGISTER), asked)),
-            index.eq(self.host.address),
-            value.eq(Array(self.values)[index.as_value()]),
-            self.host.read_data.eq(Mux(asked[1], value, 0)),
-        ]
+        with m.If(self.host.space == Space.REGISTER):
+            m.d.comb += self.host.read_data.eq(Array(self.values)[self.host.address[:Register.as_shape().width]])
         return m
 
 
@@ -76,8 +71,8 @@ class Link(wiring.Component):
                   v                                                 |
         tx <-- responder <------------- reads <-- host bus <--------+-- memories
 
-    Throughput: a word a cycle in either direction. Latency: the first word of a response is on `tx` 3 cycles after the
-    last word of its request was taken.
+    Throughput: `Config.crc_bits` of the 32 bits of a word a cycle. Latency: the first word of a response is on `tx` 3 cycles
+    after the last word of its request was taken, or as many more as the checksum takes for it.
 
     Members: `rx`, `tx`: words; `host`: the bus; `hold`: no word may be written in this cycle; `start`, `begin`, `reset`: to
     the sequencer; `running`, `cycles`, `made`, `token`, `schedule_faults`: from it.
@@ -103,12 +98,22 @@ class Link(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.receiver = receiver = Receiver(self._config)
-        m.submodules.responder = responder = Responder()
+        m.submodules.responder = responder = Responder(self._config)
         m.submodules.registers = registers = Registers()
         m.submodules.tokens = tokens = Tokens()
         wiring.connect(m, wiring.flipped(self.rx), receiver.rx)
         wiring.connect(m, wiring.flipped(self.tx), responder.tx)
-        runs = Signal(32)
+        m.submodules.checksum = checksum = Checksum(self._config.crc_bits)
+        # A frame is taken in or sent, never both at once.
+        sending = receiver.answer_valid
+        m.d.comb += [
+            checksum.word.eq(Mux(sending, self.tx.payload, self.rx.payload)),
+            checksum.step.eq(receiver.step | responder.step),
+            checksum.first.eq(Mux(sending, responder.first, receiver.first)),
+            *(part.eq(checksum.last) for part in (receiver.last, responder.last)),
+            *(part.eq(checksum.crc) for part in (receiver.crc, responder.crc)),
+        ]
+        runs = Signal(16)
         m.d.sync += runs.eq(runs + receiver.start)
         values = {
             Register.ID: ID, Register.CONFIG: self._config.hash, Register.CYCLES: self.cycles,
@@ -124,8 +129,8 @@ class Link(wiring.Component):
             receiver.answered.eq(responder.answered),
 
             # The receiver writes while it takes a frame in, the responder reads while it sends one.
-            self.host.space.eq(Mux(responder.read, responder.space, receiver.space)),
-            self.host.address.eq(Mux(responder.read, responder.address, receiver.address)),
+            self.host.space.eq(Mux(sending, responder.space, receiver.space)),
+            self.host.address.eq(Mux(sending, responder.address, receiver.address)),
             self.host.write.eq(receiver.write), self.host.data.eq(receiver.data), self.host.read.eq(responder.read),
             responder.read_data.eq(self.host.read_data | registers.host.read_data | tokens.host.read_data),
         ]

@@ -110,11 +110,11 @@ class Register(enum.Enum, shape=4):
     CYCLES = 2
     """Clock cycles of the last run, or so far of the run going on."""
     SCHEDULE_FAULTS = 3
-    """Cycles of the last run in which a promise of its schedule was broken; see Tile."""
+    """Cycles of the last run in which a promise of its schedule was broken, modulo 65536; see Tile."""
     RUNS = 4
-    """Runs started since power-up."""
+    """Runs started since power-up, modulo 65536."""
     LINK_FAULTS = 5
-    """Frames refused since power-up: CRC, sequence, cut off."""
+    """Frames refused since power-up: CRC, sequence, cut off; modulo 65536."""
     MADE = 6
     """Tokens that the last run has made."""
 

@@ -1,10 +1,10 @@
 """The link's receiving side: takes requests in, judges them, acts on them."""
 
 from amaranth import *
-from amaranth.lib import crc, data, stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from .config import MAX_BITS, Config
+from .config import MAX_BITS, Config, address_bits
 from .protocol import (
     MOST_TOKENS,
     REQUEST_MAGIC,
@@ -21,24 +21,30 @@ from .protocol import (
 )
 from .sequencer import Begin
 
-Answer = data.StructLayout({
-    "sequence": 8, "status": Status, "space": Space, "address": MAX_BITS, "length": MAX_BITS + 1,
-})
-"""What the responder is asked to send: a status, and `length` words read from `space` at `address` on."""
+
+def space_bits(config: Config) -> int:
+    """Bits that address a link word of the largest space."""
+    return address_bits(max(space_words(config, space) for space in Space))
+
+
+def Answer(config: Config) -> data.StructLayout:
+    """What the responder is asked to send: a status, and `length` words read from `space` at `address` on."""
+    bits = space_bits(config)
+    return data.StructLayout({"sequence": 8, "status": Status, "space": Space, "address": bits, "length": bits + 1})
 
 
 class Judge(wiring.Component):
     """Decides whether a request is obeyed. Combinational, latency 0 cycles.
 
-    Members: `request`, `address`, `length`: the header; `past`: address + length; `running`; `expected`: the sequence
-    number; `dirty`: a WRITE failed halfway; `last`: the status of the last request that was not a repetition;
-    `status`: the judgement; `again`: the request repeats the one before it.
+    Members: `request`, `address`, `length`: the header; `past`: address + length, of the bits that a space has; `running`;
+    `expected`: the sequence number; `dirty`: a WRITE failed halfway; `last`: the status of the last request that was not a
+    repetition; `status`: the judgement; `again`: the request repeats the one before it.
     """
 
     def __init__(self, config: Config):
         self._config = config
         super().__init__({
-            "request": In(Request), "address": In(32), "length": In(32), "past": In(33),
+            "request": In(Request), "address": In(32), "length": In(32), "past": In(space_bits(config) + 2),
             "running": In(1), "expected": In(8), "dirty": In(1), "last": In(Status),
             "status": Out(Status), "again": Out(1),
         })
@@ -46,7 +52,8 @@ class Judge(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         request, config = self.request, self._config
-        size, mask = Signal(MAX_BITS + 1), Signal(8)
+        bits = space_bits(config)
+        size, mask = Signal(bits + 1), Signal(8)
         with m.Switch(request.space):
             for space in Space:
                 with m.Case(space):
@@ -60,7 +67,7 @@ class Judge(wiring.Component):
                     | (request.space == Space.TOKENS))
         where, how = data.View(StartWhere, self.address), data.View(StartHow, self.length)
         writable = (request.space == Space.PROGRAM) | (request.space == Space.MEM) | (request.space == Space.WRAM)
-        outside = (self.address[MAX_BITS:].any() | self.length[MAX_BITS:].any() | (self.past > size)
+        outside = (self.address[bits + 1:].any() | self.length[bits + 1:].any() | (self.past > size)
                    | (write & ((self.address | self.length)[:8] & mask).any()))
         exclusive = (request.space == Space.PROGRAM) | (request.space == Space.MEM)
         m.d.comb += self.again.eq((request.sequence == (self.expected - 1)[:8]) & ~reset)
@@ -85,33 +92,33 @@ class Framer(wiring.Component):
     """Takes frames in, a word a cycle, checks their CRCs, and keeps time.
 
     Latency: `done` rises in the cycle after the last word of a frame, or after the silence that ends one, and stays
-    until `release`; no word is taken meanwhile, nor while `hold`. Throughput: a word a cycle.
+    until `release`; no word is taken meanwhile, nor while `hold`. Throughput: a word as often as the checksum takes one.
 
-    Members: `rx`; `hold`; `request`, `address`, `length`: the header, `address` counting up with the payload; `past`: the
-    address
-    after the last, added up here so that nobody has to in the cycle of the judgement; `sound`: in this
-    cycle the header's CRC is taken, and fits; `payload`: in this cycle a word of the payload is taken;
-    `done`, `fault`: what became of the frame, OK, CRC or CUT_OFF; `release`.
+    Members: `rx`; `hold`; `request`, `address`, `length`: the header, `address` counting up and `length` down with the
+    payload; `past`: the address after the last, added up here so that nobody has to in the cycle of the judgement; `sound`:
+    in this cycle the header's CRC is taken, and fits; `payload`: in this cycle a word of the payload is taken;
+    `step`, `first`, `last`, `crc`: the checksum's; `done`, `fault`: what became of the frame, OK, CRC or CUT_OFF; `release`.
     """
 
     def __init__(self, config: Config):
         self._timeout = config.link_timeout
+        self._bits = space_bits(config)
         super().__init__({
             "rx": In(stream.Signature(32)), "hold": In(1),
-            "request": Out(Request), "address": Out(32), "length": Out(32), "past": Out(33),
+            "request": Out(Request), "address": Out(32), "length": Out(32), "past": Out(self._bits + 2),
+            "step": Out(1), "first": Out(1), "last": In(1), "crc": In(32),
             "sound": Out(1), "payload": Out(1),
             "done": Out(1), "fault": Out(Status), "release": In(1),
         })
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.crc = check = crc.catalog.CRC32_ISO_HDLC(data_width=32).create()
-        word, taken = self.rx.payload, self.rx.valid & self.rx.ready
+        word, taken, bits = self.rx.payload, self.rx.valid & self.rx.ready, self._bits + 1
         header = Signal(data.ArrayLayout(32, 3))
-        index, left, fits = Signal(2), Signal(32), Signal()
+        index, fits, checked = Signal(2), Signal(), Signal()
         quiet, silent = Signal(range(self._timeout + 1)), Signal()
         m.d.comb += [
-            check.data.eq(word), fits.eq(word == check.crc),
+            fits.eq(word == self.crc), self.step.eq(checked & self.rx.valid & ~self.hold),
             self.request.eq(header[0]), self.length.eq(header[2]), self.address.eq(header[1]),
             silent.eq(quiet == self._timeout),
         ]
@@ -122,13 +129,18 @@ class Framer(wiring.Component):
             m.next = "DONE"
 
         with m.FSM() as fsm:
-            m.d.comb += [self.done.eq(fsm.ongoing("DONE")), self.rx.ready.eq(~fsm.ongoing("DONE") & ~self.hold)]
+            m.d.comb += [
+                self.done.eq(fsm.ongoing("DONE")), self.rx.ready.eq(~self.done & ~self.hold & (self.last | ~checked)),
+            ]
             with m.State("HEADER"):
+                m.d.comb += [checked.eq(index != 3), self.first.eq(index == 0)]
                 with m.If(taken):
-                    m.d.comb += [check.valid.eq(1), check.start.eq(index == 0)]
-                    m.d.sync += [index.eq(index + 1), header[index].eq(word), left.eq(self.length)]
+                    m.d.sync += index.eq(index + 1)
+                    for number in range(3):
+                        with m.If(index == number):
+                            m.d.sync += header[number].eq(word)
                     with m.If(index == 2):
-                        m.d.sync += self.past.eq(self.address + word)
+                        m.d.sync += self.past.eq(self.address[:bits] + word[:bits])
                     with m.If((index == 0) & (word[24:] != REQUEST_MAGIC) | (index == 3) & ~fits):
                         m.next = "NOISE"
                     with m.Elif(index == 3):
@@ -140,11 +152,12 @@ class Framer(wiring.Component):
                     end(Status.CUT_OFF)
             for state in ("FIRST", "PAYLOAD"):
                 with m.State(state):
+                    m.d.comb += [checked.eq(1), self.first.eq(state == "FIRST")]
                     with m.If(taken):
-                        m.d.comb += [check.valid.eq(1), check.start.eq(state == "FIRST"), self.payload.eq(1)]
-                        m.d.sync += [header[1].eq(self.address + 1), left.eq(left - 1)]
+                        m.d.comb += self.payload.eq(1)
+                        m.d.sync += [header[1][:bits].eq(self.address[:bits] + 1), header[2].eq(self.length - 1)]
                         m.next = "PAYLOAD"
-                        with m.If(left == 1):
+                        with m.If(self.length == 1):
                             m.next = "CHECK"
                     with m.Elif(silent):
                         end(Status.CUT_OFF)
@@ -171,7 +184,7 @@ class Receiver(wiring.Component):
 
     Members: `rx`; `hold`: take no word; `space`, `address`, `write`, `data`: the host bus, for writing; `start`, `begin`,
     `reset`; `running`; `made`: tokens that the run has made; `answer`, `answer_valid`: held until `answered`; `faults`:
-    frames refused for their CRC or sequence, or cut off.
+    frames refused for their CRC or sequence, or cut off; `step`, `first`, `last`, `crc`: the checksum's.
     """
 
     def __init__(self, config: Config):
@@ -181,8 +194,9 @@ class Receiver(wiring.Component):
             "space": Out(Space), "address": Out(MAX_BITS), "write": Out(1), "data": Out(32),
             "start": Out(1), "begin": Out(Begin), "reset": Out(1),
             "running": In(1), "made": In(range(MOST_TOKENS + 1)),
-            "answer": Out(Answer), "answer_valid": Out(1), "answered": In(1),
-            "faults": Out(32),
+            "answer": Out(Answer(config)), "answer_valid": Out(1), "answered": In(1),
+            "faults": Out(16),
+            "step": Out(1), "first": Out(1), "last": In(1), "crc": In(32),
         })
 
     def elaborate(self, platform):
@@ -198,6 +212,7 @@ class Receiver(wiring.Component):
         m.d.comb += [
             judge.request.eq(request), judge.address.eq(framer.address), judge.length.eq(framer.length),
             judge.past.eq(framer.past),
+            self.step.eq(framer.step), self.first.eq(framer.first), framer.last.eq(self.last), framer.crc.eq(self.crc),
             judge.running.eq(self.running), judge.expected.eq(expected), judge.dirty.eq(dirty), judge.last.eq(last),
             self.space.eq(request.space), self.address.eq(framer.address), self.data.eq(self.rx.payload),
             self.write.eq(framer.payload & (status == Status.OK)), framer.hold.eq(self.hold),

@@ -104,7 +104,7 @@ class Tile(wiring.Component):
             "vxm.overrun": vxm.overrun, "vxm.meeting": vxm.meeting, "vxm.starved": vxm.starved, "vxm.dropped": vxm.dropped,
             "scalars.overrun": scalars.overrun, "scalars.collision": scalars.collision,
         }
-        faults, faulty = Signal(32), Signal()
+        faults, faulty = Signal(16), Signal()
         m.d.comb += [faulty.eq(Cat(promises.values()).any()), link.schedule_faults.eq(faults)]
         with m.If(link.start | link.reset):
             m.d.sync += faults.eq(0)

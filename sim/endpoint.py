@@ -179,8 +179,8 @@ class Endpoint:
             return self.tile.read(space, address, count)
         values = {
             Register.ID: ID, Register.CONFIG: self.config.hash, Register.CYCLES: self.tile.cycles,
-            Register.SCHEDULE_FAULTS: self.tile.schedule_faults, Register.RUNS: self._runs,
-            Register.LINK_FAULTS: self._faults, Register.MADE: len(self.tile.tokens),
+            Register.SCHEDULE_FAULTS: self.tile.schedule_faults, Register.RUNS: self._runs % 65536,
+            Register.LINK_FAULTS: self._faults % 65536, Register.MADE: len(self.tile.tokens),
         }
         return np.array([values[register] for register in Register], np.uint32)[address:address + count]
 

@@ -100,8 +100,9 @@ async def a_matrix_product(dut):
 
 
 @cocotb.test()
-async def a_payload_goes_in_at_a_word_a_cycle(dut):
+async def a_payload_goes_in_as_fast_as_its_checksum_is_made(dut):
     await begin(dut)
+    cycles = 32 // CONFIG.crc_bits
     pins = Pins(dut, rng())
     await pins.request(Opcode.RESET)
     times = []
@@ -110,8 +111,8 @@ async def a_payload_goes_in_at_a_word_a_cycle(dut):
         words = pack_wram(CONFIG, np.zeros((entries * 4, CONFIG.cols, CONFIG.rows), np.int8))
         head = [REQUEST_MAGIC << 24 | Opcode.WRITE.value << 20 | Space.WRAM.value << 16 | pins.sequence, 0, len(words)]
         await pins.send([*head, crc(head), *words.tolist(), crc(words)], hurry=True)
-        times.append(round((get_sim_time("ns") - before) / 10) - len(words))
+        times.append(round((get_sim_time("ns") - before) / 10) - len(words) * cycles)
         await pins.receive(3)
         pins.sequence += 1
     # Header, its CRC, the payload's CRC, and the cycle in which the answer before it ends.
-    assert times[0] == times[1] == 4 + 1 + 1
+    assert times[0] == times[1] == 3 * cycles + 1 + 1 + 1

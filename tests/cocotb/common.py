@@ -84,14 +84,15 @@ async def host_write(dut, space, address, words):
 
 
 async def host_read(dut, space, address, count):
-    """Reads link words over the host bus, one a cycle, each after exactly HOST_READ_LATENCY cycles."""
+    """Reads link words over the host bus, each after exactly HOST_READ_LATENCY cycles, and the next strobe with it."""
     words = []
-    for turn in range(count + HOST_READ_LATENCY):
-        dut.host__space.value = space.value
-        dut.host__address.value = address + turn
-        dut.host__read.value = int(turn < count)
+    dut.host__space.value = space.value
+    for offset in range(count):
+        dut.host__address.value = address + offset
+        dut.host__read.value = 1
         await cycle(dut)
-        if turn >= HOST_READ_LATENCY - 1 and len(words) < count:
-            words.append(dut.host__read_data.value.to_unsigned())
-    dut.host__read.value = 0
+        dut.host__read.value = 0
+        for _ in range(HOST_READ_LATENCY - 1):
+            await cycle(dut)
+        words.append(dut.host__read_data.value.to_unsigned())
     return words

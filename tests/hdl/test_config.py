@@ -12,7 +12,7 @@ GOOD = PRESETS["sim8x8"]
 @pytest.mark.parametrize(("field", "value"), [
     ("rows", 3), ("rows", 0), ("rows", 128), ("cols", 6), ("lanes", 16), ("lanes", 0), ("weight_bits", 5),
     ("wram_depth", 0), ("mem_depth", -1), ("program_depth", 2.5), ("link_timeout", 15), ("wram_depth", 1 << 24),
-    ("mem_depth", True), ("rows", "8"),
+    ("mem_depth", True), ("rows", "8"), ("crc_bits", 4),
 ])
 def test_a_bad_field_is_named(field, value):
     with pytest.raises(ConfigError, match=field) as caught:
@@ -21,10 +21,10 @@ def test_a_bad_field_is_named(field, value):
 
 
 def test_hash_tells_all_fields_that_a_program_depends_on():
-    assert replace(GOOD, name="other", link_timeout=100).hash == GOOD.hash
+    assert replace(GOOD, name="other", link_timeout=100, crc_bits=8).hash == GOOD.hash
     changed = {"rows": 16, "cols": 16, "lanes": 4, "weight_bits": 4, "wram_depth": 100, "mem_depth": 100,
                "program_depth": 100, "scalars": 16}
-    assert set(changed) == {field.name for field in fields(Config)} - {"name", "link_timeout"}
+    assert set(changed) == {field.name for field in fields(Config)} - {"name", "link_timeout", "crc_bits"}
     hashes = {replace(GOOD, **{field: value}).hash for field, value in changed.items()}
     assert len(hashes | {GOOD.hash}) == len(changed) + 1
 

@@ -1,12 +1,14 @@
 """The link's frames, faulty ones too: the RTL and the emulator's endpoint answer alike, and go on."""
 
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from marey.hdl.host import HOST_READ_LATENCY
 from marey.hdl.packing import pack_program
 from marey.hdl.protocol import REQUEST_MAGIC, Opcode, Register, Space, Status, entry_bits, parts
 from marey.sim import pysim
@@ -243,11 +245,13 @@ class TestWhileAProgramRuns:
         assert got[:2] == (Status.OK, 4) and 100 < got[2][0] < 3000
 
 
-def test_a_word_a_cycle():
-    """A payload goes in at a word a cycle, whatever its length, and comes out at one."""
+@pytest.mark.parametrize("crc_bits", [32, 16, 8])
+def test_cycles_a_word(crc_bits):
+    """A payload goes in as fast as its checksum is made, whatever its length, and comes out as fast as that and it is read."""
+    config, took_in = replace(CONFIG, crc_bits=crc_bits), 32 // crc_bits
     took = {"in": [], "out": []}
     for granules in (8, 56):
-        with pysim.open_tile(CONFIG) as transport:
+        with pysim.open_tile(config) as transport:
             transport.send(frame(Opcode.RESET, 0))
             status(transport)
             for way, request in (("in", frame(Opcode.WRITE, 1, Space.MEM, payload=[1] * granules * GRANULE)),
@@ -256,5 +260,6 @@ def test_a_word_a_cycle():
                 transport.send(request)
                 status(transport)
                 took[way].append(transport.cycles - before)
-    for way, (short, long) in took.items():
-        assert long - short == 48 * GRANULE, way
+    for way, cycles in (("in", took_in), ("out", HOST_READ_LATENCY + took_in)):
+        short, long = took[way]
+        assert long - short == 48 * GRANULE * cycles, way
