@@ -6,10 +6,10 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from .config import Config
-from .host import EntryReader, EntryWriter, HostBus
+from .fetch import Fetch
+from .host import HostBus
 from .isa import (
     ADDRESS_REGISTERS,
-    COUNT_BITS,
     COUNTERS,
     POSITION_BITS,
     TOKEN_BITS,
@@ -19,8 +19,10 @@ from .isa import (
     Op,
     Source,
     VxmBlocks,
+    isa_of,
 )
-from .protocol import ENTRY_BITS, Space
+from .multiply import multiply
+from .protocol import ENTRY_BITS
 
 
 def command_layout(isa: Isa, op: Op) -> data.StructLayout:
@@ -33,7 +35,7 @@ Begin = data.StructLayout({"entry": ENTRY_BITS, "token": TOKEN_BITS, "position":
 
 SLICES = (Op.MXM, Op.VXM, Op.SFU)
 SLOW = (Op.HALT, Op.INDEX, Op.PERIOD, Op.LOOP, Op.TOKEN)
-"""Operations after which the next is fetched anew: they take `Sequencer.SLOW_CYCLES`."""
+"""Operations after which the next waits for what they decide: they take `Sequencer.SLOW_CYCLES`."""
 
 
 class Sequencer(wiring.Component):
@@ -41,14 +43,14 @@ class Sequencer(wiring.Component):
 
     ::
 
-        program memory --> fetched --> decode --> commands of the slices
-             ^    issue: this cycle      | address registers, loop counters, position, period
-             +--- pc <-------------------+ LOOP, TOKEN
+        fetch --> instruction --> decode --> commands of the slices
+          ^           issue: this cycle  | address registers, loop counters, position, period
+          +------------------------------+ LOOP, TOKEN
 
     After `start` in cycle 0 the first instruction issues in cycle `FIRST_ISSUE`; the one after an
     instruction that issued in cycle t issues in cycle t + 1 + wait, or, if that was one of `SLOW`, in
-    t + `SLOW_CYCLES` + wait. A slice sees its command `LATENCY` cycles after issue, and TOKEN looks at what was
-    `chosen` `TOKEN_LATENCY` cycle after issue. A HALT that issued in cycle t ends the run: `cycles` is then
+    t + `SLOW_CYCLES` + wait. A slice sees its command `LATENCY` cycle after issue, and TOKEN looks at what was
+    `chosen` `TOKEN_LATENCY` cycles after issue. A HALT that issued in cycle t ends the run: `cycles` is then
     t + `HALT_CYCLES`, the cycles in which `running` was 1.
 
     Members: `start`, `begin`: begin a run; `running`; `cycles`, of this run or the last; `mxm`, `vxm`, `sfu`:
@@ -57,25 +59,24 @@ class Sequencer(wiring.Component):
     between runs.
     """
 
-    FIRST_ISSUE = 2
-    SLOW_CYCLES = 4
-    HALT_CYCLES = 1
-    LATENCY = 2
-    TOKEN_LATENCY = 1
+    FIRST_ISSUE = Fetch.LATENCY
+    SLOW_CYCLES = Fetch.LATENCY + 1
+    HALT_CYCLES = 0
+    LATENCY = 1
+    TOKEN_LATENCY = 0
 
     def __init__(self, config: Config):
         self._config = config
-        self._isa = Isa(config)
-        self._depth = config.program_depth
+        isa = isa_of(config)
         super().__init__({
             "start": In(1),
             "begin": In(Begin),
             "running": Out(1),
             "cycles": Out(32),
             "issuing": Out(1),
-            "mxm": Out(command_layout(self._isa, Op.MXM)),
-            "vxm": Out(command_layout(self._isa, Op.VXM)),
-            "sfu": Out(command_layout(self._isa, Op.SFU)),
+            "mxm": Out(command_layout(isa, Op.MXM)),
+            "vxm": Out(command_layout(isa, Op.VXM)),
+            "sfu": Out(command_layout(isa, Op.SFU)),
             "position": Out(POSITION_BITS),
             "token": Out(TOKEN_BITS),
             "chosen": In(TOKEN_BITS),
@@ -85,91 +86,74 @@ class Sequencer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        isa = self._isa
-        m.submodules.program = program = Memory(shape=unsigned(isa.width), depth=self._depth, init=[])
-        m.submodules.host_writer = writer = EntryWriter(Space.PROGRAM, isa.width)
-        m.submodules.host_reader = reader = EntryReader(Space.PROGRAM, isa.width)
-        wiring.connect(m, wiring.flipped(self.host), writer.host)
-        m.d.comb += [
-            wiring_inputs(reader.host, self.host),
-            self.host.read_data.eq(reader.host.read_data),
-        ]
-        write, read = program.write_port(), program.read_port()
-        m.d.comb += [write.addr.eq(writer.entry), write.data.eq(writer.data), write.en.eq(writer.enable)]
-
-        # Fetch: `pc` is the next to fetch; what was fetched stays at the memory's output until it issues.
-        pc = Signal(range(self._depth))
-        fetched, refetch, issue = Signal(), Signal(2), Signal()
-        wait, turns = Signal(WAIT_BITS), Signal(8)
-        instruction = data.View(isa.layout, read.data)
-        m.d.comb += [
-            issue.eq(fetched & (wait == 0) & (turns == 0)), self.issuing.eq(issue & self.running),
-            read.addr.eq(Mux(reader.reading, reader.entry, pc)),
-            read.en.eq(reader.reading | ~fetched | issue),
-            reader.data.eq(read.data),
-        ]
+        m.submodules.fetch = fetch = Fetch(self._config)
+        m.submodules.decoder = decoder = Decoder(self._config)
+        wiring.connect(m, wiring.flipped(self.host), fetch.host)
+        instruction, issue = fetch.instruction, self.issuing
+        # Cycles still to wait: `wait`, and `turns` periods; `waiting` is whether there are any. What follows a slow
+        # operation is held up by `pause` first.
+        wait, turns, waiting = Signal(WAIT_BITS), Signal(8), Signal()
+        pause = Signal(self.SLOW_CYCLES - 1)
+        m.d.comb += issue.eq(self.running & fetch.ready & ~waiting & ~pause[0])
+        m.d.sync += pause.eq(pause >> 1)
         with m.If(self.running):
             m.d.sync += self.cycles.eq(self.cycles + 1)
-        with m.If(self.running & (refetch == 0) & (~fetched | issue)):
-            m.d.sync += [fetched.eq(1), pc.eq(pc + 1)]
-        m.submodules.decoder = decoder = Decoder(self._config)
-        with m.If(fetched & ~issue):
-            m.d.sync += wait.eq(wait - 1)
-            with m.If(wait == 0):
-                m.d.sync += [wait.eq(decoder.period - 1), turns.eq(turns - 1)]
-
-        # Issue: what jumps or ends must not be followed by what was fetched after it. Where to go on is known
-        # two cycles later, and fetched in the third.
-        decode = Signal(isa.layout, reset_less=True)
-        issued = Signal()
-        m.d.sync += [decode.eq(instruction), issued.eq(issue), refetch.eq(refetch >> 1)]
-        slow = Signal()
-        m.d.comb += slow.eq(Cat(instruction.op == op for op in SLOW).any())
         with m.If(issue):
-            m.d.sync += wait.eq(instruction.wait)
-            with m.If(instruction.op == Op.NOP):
-                nop = instruction.operands.nop
-                blocks = Mux(nop.blocks == 0, 0, (decoder.blocks << nop.blocks) >> 1)
-                m.d.sync += [turns.eq(nop.turns), wait.eq(instruction.wait + blocks)]
-            with m.If(slow):
-                m.d.sync += [fetched.eq(0), refetch.eq(0b11), pc.eq(pc)]
+            nop, blocks = instruction.operands.nop, Signal(WAIT_BITS)
+            is_nop = instruction.op == Op.NOP
+            with m.If(is_nop & (nop.blocks != 0)):
+                m.d.comb += blocks.eq((decoder.blocks << nop.blocks) >> 1)
+            m.d.sync += [
+                wait.eq(instruction.wait + blocks), turns.eq(Mux(is_nop, nop.turns, 0)),
+                waiting.eq((instruction.wait != 0) | (is_nop & ((nop.turns != 0) | (nop.blocks != 0)))),
+            ]
+            with m.If(Cat(instruction.op == op for op in SLOW).any()):
+                m.d.sync += pause.eq(~0)
+        with m.Elif(waiting & fetch.ready & ~pause[0]):
+            with m.If(wait != 0):
+                m.d.sync += [wait.eq(wait - 1), waiting.eq((wait != 1) | (turns != 0))]
+            with m.Else():
+                m.d.sync += [
+                    wait.eq(decoder.period - 1), turns.eq(turns - 1), waiting.eq((decoder.period != 1) | (turns != 1)),
+                ]
+        with m.If(decoder.halt):
+            m.d.sync += self.running.eq(0)
+        with m.If(self.start):
+            m.d.sync += [self.running.eq(1), self.cycles.eq(0), waiting.eq(0), pause.eq(0)]
 
         m.d.comb += [
-            decoder.issued.eq(issued & self.running), decoder.instruction.eq(decode), decoder.start.eq(self.start),
+            fetch.running.eq(self.running), fetch.take.eq(issue), fetch.go.eq(self.start | decoder.jump),
+            fetch.entry.eq(Mux(self.start, self.begin.entry, decoder.target)),
+            decoder.issued.eq(issue), decoder.instruction.eq(instruction), decoder.start.eq(self.start),
             decoder.begin.eq(self.begin), decoder.chosen.eq(self.chosen),
             self.mxm.eq(decoder.mxm), self.vxm.eq(decoder.vxm), self.sfu.eq(decoder.sfu),
             self.position.eq(decoder.position), self.token.eq(decoder.token), self.made.eq(decoder.made),
         ]
-        with m.If(decoder.jump):
-            m.d.sync += pc.eq(decoder.target)
-        with m.If(decoder.halt):
-            m.d.sync += self.running.eq(0)
-        with m.If(self.start):
-            m.d.sync += [
-                pc.eq(self.begin.entry), self.running.eq(1), self.cycles.eq(0), fetched.eq(0), wait.eq(0), turns.eq(0),
-            ]
         return m
 
 
-def wiring_inputs(target, source):
-    """Statements that pass the host bus on to `target`, all but `read_data`."""
-    return [getattr(target, name).eq(getattr(source, name))
-            for name, member in HostBus.members.items() if member.flow is Out]
+ADDRESSES = {Op.MXM: ("act", "wgt"), Op.VXM: ("x", "y", "dst"), Op.SFU: ()}
+SCALED = {Op.MXM: (("inner", MxmBlocks.INNER), ("middle", MxmBlocks.MIDDLE)),
+          Op.VXM: (("interval", VxmBlocks.INTERVAL), ("middle", VxmBlocks.MIDDLE)), Op.SFU: ()}
+"""Operands that are resolved; those of an adder, or a shifter, stand at its place."""
 
 
 class Decoder(wiring.Component):
-    """Second stage of the sequencer: registers, loop counters, commands.
+    """What an issued instruction does: registers, loop counters, commands.
 
-    Latency: halt in the same cycle, jump and commands in the next, INDEX and PERIOD in the two after that.
+    Latency: halt in the same cycle, jump and commands in the next, INDEX and PERIOD within the `SLOW_CYCLES`.
 
-    Members: `issued`, `instruction`: from the first stage; `start`, `begin`: a run begins; `jump`, `target`: continue
+    The slices' operands lie over each other, and so do those that are resolved here: there are three adders for addresses
+    and two shifters for counts, which serve all, and one register for what needs no resolving.
+
+    Members: `issued`, `instruction`: from the sequencer; `start`, `begin`: a run begins; `jump`, `target`: continue
     there; `halt`; `mxm`, `vxm`, `sfu`: commands, addresses and counts resolved; `period`, `position`, `token`:
     registers; `blocks`, of the position; `chosen`, `made`: as in the sequencer.
     """
 
     def __init__(self, config: Config):
         self._config = config
-        self._isa = isa = Isa(config)
+        self._isa = isa = isa_of(config)
         super().__init__({
             "issued": In(1),
             "instruction": In(isa.layout),
@@ -181,8 +165,8 @@ class Decoder(wiring.Component):
             "mxm": Out(command_layout(isa, Op.MXM)),
             "vxm": Out(command_layout(isa, Op.VXM)),
             "sfu": Out(command_layout(isa, Op.SFU)),
-            "period": Out(COUNT_BITS),
-            "blocks": Out(COUNT_BITS),
+            "period": Out(isa.count_bits),
+            "blocks": Out(isa.count_bits),
             "position": Out(POSITION_BITS),
             "token": Out(TOKEN_BITS),
             "chosen": In(TOKEN_BITS),
@@ -191,69 +175,97 @@ class Decoder(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        isa, operands = self._isa, self.instruction.operands
-        registers = Array(Signal(isa.register_bits, name=f"a{i}") for i in range(ADDRESS_REGISTERS))
-        # A loop's counter is the number of the turn that is ending, from 1 on.
-        counters = Array(Signal(COUNT_BITS, name=f"loop{i}", init=1) for i in range(COUNTERS))
-        loop, counter = operands.loop, counters[operands.loop.counter]
-        again, wanted = Signal(), Signal(POSITION_BITS)
-        blocks = self.blocks
-        m.d.comb += [
-            again.eq(counter != loop.count),
-            blocks.eq((self.position >> (self._config.block - 1).bit_length()) + 1),
-        ]
+        m.submodules.registers = registers = Memory(shape=unsigned(self._isa.register_bits), depth=ADDRESS_REGISTERS, init=[])
+        # Operands as they were issued, until the next are.
+        kept = Signal(self.instruction.operands.shape(), reset_less=True)
+        with m.If(self.issued):
+            m.d.sync += kept.eq(self.instruction.operands)
+        m.d.sync += self.blocks.eq((self.position >> (self._config.block - 1).bit_length()) + 1)
+        self._commands(m, kept, registers)
+        self._steps(m)
+        return m
 
-        # Commands: what the slices are told has no registers and no blocks in it any more.
-        m.d.sync += [self.target.eq(loop.target), self.jump.eq(0), self.made.eq(0)]
-        scaled = {Op.MXM: {"inner": MxmBlocks.INNER, "middle": MxmBlocks.MIDDLE},
-                  Op.VXM: {"interval": VxmBlocks.INTERVAL, "middle": VxmBlocks.MIDDLE}, Op.SFU: {}}
+    def _is(self, op):
+        return self.instruction.op == op
+
+    def _commands(self, m, kept, registers):
+        """What the slices are told has no registers and no blocks in it any more; SET, ADD and INDEX change registers."""
+        operands = self.instruction.operands
+        numbers = []
+        for place in range(3):
+            read, offset = registers.read_port(domain="comb"), Signal(self._isa.register_bits)
+            resolved, number = Signal(self._isa.register_bits), Signal(self._isa.register_bits, reset_less=True)
+            for op, names in ADDRESSES.items():
+                if place < len(names):
+                    given = operands[op.name.lower()][names[place]]
+                    with m.If(self._is(op)):
+                        m.d.comb += [read.addr.eq(given.base), offset.eq(given.offset)]
+            m.d.comb += resolved.eq(offset + read.data)
+            m.d.sync += number.eq(resolved)
+            numbers.append(number)
+            if place == 0:
+                with m.If(self._is(Op.SET) | self._is(Op.ADD)):
+                    m.d.comb += [read.addr.eq(Mux(self._is(Op.ADD), operands.add.register, 0)), offset.eq(operands.add.value)]
+                changed = resolved
+        counts = []
+        for place in range(2):
+            given, in_blocks = Signal(self._isa.count_bits), Signal()
+            for op, names in SCALED.items():
+                if names:
+                    name, blocks = names[place]
+                    with m.If(self._is(op)):
+                        of_op = operands[op.name.lower()]
+                        m.d.comb += [given.eq(of_op[name]), in_blocks.eq(of_op.blocks == blocks)]
+            counts.append(Signal(self._isa.count_bits, reset_less=True))
+            m.d.sync += counts[-1].eq(Mux(in_blocks, self.blocks << given[:2], given))
         for op in SLICES:
-            command, given = getattr(self, op.name.lower()), operands[op.name.lower()]
-            m.d.sync += [command.valid.eq(self.issued & (self.instruction.op == op)), command.operands.period.eq(self.period)]
-            for name, member in isa.operands[op]:
-                resolved = given[name]
-                if isinstance(member.shape, data.Layout):
-                    resolved = given[name].offset + registers[given[name].base]
-                elif name in scaled[op]:
-                    resolved = Mux(given.blocks == scaled[op][name], blocks << given[name][:2], given[name])
-                m.d.sync += command.operands[name].eq(resolved)
+            command = getattr(self, op.name.lower())
+            m.d.sync += command.valid.eq(self.issued & self._is(op))
+            places = dict(zip(ADDRESSES[op], numbers, strict=False))
+            places |= {name: count for (name, _), count in zip(SCALED[op], counts, strict=False)}
+            for name, _ in self._isa.operands[op]:
+                m.d.comb += command.operands[name].eq(places.get(name, kept[op.name.lower()][name]))
+            m.d.comb += command.operands.period.eq(self.period)
+        self._change(m, kept, registers, changed)
 
-        # INDEX and PERIOD: multiply in one cycle, add in the next.
-        index, period = operands.index, operands.period
-        product, register = Signal(isa.register_bits, reset_less=True), Signal.like(index.register, reset_less=True)
-        long, rest, least = Signal(COUNT_BITS), Signal.like(period.value), Signal.like(period.least)
-        total = Signal(signed(COUNT_BITS + 2))
-        value = Signal(isa.register_bits, reset_less=True)
-        indexing, pacing, paced = Signal(), Signal(), Signal()
-        counted = Signal(POSITION_BITS)
-        m.d.comb += counted.eq(Mux(index.source == Source.TOKEN, self.token, self.position) >> index.right)
-        m.d.sync += [
-            indexing.eq(0), pacing.eq(0), paced.eq(pacing),
-            product.eq((counted & Mux(index.bits == 0, ~0, (1 << index.bits) - 1)) * index.times),
-            register.eq(index.register), value.eq(index.value),
+    def _change(self, m, kept, registers, changed):
+        """SET and ADD write in the cycle of the issue; INDEX and PERIOD multiply in two cycles, and add in the third."""
+        index, period = self.instruction.operands.index, kept.period
+        steps, of_period, factor = Signal(3), Signal(), Signal(POSITION_BITS, reset_less=True)
+        slow = self._is(Op.INDEX) | self._is(Op.PERIOD)
+        source = Mux(index.source == Source.TOKEN, self.token, self.position) >> index.right
+        m.d.sync += [steps.eq(Cat(self.issued & slow, steps)), factor.eq(Mux(self._is(Op.PERIOD), self.blocks, source))]
+        with m.If(self.issued):
+            m.d.sync += of_period.eq(self._is(Op.PERIOD))
+        # Half of the factor's bits a cycle: half the adders.
+        half = len(index.times) // 2
+        times, product = Mux(of_period, period.times, kept.index.times), Signal(self._isa.register_bits, reset_less=True)
+        mask = Mux(of_period | (kept.index.bits == 0), ~0, (1 << kept.index.bits) - 1)
+        part = multiply(factor & mask, Mux(steps[0], times[:half], times[half:]))
+        m.d.sync += product.eq(Mux(steps[0], part, product + (part << half)))
+        write, total = registers.write_port(), Signal(signed(self._isa.count_bits + 2))
+        indexing = steps[2] & ~of_period
+        m.d.comb += [
+            write.en.eq(indexing | (self.issued & (self._is(Op.SET) | self._is(Op.ADD)))),
+            write.addr.eq(Mux(indexing, kept.index.register, self.instruction.operands.set.register)),
+            write.data.eq(Mux(indexing, kept.index.value + product, changed)),
+            total.eq(product[:self._isa.count_bits] + period.value),
         ]
-        with m.If(indexing):
-            m.d.sync += registers[register].eq(value + product)
-        with m.If(pacing):
-            m.d.sync += total.eq(long + rest)
-        with m.If(paced):
-            m.d.sync += self.period.eq(Mux(total < least, least, total))
+        with m.If(steps[2] & of_period):
+            m.d.sync += self.period.eq(Mux(total < period.least, period.least, total))
 
+    def _steps(self, m):
+        """Where to go on: loops, tokens, the end."""
+        operands = self.instruction.operands
+        # A loop's counter is the number of the turn that is ending, from 1 on.
+        counters = Array(Signal(self._isa.count_bits, name=f"loop{i}", init=1) for i in range(COUNTERS))
+        counter, again, wanted = counters[operands.loop.counter], Signal(), Signal(POSITION_BITS)
+        m.d.comb += again.eq(counter != operands.loop.count)
+        m.d.sync += [self.jump.eq(0), self.made.eq(0), self.target.eq(operands.loop.target)]
         with m.If(self.issued):
             with m.Switch(self.instruction.op):
                 with m.Case(Op.HALT):
                     m.d.comb += self.halt.eq(~operands.halt.if_prompt | (wanted == 0))
-                with m.Case(Op.SET):
-                    m.d.sync += registers[operands.set.register].eq(operands.set.value)
-                with m.Case(Op.ADD):
-                    stepped = registers[operands.add.register]
-                    m.d.sync += stepped.eq(stepped + operands.add.value)
-                with m.Case(Op.INDEX):
-                    m.d.sync += indexing.eq(1)
-                with m.Case(Op.PERIOD):
-                    m.d.sync += [
-                        pacing.eq(1), long.eq(blocks * period.times), rest.eq(period.value), least.eq(period.least),
-                    ]
                 with m.Case(Op.LOOP):
                     m.d.sync += [self.jump.eq(again), counter.eq(Mux(again, counter + 1, 1))]
                 with m.Case(Op.TOKEN):
@@ -265,4 +277,3 @@ class Decoder(wiring.Component):
             m.d.sync += [
                 self.token.eq(self.begin.token), self.position.eq(self.begin.position), wanted.eq(self.begin.count),
             ]
-        return m

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from ..hdl.isa import Address, Function, Instruction, Op, Reduce, Sfu, Source, To
 from ..hdl.mxm import Mxm
+from ..hdl.sequencer import Sequencer
 from ..hdl.timing import VXM_BEAT, next_issue
 from ..hdl.vxm import Vxm
 from .attention import Attention
@@ -133,7 +134,7 @@ class Lowering(Attention):
         self._paced(timeline)
 
         def stop():
-            done = max(timeline.beats() + Vxm.REDUCE_LATENCY - 1, 0)
+            done = max(timeline.beats() + Vxm.REDUCE_LATENCY - Sequencer.HALT_CYCLES, 0)
             return timeline.place(self._op(Op.HALT, if_prompt=1), after=done) + next_issue(Op.HALT)
 
         self._norm(timeline, layout.constants["final_gain"], self.shifts.final_norm, between=stop)

@@ -4,7 +4,7 @@ import cocotb
 import numpy as np
 
 from marey.hdl.isa import Address, Function, Isa, Op, Reduce, To, VxmBlocks
-from marey.hdl.sequencer import command_layout
+from marey.hdl.sequencer import Sequencer, command_layout
 from marey.hdl.timing import Issue, uses
 from marey.hdl.vxm import Vxm
 from marey.sim.emulator import EmulatedTile
@@ -36,7 +36,7 @@ class Bench:
         instruction = ISA.make(Op.VXM, **operands)
         command = {name: value.offset if isinstance(value, Address) else value for name, value in instruction.operands.items()}
         self.dut.command.value = LAYOUT.const({"valid": 1, "operands": command | {"period": period}}).as_value().value
-        issue = Issue(self.now - 2, 0, instruction, command, period, self.position, self.token)
+        issue = Issue(self.now - Sequencer.LATENCY, 0, instruction, command, period, self.position, self.token)
         found = {use.unit: use for use in uses(CONFIG, issue)}
         cycles = found["vxm"].cycles
         granules = []

@@ -16,14 +16,14 @@ def op(name, wait=0, **operands):
 
 def test_waits_and_loops():
     program = [
-        op("NOP", 4),                                # 0: cycle 2
-        op("SET", register=1, value=10),             # 1: cycle 7
-        op("ADD", 2, register=1, value=3),           # 2: cycles 8, 15, 22
-        op("LOOP", counter=0, count=3, target=2),    # 3: cycles 11, 18, 25
-        op("HALT"),                                  # 4: cycle 29
+        op("NOP", 4),                                # 0: cycle 3
+        op("SET", register=1, value=10),             # 1: cycle 8
+        op("ADD", 2, register=1, value=3),           # 2: cycles 9, 16, 23
+        op("LOOP", counter=0, count=3, target=2),    # 3: cycles 12, 19, 26
+        op("HALT"),                                  # 4: cycle 30
     ]
     walk = [(issue.pc, issue.cycle) for issue in trace(CONFIG, program)]
-    assert walk == [(0, 2), (1, 7), (2, 8), (3, 11), (2, 15), (3, 18), (2, 22), (3, 25), (4, 29)]
+    assert walk == [(0, 3), (1, 8), (2, 9), (3, 12), (2, 16), (3, 19), (2, 23), (3, 26), (4, 30)]
     *_, halt = trace(CONFIG, program)
     assert run_cycles(halt) == 30
 
@@ -72,9 +72,9 @@ def test_uses_of_a_matrix_product():
 def test_positions_periods_and_tokens():
     """Blocks are of 4 positions here: the third begins at 8."""
     program = [
-        op("INDEX", register=1, source=Source.POSITION, right=1, bits=2, times=5, value=3),  # 0: cycles 2, 43
-        op("PERIOD", times=4, value=-2, least=6),                                            # 1: cycles 6, 47
-        op("NOP", 1, turns=2, blocks=2),                                                     # 2: cycles 10, 51
+        op("INDEX", register=1, source=Source.POSITION, right=1, bits=2, times=5, value=3),  # 0: cycles 3, 44
+        op("PERIOD", times=4, value=-2, least=6),                                            # 1: cycles 7, 48
+        op("NOP", 1, turns=2, blocks=2),                                                     # 2: cycles 11, 52
         op("MXM", act=Address(0, 1), inner=1, middle=1, blocks=MxmBlocks.MIDDLE, outer=2, paced=1),
         op("TOKEN", target=0),
         op("HALT", if_prompt=1),
@@ -86,5 +86,5 @@ def test_positions_periods_and_tokens():
     assert [issue.operands["middle"] for issue in products] == [4, 6]
     assert [issue.operands["act"] for issue in products] == [3 + 3 * 5, 3]
     assert [issue.period for issue in products] == [6, 10]
-    assert [issue.cycle for issue in products] == [10 + 2 + 2 * 6 + 2 * 2, 28 + 1 + 4 + 8 + 2 + 2 * 10 + 2 * 3]
+    assert [issue.cycle for issue in products] == [11 + 2 + 2 * 6 + 2 * 2, 29 + 1 + 4 + 8 + 2 + 2 * 10 + 2 * 3]
     assert [issue.position for issue in products] == [7, 8] and issues[-1].pc == 5

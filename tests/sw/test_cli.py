@@ -96,7 +96,7 @@ def test_assemble_and_run(tmp_path):
     source.write_text("again:\n  NOP wait=3\n  LOOP counter=0 count=4 target=again\n  HALT\n")
     assert marey("asm", source, "-o", file, "--config", "tiny4x4").exit_code == 0
     found = json.loads(marey("run", file, "--backend", "emulator", "--json").stdout)
-    # Two to the first issue, four turns of 4 and 4, and the one that halts.
+    # Three to the first issue, four turns of 4 and 4.
     assert found["runs"] == [{"entry": 0, "predicted_cycles": 35, "measured_cycles": 35}]
     source.write_text("MXM act=0 wgt=0\nHALT\n")
     refused("asm", source, "-o", tmp_path / "bad.marey", "--config", "tiny4x4", word="no VXM instruction takes it")
