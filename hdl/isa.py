@@ -67,7 +67,7 @@ ADDRESS_REGISTERS = 8
 COUNTERS = 4
 WAIT_BITS = 14
 SHIFT_BITS = 7
-COUNT_BITS = 14
+MOST_COUNT_BITS = 14
 POSITION_BITS = 16
 """Of positions, and of counts of tokens."""
 TOKEN_BITS = 16
@@ -200,7 +200,9 @@ class Isa:
         scalar = address_bits(config.scalars)
         self.register_bits = max(word, granule, weight, cached)
         """Width of an address register."""
-        register, count = address_bits(ADDRESS_REGISTERS), COUNT_BITS
+        self.count_bits = count = min(granule + 1, MOST_COUNT_BITS)
+        """Width of a count: what steps through MEM needs no more."""
+        register = address_bits(ADDRESS_REGISTERS)
         # Only where weights have 4 bits are there 8-bit ones in halves.
         wide, high = ({name: 1} if config.weight_bits == 4 else {} for name in ("wide", "high"))
 
@@ -271,7 +273,7 @@ class Isa:
         return data.StructLayout({
             name: member.shape["offset"].shape if isinstance(member.shape, data.Layout) else member.shape
             for name, member in self.operands[op]
-        } | ({"period": COUNT_BITS} if op in (Op.MXM, Op.VXM, Op.SFU) else {}))
+        } | ({"period": self.count_bits} if op in (Op.MXM, Op.VXM, Op.SFU) else {}))
 
     def check(self, instruction: Instruction) -> None:
         """EncodingError, in one line, unless the instruction has just its operands, each in range."""

@@ -11,6 +11,7 @@ from .isa import Function
 
 TOTAL_BITS = 6
 """A shift and a scalar's exponent add up to 0 to 47."""
+CLAMP_BITS = 17
 
 
 class Lane(wiring.Component):
@@ -23,8 +24,9 @@ class Lane(wiring.Component):
               3    operands, or what the table has
               4    two products
               5    their sum (and the last beat's)     pair
-           6, 7    shift, round half up                EXP2 shifts by whole octaves besides
-              8    17 bits                             what lies outside saturates with any c
+              6    shift by a multiple of 16           EXP2 shifts by whole octaves besides
+              7    shift by the rest
+              8    round half up, to 17 bits           what lies outside saturates with any c
               9    + c, saturate
 
     Latency: `y` is `LATENCY` cycles after `a`, `b`, `c`, `function`, `shift`; `second` is given with 4 cycles of delay,
@@ -71,10 +73,10 @@ class Lane(wiring.Component):
         m.submodules.exp2 = exp2 = Memory(shape=16, depth=len(EXP2), init=[int(entry) for entry in EXP2])
         m.submodules.sigmoid = sigmoid = Memory(shape=16, depth=len(SIGMOID), init=[int(entry) for entry in SIGMOID])
         power, logistic = exp2.read_port(), sigmoid.read_port()
-        outside = sigmoid_at[SIGMOID_BITS:].any()
+        beyond = sigmoid_at[SIGMOID_BITS:].any()
         m.d.comb += [
             power.addr.eq(below[:EXP2_BITS]), power.en.eq(1),
-            logistic.addr.eq(Mux(outside, ~sigmoid_at[-1].replicate(SIGMOID_BITS), sigmoid_at[:SIGMOID_BITS])),
+            logistic.addr.eq(Mux(beyond, ~sigmoid_at[-1].replicate(SIGMOID_BITS), sigmoid_at[:SIGMOID_BITS])),
             logistic.en.eq(1),
         ]
         # Stage 3: operands.
@@ -91,22 +93,48 @@ class Lane(wiring.Component):
         # Stage 5: their sum.
         product = Signal(signed(49), reset_less=True)
         m.d.sync += product.eq((high << 16) + low + Mux(self.second, product, 0))
-        # Stages 6 and 7: one bit too few, add one, drop the bit.
+        # Stages 6 and 7: one bit too few. Of what is left after a multiple of 16 bits, a rest of up to 15 takes the low
+        # `window` bits into range; more than fits in them is out of range after any rest.
         more = stages(octaves, 2, "octaves")
         total = Signal(TOTAL_BITS + 1, reset_less=True)
         m.d.sync += total.eq(shift[4] + more[2])
-        shifted, rounded = Signal(signed(50), reset_less=True), Signal(signed(50), reset_less=True)
-        m.d.sync += [shifted.eq((product << 1) >> total), rounded.eq((shifted + 1) >> 1)]
-        # Stages 8 and 9.
-        clamped = Signal(signed(17), reset_less=True)
-        m.d.sync += clamped.eq(saturate(rounded, 17))
+        window = CLAMP_BITS + 1 + 15
+        coarse, rest, shifted = Signal(signed(window)), Signal(4), Signal(signed(window), reset_less=True)
+        sign, over = (stages(Signal(name=name), 2, name) for name in ("sign", "over"))
+        whole = product << 1
+        m.d.comb += [sign[0].eq(product[-1]), over[0].eq(0)]
+        with m.Switch(total[4:]):
+            for steps in range(3):
+                with m.Case(steps):
+                    left_over = whole >> 16 * steps
+                    m.d.comb += coarse.eq(left_over)
+                    if len(left_over) > window:
+                        m.d.comb += over[0].eq(outside(left_over, window))
+            with m.Default():
+                m.d.comb += coarse.eq(product[-1].replicate(window))
+        coarsely = Signal.like(coarse, reset_less=True)
+        m.d.sync += [coarsely.eq(coarse), rest.eq(total[:4]), shifted.eq(coarsely >> rest)]
+        # Stage 8: add one, drop the bit.
+        clamped = Signal(signed(CLAMP_BITS), reset_less=True)
+        limit = Cat((~sign[2]).replicate(CLAMP_BITS - 1), sign[2])
+        near = shifted[:CLAMP_BITS + 1].as_signed()
+        rounded = Signal(signed(CLAMP_BITS + 1))
+        m.d.comb += rounded.eq((near + 1) >> 1)
+        m.d.sync += clamped.eq(Mux(over[2] | outside(shifted, CLAMP_BITS + 1) | outside(rounded, CLAMP_BITS), limit.as_signed(),
+                                   rounded))
+        # Stage 9.
         last = clamped + c[8]
         m.d.sync += self.y.eq(Mux(self.keep, Mux(self.narrow, saturate(last, 8), saturate(last, 16)), 0))
         return m
 
 
+def outside(value, bits):
+    """Whether a signed value has more than `bits` bits."""
+    top = value[bits - 1:]
+    return top.any() & ~top.all()
+
+
 def saturate(value, bits):
     """The nearest `bits`-bit signed number."""
-    top = value[bits - 1:]
     limit = Mux(value[-1], -(1 << bits - 1), (1 << bits - 1) - 1)
-    return Mux(top.any() & ~top.all(), limit, value[:bits].as_signed())
+    return Mux(outside(value, bits), limit, value[:bits].as_signed())

@@ -29,6 +29,7 @@ class Beats(wiring.Component):
     def __init__(self, config: Config):
         isa = Isa(config)
         self._apart, self._halves = config.beats_per_result, config.weight_bits == 4
+        self._count_bits = isa.count_bits
         self._command = isa.command(Op.MXM)
         super().__init__({
             "command": In(command_layout(isa, Op.MXM)),
@@ -44,12 +45,11 @@ class Beats(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         start = self.command.operands
-        m.submodules.repeat = repeat = Repeat()
+        m.submodules.repeat = repeat = Repeat(self._count_bits)
         m.d.comb += [
             repeat.start.eq(self.command.valid), repeat.inner.eq(start.inner), repeat.middle.eq(start.middle),
-            repeat.outer.eq(start.outer), repeat.interval.eq(Mux((start.inner < self._apart) & ~start.fetch, self._apart,
-            start.inner)), repeat.period.eq(start.period),
-            repeat.paced.eq(start.paced),
+            repeat.outer.eq(start.outer), repeat.interval.eq(Mux(start.fetch, 1, self._apart)),
+            repeat.period.eq(start.period), repeat.paced.eq(start.paced),
             self.active.eq(repeat.active), self.first.eq(repeat.first), self.last.eq(repeat.last),
             self.overrun.eq(repeat.overrun),
         ]

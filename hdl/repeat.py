@@ -4,17 +4,19 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from .isa import COUNT_BITS
-
 
 class Repeat(wiring.Component):
     """Three nested counts: `outer` rounds of `middle` turns of `inner` beats, one beat a cycle.
 
-    Turns begin `interval` cycles apart; rounds as well, or, if `paced`, `period` cycles apart. The schedule keeps
-    intervals at least as long as what they hold.
+    Turns begin `interval` cycles apart, or `inner` if that is more; rounds as well, or, if `paced`, `period` cycles apart. The
+    schedule keeps periods at least as long as what they hold.
 
     Latency: the first beat is `LATENCY` cycle after `start`. A command may come as early as in the cycle of the last
     beat of the one before it; earlier is an `overrun`.
+
+    Counters begin at 1, so that none is loaded: what was wanted is compared with. Costs, of n bits, about 10 n LUTs.
+
+    Parameters: `bits`, of a count.
 
     Members: `start`, and the counts with it; `active`: there is a beat in this cycle; `first`, `last`: it begins or ends a
     turn; `ends`: it ends a round; `turn`, `round`: in the next cycle a turn, or a round with its first turn, begins;
@@ -23,8 +25,9 @@ class Repeat(wiring.Component):
 
     LATENCY = 1
 
-    def __init__(self):
-        counts = {name: In(COUNT_BITS) for name in ("inner", "middle", "outer", "interval", "period")}
+    def __init__(self, bits: int):
+        self._bits = bits
+        counts = {name: In(bits) for name in ("inner", "middle", "outer", "interval", "period")}
         super().__init__(counts | {
             "start": In(1), "paced": In(1),
             "active": Out(1), "first": Out(1), "last": Out(1), "ends": Out(1), "turn": Out(1), "round": Out(1),
@@ -33,35 +36,41 @@ class Repeat(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        kept = {name: Signal(COUNT_BITS, name=f"kept_{name}", reset_less=True)
-                for name in ("inner", "middle", "interval", "period")}
-        inner, middle, outer, to_turn, to_round = (Signal(COUNT_BITS, name=name, reset_less=True)
-                                                   for name in ("inner", "middle", "outer", "to_turn", "to_round"))
-        busy, paced, begun, done = Signal(), Signal(), Signal(), Signal()
+        kept = {name: Signal(self._bits, name=f"kept_{name}", reset_less=True)
+                for name in ("inner", "middle", "outer", "interval", "period")}
+        inner, middle, outer, of_turn, of_round = (Signal(self._bits, name=name, init=1)
+                                                   for name in ("inner", "middle", "outer", "of_turn", "of_round"))
+        busy, paced, begun, done, passed, due = Signal(), Signal(), Signal(), Signal(), Signal(), Signal()
+        last_turn, last_round, begins = Signal(), Signal(), Signal()
         m.d.comb += [
+            last_turn.eq(middle == kept["middle"]), last_round.eq(outer == kept["outer"]),
             self.first.eq(self.active & begun),
-            self.last.eq(self.active & (inner == 1)),
-            self.ends.eq(self.last & (middle == 1)),
-            done.eq(self.ends & (outer == 1)),
-            self.turn.eq(busy & (middle != 1) & (to_turn == 1)),
-            self.round.eq(busy & (middle == 1) & (outer != 1) & (Mux(paced, to_round, to_turn) == 1)),
+            self.last.eq(self.active & (inner == kept["inner"])),
+            self.ends.eq(self.last & last_turn),
+            done.eq(self.ends & last_round),
+            # An interval that is over before the beats are waits for the last of them.
+            due.eq(busy & (passed | (of_turn == kept["interval"])) & (self.last | ~self.active)),
+            self.turn.eq(~last_turn & due),
+            self.round.eq(last_turn & ~last_round & Mux(paced, busy & (of_round == kept["period"]), due)),
             self.overrun.eq(self.start & busy & ~done),
+            begins.eq(self.start | self.turn | self.round),
         ]
-        m.d.sync += [begun.eq(0), inner.eq(inner - 1), to_turn.eq(to_turn - 1), to_round.eq(to_round - 1)]
-        with m.If(self.last):
+        m.d.sync += [
+            begun.eq(begins), inner.eq(Mux(begins, 1, inner + 1)), of_turn.eq(Mux(begins, 1, of_turn + 1)),
+            passed.eq(~begins & (passed | (of_turn == kept["interval"]))),
+            of_round.eq(Mux(self.start | self.round, 1, of_round + 1)),
+        ]
+        with m.If(begins):
+            m.d.sync += self.active.eq(1)
+        with m.Elif(self.last):
             m.d.sync += self.active.eq(0)
-        with m.If(done):
-            m.d.sync += busy.eq(0)
-        with m.If(self.turn | self.round):
-            m.d.sync += [self.active.eq(1), begun.eq(1), inner.eq(kept["inner"]), to_turn.eq(kept["interval"])]
-        with m.If(self.turn):
-            m.d.sync += middle.eq(middle - 1)
-        with m.If(self.round):
-            m.d.sync += [middle.eq(kept["middle"]), outer.eq(outer - 1), to_round.eq(kept["period"])]
+        with m.If(self.start | self.round):
+            m.d.sync += middle.eq(1)
+        with m.Elif(self.turn):
+            m.d.sync += middle.eq(middle + 1)
         with m.If(self.start):
+            m.d.sync += [outer.eq(1), busy.eq(1), paced.eq(self.paced)]
             m.d.sync += [value.eq(getattr(self, name)) for name, value in kept.items()]
-            m.d.sync += [
-                self.active.eq(1), begun.eq(1), busy.eq(1), paced.eq(self.paced), inner.eq(self.inner),
-                middle.eq(self.middle), outer.eq(self.outer), to_turn.eq(self.interval), to_round.eq(self.period),
-            ]
+        with m.Else():
+            m.d.sync += [outer.eq(outer + self.round), busy.eq(busy & ~done)]
         return m

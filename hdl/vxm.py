@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 from .column import ACCUMULATOR_BITS
 from .config import Config, address_bits
-from .isa import POSITION_BITS, SHIFT_BITS, TOKEN_BITS, Function, Isa, Op, Reduce, To
+from .isa import POSITION_BITS, SHIFT_BITS, TOKEN_BITS, Function, Isa, Op, Reduce, To, isa_of
 from .lane import TOTAL_BITS, Lane
 from .mem import Mem
 from .reduce import Reducer
@@ -57,10 +57,9 @@ class Engine(wiring.Component):
         m = Module()
         start, beat = self.command.operands, self.beat
         now = Signal(start.shape(), reset_less=True)
-        m.submodules.repeat = repeat = Repeat()
-        for name in ("inner", "middle", "outer", "period", "paced"):
+        m.submodules.repeat = repeat = Repeat(isa_of(self._config).count_bits)
+        for name in ("inner", "middle", "outer", "interval", "period", "paced"):
             m.d.comb += getattr(repeat, name).eq(start[name])
-        m.d.comb += repeat.interval.eq(Mux(start.interval < start.inner, start.inner, start.interval))
         addresses = {name: Signal(start[name].shape(), name=f"{name}_now", reset_less=True) for name in ("x", "y", "dst")}
         second, first, number = Signal(), Signal(), Signal(TOKEN_BITS, reset_less=True)
         complete = ~now.pair | second
