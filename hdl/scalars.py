@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+import numpy as np
 from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
@@ -9,13 +10,18 @@ from amaranth.lib.wiring import In, Out
 
 from .config import Config, address_bits
 from .integer import MANTISSA_BITS, QUANTISE, QUANTISE_BITS, RECIPROCAL, RECIPROCAL_BITS, RSQRT, RSQRT_BITS, UNQUANTISE
-from .isa import Isa, Op, Sfu
+from .isa import Isa, Op, Sfu, isa_of
+from .multiply import multiply
 from .repeat import Repeat
 from .sequencer import command_layout
 
 EXPONENT_BITS = 8
 Scalar = data.StructLayout({"value": signed(32), "exponent": signed(EXPONENT_BITS)})
 """Worth value * 2**-exponent. What multiplies a vector has a value of at most 16 bits."""
+Computed = data.StructLayout({"value": 16, "exponent": signed(EXPONENT_BITS)})
+"""A scalar of the upper half: a mantissa, and never negative. Those of the lower half are whole numbers: exponent 0."""
+TABLES = np.concatenate([QUANTISE, UNQUANTISE, RECIPROCAL, RSQRT])
+"""One memory for all tables; each begins at a multiple of its size."""
 
 
 class Scalars(wiring.Component):
@@ -51,10 +57,9 @@ class Scalars(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         start = self.command.operands
-        one = Scalar.const({"value": 1})
         half = self._config.scalars // 2
-        m.submodules.reduced = reduced = Memory(shape=Scalar, depth=half, init=[one])
-        m.submodules.computed = computed = Memory(shape=Scalar, depth=half, init=[])
+        m.submodules.reduced = reduced = Memory(shape=signed(32), depth=half, init=[1])
+        m.submodules.computed = computed = Memory(shape=Computed, depth=half, init=[])
         write_reduced, write = reduced.write_port(), computed.write_port()
 
         def read(address):
@@ -63,10 +68,13 @@ class Scalars(wiring.Component):
             m.d.comb += [port.addr.eq(address) for port in ports] + [port.en.eq(1) for port in ports]
             m.d.sync += upper.eq(address[-1])
             found = Signal(Scalar)
-            m.d.comb += found.eq(Mux(upper, ports[1].data, ports[0].data))
+            m.d.comb += [
+                found.value.eq(Mux(upper, ports[1].data.value, ports[0].data)),
+                found.exponent.eq(Mux(upper, ports[1].data.exponent, 0)),
+            ]
             return found
 
-        m.submodules.repeat = repeat = Repeat()
+        m.submodules.repeat = repeat = Repeat(isa_of(self._config).count_bits)
         m.d.comb += [
             repeat.start.eq(self.command.valid), repeat.inner.eq(1), repeat.middle.eq(1), repeat.outer.eq(start.count),
             repeat.interval.eq(1), repeat.period.eq(start.period), repeat.paced.eq(start.paced),
@@ -88,67 +96,80 @@ class Scalars(wiring.Component):
         ]
         m.d.sync += [after.eq(before) for before, after in pairwise(beats)]
 
-        # Stage 1: one number, and what its exponent is so far.
-        x, exponent = Signal(32, reset_less=True), Signal(signed(EXPONENT_BITS), reset_less=True)
+        # Stage 1: one number, as a sum of two, and what its exponent is so far.
         first, second = read(a), read(b)
-        multiplied = Signal()
-        m.d.comb += multiplied.eq(beats[1].function == Sfu.MULTIPLY)
-        m.d.sync += exponent.eq(Mux(multiplied, first.exponent + second.exponent, 0))
-        with m.If(multiplied):
-            m.d.sync += x.eq(first.value[:16] * second.value[:16])
-        with m.Elif(beats[1].function == Sfu.RSQRT):
-            m.d.sync += x.eq(first.value + epsilon)
-        with m.Else():
-            m.d.sync += x.eq(first.value)
-        # Stage 2: its leading zeros; 0 counts as 1.
-        zeros, x2, exponent2 = Signal(5, reset_less=True), Signal.like(x), Signal.like(exponent)
-        m.d.sync += [zeros.eq(31), x2.eq(Mux(x == 0, 1, x)), exponent2.eq(exponent)]
-        for bit in range(32):
-            with m.If(x[bit]):
-                m.d.sync += zeros.eq(31 - bit)
-        # Stage 3: x = mantissa * 2**-e.
-        mantissa, e, exponent3 = Signal(MANTISSA_BITS, reset_less=True), Signal(signed(EXPONENT_BITS)), Signal.like(exponent)
+        one, other = Signal(32, reset_less=True), Signal(32, reset_less=True)
+        exponents = [Signal(signed(EXPONENT_BITS), name=f"exponent{stage}", reset_less=True) for stage in range(1, 5)]
+        m.d.sync += [later.eq(earlier) for earlier, later in pairwise(exponents)]
+        m.d.sync += [one.eq(first.value), other.eq(0), exponents[0].eq(0)]
+        with m.Switch(beats[1].function):
+            with m.Case(Sfu.RSQRT):
+                m.d.sync += other.eq(epsilon)
+            with m.Case(Sfu.MULTIPLY):
+                m.d.sync += [
+                    one.eq(multiply(first.value[:16], second.value[:8])),
+                    other.eq(multiply(first.value[:16], second.value[8:16]) << 8),
+                    exponents[0].eq(first.exponent + second.exponent),
+                ]
+        # Stages 2 and 3: mantissa * 2**-e. Are its first 16 bits zeros, the first 8 of what is left, and so on?
+        # 0 counts as 1: the mantissa's highest bit is 1 without a look.
+        x = Signal(32)
+        m.d.comb += x.eq(one + other)
+        headed, head = _without_zeros(x, (16,))
+        rest, zeros = Signal.like(headed, reset_less=True), Signal.like(head, reset_less=True)
+        normal, more = _without_zeros(rest, (8, 4, 2, 1))
+        mantissa, e = Signal(MANTISSA_BITS, reset_less=True), Signal(signed(EXPONENT_BITS))
         m.d.sync += [
-            mantissa.eq((x2 << zeros)[32 - MANTISSA_BITS:32]), e.eq(zeros - (32 - MANTISSA_BITS)), exponent3.eq(exponent2),
+            rest.eq(headed), zeros.eq(head),
+            mantissa.eq(Cat(normal[:-1], 1)), e.eq(Cat(more, zeros) - (32 - MANTISSA_BITS)),
         ]
         # Stage 4: tables, by the bits below the leading one; the root's by one more, which tells odd exponents from even.
-        odd = e[0]
-        below = MANTISSA_BITS - 1
-        answers = {}
-        for name, bits, address, *tables in (
-                ("quantise", 32, mantissa[below - QUANTISE_BITS:below], QUANTISE, UNQUANTISE),
-                ("reciprocal", 16, mantissa[below - RECIPROCAL_BITS:below], RECIPROCAL),
-                ("rsqrt", 16, (mantissa << odd)[MANTISSA_BITS + 1 - RSQRT_BITS:MANTISSA_BITS + 1], RSQRT)):
-            init = [sum(int(entry) << 16 * i for i, entry in enumerate(entries)) for entries in zip(*tables, strict=True)]
-            m.submodules[name] = table = Memory(shape=bits, depth=len(init), init=init)
-            port = table.read_port()
-            m.d.comb += [port.addr.eq(address), port.en.eq(1)]
-            answers[name] = port.data
-        mantissa4, e4, exponent4 = Signal.like(mantissa), Signal.like(e), Signal.like(exponent)
-        m.d.sync += [mantissa4.eq(mantissa), e4.eq(e), exponent4.eq(exponent3)]
+        m.submodules.tables = tables = Memory(shape=16, depth=1 << (len(TABLES) - 1).bit_length(), init=TABLES.tolist())
+        port, below = tables.read_port(), MANTISSA_BITS - 1
+        mantissa4, e4, e5 = Signal.like(mantissa), Signal.like(e), Signal.like(e)
+        m.d.sync += [mantissa4.eq(mantissa), e4.eq(e), e5.eq(e4)]
+        done, again, twice = beats[self.LATENCY], beats[self.LATENCY + 1], Signal()
+        quantise = mantissa[below - QUANTISE_BITS:below]
+        with m.If(done.active & (done.function == Sfu.QUANTISE)):
+            m.d.comb += port.addr.eq(Cat(mantissa4[below - QUANTISE_BITS:below], 1))
+        with m.Else():
+            with m.Switch(beats[self.LATENCY - 1].function):
+                with m.Case(Sfu.QUANTISE):
+                    m.d.comb += port.addr.eq(quantise)
+                with m.Case(Sfu.RECIPROCAL):
+                    m.d.comb += port.addr.eq(Cat(mantissa[below - RECIPROCAL_BITS:below], 1))
+                with m.Case(Sfu.RSQRT):
+                    m.d.comb += port.addr.eq(Cat((mantissa << e[0])[MANTISSA_BITS + 1 - RSQRT_BITS:MANTISSA_BITS + 1], 1))
         # Stage 5: the result; QUANTISE has two.
-        result, inverse = Signal(Scalar), Signal(Scalar, reset_less=True)
-        done, again = beats[self.LATENCY], beats[self.LATENCY + 1]
-        m.d.sync += [inverse.value.eq(answers["quantise"][16:]), inverse.exponent.eq(6 + e4)]
-        with m.Switch(done.function):
-            with m.Case(Sfu.QUANTISE):
-                m.d.comb += [result.value.eq(answers["quantise"][:16]), result.exponent.eq(22 - e4)]
-            with m.Case(Sfu.RSQRT):
-                m.d.comb += [result.value.eq(answers["rsqrt"]), result.exponent.eq(22 - ((e4 + e4[0]) >> 1))]
-            with m.Case(Sfu.RECIPROCAL):
-                m.d.comb += [result.value.eq(answers["reciprocal"]), result.exponent.eq(29 - e4)]
-            with m.Case(Sfu.MULTIPLY):
-                m.d.comb += [result.value.eq(mantissa4), result.exponent.eq(exponent4 + e4)]
-        twice = Signal()
+        result = Signal(Computed)
+        m.d.comb += [port.en.eq(1), result.value.eq(port.data)]
+        with m.If(twice):
+            m.d.comb += result.exponent.eq(6 + e5)
+        with m.Else():
+            with m.Switch(done.function):
+                with m.Case(Sfu.QUANTISE):
+                    m.d.comb += result.exponent.eq(22 - e4)
+                with m.Case(Sfu.RSQRT):
+                    m.d.comb += result.exponent.eq(22 - ((e4 + e4[0]) >> 1))
+                with m.Case(Sfu.RECIPROCAL):
+                    m.d.comb += result.exponent.eq(29 - e4)
+                with m.Case(Sfu.MULTIPLY):
+                    m.d.comb += [result.value.eq(mantissa4), result.exponent.eq(exponents[3] + e4)]
         m.d.comb += [
             twice.eq(again.active & (again.function == Sfu.QUANTISE)),
             self.collision.eq(done.active & twice),
-            write.en.eq(done.active | twice),
+            write.en.eq(done.active | twice), write.addr.eq(Mux(twice, again.into + 1, done.into)), write.data.eq(result),
             write_reduced.en.eq(self.write), write_reduced.addr.eq(self.write_address),
-            write_reduced.data.value.eq(self.write_value),
+            write_reduced.data.eq(self.write_value),
         ]
-        with m.If(done.active):
-            m.d.comb += [write.addr.eq(done.into), write.data.eq(result)]
-        with m.Else():
-            m.d.comb += [write.addr.eq(again.into + 1), write.data.eq(inverse)]
         return m
+
+
+def _without_zeros(value, counts):
+    """A value without so many zeros at its head where it has them, cut to what a mantissa needs; and, last first, which."""
+    found = []
+    for count in counts:
+        zeros = ~value[-count:].any()
+        value = Mux(zeros, value << count, value)[:len(value)][-(MANTISSA_BITS + count - 1):]
+        found.insert(0, zeros)
+    return value, Cat(found)
