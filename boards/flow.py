@@ -34,7 +34,7 @@ _READ = "chformal -remove; delete t:$print; "
 
 def _synth_ecp5(top, options=""):
     """ABC9, which synth_ecp5 would choose, ends without a word on this design; plain ABC maps it."""
-    return (f"synth_ecp5 {options}-no-rw-check -top {top} -run begin:map_luts; abc -dff -lut 4:7; clean; "
+    return (f"synth_ecp5 {options}-no-rw-check -top {top} -run begin:map_luts; abc -dff -lut 4; clean; "
             f"synth_ecp5 {options}-top {top} -run map_cells:")
 
 
