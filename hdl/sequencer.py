@@ -239,7 +239,8 @@ class Decoder(wiring.Component):
             m.d.sync += of_period.eq(self._is(Op.PERIOD))
         # Half of the factor's bits a cycle: half the adders.
         half = len(index.times) // 2
-        times, product = Mux(of_period, period.times, kept.index.times), Signal(self._isa.register_bits, reset_less=True)
+        times = Mux(of_period, period.times, kept.index.times)
+        product = Signal(max(self._isa.register_bits, self._isa.count_bits), reset_less=True)
         mask = Mux(of_period | (kept.index.bits == 0), ~0, (1 << kept.index.bits) - 1)
         part = multiply(factor & mask, Mux(steps[0], times[:half], times[half:]))
         m.d.sync += product.eq(Mux(steps[0], part, product + (part << half)))
