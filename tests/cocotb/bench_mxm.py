@@ -205,6 +205,8 @@ async def keys_and_values_become_weights(dut):
         assert dut.hold.value == 1
         await bench.step()
         dut.cache.value = 0
+        if CONFIG.weight_bits == 4:
+            word *= 2  # of the pair, the word of the low halves
         if to is To.KEYS:
             bench.weights[word, position % CONFIG.cols, part * CONFIG.lanes:(part + 1) * CONFIG.lanes] = values
         else:

@@ -52,7 +52,8 @@ class Bench:
         self.tile._write = lambda issue, to, dst, result: written.append((to, dst, result))
         self.tile._vxm(issue, deque(granules))
         self.tile.mem[:] = memory
-        ((to, dst, result),) = written
+        # An instruction whole, or its rounds.
+        to, dst, result = written[0][0], *(np.concatenate(parts) for parts in list(zip(*written, strict=True))[1:])
         if to is not To.NOWHERE:
             at = found.get("mem.write") or found.get("wram.keys") or found["wram.values"]
             late = 0 if to is To.MEM else 1
