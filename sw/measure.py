@@ -81,7 +81,7 @@ class Measurement:
                     changes += [(before + 1, bit, 0), (before + 1, name, "")]
             for cycle, variable, value in sorted(changes, key=lambda change: change[0]):
                 writer.change(variable, cycle, value)
-            writer.close(self.cycles)
+            writer.close(self.cycles + 1)
 
 
 def measure(program: Program, position: int = 0, count: int = 1, image: Program | None = None) -> Measurement:
