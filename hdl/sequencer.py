@@ -234,9 +234,9 @@ class Decoder(wiring.Component):
         steps, of_period, factor = Signal(3), Signal(), Signal(POSITION_BITS, reset_less=True)
         slow = self._is(Op.INDEX) | self._is(Op.PERIOD)
         source = Mux(index.source == Source.TOKEN, self.token, self.position) >> index.right
-        m.d.sync += [steps.eq(Cat(self.issued & slow, steps)), factor.eq(Mux(self._is(Op.PERIOD), self.blocks, source))]
+        m.d.sync += steps.eq(Cat(self.issued & slow, steps))
         with m.If(self.issued):
-            m.d.sync += of_period.eq(self._is(Op.PERIOD))
+            m.d.sync += [of_period.eq(self._is(Op.PERIOD)), factor.eq(Mux(self._is(Op.PERIOD), self.blocks, source))]
         # Half of the factor's bits a cycle: half the adders.
         half = len(index.times) // 2
         times = Mux(of_period, period.times, kept.index.times)

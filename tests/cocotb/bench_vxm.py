@@ -45,12 +45,10 @@ class Bench:
                                      self.random.randrange(-5000, 5000)]) for _ in range(LANES)]
             self.stream[int(at) + Vxm.STREAM_LATENCY] = x
             granules.append(np.array(x, np.int64))
-        from collections import deque
-
         memory, written = self.tile.mem.copy(), []
         scalars = self.tile.scalars.copy()
         self.tile._write = lambda issue, to, dst, result: written.append((to, dst, result))
-        self.tile._vxm(issue, deque(granules))
+        self.tile._vxm(issue, granules)
         self.tile.mem[:] = memory
         # An instruction whole, or its rounds.
         to, dst, result = written[0][0], *(np.concatenate(parts) for parts in list(zip(*written, strict=True))[1:])
@@ -103,6 +101,8 @@ def draw(random, engine=0):
     plus = plus if stream or not by_vector else 0
     inner = random.randrange(1, 4) * (2 if pair else 1)
     reduce = random.choice([Reduce.NONE, Reduce.MAX, Reduce.ABSMAX, Reduce.SUM, Reduce.PICK])
+    # What an instruction reduces it does not multiply by.
+    scalar = random.randrange(0 if reduce is Reduce.NONE else HALF, CONFIG.scalars - 2)
     return {
         "engine": engine, "stream": stream, "plus": plus, "pair": pair, "by_vector": by_vector,
         "function": Function.MULTIPLY if pair or stream else random.choice(list(Function)),
@@ -113,7 +113,7 @@ def draw(random, engine=0):
         "x_hop": random.randrange(3) * 2, "y_hop": random.randrange(3), "dst_hop": random.randrange(8),
         "shift": random.randrange(-10, 48), "narrow": random.randrange(2), "bare": random.randrange(2),
         "to": random.choice(list(To)),
-        "mask": random.randrange(2), "scalar": random.randrange(CONFIG.scalars - 2), "scalar_hop": random.randrange(2),
+        "mask": random.randrange(2), "scalar": scalar, "scalar_hop": random.randrange(2),
         "reduce": reduce, "into": random.randrange(1, HALF - 2) if reduce is not Reduce.NONE else 0, "blocks": VxmBlocks.NONE,
     }
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marey.hdl.isa import WAIT_BITS, Op
-from marey.hdl.timing import trace
+from marey.hdl.timing import FIRST_ISSUE, trace
 from marey.sw.scheduler import lay_out
 from tests.configs import CONFIGS, op
 
@@ -31,4 +31,4 @@ def test_the_wait_after_a_loop_passes_once():
                        (100, op(CONFIGS[0], "HALT"))])
     *_, halt = trace(CONFIGS[0], program)
     # Three turns of 5 cycles: to the loop, and the loop's own 4; then the rest of the 100.
-    assert halt.cycle == 2 + 3 * 5 + (100 - 5)
+    assert halt.cycle == FIRST_ISSUE + 3 * 5 + (100 - 5)
