@@ -8,7 +8,6 @@ from hypothesis import Phase, assume, given, settings
 from hypothesis import strategies as st
 
 from marey.hdl.config import preset
-from marey.hdl.errors import MareyError
 from marey.hdl.rules import check
 from marey.hdl.timing import ProgramError
 from marey.sim import pysim, verilator
@@ -215,5 +214,6 @@ def test_a_story_on_the_rtl(stories, compiler):
     model = quantise(load_model(stories))
     program = compile_quantised(model, preset("ecp5_8x8"))
     assert len(tokens(program, model, program.model.context, verilator.open_tile)) == program.model.context
-    with pytest.raises(MareyError):
-        compile_quantised(model, replace(preset("ecp5_8x8"), wram_depth=200))
+    # Sixteen positions of the cache take 80 words, and two buffers of the widest row of words 44.
+    with pytest.raises(CompileError, match="streamed, 80 W-RAM words for the KV cache, 2 x 22 for weights"):
+        compile_quantised(model, replace(preset("ecp5_8x8"), wram_depth=123))
