@@ -115,6 +115,8 @@ class SerialLink(wiring.Component):
 class SerialTile(wiring.Component):
     """A tile with a UART as its link: what a board has inside, whatever board it is.
 
+    Latency: that of the line, see `SerialLink`; a run takes the tile's own cycles, whatever the line does.
+
     Parameters: `config`, whose `link_timeout` is replaced by the line's; `clock_hz`, `baud`: see `SerialLink`.
 
     Members: `rx_line`, `tx_line`: the pins; `loading`: the tile hears `first` and not the line, and its answers are dropped.

@@ -57,3 +57,12 @@ def op(config, name, wait=0, **operands):
 
 
 any_config = st.sampled_from(CONFIGS)
+
+
+@st.composite
+def any_shape(draw, longest):
+    """A small model of any shape, with room for up to `longest` positions."""
+    group, kv_heads, half = (draw(st.integers(1, high)) for high in (3, 3, 9))
+    return ModelConfig(dim=2 * half * group * kv_heads, hidden_dim=draw(st.integers(3, 60)), n_layers=draw(st.integers(1, 3)),
+                       n_heads=group * kv_heads, n_kv_heads=kv_heads, vocab_size=draw(st.integers(5, 70)),
+                       seq_len=draw(st.integers(4, longest)), tied=draw(st.booleans()))

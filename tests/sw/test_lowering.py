@@ -15,7 +15,7 @@ from marey.sw.model import ModelConfig
 from marey.sw.program import compile_quantised
 from marey.sw.quantise import quantise
 from marey.sw.tiny import tiny_model
-from tests.configs import CONFIGS, INT4, MODELS, ROOMY
+from tests.configs import CONFIGS, INT4, MODELS, ROOMY, any_shape
 from tests.greedy import greedy_steps
 
 
@@ -37,11 +37,7 @@ def test_tokens_are_the_golden_models(config, shape):
 @settings(max_examples=8, deadline=None)
 @given(data=st.data())
 def test_any_shape(data):
-    group, kv_heads, half = (data.draw(st.integers(1, high)) for high in (3, 3, 9))
-    shape = ModelConfig(dim=2 * half * group * kv_heads, hidden_dim=data.draw(st.integers(3, 60)),
-                        n_layers=data.draw(st.integers(1, 3)),
-                        n_heads=group * kv_heads, n_kv_heads=kv_heads, vocab_size=data.draw(st.integers(5, 70)),
-                        seq_len=data.draw(st.integers(4, 70)), tied=data.draw(st.booleans()))
+    shape = data.draw(any_shape(70))
     config = data.draw(st.sampled_from(ROOMY + INT4))
     config = replace(config, wram_depth=1 << 16, mem_depth=1 << 14)
     model = quantise(tiny_model(shape), config.weight_bits)

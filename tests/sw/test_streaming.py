@@ -23,7 +23,7 @@ from marey.sw.quantise import quantise
 from marey.sw.report import report
 from marey.sw.streaming import StreamedLayout
 from marey.sw.tiny import tiny_model, tiny_tokenizer
-from tests.configs import MODELS, ROOMY
+from tests.configs import MODELS, ROOMY, any_shape
 from tests.greedy import greedy_steps
 
 GROUPED = next(iter(MODELS))
@@ -54,11 +54,7 @@ def check_streamed(model, config, count=2):
 @settings(max_examples=5, deadline=None, phases=set(Phase) - {Phase.shrink})
 @given(data=st.data())
 def test_any_shape(data):
-    group, kv_heads, half = (data.draw(st.integers(1, high)) for high in (3, 3, 9))
-    shape = ModelConfig(dim=2 * half * group * kv_heads, hidden_dim=data.draw(st.integers(3, 60)),
-                        n_layers=data.draw(st.integers(1, 3)),
-                        n_heads=group * kv_heads, n_kv_heads=kv_heads, vocab_size=data.draw(st.integers(5, 70)),
-                        seq_len=data.draw(st.integers(4, 30)), tied=data.draw(st.booleans()))
+    shape = data.draw(any_shape(30))
     config = replace(data.draw(st.sampled_from(ROOMY)), mem_depth=1 << 14)
     # From the least that will do on, but too little to be resident.
     least = StreamedLayout(replace(config, **LARGE), shape, max(config.block, 16))
