@@ -34,6 +34,9 @@ class Config:
     program_depth  instructions
     scalars        scalar registers, half of them for reductions
     link_timeout   clock cycles without a word after which the link gives up a frame
+    fetches        reads of the program memory that an instruction takes: 1, 2 or 4
+    compact        1 for a device with few logic cells and a slow clock: one VXM engine, few pipeline registers, products of
+                   the sequencer in more cycles
     crc_bits       bits of a link word that go into its checksum in a cycle: 32, 16 or 8
     ============== ====================================================================
 
@@ -49,6 +52,8 @@ class Config:
     mem_depth: int
     program_depth: int = 512
     scalars: int = 64
+    fetches: int = 1
+    compact: int = 0
     link_timeout: int = 1024
     crc_bits: int = 32
 
@@ -61,7 +66,7 @@ class Config:
         for field in fields(self):
             if field.name != "name":
                 value = getattr(self, field.name)
-                require(type(value) is int and value > 0,
+                require(type(value) is int and value >= (field.name != "compact"),
                         f"{field.name} must be a positive integer, not {value!r}")
         for name in ("rows", "cols", "lanes"):
             value = getattr(self, name)
@@ -72,6 +77,8 @@ class Config:
                 f"scalars must be a power of two from 8 on, not {self.scalars}")
         require(self.program_depth <= 4096, f"program_depth must be at most 4096, not {self.program_depth}")
         require(self.weight_bits in (4, 8), f"weight_bits must be 4 or 8, not {self.weight_bits}")
+        require(self.fetches in (1, 2, 4), f"fetches must be 1, 2 or 4, not {self.fetches}")
+        require(self.compact in (0, 1), f"compact must be 0 or 1, not {self.compact}")
         require(self.crc_bits in (8, 16, 32), f"crc_bits must be 8, 16 or 32, not {self.crc_bits}")
         require(self.link_timeout >= 16, f"link_timeout must be at least 16 cycles, not {self.link_timeout}")
         for name, words in (("wram_depth", self.wram_depth * self.cols * self.rows * self.weight_bits // 32),
@@ -92,6 +99,11 @@ class Config:
     def granules_per_word(self) -> int:
         """Granules in one activation word."""
         return self.rows // self.lanes
+
+    @property
+    def engines(self) -> int:
+        """Engines of the VXM: instructions that it works at in turns."""
+        return 1 if self.compact else 2
 
     @property
     def block(self) -> int:
@@ -134,7 +146,7 @@ PRESETS = {
         Config(name="ecp5_8x16", rows=8, cols=16, lanes=4, wram_depth=1024, mem_depth=1024, crc_bits=8),
         # For an iCE40 UP5K: a column's weights are one of its four 32 KB single-port RAMs.
         Config(name="up5k_4x4", rows=4, cols=4, lanes=1, weight_bits=4, wram_depth=16384, mem_depth=512, program_depth=128,
-               crc_bits=8),
+               fetches=2, compact=1, crc_bits=8),
         # For an iCE40 HX8K: 16 KB of block RAM in all, no multipliers.
         Config(name="hx8k_2x2", rows=2, cols=2, lanes=1, wram_depth=1024, mem_depth=512, program_depth=128, scalars=32,
                crc_bits=8),

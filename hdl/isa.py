@@ -1,8 +1,8 @@
 """The instruction set: every field of every instruction, in one place.
 
 A program is a list of instructions. Each is issued at a cycle known beforehand: the first at
-`Sequencer.FIRST_ISSUE` cycles after go, each other at `1 + wait` cycles after the one before it (more for
-some: see `docs/tile.md`). An instruction for a slice starts it and goes on by itself, for
+`Sequencer.first_issue` cycles after go, each other at `Sequencer.issue_cycles + wait` cycles after the one before
+it, or, after some, `Sequencer.slow_cycles + wait`. An instruction for a slice starts it and goes on by itself, for
 as many cycles as its counts say, while later instructions issue.
 
 ====== =================================================================================
@@ -64,7 +64,8 @@ class EncodingError(MareyError):
 
 
 ADDRESS_REGISTERS = 8
-COUNTERS = 4
+FACTOR_BITS = 12
+"""Of what INDEX multiplies by."""
 WAIT_BITS = 14
 SHIFT_BITS = 7
 MOST_COUNT_BITS = 14
@@ -202,9 +203,14 @@ class Isa:
         """Width of an address register."""
         self.count_bits = count = min(granule + 1, MOST_COUNT_BITS)
         """Width of a count: what steps through MEM needs no more."""
+        self.number_bits = min(granule, TOKEN_BITS)
+        """Width of the number of a granule in its round."""
+        self.counters = 2 if config.compact else 4
+        """Loop counters: how deep loops nest."""
         register = address_bits(ADDRESS_REGISTERS)
         # Only where weights have 4 bits are there 8-bit ones in halves.
         wide, high = ({name: 1} if config.weight_bits == 4 else {} for name in ("wide", "high"))
+        engine = {"engine": 1} if config.engines > 1 else {}
 
         def address(bits):
             return data.StructLayout({"offset": bits, "base": register})
@@ -215,17 +221,17 @@ class Isa:
             Op.SET: data.StructLayout({"register": register, "value": self.register_bits}),
             Op.ADD: data.StructLayout({"register": register, "value": self.register_bits}),
             Op.INDEX: data.StructLayout({"register": register, "value": self.register_bits, "source": Source,
-                                         "right": 4, "bits": 4, "times": 12}),
+                                         "right": 4, "bits": 4, "times": FACTOR_BITS}),
             Op.PERIOD: data.StructLayout({"value": signed(count), "times": 8, "least": count - 1}),
-            Op.LOOP: data.StructLayout({"counter": address_bits(COUNTERS), "count": count, "target": target}),
+            Op.LOOP: data.StructLayout({"counter": address_bits(self.counters), "count": count, "target": target}),
             Op.TOKEN: data.StructLayout({"target": target}),
             Op.MXM: data.StructLayout({
                 "act": address(word), "wgt": address(weight), "inner": count, "middle": count, "outer": count,
                 "act_step": word, "wgt_step": weight, "act_hop": word, "wgt_hop": weight, "wrap": count,
                 "blocks": MxmBlocks, "paced": 1, "fetch": 1,
             } | wide),
-            Op.VXM: data.StructLayout({
-                "engine": 1, "stream": 1, "function": Function, "by_vector": 1, "plus": 1, "pair": 1,
+            Op.VXM: data.StructLayout(engine | {
+                "stream": 1, "function": Function, "by_vector": 1, "plus": 1, "pair": 1,
                 "x": address(granule), "y": address(granule), "dst": address(max(granule, cached)),
                 "inner": count, "middle": count, "outer": count, "interval": count, "blocks": VxmBlocks, "paced": 1,
                 "x_step": 1, "y_step": 1, "x_hop": granule, "y_hop": granule, "dst_hop": max(granule, cached),

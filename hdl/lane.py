@@ -1,13 +1,17 @@
 """One lane of the VXM: its arithmetic."""
 
+from collections.abc import Collection
+
 from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from .column import ACCUMULATOR_BITS
+from .config import Config
 from .integer import EXP2, EXP2_BITS, SIGMOID, SIGMOID_BITS, SIGMOID_SHIFT
 from .isa import Function
+from .pipeline import Pipeline
 
 TOTAL_BITS = 6
 """A shift and a scalar's exponent add up to 0 to 47."""
@@ -29,17 +33,36 @@ class Lane(wiring.Component):
               8    round half up, to 17 bits           what lies outside saturates with any c
               9    + c, saturate
 
-    Latency: `y` is `LATENCY` cycles after `a`, `b`, `c`, `function`, `shift`; `second` is given with 4 cycles of delay,
-    `narrow` and `keep` with 8. A value a cycle. Costs two 16 x 16 multipliers.
+    A register ends each stage, or, in a compact tile, those of `COMPACT` alone.
+
+    Latency: `y` is `latency(config)` cycles after `a`, `b`, `c`, `function`, `shift`; `second` is given with the delay of
+    stage `SECOND`, `narrow` and `keep` with that of stage `LAST`. A value a cycle. Costs two 16 x 16 multipliers.
 
     Members: `a`: the stream's width; `b`, `c`: 16 bits; `function`; `shift`, 0 to 47; `second`: add the last product;
     `narrow`: to 8 bits; `keep`: else y is 0; `y`.
     """
 
-    LATENCY = 9
-    SECOND, LAST = 4, 8
+    STAGES, SECOND, LAST = 9, 4, 8
+    COMPACT = (2, 5, 7, 9)
+    """Tables are memories, sums of pairs are kept, and a result is: their stages have registers always."""
 
-    def __init__(self):
+    @staticmethod
+    def registers(config: Config) -> Collection[int]:
+        """The stages that a register ends."""
+        return Lane.COMPACT if config.compact else range(1, Lane.STAGES + 1)
+
+    @staticmethod
+    def delay(config: Config, stage: int) -> int:
+        """Cycles from the operands to the end of a stage."""
+        return sum(number <= stage for number in Lane.registers(config))
+
+    @staticmethod
+    def latency(config: Config) -> int:
+        """Cycles from the operands to `y`."""
+        return Lane.delay(config, Lane.STAGES)
+
+    def __init__(self, config: Config):
+        self._config = config
         super().__init__({
             "a": In(signed(ACCUMULATOR_BITS)), "b": In(signed(16)), "c": In(signed(16)),
             "function": In(Function), "shift": In(TOTAL_BITS), "second": In(1), "narrow": In(1), "keep": In(1),
@@ -48,28 +71,31 @@ class Lane(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
+        pipe = Pipeline(m, self.registers(self._config))
+        left, right, octaves = self._operands(m, pipe)
+        # Stage 4: two products that fit a DSP each.
+        low, high = pipe.at(4, left[:16] * right, "low"), pipe.at(4, left[16:].as_signed() * right, "high")
+        # Stage 5: their sum.
+        product, shift = Signal(signed(49), reset_less=True), pipe.through(range(1, 5), self.shift, "shift")
+        m.d.sync += product.eq((high << 16) + low + Mux(self.second, product, 0))
+        total = pipe.at(5, shift + octaves, "total")
+        clamped = self._shift(m, pipe, product, total)
+        # Stage 9.
+        last = clamped + pipe.through(range(1, 9), self.c, "c")
+        m.d.sync += self.y.eq(Mux(self.keep, Mux(self.narrow, saturate(last, 8), saturate(last, 16)), 0))
+        return m
 
-        def stages(value, count, name):
-            """A value 0 to `count` stages later."""
-            found = [value]
-            for stage in range(count):
-                found.append(Signal.like(value, name=f"{name}{stage + 1}", reset_less=True))
-                m.d.sync += found[-1].eq(found[-2])
-            return found
-
-        a, b, c = stages(self.a, 2, "a"), stages(self.b, 2, "b"), stages(self.c, 8, "c")
-        function, shift = stages(self.function, 2, "function"), stages(self.shift, 5, "shift")
-
+    def _operands(self, m, pipe):
+        """Stages 1 to 3: the factors, and, as late as they are multiplied, the octaves that EXP2 shifts by."""
+        a, b, function = (pipe.at(1, getattr(self, name), name) for name in ("a", "b", "function"))
         # Stage 2: table addresses. Scores are at most their maximum, and those behind the position do not count.
-        below = Signal(signed(17))
-        octaves = Signal(5 + 1, reset_less=True)
-        sigmoid_at = Signal(signed(16 - SIGMOID_SHIFT + 1))
+        below, sigmoid_at = Signal(signed(17)), Signal(signed(16 - SIGMOID_SHIFT + 1))
         m.d.comb += [
-            below.eq(b[1] - a[1][:16].as_signed()),
-            sigmoid_at.eq((a[1][:16].as_signed() >> SIGMOID_SHIFT) + (1 << SIGMOID_BITS - 1)),
+            below.eq(b - a[:16].as_signed()),
+            sigmoid_at.eq((a[:16].as_signed() >> SIGMOID_SHIFT) + (1 << SIGMOID_BITS - 1)),
         ]
         whole = below[EXP2_BITS:16]
-        m.d.sync += octaves.eq(Mux(function[1] == Function.EXP2, Mux(whole[5:].any(), 32, whole[:5]), 0))
+        octaves = pipe.at(2, Mux(function == Function.EXP2, Mux(whole[5:].any(), 32, whole[:5]), 0), "octaves")
         m.submodules.exp2 = exp2 = Memory(shape=16, depth=len(EXP2), init=[int(entry) for entry in EXP2])
         m.submodules.sigmoid = sigmoid = Memory(shape=16, depth=len(SIGMOID), init=[int(entry) for entry in SIGMOID])
         power, logistic = exp2.read_port(), sigmoid.read_port()
@@ -80,52 +106,44 @@ class Lane(wiring.Component):
             logistic.en.eq(1),
         ]
         # Stage 3: operands.
-        left, right = Signal.like(self.a, reset_less=True), Signal.like(self.b, reset_less=True)
-        m.d.sync += [left.eq(a[2]), right.eq(b[2])]
-        with m.Switch(function[2]):
+        a, b, function = pipe.at(2, a, "a"), pipe.at(2, b, "b"), pipe.at(2, function, "function")
+        left, right = Signal.like(a), Signal.like(b)
+        m.d.comb += [left.eq(a), right.eq(b)]
+        with m.Switch(function):
             with m.Case(Function.EXP2):
-                m.d.sync += [left.eq(power.data), right.eq(127)]
+                m.d.comb += [left.eq(power.data), right.eq(127)]
             with m.Case(Function.SILU):
-                m.d.sync += right.eq(logistic.data)
-        # Stage 4: two products that fit a DSP each.
-        low, high = Signal(signed(33), reset_less=True), Signal(signed(32), reset_less=True)
-        m.d.sync += [low.eq(left[:16] * right), high.eq(left[16:].as_signed() * right)]
-        # Stage 5: their sum.
-        product = Signal(signed(49), reset_less=True)
-        m.d.sync += product.eq((high << 16) + low + Mux(self.second, product, 0))
-        # Stages 6 and 7: one bit too few. Of what is left after a multiple of 16 bits, a rest of up to 15 takes the low
-        # `window` bits into range; more than fits in them is out of range after any rest.
-        more = stages(octaves, 2, "octaves")
-        total = Signal(TOTAL_BITS + 1, reset_less=True)
-        m.d.sync += total.eq(shift[4] + more[2])
+                m.d.comb += right.eq(logistic.data)
+        return pipe.at(3, left, "left"), pipe.at(3, right, "right"), pipe.through(range(3, 5), octaves, "octaves")
+
+    def _shift(self, m, pipe, product, total):
+        """Stages 6 to 8: the product shifted and rounded, as far as it fits in `CLAMP_BITS`.
+
+        One bit too few is shifted out, for the rounding. Of what is left after a multiple of 16 bits, a rest of up to 15
+        takes the low `window` bits into range; more than fits in them is out of range after any rest.
+        """
         window = CLAMP_BITS + 1 + 15
-        coarse, rest, shifted = Signal(signed(window)), Signal(4), Signal(signed(window), reset_less=True)
-        sign, over = (stages(Signal(name=name), 2, name) for name in ("sign", "over"))
+        coarse, over = Signal(signed(window)), Signal()
         whole = product << 1
-        m.d.comb += [sign[0].eq(product[-1]), over[0].eq(0)]
         with m.Switch(total[4:]):
             for steps in range(3):
                 with m.Case(steps):
                     left_over = whole >> 16 * steps
                     m.d.comb += coarse.eq(left_over)
                     if len(left_over) > window:
-                        m.d.comb += over[0].eq(outside(left_over, window))
+                        m.d.comb += over.eq(outside(left_over, window))
             with m.Default():
                 m.d.comb += coarse.eq(product[-1].replicate(window))
-        coarsely = Signal.like(coarse, reset_less=True)
-        m.d.sync += [coarsely.eq(coarse), rest.eq(total[:4]), shifted.eq(coarsely >> rest)]
+        coarse, rest = pipe.at(6, coarse, "coarse"), pipe.at(6, total[:4], "rest")
+        shifted = pipe.at(7, coarse >> rest, "shifted")
+        sign, over = (pipe.through(range(6, 8), value, name) for value, name in ((product[-1], "sign"), (over, "over")))
         # Stage 8: add one, drop the bit.
-        clamped = Signal(signed(CLAMP_BITS), reset_less=True)
-        limit = Cat((~sign[2]).replicate(CLAMP_BITS - 1), sign[2])
-        near = shifted[:CLAMP_BITS + 1].as_signed()
-        rounded = Signal(signed(CLAMP_BITS + 1))
+        limit = Cat((~sign).replicate(CLAMP_BITS - 1), sign).as_signed()
+        near, rounded = shifted[:CLAMP_BITS + 1].as_signed(), Signal(signed(CLAMP_BITS + 1))
         m.d.comb += rounded.eq((near + 1) >> 1)
-        m.d.sync += clamped.eq(Mux(over[2] | outside(shifted, CLAMP_BITS + 1) | outside(rounded, CLAMP_BITS), limit.as_signed(),
-                                   rounded))
-        # Stage 9.
-        last = clamped + c[8]
-        m.d.sync += self.y.eq(Mux(self.keep, Mux(self.narrow, saturate(last, 8), saturate(last, 16)), 0))
-        return m
+        clamped = Signal(signed(CLAMP_BITS))
+        m.d.comb += clamped.eq(Mux(over | outside(shifted, CLAMP_BITS + 1) | outside(rounded, CLAMP_BITS), limit, rounded))
+        return pipe.at(8, clamped, "clamped")
 
 
 def outside(value, bits):

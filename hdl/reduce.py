@@ -1,11 +1,14 @@
 """The VXM's reductions: what is common to all values of a round."""
 
+from collections.abc import Collection
+
 from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from .config import Config, address_bits
-from .isa import TOKEN_BITS, Reduce
+from .isa import TOKEN_BITS, Reduce, isa_of
+from .pipeline import Pipeline
 
 LOWEST = -(1 << 15)
 
@@ -17,7 +20,9 @@ class Reducer(wiring.Component):
 
         values --> keys --> half the tree --> [reg] --> the other half --> [reg] --> with what came before --> [reg]
 
-    Latency: `result` and `index` are those of all beats from the last `first` one on, `LATENCY` cycles after the
+    A compact tile has the last of these registers only.
+
+    Latency: `result` and `index` are those of all beats from the last `first` one on, `latency(config)` cycles after the
     beat that `ends`, with `done`. A granule a cycle.
 
     Members: `values`, `keep` (a bit a lane: others do not count); `kind`; `active`, `first`, `ends`: the beat;
@@ -25,20 +30,30 @@ class Reducer(wiring.Component):
     index of the last ARGMAX.
     """
 
-    LATENCY = 3
+    HALF, WHOLE, RESULT = 1, 2, 3
+
+    @staticmethod
+    def registers(config: Config) -> Collection[int]:
+        """The stages that a register ends."""
+        return (Reducer.RESULT,) if config.compact else (Reducer.HALF, Reducer.WHOLE, Reducer.RESULT)
+
+    @staticmethod
+    def latency(config: Config) -> int:
+        """Cycles from the values of a beat to the result."""
+        return len(Reducer.registers(config))
 
     def __init__(self, config: Config):
         self._config = config
         super().__init__({
             "values": In(data.ArrayLayout(signed(16), config.lanes)), "keep": In(config.lanes), "kind": In(Reduce),
-            "active": In(1), "first": In(1), "ends": In(1), "number": In(TOKEN_BITS),
+            "active": In(1), "first": In(1), "ends": In(1), "number": In(isa_of(config).number_bits),
             "lane": In(address_bits(config.lanes)),
             "result": Out(signed(32)), "index": Out(TOKEN_BITS), "done": Out(1), "argmax": Out(1), "chosen": Out(TOKEN_BITS),
         })
 
     def elaborate(self, platform):
         m = Module()
-        lanes = self._config.lanes
+        pipe, lanes = Pipeline(m, self.registers(self._config)), self._config.lanes
         largest = Signal()
         m.d.comb += largest.eq((self.kind == Reduce.MAX) | (self.kind == Reduce.ARGMAX))
         # A candidate is a key and the lane it came from; the lowest lane wins a draw.
@@ -59,17 +74,17 @@ class Reducer(wiring.Component):
         levels, half = (lanes - 1).bit_length(), ((lanes - 1).bit_length() + 1) // 2
         for level in range(levels + 1):
             if level == half:
-                best, terms = self._register(m, best, terms, "half")
+                best, terms = self._register(pipe, self.HALF, best, terms)
             if level < levels:
                 best = [self._better(m, best[i], best[i + 1], f"best{level}_{i}") for i in range(0, len(best), 2)]
                 terms = [terms[i] + terms[i + 1] for i in range(0, len(terms), 2)]
-        (((key, lane),), (term,)) = self._register(m, best, terms, "whole")
+        (((key, lane),), (term,)) = self._register(pipe, self.WHOLE, best, terms)
 
-        beat = data.StructLayout({"active": 1, "first": 1, "ends": 1, "kind": Reduce, "number": TOKEN_BITS})
-        beats = [Signal(beat, name=f"beat{stage}") for stage in range(3)]
-        m.d.comb += [getattr(beats[0], name).eq(getattr(self, name)) for name, _ in beat]
-        m.d.sync += [beats[1].eq(beats[0]), beats[2].eq(beats[1]), self.done.eq(0), self.argmax.eq(0)]
-        now, better = beats[2], Signal()
+        beat = data.StructLayout({"active": 1, "first": 1, "ends": 1, "kind": Reduce, "number": self.number.shape()})
+        given, better = Signal(beat), Signal()
+        m.d.comb += [getattr(given, name).eq(getattr(self, name)) for name, _ in beat]
+        now = pipe.through(range(self.HALF, self.RESULT), given, "beat")
+        m.d.sync += [self.done.eq(0), self.argmax.eq(0)]
         index = (now.number << levels) | lane if levels else now.number
         m.d.comb += better.eq(now.first | (key > self.result))
         with m.If(now.active):
@@ -90,12 +105,6 @@ class Reducer(wiring.Component):
         m.d.comb += [chosen.eq(Mux(second, other[0], one[0])), lane.eq(Mux(second, other[1], one[1]))]
         return chosen, lane
 
-    def _register(self, m, best, terms, name):
-        kept = []
-        for i, (key, lane) in enumerate(best):
-            kept.append((Signal(signed(17), name=f"{name}_key{i}", reset_less=True),
-                         Signal(lane.shape(), name=f"{name}_lane{i}", reset_less=True)))
-            m.d.sync += [kept[-1][0].eq(key), kept[-1][1].eq(lane)]
-        sums = [Signal(signed(24), name=f"{name}_term{i}", reset_less=True) for i in range(len(terms))]
-        m.d.sync += [after.eq(before) for after, before in zip(sums, terms, strict=True)]
-        return kept, sums
+    def _register(self, pipe, stage, best, terms):
+        best = [(pipe.at(stage, key, f"key{i}_"), pipe.at(stage, lane, f"lane{i}_")) for i, (key, lane) in enumerate(best)]
+        return best, [pipe.at(stage, term, f"term{i}_") for i, term in enumerate(terms)]

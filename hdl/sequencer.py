@@ -1,5 +1,8 @@
 """The sequencer: one program counter that starts every slice at its appointed cycle."""
 
+from functools import reduce
+from operator import or_
+
 from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
@@ -10,7 +13,7 @@ from .fetch import Fetch
 from .host import HostBus
 from .isa import (
     ADDRESS_REGISTERS,
-    COUNTERS,
+    FACTOR_BITS,
     POSITION_BITS,
     TOKEN_BITS,
     WAIT_BITS,
@@ -35,7 +38,7 @@ Begin = data.StructLayout({"entry": ENTRY_BITS, "token": TOKEN_BITS, "position":
 
 SLICES = (Op.MXM, Op.VXM, Op.SFU)
 SLOW = (Op.HALT, Op.INDEX, Op.PERIOD, Op.LOOP, Op.TOKEN)
-"""Operations after which the next waits for what they decide: they take `Sequencer.SLOW_CYCLES`."""
+"""Operations after which the next waits for what they decide: they take `Sequencer.slow_cycles`."""
 
 
 class Sequencer(wiring.Component):
@@ -47,9 +50,9 @@ class Sequencer(wiring.Component):
           ^           issue: this cycle  | address registers, loop counters, position, period
           +------------------------------+ LOOP, TOKEN
 
-    After `start` in cycle 0 the first instruction issues in cycle `FIRST_ISSUE`; the one after an
-    instruction that issued in cycle t issues in cycle t + 1 + wait, or, if that was one of `SLOW`, in
-    t + `SLOW_CYCLES` + wait. A slice sees its command `LATENCY` cycle after issue, and TOKEN looks at what was
+    After `start` in cycle 0 the first instruction issues in cycle `first_issue(config)`; the one after an
+    instruction that issued in cycle t issues in cycle t + `issue_cycles(config)` + wait, or, if that was one of `SLOW`, in
+    t + `slow_cycles(config)` + wait. A slice sees its command `LATENCY` cycle after issue, and TOKEN looks at what was
     `chosen` `TOKEN_LATENCY` cycles after issue. A HALT that issued in cycle t ends the run: `cycles` is then
     t + `HALT_CYCLES`, the cycles in which `running` was 1.
 
@@ -59,11 +62,25 @@ class Sequencer(wiring.Component):
     between runs.
     """
 
-    FIRST_ISSUE = Fetch.LATENCY
-    SLOW_CYCLES = Fetch.LATENCY + 1
     HALT_CYCLES = 0
     LATENCY = 1
     TOKEN_LATENCY = 0
+
+    @staticmethod
+    def first_issue(config: Config) -> int:
+        """Cycles from start to the first issue."""
+        return Fetch.latency(config)
+
+    @staticmethod
+    def issue_cycles(config: Config) -> int:
+        """Cycles from an issue to the next, without a wait."""
+        return Fetch.interval(config)
+
+    @staticmethod
+    def slow_cycles(config: Config) -> int:
+        """The same of `SLOW` operations: a jump's fetch, or a product and its sum."""
+        product = Decoder.product_cycles(config)
+        return max(Fetch.latency(config) + 1, product + 2, product + Fetch.interval(config))
 
     def __init__(self, config: Config):
         self._config = config
@@ -93,7 +110,7 @@ class Sequencer(wiring.Component):
         # Cycles still to wait: `wait`, and `turns` periods; `waiting` is whether there are any. What follows a slow
         # operation is held up by `pause` first.
         wait, turns, waiting = Signal(WAIT_BITS), Signal(8), Signal()
-        pause = Signal(self.SLOW_CYCLES - 1)
+        pause = Signal(self.slow_cycles(self._config) - self.issue_cycles(self._config))
         m.d.comb += issue.eq(self.running & fetch.ready & ~waiting & ~pause[0])
         m.d.sync += pause.eq(pause >> 1)
         with m.If(self.running):
@@ -122,8 +139,8 @@ class Sequencer(wiring.Component):
             m.d.sync += [self.running.eq(1), self.cycles.eq(0), waiting.eq(0), pause.eq(0)]
 
         m.d.comb += [
-            fetch.running.eq(self.running), fetch.take.eq(issue), fetch.go.eq(self.start | decoder.jump),
-            fetch.entry.eq(Mux(self.start, self.begin.entry, decoder.target)),
+            fetch.running.eq(self.running), fetch.take.eq(issue), fetch.hold.eq(pause[0]),
+            fetch.go.eq(self.start | decoder.jump), fetch.entry.eq(Mux(self.start, self.begin.entry, decoder.target)),
             decoder.issued.eq(issue), decoder.instruction.eq(instruction), decoder.start.eq(self.start),
             decoder.begin.eq(self.begin), decoder.chosen.eq(self.chosen),
             self.mxm.eq(decoder.mxm), self.vxm.eq(decoder.vxm), self.sfu.eq(decoder.sfu),
@@ -141,7 +158,7 @@ SCALED = {Op.MXM: (("inner", MxmBlocks.INNER), ("middle", MxmBlocks.MIDDLE)),
 class Decoder(wiring.Component):
     """What an issued instruction does: registers, loop counters, commands.
 
-    Latency: halt in the same cycle, jump and commands in the next, INDEX and PERIOD within the `SLOW_CYCLES`.
+    Latency: halt in the same cycle, jump and commands in the next, INDEX and PERIOD within the `slow_cycles`.
 
     The slices' operands lie over each other, and so do those that are resolved here: there are three adders for addresses
     and two shifters for counts, which serve all, and one register for what needs no resolving.
@@ -150,6 +167,11 @@ class Decoder(wiring.Component):
     there; `halt`; `mxm`, `vxm`, `sfu`: commands, addresses and counts resolved; `period`, `position`, `token`:
     registers; `blocks`, of the position; `chosen`, `made`: as in the sequencer.
     """
+
+    @staticmethod
+    def product_cycles(config: Config) -> int:
+        """Cycles that a product takes."""
+        return FACTOR_BITS // _factor_bits(config)
 
     def __init__(self, config: Config):
         self._config = config
@@ -176,10 +198,12 @@ class Decoder(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.registers = registers = Memory(shape=unsigned(self._isa.register_bits), depth=ADDRESS_REGISTERS, init=[])
-        # Operands as they were issued, until the next are.
-        kept = Signal(self.instruction.operands.shape(), reset_less=True)
-        with m.If(self.issued):
-            m.d.sync += kept.eq(self.instruction.operands)
+        # Operands as they were issued, until the next are; where those take several fetches, these stay where they are.
+        kept = self.instruction.operands
+        if self._config.fetches == 1:
+            kept = Signal(kept.shape(), reset_less=True)
+            with m.If(self.issued):
+                m.d.sync += kept.eq(self.instruction.operands)
         m.d.sync += self.blocks.eq((self.position >> (self._config.block - 1).bit_length()) + 1)
         self._commands(m, kept, registers)
         self._steps(m)
@@ -229,37 +253,38 @@ class Decoder(wiring.Component):
         self._change(m, kept, registers, changed)
 
     def _change(self, m, kept, registers, changed):
-        """SET and ADD write in the cycle of the issue; INDEX and PERIOD multiply in two cycles, and add in the third."""
-        index, period = self.instruction.operands.index, kept.period
-        steps, of_period, factor = Signal(3), Signal(), Signal(POSITION_BITS, reset_less=True)
+        """SET and ADD write in the cycle of the issue; INDEX and PERIOD multiply first, and add in the cycle after that."""
+        index, period, bits = self.instruction.operands.index, kept.period, _factor_bits(self._config)
+        steps = Signal(self.product_cycles(self._config) + 1)
+        of_period, factor = Signal(), Signal(POSITION_BITS, reset_less=True)
         slow = self._is(Op.INDEX) | self._is(Op.PERIOD)
         source = Mux(index.source == Source.TOKEN, self.token, self.position) >> index.right
         m.d.sync += steps.eq(Cat(self.issued & slow, steps))
         with m.If(self.issued):
             m.d.sync += [of_period.eq(self._is(Op.PERIOD)), factor.eq(Mux(self._is(Op.PERIOD), self.blocks, source))]
-        # Half of the factor's bits a cycle: half the adders.
-        half = len(index.times) // 2
-        times = Mux(of_period, period.times, kept.index.times)
+        # Some of the other factor's bits a cycle, the highest first: fewer adders.
+        times = Signal(FACTOR_BITS)
+        m.d.comb += times.eq(Mux(of_period, period.times, kept.index.times))
+        turns = [Mux(step, part, 0) for step, part in zip(steps[:-1], reversed(_chunks(times, bits)), strict=True)]
         product = Signal(max(self._isa.register_bits, self._isa.count_bits), reset_less=True)
         mask = Mux(of_period | (kept.index.bits == 0), ~0, (1 << kept.index.bits) - 1)
-        part = multiply(factor & mask, Mux(steps[0], times[:half], times[half:]))
-        m.d.sync += product.eq(Mux(steps[0], part, product + (part << half)))
+        m.d.sync += product.eq(Mux(steps[0], 0, product << bits) + multiply(factor & mask, reduce(or_, turns)))
         write, total = registers.write_port(), Signal(signed(self._isa.count_bits + 2))
-        indexing = steps[2] & ~of_period
+        indexing = steps[-1] & ~of_period
         m.d.comb += [
             write.en.eq(indexing | (self.issued & (self._is(Op.SET) | self._is(Op.ADD)))),
             write.addr.eq(Mux(indexing, kept.index.register, self.instruction.operands.set.register)),
             write.data.eq(Mux(indexing, kept.index.value + product, changed)),
             total.eq(product[:self._isa.count_bits] + period.value),
         ]
-        with m.If(steps[2] & of_period):
+        with m.If(steps[-1] & of_period):
             m.d.sync += self.period.eq(Mux(total < period.least, period.least, total))
 
     def _steps(self, m):
         """Where to go on: loops, tokens, the end."""
         operands = self.instruction.operands
         # A loop's counter is the number of the turn that is ending, from 1 on.
-        counters = Array(Signal(self._isa.count_bits, name=f"loop{i}", init=1) for i in range(COUNTERS))
+        counters = Array(Signal(self._isa.count_bits, name=f"loop{i}", init=1) for i in range(self._isa.counters))
         counter, again, wanted = counters[operands.loop.counter], Signal(), Signal(POSITION_BITS)
         m.d.comb += again.eq(counter != operands.loop.count)
         m.d.sync += [self.jump.eq(0), self.made.eq(0), self.target.eq(operands.loop.target)]
@@ -278,3 +303,13 @@ class Decoder(wiring.Component):
             m.d.sync += [
                 self.token.eq(self.begin.token), self.position.eq(self.begin.position), wanted.eq(self.begin.count),
             ]
+
+
+def _factor_bits(config):
+    """Bits of a factor that are multiplied by in a cycle."""
+    return 2 if config.compact else 6
+
+
+def _chunks(value, bits):
+    """A value's bits, so many at a time, the lowest first."""
+    return [value[start:start + bits] for start in range(0, len(value), bits)]

@@ -13,14 +13,13 @@ import numpy as np
 
 from .config import Config, address_bits
 from .errors import MareyError
-from .isa import ADDRESS_REGISTERS, COUNTERS, Address, Instruction, MxmBlocks, Op, Reduce, Sfu, Source, To, VxmBlocks, isa_of
+from .isa import ADDRESS_REGISTERS, Address, Instruction, MxmBlocks, Op, Reduce, Sfu, Source, To, VxmBlocks, isa_of
 from .mem import Mem
 from .mxm import Beats, Mxm
 from .scalars import Scalars
 from .sequencer import SLOW, Sequencer
 from .vxm import Engine, Vxm
 
-FIRST_ISSUE = Sequencer.FIRST_ISSUE
 MXM_BEAT = Sequencer.LATENCY + Beats.LATENCY
 """Cycles from the issue of an MXM to its first beat."""
 VXM_BEAT = Sequencer.LATENCY + Engine.LATENCY
@@ -68,9 +67,9 @@ class Use:
     delay: int = 0
 
 
-def next_issue(op: Op, wait: int = 0) -> int:
+def next_issue(config: Config, op: Op, wait: int = 0) -> int:
     """Cycles from the issue of an instruction to the next one's, but for the turns of a NOP."""
-    return (Sequencer.SLOW_CYCLES if op in SLOW else 1) + wait
+    return (Sequencer.slow_cycles(config) if op in SLOW else Sequencer.issue_cycles(config)) + wait
 
 
 def blocks(config: Config, position: int) -> int:
@@ -86,8 +85,8 @@ def trace(config: Config, program: Sequence[Instruction], entry: int = 0, *, pos
     """
     isa = isa_of(config)
     registers: list[int | None] = [0] + [None] * (ADDRESS_REGISTERS - 1)
-    counters = [0] * COUNTERS
-    cycle, pc, period = FIRST_ISSUE, entry, 0
+    counters = [0] * isa.counters
+    cycle, pc, period = Sequencer.first_issue(config), entry, 0
     modulus = 1 << isa.register_bits
 
     def resolve(op, operands):
@@ -110,7 +109,7 @@ def trace(config: Config, program: Sequence[Instruction], entry: int = 0, *, pos
         instruction = program[pc]
         op = instruction.op
         operands = resolve(op, instruction.operands)
-        at, cycle = cycle, cycle + next_issue(op, instruction.wait)
+        at, cycle = cycle, cycle + next_issue(config, op, instruction.wait)
         yield Issue(at, pc, instruction, operands, period, position, token)
         pc += 1
         match op:
@@ -216,7 +215,8 @@ def vxm_granules(config: Config, operands: dict) -> Granules:
     return Granules(
         x=x if not stream or plus else None,
         y=granules("y", beat * operands["y_step"]) if by_vector or (plus and not stream) else None,
-        dst=granules("dst", number), number=number, complete=(second == 1) | (operands["pair"] == 0),
+        dst=granules("dst", number), number=number % (1 << isa_of(config).number_bits),
+        complete=(second == 1) | (operands["pair"] == 0),
         scalar=(operands["scalar"] + outer[:, 0] * operands["scalar_hop"]) % (1 << command["scalar"].width),
         into=(operands["into"] + outer[:, 0]) % (1 << command["into"].width),
     )
@@ -269,7 +269,7 @@ def _vxm_uses(config, issue):
     operands, granules = issue.operands, vxm_granules(config, issue.operands)
     cycles = issue.cycle + VXM_BEAT + beats(issue, max(operands["interval"], operands["inner"])).reshape(operands["outer"], -1)
     flat = cycles.ravel()
-    used = [Use(f"engine{operands['engine']}", np.arange(flat[0], flat[-1] + 1)), Use("vxm", flat)]
+    used = [Use(f"engine{operands.get('engine', 0)}", np.arange(flat[0], flat[-1] + 1)), Use("vxm", flat)]
     if operands["stream"]:
         used.append(Use("stream", flat + Vxm.STREAM_LATENCY))
     for name in ("x", "y"):
@@ -278,24 +278,25 @@ def _vxm_uses(config, issue):
             used.append(Use(f"mem.{name}", flat, addresses.ravel()))
     if not operands["by_vector"] or operands["scalar"]:
         used.append(Use("scalar.vxm", flat, np.repeat(granules.scalar, cycles.shape[1])))
-    written = cycles[:, granules.complete].ravel() + Vxm.LATENCY
+    written = cycles[:, granules.complete].ravel() + Vxm.latency(config)
     dst = granules.dst[:, granules.complete].ravel()
     match operands["to"]:
         case To.MEM:
-            used.append(Use("mem.write", written, dst, Vxm.LATENCY))
+            used.append(Use("mem.write", written, dst, Vxm.latency(config)))
         case To.KEYS:
             word = cached_word(config, operands, dst // config.granules_per_word)
             used.append(Use("wram.keys", written + Mxm.CACHE_LATENCY, word))
         case To.VALUES:
             word = cached_word(config, operands, dst // config.beats_per_result)
             used.append(Use("wram.values", written + Mxm.CACHE_LATENCY, word))
+    delay = Vxm.reduce_latency(config)
     match operands["reduce"]:
         case Reduce.NONE:
             pass
         case Reduce.ARGMAX:
-            used.append(Use("chosen.write", cycles[:, -1] + Vxm.REDUCE_LATENCY, np.zeros(len(cycles), np.int64)))
+            used.append(Use("chosen.write", cycles[:, -1] + delay, np.zeros(len(cycles), np.int64)))
         case _:
-            used.append(Use("scalar.reduced", cycles[:, -1] + Vxm.REDUCE_LATENCY, granules.into, Vxm.REDUCE_LATENCY))
+            used.append(Use("scalar.reduced", cycles[:, -1] + delay, granules.into, delay))
     return used
 
 

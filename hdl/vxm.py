@@ -18,8 +18,6 @@ from .scalars import Scalar
 from .sequencer import command_layout
 from .writer import VxmWrite
 
-ENGINES = 2
-
 
 def beat_layout(config: Config) -> data.StructLayout:
     """What an engine says about a beat: its addresses, and what the stages of the pipeline do with it.
@@ -33,7 +31,7 @@ def beat_layout(config: Config) -> data.StructLayout:
         "active": 1, "x": granule, "y": granule, "dst": command["dst"].shape, "scalar": scalar, "into": scalar,
         "stream": 1, "by_vector": 1, "plus": 1, "bare": 1, "function": Function, "shift": signed(SHIFT_BITS), "narrow": 1,
         "to": To,
-        "mask": 1, "reduce": Reduce, "second": 1, "complete": 1, "first": 1, "ends": 1, "number": TOKEN_BITS,
+        "mask": 1, "reduce": Reduce, "second": 1, "complete": 1, "first": 1, "ends": 1, "number": isa_of(config).number_bits,
     } | ({"high": 1} if config.weight_bits == 4 else {}))
 
 
@@ -61,7 +59,7 @@ class Engine(wiring.Component):
         for name in ("inner", "middle", "outer", "interval", "period", "paced"):
             m.d.comb += getattr(repeat, name).eq(start[name])
         addresses = {name: Signal(start[name].shape(), name=f"{name}_now", reset_less=True) for name in ("x", "y", "dst")}
-        second, first, number = Signal(), Signal(), Signal(TOKEN_BITS, reset_less=True)
+        second, first, number = Signal(), Signal(), Signal(isa_of(self._config).number_bits, reset_less=True)
         complete = ~now.pair | second
         # With one lane a value's neighbour is the next granule.
         swapped = now.pair & second if self._config.lanes == 1 else 0
@@ -98,16 +96,16 @@ class Vxm(wiring.Component):
 
     ::
 
-        commands --> 2 engines --x, y--> MEM ------+----------+
+        commands --> engines ----x, y--> MEM ------+----------+
                            |---scalar--> registers |          v
-        MXM granule -------|-----------------------+---> lanes, 9 stages ---+--> MEM, KEYS, VALUES
+        MXM granule -------|-----------------------+---> lanes -------------+--> MEM, KEYS, VALUES
                            +--dst, ... delayed alike ----------------------->+--> reduce --> registers
 
-    Two engines take instructions, and share the pipeline: no two of their beats may meet.
+    Two engines, in a compact tile one, take instructions, and share the pipeline: no two of their beats may meet.
 
     Latency: the first beat is `COMMAND_LATENCY` cycles after `command.valid`. The beat of cycle c takes the
-    granule that the MXM puts out in cycle c + `STREAM_LATENCY`, is written in cycle c + `LATENCY`, and a round
-    that it ends leaves its scalar in cycle c + `REDUCE_LATENCY`. Throughput: a granule a cycle.
+    granule that the MXM puts out in cycle c + `STREAM_LATENCY`, is written in cycle c + `latency(config)`, and a round
+    that it ends leaves its scalar in cycle c + `reduce_latency(config)`. Throughput: a granule a cycle.
 
     Members: `command`; `position`, `token`; `granule`, `valid`: the MXM's stream; `x_address`, `x`, `y_address`, `y`: MEM's
     read ports; `scalar_address`, `scalar`; `write`: what leaves; `reduced`, `reduced_into`, `reduced_value`: a scalar;
@@ -117,8 +115,16 @@ class Vxm(wiring.Component):
 
     COMMAND_LATENCY = Engine.LATENCY
     STREAM_LATENCY = Mem.LATENCY
-    LATENCY = STREAM_LATENCY + Lane.LATENCY
-    REDUCE_LATENCY = LATENCY + Reducer.LATENCY
+
+    @staticmethod
+    def latency(config: Config) -> int:
+        """Cycles from a beat to the write of what it makes."""
+        return Vxm.STREAM_LATENCY + Lane.latency(config)
+
+    @staticmethod
+    def reduce_latency(config: Config) -> int:
+        """Cycles from a round's last beat to its scalar."""
+        return Vxm.latency(config) + Reducer.latency(config)
 
     def __init__(self, config: Config):
         self._config = config
@@ -140,20 +146,20 @@ class Vxm(wiring.Component):
         config = self._config
         layout = beat_layout(config)
         engines = []
-        for index in range(ENGINES):
+        for index in range(config.engines):
             m.submodules[f"engine{index}"] = engine = Engine(config)
-            m.d.comb += [
-                engine.command.eq(self.command),
-                engine.command.valid.eq(self.command.valid & (self.command.operands.engine == index)),
-            ]
+            mine = self.command.operands.engine == index if config.engines > 1 else 1
+            m.d.comb += [engine.command.eq(self.command), engine.command.valid.eq(self.command.valid & mine)]
             engines.append(engine)
         # What a beat needs in later stages travels with it: stages[n] is n cycles after the beat.
         stages = [Signal(layout, name="beat")]
-        m.d.comb += stages[0].eq(Mux(engines[1].beat.active, engines[1].beat, engines[0].beat))
-        for stage in range(1, self.REDUCE_LATENCY + 1):
+        first, last = engines[0].beat, engines[-1].beat
+        m.d.comb += stages[0].eq(Mux(last.active, last, first) if config.engines > 1 else first)
+        latency, reduce_latency = self.latency(config), self.reduce_latency(config)
+        for stage in range(1, reduce_latency + 1):
             stages.append(Signal(layout, name=f"stage{stage}"))
             m.d.sync += stages[-1].eq(stages[-2])
-        beat, operands, last, done = stages[0], stages[1], stages[self.LATENCY - 1], stages[self.LATENCY]
+        beat, operands, last, done = stages[0], stages[1], stages[latency - 1], stages[latency]
 
         # Stage 1: what MEM, the registers and the MXM have for the beat.
         shift = Signal(signed(10))
@@ -162,7 +168,7 @@ class Vxm(wiring.Component):
             self.active.eq(beat.active),
             self.x_address.eq(beat.x), self.y_address.eq(beat.y), self.scalar_address.eq(beat.scalar),
             self.overrun.eq(reduce(or_, [engine.overrun for engine in engines])),
-            self.meeting.eq(engines[0].beat.active & engines[1].beat.active),
+            self.meeting.eq(engines[0].beat.active & engines[1].beat.active if config.engines > 1 else 0),
             self.starved.eq(operands.active & operands.stream & ~self.valid),
             self.dropped.eq(~(operands.active & operands.stream) & self.valid),
             shift.eq(operands.shift + Mux(operands.bare, 0, self.scalar.exponent)),
@@ -173,14 +179,14 @@ class Vxm(wiring.Component):
         for lane in range(lanes):
             index = (last.number << (lanes - 1).bit_length()) + lane
             m.d.comb += keep[lane].eq(~last.mask | (index <= self.position))
-            m.submodules[f"lane{lane}"] = arithmetic = Lane()
+            m.submodules[f"lane{lane}"] = arithmetic = Lane(config)
             x = Mux(operands.second, self.x[lane ^ 1], self.x[lane]) if lanes > 1 else self.x[lane]
             m.d.comb += [
                 arithmetic.a.eq(Mux(operands.stream, self.granule[lane], x)),
                 arithmetic.b.eq(Mux(operands.by_vector, self.y[lane], self.scalar.value)),
                 arithmetic.c.eq(Mux(operands.plus, Mux(operands.stream, self.x[lane], self.y[lane]), 0)),
                 arithmetic.function.eq(operands.function), arithmetic.shift.eq(total),
-                arithmetic.second.eq(stages[1 + Lane.SECOND].second),
+                arithmetic.second.eq(stages[1 + Lane.delay(config, Lane.SECOND)].second),
                 arithmetic.narrow.eq(last.narrow), arithmetic.keep.eq(keep[lane]),
                 self.write.values[lane].eq(arithmetic.y),
             ]
@@ -192,7 +198,7 @@ class Vxm(wiring.Component):
             reducer.active.eq(done.active & done.complete & (done.reduce != Reduce.NONE)),
             reducer.first.eq(done.first), reducer.ends.eq(done.ends), reducer.number.eq(done.number),
             reducer.lane.eq(self.token & lanes - 1),
-            self.reduced.eq(reducer.done), self.reduced_into.eq(stages[self.REDUCE_LATENCY].into),
+            self.reduced.eq(reducer.done), self.reduced_into.eq(stages[reduce_latency].into),
             self.reduced_value.eq(reducer.result), self.chosen.eq(reducer.chosen),
         ]
         if "high" in layout.members:

@@ -20,8 +20,6 @@ from .timeline import LONG_AGO
 
 AHEAD = 2
 """Periods from a head's EXP2 to its product with the values: its exponentials are there by then."""
-SUM_TO_USE = Vxm.REDUCE_LATENCY + 1 + Scalars.LATENCY + 1
-"""Cycles from the last beat of a reduction to the first that can use its reciprocal."""
 
 
 class Attention(Passes):
@@ -36,9 +34,9 @@ class Attention(Passes):
         self._index(timeline, ONCE, Source.POSITION, 0, self.head, low, bits=log2(ROTARY_LOW))
         ready = self._index(timeline, ONCE_MORE, Source.POSITION, log2(ROTARY_LOW), 4 * self.head, high)
         timeline.registers = self.registers | {ONCE: low, ONCE_MORE: high}
-        timeline.place(self._op(Op.VXM, "rotation", engine=1, pair=1, by_vector=1, x=Address(0, ONCE), y=Address(0, ONCE_MORE),
-                                y_step=1, dst=self.buffer["turn"], outer=self.head, inner=4, x_hop=1, y_hop=4, dst_hop=2,
-                                shift=14, to=To.MEM), after=ready)
+        timeline.place(self._op(Op.VXM, "rotation", **self.aside, pair=1, by_vector=1, x=Address(0, ONCE),
+                                y=Address(0, ONCE_MORE), y_step=1, dst=self.buffer["turn"], outer=self.head, inner=4,
+                                x_hop=1, y_hop=4, dst_hop=2, shift=14, to=To.MEM), after=ready)
         return ready
 
     def _attention_inputs(self, timeline):
@@ -51,7 +49,7 @@ class Attention(Passes):
                  "to": To.VALUES, "narrow": 1}
         if self.wide:
             self._scaled_product(timeline, "v", "input", self.scalar, self.buffer["v"], narrow=1)
-            self._cache(timeline, [self._op(Op.VXM, "values to the cache", engine=1, x=self.buffer["v"], x_step=1,
+            self._cache(timeline, [self._op(Op.VXM, "values to the cache", **self.aside, x=self.buffer["v"], x_step=1,
                                             x_hop=config.beats_per_result, inner=config.beats_per_result, **value)])
         else:
             self._scaled_product(timeline, "v", "input", self.scalar, middle=1, y_hop=config.beats_per_result, **value)
@@ -105,57 +103,105 @@ class Attention(Passes):
 
     def _attention(self, first):
         """Exponentials and values, from the issue of the scores' VXM on; the next section's first issue is in its cycle
-        `first`.
+        `first`."""
+        return (self._paced_attention if self.config.engines > 1 else self._attention_in_turns)(first)
 
-        Of a head, EXP2 takes a beat a granule of its scores, and its product with the values follows `AHEAD` periods
+    def _exponentials(self, **how):
+        """EXP2 of all heads' scores, which leaves a sum of each."""
+        row = self.layout.in_granules(self.layout.context)
+        return self._op(Op.VXM, "exp", **self.aside, function=Function.EXP2, x=self.buffer["score"], dst=self.buffer["score"],
+                        x_step=1, x_hop=row, dst_hop=row, middle=log2(self.config.block // self.config.lanes),
+                        blocks=VxmBlocks.MIDDLE, outer=self.heads, shift=14, narrow=1, mask=1, to=To.MEM, scalar=REDUCED,
+                        scalar_hop=1, reduce=Reduce.SUM, into=REDUCED + self.heads, **how)
+
+    def _reciprocals(self, **how):
+        return self._op(Op.SFU, "1/sum", function=Sfu.RECIPROCAL, a=REDUCED + self.heads, into=self.reciprocals,
+                        count=self.heads, **how)
+
+    def _values(self, inner, **how):
+        """The products of all heads' exponentials with the values, `inner` beats a block: MXM and VXM."""
+        layout, config = self.layout, self.config
+        mxm = self._op(Op.MXM, "values", act=self._word("score"), act_hop=layout.context // config.rows, wgt=self.values,
+                       wgt_step=layout.value_hop * layout.halves, wgt_hop=self.groups * layout.value_hop * layout.halves,
+                       wrap=self.kv_heads, inner=log2(inner), blocks=MxmBlocks.INNER, middle=self.groups, outer=self.heads,
+                       **self.wide, **how)
+        vxm = self._op(Op.VXM, "values", stream=1, dst=self.buffer["o"], dst_hop=self.head, inner=config.beats_per_result,
+                       middle=self.groups, interval=log2(inner), blocks=VxmBlocks.INTERVAL, outer=self.heads,
+                       scalar=self.reciprocals, scalar_hop=1, shift=-self.shifts.value_gain, narrow=1, to=To.MEM, **how)
+        return mxm, vxm
+
+    def _beats_a_block(self):
+        """Cycles a block of a head's scores, of its EXP2, and of the dot products of its values."""
+        config, halves = self.config, self.layout.halves
+        scores = config.block // config.cols * max(self.layout.head // config.rows * halves, config.beats_per_result)
+        return scores, config.block // config.lanes, config.block // config.rows * halves
+
+    def _attention_in_turns(self, first):
+        """With one engine of the VXM: all exponentials, and then all values."""
+        config, apart, issue = self.config, self.config.beats_per_result, next_issue(self.config, Op.NOP)
+        scores, powers, inner = self._beats_a_block()
+        between = next_issue(config, Op.PERIOD) + 2 * issue
+        results = self.heads * self.groups
+        mxm, vxm = self._values(inner)
+        # From the issue of the MXM to that of the VXM, but for the first product's beats.
+        offset = stream_offset(config, 0)
+        rest = VXM_BEAT + apart - 1 + first - next_issue(config, Op.PERIOD) - 2 * issue
+        return [
+            self._op(Op.PERIOD, times=scores),
+            replace(self._op(Op.NOP, turns=self.heads), wait=max(0, Vxm.reduce_latency(config) - between + 1)),
+            self._exponentials(),
+            self._op(Op.PERIOD, times=powers),
+            replace(self._op(Op.NOP, turns=self.heads), wait=Vxm.reduce_latency(config)),
+            self._reciprocals(),
+            mxm,
+            replace(self._op(Op.NOP, blocks=log2(inner) + 1), wait=max(0, offset - 2 * issue)),
+            vxm,
+            self._op(Op.PERIOD, times=inner, least=apart),
+            replace(self._op(Op.NOP, turns=results - 1), wait=max(0, rest)),
+        ]
+
+    def _paced_attention(self, first):
+        """Of a head, EXP2 takes a beat a granule of its scores, and its product with the values follows `AHEAD` periods
         later, such that its results find the VXM free: between the EXP2 of one head and that of the next.
         """
-        layout, config = self.layout, self.config
-        words, row = layout.head // config.rows, layout.in_granules(layout.context)
-        maxima, sums = REDUCED, REDUCED + self.heads
-        apart = config.beats_per_result
-        # Cycles a block: of a head's scores, its EXP2, the dot products of its values.
-        scores = config.block // config.cols * max(words * layout.halves, apart)
-        powers, inner = config.block // config.lanes, config.block // config.rows * layout.halves
+        config, apart = self.config, self.config.beats_per_result
+        scores, powers, inner = self._beats_a_block()
         times, extra = max(powers, inner) + (self.groups - 1) * inner, self.groups * apart
         latency = Mxm.latency(config) - 1 - Vxm.STREAM_LATENCY
+        # From the last beat of a reduction to the first that can use its reciprocal.
+        sum_to_use = Vxm.reduce_latency(config) + 1 + Scalars.LATENCY + 1
         # The first product may not overtake the exponentials, nor the reciprocal of a sum the sum.
-        least = -(-max(latency + Vxm.LATENCY + 1, SUM_TO_USE) // AHEAD)
+        least = -(-max(latency + Vxm.latency(config) + 1, sum_to_use) // AHEAD)
         if powers != inner:
             extra, least = max(extra, least), 0
         period = self._op(Op.PERIOD, times=times, value=extra, least=least)
         # From one instruction to the next with a PERIOD, a NOP and a PERIOD between them.
-        between = 2 * next_issue(Op.PERIOD) + 2
+        issue = next_issue(config, Op.NOP)
+        between = 2 * next_issue(config, Op.PERIOD) + 2 * issue
         # The maximum of the first head is there before its EXP2, if there is but one block.
-        soon = max(0, scores + Vxm.REDUCE_LATENCY - self.heads * scores - between)
+        soon = max(0, scores + Vxm.reduce_latency(config) - self.heads * scores - between)
+        mxm, vxm = self._values(inner, paced=1)
         program = [
             self._op(Op.PERIOD, times=scores),
             replace(self._op(Op.NOP, turns=self.heads), wait=soon),
             period,
-            self._op(Op.VXM, "exp", engine=1, function=Function.EXP2, x=self.buffer["score"], dst=self.buffer["score"],
-                     x_step=1, x_hop=row, dst_hop=row, middle=log2(powers), blocks=VxmBlocks.MIDDLE, outer=self.heads, paced=1,
-                     shift=14, narrow=1, mask=1, to=To.MEM, scalar=maxima, scalar_hop=1, reduce=Reduce.SUM, into=sums),
+            self._exponentials(paced=1),
             self._op(Op.PERIOD, times=AHEAD * times + powers - inner, value=AHEAD * extra - latency - between,
                      least=max(0, AHEAD * least - latency - between)),
             self._op(Op.NOP, turns=1),
             period,
-            self._op(Op.MXM, "values", act=self._word("score"), act_hop=layout.context // config.rows,
-                     wgt=self.values, wgt_step=layout.value_hop * layout.halves,
-                     wgt_hop=self.groups * layout.value_hop * layout.halves, wrap=self.kv_heads, inner=log2(inner),
-                     blocks=MxmBlocks.INNER, middle=self.groups, outer=self.heads, paced=1, **self.wide),
-            replace(self._op(Op.NOP, blocks=log2(inner) + 1), wait=latency - 2 - (Scalars.LATENCY + 1)),
-            replace(self._op(Op.SFU, "1/sum", function=Sfu.RECIPROCAL, a=sums, into=self.reciprocals, count=self.heads,
-                             paced=1), wait=Scalars.LATENCY),
-            self._op(Op.VXM, "values", stream=1, dst=self.buffer["o"], dst_hop=self.head, inner=apart, middle=self.groups,
-                     interval=log2(inner), blocks=VxmBlocks.INTERVAL, outer=self.heads, paced=1, scalar=self.reciprocals,
-                     scalar_hop=1, shift=-self.shifts.value_gain, narrow=1, to=To.MEM),
+            mxm,
+            replace(self._op(Op.NOP, blocks=log2(inner) + 1), wait=latency - 3 * issue + 1 - (Scalars.LATENCY + 1)),
+            replace(self._reciprocals(paced=1), wait=Scalars.LATENCY),
+            vxm,
         ]
         # To the last beat of the stream, where the next section has its origin.
-        rest = VXM_BEAT + apart - 1 + first - 2
+        rest = VXM_BEAT + apart - 1 + first - 2 * issue
         if self.groups > 1:
             program += [self._op(Op.NOP, turns=self.heads - 1),
                         self._op(Op.PERIOD, times=(self.groups - 1) * inner, value=(self.groups - 1) * apart)]
-            program.append(replace(self._op(Op.NOP, turns=1), wait=max(0, rest - next_issue(Op.PERIOD) - 1)))
+            wait = max(0, rest - next_issue(config, Op.PERIOD) - issue)
+            program.append(replace(self._op(Op.NOP, turns=1), wait=wait))
         else:
             program.append(replace(self._op(Op.NOP, turns=self.heads - 1), wait=rest))
         return program

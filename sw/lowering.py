@@ -44,14 +44,14 @@ class Lowering(Attention):
         after = self._after_attention()
         end = self._end()
         first = first_issue(layer)
-        loop = self._next_layer(after, after.beats() + first - next_issue(Op.LOOP))
+        loop = self._next_layer(after, after.beats() + first - next_issue(self.config, Op.LOOP))
 
         # A section's origin is where the one before it has written its vector, has issued its last and left the VXM.
         loaded = max(loaded, begin.beats("issue") + 1 - first, begin.beats() + 1 - VXM_BEAT - first)
         before, layer = moved(begin), moved(layer, loaded)
-        head, target = lay_out(before + layer), len(lay_out([*before, layer[0]])) - 1
+        head, target = lay_out(self.config, before + layer), len(lay_out(self.config, [*before, layer[0]])) - 1
         middle = self._attention(first_issue(after))
-        tail = lay_out(moved(after) + moved(end, loop + next_issue(Op.LOOP) - first))
+        tail = lay_out(self.config, moved(after) + moved(end, loop + next_issue(self.config, Op.LOOP) - first))
         program = head + middle + tail
         at = next(index for index, instruction in enumerate(program) if instruction.op is Op.LOOP)
         program[at] = replace(program[at], operands=program[at].operands | {"target": target})
@@ -71,8 +71,9 @@ class Lowering(Attention):
         ready = self._index(timeline, ONCE, Source.TOKEN, log2(config.lanes), 1, factor)
         timeline.registers = self.registers | {ONCE: factor, ONCE_MORE: row}
         groups = layout.embedding_groups
-        timeline.place(self._op(Op.VXM, "embedding: factor", engine=1, x=Address(0, ONCE), to=To.NOWHERE, reduce=Reduce.PICK,
-                                outer=groups, x_hop=layout.in_granules(layout.vocabulary), into=REDUCED), after=ready)
+        timeline.place(self._op(Op.VXM, "embedding: factor", **self.aside, x=Address(0, ONCE), to=To.NOWHERE,
+                                reduce=Reduce.PICK, outer=groups, x_hop=layout.in_granules(layout.vocabulary), into=REDUCED),
+                       after=ready)
         if config.granules_per_word > 1:
             timeline.place(self._op(Op.PERIOD, value=config.granules_per_word))
         timeline.period = config.granules_per_word
@@ -134,15 +135,15 @@ class Lowering(Attention):
         self._paced(timeline)
 
         def stop():
-            done = max(timeline.beats() + Vxm.REDUCE_LATENCY - Sequencer.HALT_CYCLES, 0)
-            return timeline.place(self._op(Op.HALT, if_prompt=1), after=done) + next_issue(Op.HALT)
+            done = max(timeline.beats() + Vxm.reduce_latency(self.config) - Sequencer.HALT_CYCLES, 0)
+            return timeline.place(self._op(Op.HALT, if_prompt=1), after=done) + next_issue(self.config, Op.HALT)
 
         self._norm(timeline, layout.constants["final_gain"], self.shifts.final_norm, between=stop)
         self._product(timeline, "classifier", "input", self.buffer["logits"], reduce=Reduce.ARGMAX)
         timeline.place(self._pass("logits' scale", 1, x=layout.constants["one"], scalar=self.scalar,
                                   shift=self.shifts.logit_scale, dst=self.buffer["scale"]))
         chosen = timeline.place(self._op(Op.TOKEN, target=0), after=max(cycle for cycle, _ in timeline.placed) + 1)
-        timeline.place(self._op(Op.HALT), after=chosen + next_issue(Op.TOKEN))
+        timeline.place(self._op(Op.HALT), after=chosen + next_issue(self.config, Op.TOKEN))
         return timeline
 
 

@@ -23,8 +23,6 @@ lookups of a token."""
 ABSMAX, SQUARES, REDUCED = range(1, 4)
 """Scalar registers of reductions; from REDUCED on, the embedding's factors, one a group, or the maxima of all heads' scores,
 and then the sums of their exponentials."""
-ADDED = Vxm.LATENCY + 1
-"""Cycles from a beat that writes a granule to the first that can add to it."""
 
 
 def log2(value: int) -> int:
@@ -48,6 +46,10 @@ class Passes:
         self.key_granules = layout.key_hop * config.granules_per_word
         self.groups = layout.head // config.cols
         self.value_groups = layout.value_hop * config.beats_per_result
+        # What a pass over MEM has to itself, while the first engine takes a stream.
+        self.aside = {"engine": 1} if config.engines > 1 else {}
+        # Cycles from a beat that writes a granule to the first that can add to it.
+        self.added = Vxm.latency(config) + 1
         self.upper = config.scalars // 2
         needed = REDUCED + max(2 * self.heads, layout.embedding_groups)
         if needed > self.upper:
@@ -68,9 +70,9 @@ class Passes:
         timeline = Timeline(self.config, self.registers)
         timeline.busy("issue", -1)
         if loaded:
-            for unit in ("vxm", "engine0", "engine1", "mxm"):
+            for unit in ("vxm", *(f"engine{index}" for index in range(self.config.engines)), "mxm"):
                 timeline.busy(unit, 0)
-            written = np.full(count, Vxm.LATENCY)
+            written = np.full(count, Vxm.latency(self.config))
             written[-last:] -= np.arange(last)[::-1]
             timeline.written(self.buffer[loaded] + np.arange(count), written)
         return timeline
@@ -86,7 +88,7 @@ class Passes:
 
     def _pass(self, note, count, **operands):
         """A pass over `count` granules of MEM."""
-        return self._op(Op.VXM, note, **({"engine": 1, "x_step": 1, "inner": count, "to": To.MEM} | operands))
+        return self._op(Op.VXM, note, **(self.aside | {"x_step": 1, "inner": count, "to": To.MEM} | operands))
 
     def _spread(self, note, count, rate, **operands):
         """The ways to spread a pass over the gaps of a stream whose results come every `rate` cycles: for `Timeline.best`."""
@@ -99,7 +101,7 @@ class Passes:
 
     def _rounds(self, note, heads, rate, **operands):
         """The ways to spread a pass of one round a head, where the values of heads come every `rate` cycles."""
-        dense = self._op(Op.VXM, note, **({"engine": 1, "x_step": 1, "to": To.MEM, "outer": heads} | operands))
+        dense = self._op(Op.VXM, note, **(self.aside | {"x_step": 1, "to": To.MEM, "outer": heads} | operands))
         return [dense] + [self._op(Op.VXM, note, **(dense.operands | {"interval": rate}))] * (rate >= dense["inner"])
 
     def _norm(self, timeline, gain, shift, between=None):
@@ -131,8 +133,8 @@ class Passes:
     def _paced(self, timeline):
         """At the start of a section: the period of products in groups, after which what was written can be added to."""
         if self.layout.groups:
-            timeline.place(self._op(Op.PERIOD, value=ADDED))
-            timeline.period = ADDED
+            timeline.place(self._op(Op.PERIOD, value=self.added))
+            timeline.period = self.added
             timeline.busy("issue", timeline.beats("issue"))
 
     def _product(self, timeline, name, inputs, dst, factors=None, **vxm):
@@ -142,12 +144,12 @@ class Passes:
         matrix, linear, word, constant = self._matrix(name)
         groups, inner, granules = matrix.groups, matrix.inner // matrix.groups, matrix.results * self.config.beats_per_result
         interval = mxm_interval(self.config, {"inner": inner, "fetch": 0})
-        short = groups > 1 and matrix.results * interval < ADDED
+        short = groups > 1 and matrix.results * interval < self.added
         mxm, take, offset = product(
             self.config, inner=inner, results=matrix.results, act=self._word(inputs), wgt=word, factors=factors or constant,
             rows=groups, note=name, mxm={"wgt_step": matrix.inner, "wgt_hop": inner, "wrap": groups, "paced": int(short)},
             **{"shift": linear.shift, "to": To.MEM, "dst": dst, "y_hop": granules, "paced": int(short)})
-        period = ADDED if short else matrix.results * interval
+        period = self.added if short else matrix.results * interval
         # All groups but the first add to what is there, and it may, too; the last may have another use besides.
         added = {"plus": 1, "x": dst, "x_step": 1}
         firsts = [0, *([1] if groups > 1 and not vxm.get("plus") else []),
@@ -182,4 +184,4 @@ class Passes:
         """An INDEX behind what is placed already; returns the first cycle in which its register can be used."""
         at = timeline.place(self._op(Op.INDEX, register=register, source=source, right=right, bits=bits, times=times,
                                      value=value), after=timeline.beats("issue") + 1)
-        return at + next_issue(Op.INDEX)
+        return at + next_issue(self.config, Op.INDEX)

@@ -48,26 +48,29 @@ def matmul(config: Config, *, rows: int = 1, inner: int, outer: int, act: int, w
         config, inner=inner, results=outer, act=act, wgt=wgt, factors=scale, rows=rows, note=note,
         dst=dst, dst_hop=outer * config.beats_per_result, to=To.MEM, shift=shift)
     last = offset + VXM_BEAT + (rows * outer - 1) * vxm["interval"] + config.beats_per_result - 1
-    end = last + Vxm.LATENCY - Sequencer.HALT_CYCLES
-    return lay_out([(0, mxm), (offset, vxm), (end, isa_of(config).make(Op.HALT))])
+    end = last + Vxm.latency(config) - Sequencer.HALT_CYCLES
+    return lay_out(config, [(0, mxm), (offset, vxm), (end, isa_of(config).make(Op.HALT))])
 
 
-def lay_out(timed: list[tuple[int, Instruction]]) -> list[Instruction]:
+def lay_out(config: Config, timed: list[tuple[int, Instruction]]) -> list[Instruction]:
     """Instructions, each with the cycle it should issue in (the first's is the origin), with waits filled in.
 
     A wait that does not fit its field is carried on by NOPs, and so is all of what follows a LOOP, whose own wait would
-    pass at every turn. ValueError if two are closer than the sequencer can issue them.
+    pass at every turn. ValueError if two are closer than the sequencer can issue them, and what is between.
     """
     program = []
     for (cycle, instruction), (after, _) in zip(timed, [*timed[1:], (None, None)], strict=True):
-        wait = 0 if after is None else after - cycle - next_issue(instruction.op, 0)
+        wait = 0 if after is None else after - cycle - next_issue(config, instruction.op)
         if wait < 0:
             raise ValueError(f"{instruction} issues in cycle {cycle}, and the next in {after}: too close")
-        own = 0 if instruction.op is Op.LOOP else min(wait, MAX_WAIT)
+        least = next_issue(config, Op.NOP)
+        own = 0 if instruction.op is Op.LOOP else wait if wait <= MAX_WAIT else MAX_WAIT - least
         program.append(replace(instruction, wait=own))
         wait -= own
+        if 0 < wait < least:
+            raise ValueError(f"{instruction} issues in cycle {cycle}, and the next in {after}: too close for a NOP")
         while wait > 0:
-            nop = min(wait - 1, MAX_WAIT)
+            nop = wait - least if wait <= MAX_WAIT else MAX_WAIT - 2 * least
             program.append(Instruction(Op.NOP, nop, {"turns": 0, "blocks": 0}))
-            wait -= nop + 1
+            wait -= least + nop
     return program

@@ -58,13 +58,13 @@ class _Sections(Lowering):
                 program, timeline = timeline, self._after_values()
         self._halt(timeline)
         if program:
-            program = lay_out(moved(program)) + self._attention(first_issue(timeline))
-        return program + lay_out(moved(timeline))
+            program = lay_out(self.config, moved(program)) + self._attention(first_issue(timeline))
+        return program + lay_out(self.config, moved(timeline))
 
     def _halt(self, timeline):
         """HALT, as soon as everything that was begun ends with the run."""
-        done = max([Vxm.LATENCY] + [int(use.cycles[-1]) for cycle, instruction in timeline.placed
-                                    for use in timeline.uses(instruction, cycle)])
+        done = max([Vxm.latency(self.config)] + [int(use.cycles[-1]) for cycle, instruction in timeline.placed
+                                                 for use in timeline.uses(instruction, cycle)])
         timeline.place(self._op(Op.HALT), after=max(done - Sequencer.HALT_CYCLES, timeline.beats("issue") + 1))
 
     # What a segment has lies elsewhere than a resident model's
@@ -111,7 +111,7 @@ class _Sections(Lowering):
         key_granules = layout.head // config.rows * config.granules_per_word
         ready = max(
             timeline.place(self._op(Op.INDEX, register=register, source=Source.TOKEN, right=right, times=times,
-                                    value=self.registers[register])) + next_issue(Op.INDEX)
+                                    value=self.registers[register])) + next_issue(self.config, Op.INDEX)
             for register, right, times in ((VALUE, rows, config.beats_per_result), (KEY, cols, key_granules),
                                            (KEYS, layer, layout.key_words), (VALUES, layer, layout.value_words)))
         beats = config.beats_per_result

@@ -125,7 +125,7 @@ class Timeline:
 
     def _uses(self, instruction):
         """Cycles by unit, and accesses to memories, of an instruction issued in cycle 0."""
-        units = {"issue": np.arange(next_issue(instruction.op))}
+        units = {"issue": np.arange(next_issue(self.config, instruction.op))}
         accesses = []
         found = self.uses(instruction)
         for use in found:

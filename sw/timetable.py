@@ -229,7 +229,7 @@ def chart(program: Program, position: int = 0, count: int = 1) -> dict:
         # The last TOKEN has stepped the position, and a HALT follows it.
         by_token[-2:] = [by_token[-2] + by_token[-1]]
     end = run_cycles(everything[-1].issue)
-    starts = [token[0].issue.cycle - Sequencer.FIRST_ISSUE for token in by_token] + [end]
+    starts = [token[0].issue.cycle - Sequencer.first_issue(config) for token in by_token] + [end]
     for token, start, following in zip(by_token, starts, starts[1:], strict=False):
         listed = []
         for operation in token:

@@ -13,8 +13,10 @@ CONFIGS = [
     Config(name="tall", rows=8, cols=2, lanes=2, wram_depth=64, mem_depth=64, program_depth=64, link_timeout=32),
     Config(name="nibbles", rows=8, cols=4, lanes=4, weight_bits=4, wram_depth=64, mem_depth=64, program_depth=64,
            link_timeout=32),
+    Config(name="compact", rows=4, cols=4, lanes=1, weight_bits=4, wram_depth=64, mem_depth=64, program_depth=64,
+           fetches=2, compact=1, link_timeout=32, crc_bits=8),
 ]
-"""Square, one lane, oblong with odd depths, tall, int4 weights."""
+"""Square, one lane, oblong with odd depths, tall, int4 weights, few logic cells."""
 
 ROOMY = [
     Config(name="s4", rows=4, cols=4, lanes=4, wram_depth=4096, mem_depth=2048),
@@ -29,6 +31,7 @@ INT4 = [
     Config(name="q8", rows=8, cols=8, lanes=8, weight_bits=4, wram_depth=4096, mem_depth=2048),
     Config(name="q4", rows=4, cols=4, lanes=1, weight_bits=4, wram_depth=8192, mem_depth=4096),
     Config(name="q48", rows=4, cols=8, lanes=2, weight_bits=4, wram_depth=8192, mem_depth=4096),
+    Config(name="c4", rows=4, cols=4, lanes=1, weight_bits=4, wram_depth=8192, mem_depth=4096, fetches=2, compact=1),
     Config(name="q82", rows=8, cols=2, lanes=2, weight_bits=4, wram_depth=8192, mem_depth=4096),
 ]
 """The same where weights have 4 bits, and the cache's 8 are halves."""

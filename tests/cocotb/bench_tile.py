@@ -83,7 +83,8 @@ async def a_matrix_product(dut):
     await pins.request(Opcode.WRITE, Space.PROGRAM, payload=pack_program(CONFIG, encoded))
     for _ in range(3):
         generator = np.random.default_rng(random.randrange(1 << 30))
-        weights = generator.integers(-128, 128, (inner * outer, CONFIG.cols, CONFIG.rows)).astype(np.int8)
+        most = 1 << CONFIG.weight_bits - 1
+        weights = generator.integers(-most, most, (inner * outer, CONFIG.cols, CONFIG.rows)).astype(np.int8)
         x = generator.integers(-128, 128, rows * inner * CONFIG.rows).astype(np.int16)
         factors = generator.integers(0, 32768, outer * CONFIG.cols).astype(np.int16)
         await pins.request(Opcode.WRITE, Space.WRAM, payload=pack_wram(CONFIG, weights))

@@ -103,8 +103,8 @@ def draw(random, engine=0):
     reduce = random.choice([Reduce.NONE, Reduce.MAX, Reduce.ABSMAX, Reduce.SUM, Reduce.PICK])
     # What an instruction reduces it does not multiply by.
     scalar = random.randrange(0 if reduce is Reduce.NONE else HALF, CONFIG.scalars - 2)
-    return {
-        "engine": engine, "stream": stream, "plus": plus, "pair": pair, "by_vector": by_vector,
+    return ({"engine": engine} if CONFIG.engines > 1 else {}) | {
+        "stream": stream, "plus": plus, "pair": pair, "by_vector": by_vector,
         "function": Function.MULTIPLY if pair or stream else random.choice(list(Function)),
         "x": random.randrange(16) & -2, "y": random.randrange(16), "dst": random.randrange(20), "inner": inner,
         "middle": random.randrange(1, 3), "outer": random.randrange(1, 3), "interval": inner + random.randrange(3),
@@ -146,7 +146,7 @@ async def the_likeliest_is_chosen(dut):
         for x in (0, 5):
             operands = ISA.make(Op.VXM).operands | {"x": x, "x_step": 1, "inner": 20, "reduce": Reduce.ARGMAX, "y": 0, "dst": 0}
             last = bench.command(operands)
-            for _ in range(last + Vxm.REDUCE_LATENCY + 2):
+            for _ in range(last + Vxm.reduce_latency(CONFIG) + 2):
                 await bench.step()
             assert dut.chosen.value.to_unsigned() == int(bench.tile.mem[x * LANES:(x + 20) * LANES].argmax())
 
