@@ -19,7 +19,7 @@ LOOP   go to `target`, `count` - 1 times in a row, then fall through; `counter` 
 TOKEN  the last ARGMAX is the next token: put it out, step the position, and go to `target` if
        more tokens are wanted
 MXM    for o < outer, for m < middle: a result (`cols` dot products), `inner` words long: for
-       i < inner, one beat a cycle, activation word `act + o*act_hop + m*act_step + i` times
+       i < inner, one beat a cycle, activation word `act + o*act_hop + i` times
        W-RAM word `wgt + (o % wrap)*wgt_hop + m*wgt_step + i`. Results are at least cols / lanes
        cycles apart; `paced`: the rounds of o begin a period apart.
        `fetch`: instead, the W-RAM words themselves of column `token % cols` are the results. `wide`, where weights have
@@ -227,7 +227,7 @@ class Isa:
             Op.TOKEN: data.StructLayout({"target": target}),
             Op.MXM: data.StructLayout({
                 "act": address(word), "wgt": address(weight), "inner": count, "middle": count, "outer": count,
-                "act_step": word, "wgt_step": weight, "act_hop": word, "wgt_hop": weight, "wrap": count,
+                "wgt_step": weight, "act_hop": word, "wgt_hop": weight, "wrap": count,
                 "blocks": MxmBlocks, "paced": 1, "fetch": 1,
             } | wide),
             Op.VXM: data.StructLayout(engine | {

@@ -18,16 +18,21 @@ from .writer import VxmWrite, WramWriter
 class Beats(wiring.Component):
     """Turns one command into beats, one a cycle, with their addresses.
 
-    Latency: the first beat is `LATENCY` cycles after `command.valid`. `Repeat` says when a command may come.
+    Latency: the first beat is `latency(config)` cycles after `command.valid`. `Repeat` says when a command may come.
 
     Members: `command`; `active`, `act`, `wgt`, `first`, `last`, `fetch`: the beat, and where weights have 4 bits `low`, `high`:
     it is with a half of 8-bit weights; `overrun`.
     """
 
-    LATENCY = Repeat.LATENCY
+    @staticmethod
+    def latency(config: Config) -> int:
+        """Cycles from a command to its first beat. Where instructions take several fetches, the beats wait for that of the
+        VXM which takes their results, and of a NOP between them."""
+        return Repeat.LATENCY + (6 if config.fetches > 1 else 0)
 
     def __init__(self, config: Config):
         isa = Isa(config)
+        self._delay = self.latency(config) - Repeat.LATENCY
         self._apart, self._halves = config.beats_per_result, config.weight_bits == 4
         self._count_bits = isa.count_bits
         self._command = isa.command(Op.MXM)
@@ -46,8 +51,12 @@ class Beats(wiring.Component):
         m = Module()
         start = self.command.operands
         m.submodules.repeat = repeat = Repeat(self._count_bits)
+        delayed = Signal(self._delay + 1)
+        m.d.comb += delayed[0].eq(self.command.valid)
+        m.d.sync += delayed[1:].eq(delayed)
         m.d.comb += [
-            repeat.start.eq(self.command.valid), repeat.inner.eq(start.inner), repeat.middle.eq(start.middle),
+            repeat.load.eq(self.command.valid), repeat.start.eq(delayed[self._delay]),
+            repeat.inner.eq(start.inner), repeat.middle.eq(start.middle),
             repeat.outer.eq(start.outer), repeat.interval.eq(Mux(start.fetch, 1, self._apart)),
             repeat.period.eq(start.period), repeat.paced.eq(start.paced),
             self.active.eq(repeat.active), self.first.eq(repeat.first), self.last.eq(repeat.last),
@@ -72,20 +81,22 @@ class Beats(wiring.Component):
                 m.d.sync += second.eq(~second)
             stays = wide & ~second
             m.d.comb += [self.low.eq(stays), self.high.eq(wide & second)]
-        for name in ("act", "wgt"):
-            address, width = getattr(self, name), getattr(self, name).shape()
-            # Where the turn and the round that are going on began, and the whole.
-            turn, round_, whole = (Signal(width, name=f"{name}_{part}") for part in ("turn", "round", "whole"))
-            step, hop, next_round = (Signal(width, name=f"{name}_{part}") for part in ("step", "hop", "next"))
-            m.d.comb += next_round.eq(Mux(again, whole, round_ + hop) if name == "wgt" else round_ + hop)
-            m.d.sync += address.eq(address + (Mux(stays, 0, 1) if name == "act" else 1))
-            with m.If(repeat.turn):
-                m.d.sync += [address.eq(turn + step), turn.eq(turn + step)]
-            with m.If(repeat.round):
-                m.d.sync += [address.eq(next_round), turn.eq(next_round), round_.eq(next_round)]
-            with m.If(self.command.valid):
-                m.d.sync += [part.eq(start[name]) for part in (address, turn, round_, whole)]
-                m.d.sync += [step.eq(start[f"{name}_step"]), hop.eq(start[f"{name}_hop"])]
+        # Where the turn and the round that are going on began, and the whole.
+        act_round, act_hop = Signal.like(self.act), Signal.like(self.act)
+        turn, round_, whole, step, hop, next_round = (
+            Signal.like(self.wgt, name=f"wgt_{part}") for part in ("turn", "round", "whole", "step", "hop", "next"))
+        m.d.comb += next_round.eq(Mux(again, whole, round_ + hop))
+        with m.If(repeat.active):
+            m.d.sync += [self.act.eq(self.act + Mux(stays, 0, 1)), self.wgt.eq(self.wgt + 1)]
+        with m.If(repeat.turn):
+            m.d.sync += [self.act.eq(act_round), self.wgt.eq(turn + step), turn.eq(turn + step)]
+        with m.If(repeat.round):
+            m.d.sync += [self.act.eq(act_round + act_hop), act_round.eq(act_round + act_hop)]
+            m.d.sync += [part.eq(next_round) for part in (self.wgt, turn, round_)]
+        with m.If(self.command.valid):
+            m.d.sync += [part.eq(start.act) for part in (self.act, act_round)]
+            m.d.sync += [part.eq(start.wgt) for part in (self.wgt, turn, round_, whole)]
+            m.d.sync += [act_hop.eq(start.act_hop), step.eq(start.wgt_step), hop.eq(start.wgt_hop)]
         return m
 
 
@@ -149,7 +160,8 @@ class Mxm(wiring.Component):
 
     CACHE_LATENCY = 1
     LEAST_LATENCY = 10
-    """Small arrays wait for this: while a product is on its way, the scalar unit makes the factor that it meets."""
+    """Small arrays wait for this: while a product is on its way, the scalar unit makes the factor that it meets. In a compact
+    tile the beats wait instead."""
 
     @staticmethod
     def fetch_latency(config: Config) -> int:
@@ -159,7 +171,8 @@ class Mxm(wiring.Component):
     @staticmethod
     def latency(config: Config) -> int:
         """Cycles from the last beat of a result to its first granule."""
-        return max(Mem.LATENCY + Column.LATENCY + Drain.latency(config), Mxm.LEAST_LATENCY)
+        least = 0 if config.compact else Mxm.LEAST_LATENCY
+        return max(Mem.LATENCY + Column.LATENCY + Drain.latency(config), least)
 
     def __init__(self, config: Config):
         self._config = config

@@ -76,7 +76,8 @@ class Scalars(wiring.Component):
 
         m.submodules.repeat = repeat = Repeat(isa_of(self._config).count_bits)
         m.d.comb += [
-            repeat.start.eq(self.command.valid), repeat.inner.eq(1), repeat.middle.eq(1), repeat.outer.eq(start.count),
+            repeat.load.eq(self.command.valid), repeat.start.eq(self.command.valid),
+            repeat.inner.eq(1), repeat.middle.eq(1), repeat.outer.eq(start.count),
             repeat.interval.eq(1), repeat.period.eq(start.period), repeat.paced.eq(start.paced),
             self.overrun.eq(repeat.overrun),
             self.scalar.eq(read(self.address)),

@@ -52,7 +52,7 @@ class Sequencer(wiring.Component):
 
     After `start` in cycle 0 the first instruction issues in cycle `first_issue(config)`; the one after an
     instruction that issued in cycle t issues in cycle t + `issue_cycles(config)` + wait, or, if that was one of `SLOW`, in
-    t + `slow_cycles(config)` + wait. A slice sees its command `LATENCY` cycle after issue, and TOKEN looks at what was
+    t + `slow_cycles(config)` + wait. A slice sees its command `latency(config)` cycles after issue, and TOKEN looks at what was
     `chosen` `TOKEN_LATENCY` cycles after issue. A HALT that issued in cycle t ends the run: `cycles` is then
     t + `HALT_CYCLES`, the cycles in which `running` was 1.
 
@@ -63,8 +63,13 @@ class Sequencer(wiring.Component):
     """
 
     HALT_CYCLES = 0
-    LATENCY = 1
     TOKEN_LATENCY = 0
+
+    @staticmethod
+    def latency(config: Config) -> int:
+        """Cycles from an issue to its command: addresses are resolved at once, or, where instructions take several fetches,
+        one after another."""
+        return 1 if config.fetches == 1 else 3
 
     @staticmethod
     def first_issue(config: Config) -> int:
@@ -74,7 +79,7 @@ class Sequencer(wiring.Component):
     @staticmethod
     def issue_cycles(config: Config) -> int:
         """Cycles from an issue to the next, without a wait."""
-        return Fetch.interval(config)
+        return Fetch.interval(config) + Sequencer.latency(config) - 1
 
     @staticmethod
     def slow_cycles(config: Config) -> int:
@@ -110,7 +115,9 @@ class Sequencer(wiring.Component):
         # Cycles still to wait: `wait`, and `turns` periods; `waiting` is whether there are any. What follows a slow
         # operation is held up by `pause` first.
         wait, turns, waiting = Signal(WAIT_BITS), Signal(8), Signal()
-        pause = Signal(self.slow_cycles(self._config) - self.issue_cycles(self._config))
+        # An instruction stays until its command is made.
+        short = self.latency(self._config) - 1
+        pause = Signal(self.slow_cycles(self._config) - Fetch.interval(self._config))
         m.d.comb += issue.eq(self.running & fetch.ready & ~waiting & ~pause[0])
         m.d.sync += pause.eq(pause >> 1)
         with m.If(self.running):
@@ -126,6 +133,8 @@ class Sequencer(wiring.Component):
             ]
             with m.If(Cat(instruction.op == op for op in SLOW).any()):
                 m.d.sync += pause.eq(~0)
+            with m.Else():
+                m.d.sync += pause.eq((1 << short) - 1)
         with m.Elif(waiting & fetch.ready & ~pause[0]):
             with m.If(wait != 0):
                 m.d.sync += [wait.eq(wait - 1), waiting.eq((wait != 1) | (turns != 0))]
@@ -158,10 +167,11 @@ SCALED = {Op.MXM: (("inner", MxmBlocks.INNER), ("middle", MxmBlocks.MIDDLE)),
 class Decoder(wiring.Component):
     """What an issued instruction does: registers, loop counters, commands.
 
-    Latency: halt in the same cycle, jump and commands in the next, INDEX and PERIOD within the `slow_cycles`.
+    Latency: halt in the same cycle, jump in the next, commands as `Sequencer.latency` says, INDEX and PERIOD within
+    the `slow_cycles`.
 
-    The slices' operands lie over each other, and so do those that are resolved here: there are three adders for addresses
-    and two shifters for counts, which serve all, and one register for what needs no resolving.
+    The slices' operands lie over each other, and so do those that are resolved here: there are three adders for addresses,
+    or one, and two shifters for counts, which serve all, and one register for what needs no resolving.
 
     Members: `issued`, `instruction`: from the sequencer; `start`, `begin`: a run begins; `jump`, `target`: continue
     there; `halt`; `mxm`, `vxm`, `sfu`: commands, addresses and counts resolved; `period`, `position`, `token`:
@@ -215,22 +225,8 @@ class Decoder(wiring.Component):
     def _commands(self, m, kept, registers):
         """What the slices are told has no registers and no blocks in it any more; SET, ADD and INDEX change registers."""
         operands = self.instruction.operands
-        numbers = []
-        for place in range(3):
-            read, offset = registers.read_port(domain="comb"), Signal(self._isa.register_bits)
-            resolved, number = Signal(self._isa.register_bits), Signal(self._isa.register_bits, reset_less=True)
-            for op, names in ADDRESSES.items():
-                if place < len(names):
-                    given = operands[op.name.lower()][names[place]]
-                    with m.If(self._is(op)):
-                        m.d.comb += [read.addr.eq(given.base), offset.eq(given.offset)]
-            m.d.comb += resolved.eq(offset + read.data)
-            m.d.sync += number.eq(resolved)
-            numbers.append(number)
-            if place == 0:
-                with m.If(self._is(Op.SET) | self._is(Op.ADD)):
-                    m.d.comb += [read.addr.eq(Mux(self._is(Op.ADD), operands.add.register, 0)), offset.eq(operands.add.value)]
-                changed = resolved
+        resolve = self._at_once if self._config.fetches == 1 else self._in_turn
+        numbers, valid, change, changed = resolve(m, registers)
         counts = []
         for place in range(2):
             given, in_blocks = Signal(self._isa.count_bits), Signal()
@@ -244,16 +240,64 @@ class Decoder(wiring.Component):
             m.d.sync += counts[-1].eq(Mux(in_blocks, self.blocks << given[:2], given))
         for op in SLICES:
             command = getattr(self, op.name.lower())
-            m.d.sync += command.valid.eq(self.issued & self._is(op))
+            m.d.comb += command.valid.eq(valid[op])
             places = dict(zip(ADDRESSES[op], numbers, strict=False))
             places |= {name: count for (name, _), count in zip(SCALED[op], counts, strict=False)}
             for name, _ in self._isa.operands[op]:
                 m.d.comb += command.operands[name].eq(places.get(name, kept[op.name.lower()][name]))
             m.d.comb += command.operands.period.eq(self.period)
-        self._change(m, kept, registers, changed)
+        self._change(m, kept, registers, change, changed)
 
-    def _change(self, m, kept, registers, changed):
-        """SET and ADD write in the cycle of the issue; INDEX and PERIOD multiply first, and add in the cycle after that."""
+    def _address(self, m, place, base, offset):
+        """The operand of the instruction that is resolved at a place: its register and its offset."""
+        operands = self.instruction.operands
+        for op, names in ADDRESSES.items():
+            if place < len(names):
+                given = operands[op.name.lower()][names[place]]
+                with m.If(self._is(op)):
+                    m.d.comb += [base.eq(given.base), offset.eq(given.offset)]
+        if place == 0:
+            with m.If(self._is(Op.SET) | self._is(Op.ADD)):
+                m.d.comb += [base.eq(Mux(self._is(Op.ADD), operands.add.register, 0)), offset.eq(operands.add.value)]
+
+    def _at_once(self, m, registers):
+        """Addresses in the cycle of the issue, with an adder each. Returns them, when commands are valid, and when and what
+        SET and ADD write."""
+        resolved, numbers, valid = [], [], {op: Signal(name=f"{op.name}_valid") for op in SLICES}
+        for place in range(3):
+            read, offset = registers.read_port(domain="comb"), Signal(self._isa.register_bits)
+            self._address(m, place, read.addr, offset)
+            resolved.append(Signal(self._isa.register_bits))
+            numbers.append(Signal(self._isa.register_bits, reset_less=True))
+            m.d.comb += resolved[-1].eq(offset + read.data)
+            m.d.sync += numbers[-1].eq(resolved[-1])
+        m.d.sync += [signal.eq(self.issued & self._is(op)) for op, signal in valid.items()]
+        return numbers, valid, self.issued, resolved[0]
+
+    def _in_turn(self, m, registers):
+        """Addresses one after another in the cycles after the issue, with one adder; the like of `_at_once`."""
+        bits = self._isa.register_bits
+        read, offset, resolved, turns = registers.read_port(), Signal(bits), Signal(bits), Signal(3)
+        m.d.sync += turns.eq(Cat(self.issued, turns))
+        m.d.comb += [read.en.eq(1), resolved.eq(offset + read.data)]
+        bases, offsets, numbers = [], [], []
+        for place in range(3):
+            bases.append(Signal.like(read.addr, name=f"base{place}"))
+            offsets.append(Signal(bits, name=f"offset{place}"))
+            self._address(m, place, bases[-1], offsets[-1])
+            numbers.append(Signal(bits, name=f"number{place}", reset_less=True))
+        # A register is read in the cycle before its offset is added to it.
+        m.d.comb += [read.addr.eq(bases[0]), offset.eq(offsets[0]), numbers[2].eq(resolved)]
+        for place in (1, 2):
+            with m.If(turns[place - 1]):
+                m.d.comb += read.addr.eq(bases[place])
+                m.d.sync += numbers[place - 1].eq(resolved)
+            with m.If(turns[place]):
+                m.d.comb += offset.eq(offsets[place])
+        return numbers, {op: turns[2] & self._is(op) for op in SLICES}, turns[0], resolved
+
+    def _change(self, m, kept, registers, change, changed):
+        """SET and ADD write as soon as they are resolved; INDEX and PERIOD multiply first, and add in the cycle after that."""
         index, period, bits = self.instruction.operands.index, kept.period, _factor_bits(self._config)
         steps = Signal(self.product_cycles(self._config) + 1)
         of_period, factor = Signal(), Signal(POSITION_BITS, reset_less=True)
@@ -272,7 +316,7 @@ class Decoder(wiring.Component):
         write, total = registers.write_port(), Signal(signed(self._isa.count_bits + 2))
         indexing = steps[-1] & ~of_period
         m.d.comb += [
-            write.en.eq(indexing | (self.issued & (self._is(Op.SET) | self._is(Op.ADD)))),
+            write.en.eq(indexing | (change & (self._is(Op.SET) | self._is(Op.ADD)))),
             write.addr.eq(Mux(indexing, kept.index.register, self.instruction.operands.set.register)),
             write.data.eq(Mux(indexing, kept.index.value + product, changed)),
             total.eq(product[:self._isa.count_bits] + period.value),

@@ -16,16 +16,11 @@ from .errors import MareyError
 from .isa import ADDRESS_REGISTERS, Address, Instruction, MxmBlocks, Op, Reduce, Sfu, Source, To, VxmBlocks, isa_of
 from .mem import Mem
 from .mxm import Beats, Mxm
+from .repeat import Repeat
 from .scalars import Scalars
 from .sequencer import SLOW, Sequencer
 from .vxm import Engine, Vxm
 
-MXM_BEAT = Sequencer.LATENCY + Beats.LATENCY
-"""Cycles from the issue of an MXM to its first beat."""
-VXM_BEAT = Sequencer.LATENCY + Engine.LATENCY
-"""Cycles from the issue of a VXM to its first beat."""
-SFU_BEAT = Sequencer.LATENCY + Scalars.COMMAND_LATENCY
-"""Cycles from the issue of an SFU to its first beat."""
 ISSUE_LIMIT = 1 << 20
 """A program that issues more instructions than this is taken not to halt."""
 
@@ -65,6 +60,21 @@ class Use:
     cycles: np.ndarray
     addresses: np.ndarray | None = None
     delay: int = 0
+
+
+def mxm_beat(config: Config) -> int:
+    """Cycles from the issue of an MXM to its first beat."""
+    return Sequencer.latency(config) + Beats.latency(config)
+
+
+def vxm_beat(config: Config) -> int:
+    """Cycles from the issue of a VXM to its first beat."""
+    return Sequencer.latency(config) + Engine.LATENCY
+
+
+def sfu_beat(config: Config) -> int:
+    """Cycles from the issue of an SFU to its first beat."""
+    return Sequencer.latency(config) + Scalars.COMMAND_LATENCY
 
 
 def next_issue(config: Config, op: Op, wait: int = 0) -> int:
@@ -170,10 +180,10 @@ def beats(issue: Issue, interval: int) -> np.ndarray:
 def mxm_addresses(config: Config, operands: dict) -> tuple[np.ndarray, np.ndarray]:
     """Activation and W-RAM words of an MXM, both of shape [outer, middle, inner]; they wrap as the hardware's do."""
     outer, middle = np.arange(operands["outer"])[:, None, None], np.arange(operands["middle"])[:, None]
-    inner, rounds = np.arange(operands["inner"]), {"act": outer, "wgt": outer % operands["wrap"]}
-    beat = {"act": inner >> operands.get("wide", 0), "wgt": inner}
-    return tuple((operands[name] + rounds[name] * operands[f"{name}_hop"] + middle * operands[f"{name}_step"] + beat[name])
-                 % (1 << address_bits(depth)) for name, depth in (("act", config.mem_depth), ("wgt", config.wram_depth)))
+    inner = np.arange(operands["inner"])
+    act = operands["act"] + outer * operands["act_hop"] + 0 * middle + (inner >> operands.get("wide", 0))
+    wgt = operands["wgt"] + outer % operands["wrap"] * operands["wgt_hop"] + middle * operands["wgt_step"] + inner
+    return act % (1 << address_bits(config.mem_depth)), wgt % (1 << address_bits(config.wram_depth))
 
 
 @dataclass(frozen=True)
@@ -250,9 +260,9 @@ def uses(config: Config, issue: Issue) -> list[Use]:
 
 def _mxm_uses(config, issue):
     act, wgt = mxm_addresses(config, issue.operands)
-    cycles = issue.cycle + MXM_BEAT + beats(issue, mxm_interval(config, issue.operands))
+    cycles = issue.cycle + mxm_beat(config) + beats(issue, mxm_interval(config, issue.operands))
     used = [
-        Use("engine.mxm", np.arange(cycles.min(), cycles.max() + 1)),
+        Use("engine.mxm", np.arange(cycles.min() + Repeat.LATENCY - Beats.latency(config), cycles.max() + 1)),
         Use("mxm", cycles.ravel()),
         Use("wram", cycles.ravel() + Mem.LATENCY, wgt.ravel()),
         Use("wram.late", cycles.ravel() + Mem.LATENCY + config.cols - 1, wgt.ravel()),
@@ -267,7 +277,8 @@ def _mxm_uses(config, issue):
 
 def _vxm_uses(config, issue):
     operands, granules = issue.operands, vxm_granules(config, issue.operands)
-    cycles = issue.cycle + VXM_BEAT + beats(issue, max(operands["interval"], operands["inner"])).reshape(operands["outer"], -1)
+    begun = issue.cycle + vxm_beat(config)
+    cycles = begun + beats(issue, max(operands["interval"], operands["inner"])).reshape(operands["outer"], -1)
     flat = cycles.ravel()
     used = [Use(f"engine{operands.get('engine', 0)}", np.arange(flat[0], flat[-1] + 1)), Use("vxm", flat)]
     if operands["stream"]:
@@ -302,7 +313,7 @@ def _vxm_uses(config, issue):
 
 def _sfu_uses(config, issue):
     operands, number = issue.operands, np.arange(issue.operands["count"])
-    cycles = issue.cycle + SFU_BEAT + number * (issue.period if operands["paced"] else 1)
+    cycles = issue.cycle + sfu_beat(config) + number * (issue.period if operands["paced"] else 1)
     used = [Use("sfu", cycles), Use("scalar.sfu", cycles, operands["a"] + number)]
     if operands["function"] is Sfu.MULTIPLY:
         used.append(Use("scalar.sfu", cycles, operands["b"] + number))

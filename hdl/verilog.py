@@ -19,7 +19,7 @@ from .protocol import VERSION, Space, entry_bits, entry_count, parts, space_word
 from .scalars import Scalars
 from .sequencer import Sequencer
 from .tile import Tile
-from .timing import MXM_BEAT, SFU_BEAT, VXM_BEAT
+from .timing import mxm_beat, sfu_beat, vxm_beat
 from .vxm import Vxm
 
 TOP = "marey_tile"
@@ -99,9 +99,9 @@ def generate(config: Config) -> tuple[str, dict]:
             "first_issue": Sequencer.first_issue(config),
             "slow": Sequencer.slow_cycles(config),
             "halt": Sequencer.HALT_CYCLES,
-            "issue_to_mxm_beat": MXM_BEAT,
-            "issue_to_vxm_beat": VXM_BEAT,
-            "issue_to_sfu_beat": SFU_BEAT,
+            "issue_to_mxm_beat": mxm_beat(config),
+            "issue_to_vxm_beat": vxm_beat(config),
+            "issue_to_sfu_beat": sfu_beat(config),
             "mem": Mem.LATENCY,
             "mxm": Mxm.latency(config),
             "mxm_fetch": Mxm.fetch_latency(config),

@@ -64,7 +64,7 @@ class Engine(wiring.Component):
         # With one lane a value's neighbour is the next granule.
         swapped = now.pair & second if self._config.lanes == 1 else 0
         m.d.comb += [
-            repeat.start.eq(self.command.valid), self.overrun.eq(repeat.overrun),
+            repeat.load.eq(self.command.valid), repeat.start.eq(self.command.valid), self.overrun.eq(repeat.overrun),
             *(getattr(beat, name).eq(now[name]) for name in (
                 "scalar", "into", "stream", "by_vector", "plus", "bare", "function", "shift", "narrow", "to", "mask",
                 "reduce")),

@@ -11,7 +11,7 @@ from ..hdl.isa import Address, Function, MxmBlocks, Op, Reduce, Sfu, Source, To,
 from ..hdl.mem import Mem
 from ..hdl.mxm import Mxm
 from ..hdl.scalars import Scalars
-from ..hdl.timing import MXM_BEAT, VXM_BEAT, next_issue
+from ..hdl.timing import mxm_beat, next_issue, vxm_beat
 from ..hdl.vxm import Vxm
 from .passes import KEY, ONCE, ONCE_MORE, REDUCED, VALUE, Passes, log2
 from .quantise import FRACTION
@@ -96,8 +96,8 @@ class Attention(Passes):
         # At one block, where what it needs is needed soonest; nothing else is to be in the VXM when there are more.
         one = [replace(part, operands=part.operands | {"middle": config.block // config.cols}) for part in (mxm, vxm)]
         offset = stream_offset(config, beats)
-        free = timeline.beats() + 1 - VXM_BEAT - offset
-        cached = timeline.last("wram.keys") + 1 - MXM_BEAT - Mem.LATENCY
+        free = timeline.beats() + 1 - vxm_beat(config) - offset
+        cached = timeline.last("wram.keys") + 1 - mxm_beat(config) - Mem.LATENCY
         timeline.place(*one, offsets=(0, offset), after=max(free, cached, timeline.beats("issue") + 1))
         timeline.placed[-2:] = [(cycle, part) for (cycle, _), part in zip(timeline.placed[-2:], (mxm, vxm), strict=True)]
 
@@ -145,7 +145,7 @@ class Attention(Passes):
         mxm, vxm = self._values(inner)
         # From the issue of the MXM to that of the VXM, but for the first product's beats.
         offset = stream_offset(config, 0)
-        rest = VXM_BEAT + apart - 1 + first - next_issue(config, Op.PERIOD) - 2 * issue
+        rest = vxm_beat(config) + apart - 1 + first - next_issue(config, Op.PERIOD) - 2 * issue
         return [
             self._op(Op.PERIOD, times=scores),
             replace(self._op(Op.NOP, turns=self.heads), wait=max(0, Vxm.reduce_latency(config) - between + 1)),
@@ -196,7 +196,7 @@ class Attention(Passes):
             vxm,
         ]
         # To the last beat of the stream, where the next section has its origin.
-        rest = VXM_BEAT + apart - 1 + first - 2 * issue
+        rest = vxm_beat(config) + apart - 1 + first - 2 * issue
         if self.groups > 1:
             program += [self._op(Op.NOP, turns=self.heads - 1),
                         self._op(Op.PERIOD, times=(self.groups - 1) * inner, value=(self.groups - 1) * apart)]

@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from ..hdl.isa import Address, Function, Instruction, Op, Reduce, Sfu, Source, To
 from ..hdl.mxm import Mxm
 from ..hdl.sequencer import Sequencer
-from ..hdl.timing import VXM_BEAT, next_issue
+from ..hdl.timing import next_issue, vxm_beat
 from ..hdl.vxm import Vxm
 from .attention import Attention
 from .layout import CompileError, Layout
 from .passes import ABSMAX, CONSTANTS, KEY, ONCE, ONCE_MORE, REDUCED, VALUE, WORDS, log2
 from .quantise import QuantisedModel
-from .scheduler import lay_out
+from .scheduler import lay_out, take_offset
 from .timeline import Timeline
 
 
@@ -47,7 +47,7 @@ class Lowering(Attention):
         loop = self._next_layer(after, after.beats() + first - next_issue(self.config, Op.LOOP))
 
         # A section's origin is where the one before it has written its vector, has issued its last and left the VXM.
-        loaded = max(loaded, begin.beats("issue") + 1 - first, begin.beats() + 1 - VXM_BEAT - first)
+        loaded = max(loaded, begin.beats("issue") + 1 - first, begin.beats() + 1 - vxm_beat(self.config) - first)
         before, layer = moved(begin), moved(layer, loaded)
         head, target = lay_out(self.config, before + layer), len(lay_out(self.config, [*before, layer[0]])) - 1
         middle = self._attention(first_issue(after))
@@ -82,7 +82,7 @@ class Lowering(Attention):
                          paced=int(config.granules_per_word > 1))
         take = self._op(Op.VXM, "embedding", stream=1, scalar=REDUCED, scalar_hop=1, shift=self.shifts.embedding,
                         dst=self.buffer["x"], dst_hop=self.dim // groups, inner=self.dim // groups, outer=groups, to=To.MEM)
-        timeline.place(fetch, take, offsets=(0, Mxm.fetch_latency(config) - Vxm.STREAM_LATENCY), after=ready)
+        timeline.place(fetch, take, offsets=(0, take_offset(config, Mxm.fetch_latency(config))), after=ready)
         loaded = timeline.beats("stream") - Vxm.STREAM_LATENCY
         ready = self._rotation(timeline)
         timeline.place(self._op(Op.SET, register=CONSTANTS, value=layout.layer_constants), after=ready)

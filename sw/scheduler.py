@@ -10,7 +10,7 @@ from ..hdl.config import Config
 from ..hdl.isa import WAIT_BITS, Address, Instruction, Op, To, isa_of
 from ..hdl.mxm import Mxm
 from ..hdl.sequencer import Sequencer
-from ..hdl.timing import MXM_BEAT, VXM_BEAT, mxm_interval, next_issue
+from ..hdl.timing import mxm_beat, mxm_interval, next_issue, vxm_beat
 from ..hdl.vxm import Vxm
 
 MAX_WAIT = (1 << WAIT_BITS) - 1
@@ -18,8 +18,12 @@ MAX_WAIT = (1 << WAIT_BITS) - 1
 
 def stream_offset(config: Config, inner: int) -> int:
     """Cycles from the issue of an MXM to that of the VXM that takes its results, the first just in time."""
-    first_granule = MXM_BEAT + inner - 1 + Mxm.latency(config)
-    return first_granule - Vxm.STREAM_LATENCY - VXM_BEAT
+    return take_offset(config, inner - 1 + Mxm.latency(config))
+
+
+def take_offset(config: Config, latency: int) -> int:
+    """The same from the latency of the first granule: cycles from the first beat on."""
+    return mxm_beat(config) + latency - Vxm.STREAM_LATENCY - vxm_beat(config)
 
 
 def product(config: Config, *, inner: int, results: int, act: Address | int, wgt: Address | int, factors: Address | int,
@@ -47,7 +51,7 @@ def matmul(config: Config, *, rows: int = 1, inner: int, outer: int, act: int, w
     mxm, vxm, offset = product(
         config, inner=inner, results=outer, act=act, wgt=wgt, factors=scale, rows=rows, note=note,
         dst=dst, dst_hop=outer * config.beats_per_result, to=To.MEM, shift=shift)
-    last = offset + VXM_BEAT + (rows * outer - 1) * vxm["interval"] + config.beats_per_result - 1
+    last = offset + vxm_beat(config) + (rows * outer - 1) * vxm["interval"] + config.beats_per_result - 1
     end = last + Vxm.latency(config) - Sequencer.HALT_CYCLES
     return lay_out(config, [(0, mxm), (offset, vxm), (end, isa_of(config).make(Op.HALT))])
 

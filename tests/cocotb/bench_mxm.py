@@ -35,7 +35,7 @@ class Bench:
         self.dut.command.value = LAYOUT.const({"valid": 1, "operands": operands}).as_value().value
         act, wgt = mxm_addresses(CONFIG, operands)
         issue = Issue(0, 0, Instruction(Op.MXM), operands, operands["period"])
-        cycles = self.now + Beats.LATENCY + beats(issue, mxm_interval(CONFIG, operands))
+        cycles = self.now + Beats.latency(CONFIG) + beats(issue, mxm_interval(CONFIG, operands))
         for rounds in range(operands["outer"]):
             for turn in range(operands["middle"]):
                 a, w, last = act[rounds, turn], wgt[rounds, turn], int(cycles[rounds, turn, -1])
@@ -75,7 +75,7 @@ def draw(random):
     word, weight, paced = CONFIG.mem_depth, CONFIG.wram_depth, random.randrange(2)
     row = max(inner, CONFIG.beats_per_result) * middle
     return product(act=random.randrange(word), wgt=random.randrange(weight), inner=inner, middle=middle, outer=outer,
-                   act_step=random.randrange(3), wgt_step=random.choice([inner, 0]), act_hop=random.randrange(word),
+                   wgt_step=random.choice([inner, 0]), act_hop=random.randrange(word),
                    wgt_hop=random.randrange(5), wrap=random.randrange(1, 4), paced=paced, period=row + random.randrange(4))
 
 
@@ -124,6 +124,8 @@ async def a_beat_a_cycle(dut):
     await bench.load()
     bench.command(product(act=3, inner=6, middle=2, wgt_step=6))
     asked = []
+    for _ in range(1, Beats.latency(CONFIG)):
+        await bench.step()
     for _ in range(12):
         await bench.step()
         asked.append(dut.act_address.value.to_unsigned())
@@ -177,11 +179,11 @@ async def words_are_fetched(dut):
         operands = product(wgt=7, outer=3, wgt_hop=2, wrap=3, fetch=1, paced=1, period=parts)
         dut.command.value = LAYOUT.const({"valid": 1, "operands": operands}).as_value().value
         for number in range(3):
-            first = bench.now + Beats.LATENCY + number * parts + Mxm.fetch_latency(CONFIG)
+            first = bench.now + Beats.latency(CONFIG) + number * parts + Mxm.fetch_latency(CONFIG)
             for part, granule in enumerate(bench.weights[7 + 2 * number, token].reshape(parts, -1).tolist()):
                 bench.expected[first + part] = granule
         # The token is looked at a cycle after the beat.
-        for _ in range(3 * parts + 1):
+        for _ in range(3 * parts + Beats.latency(CONFIG)):
             await bench.step()
     await bench.finish()
 

@@ -77,7 +77,7 @@ async def watch_a_run(dut, program, entry=0, position=0, count=1, token=0):
             operands = issue.operands | {"period": issue.period}
             value = layout.const({name: getattr(operand, "value", operand) % (1 << layout[name].width)
                                   for name, operand in operands.items()})
-            expected[issue.cycle + Sequencer.LATENCY, COMMANDS[issue.op]] = value.as_value().value
+            expected[issue.cycle + Sequencer.latency(CONFIG), COMMANDS[issue.op]] = value.as_value().value
     end = run_cycles(issues[-1])
     dut.chosen.value = 1234
     dut.begin.value = Begin.const(

@@ -36,7 +36,7 @@ class Bench:
         instruction = ISA.make(Op.VXM, **operands)
         command = {name: value.offset if isinstance(value, Address) else value for name, value in instruction.operands.items()}
         self.dut.command.value = LAYOUT.const({"valid": 1, "operands": command | {"period": period}}).as_value().value
-        issue = Issue(self.now - Sequencer.LATENCY, 0, instruction, command, period, self.position, self.token)
+        issue = Issue(self.now - Sequencer.latency(CONFIG), 0, instruction, command, period, self.position, self.token)
         found = {use.unit: use for use in uses(CONFIG, issue)}
         cycles = found["vxm"].cycles
         granules = []

@@ -35,11 +35,13 @@ def test_beats(run):
     async def bench(ctx):
         for command, pause in run:
             active, ends = beats(command)
+            ctx.set(dut.load, 1)
             ctx.set(dut.start, 1)
             for name, value in command.items():
                 ctx.set(getattr(dut, name), value % (1 << BITS))
             assert not ctx.get(dut.overrun)
             await ctx.tick()
+            ctx.set(dut.load, 0)
             ctx.set(dut.start, 0)
             for cycle in range(max(active) + 1):
                 assert ctx.get(dut.active) == (cycle in active) and ctx.get(dut.ends) == (cycle in ends), cycle
@@ -59,7 +61,7 @@ def test_a_command_too_early_shows():
     dut = Repeat(BITS)
 
     async def bench(ctx):
-        for name in ("start", "middle", "outer", "interval"):
+        for name in ("load", "start", "middle", "outer", "interval"):
             ctx.set(getattr(dut, name), 1)
         ctx.set(dut.inner, 3)
         await ctx.tick()
