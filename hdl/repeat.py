@@ -57,7 +57,8 @@ class Repeat(wiring.Component):
             begins.eq(self.start | self.turn | self.round),
         ]
         m.d.sync += [
-            loaded.eq((self.load | loaded) & ~self.start), begun.eq(begins), inner.eq(Mux(begins, 1, inner + 1)), of_turn.eq(Mux(begins, 1, of_turn + 1)),
+            loaded.eq((self.load | loaded) & ~self.start), begun.eq(begins),
+            inner.eq(Mux(begins, 1, inner + 1)), of_turn.eq(Mux(begins, 1, of_turn + 1)),
             passed.eq(~begins & (passed | (of_turn == kept["interval"]))),
             of_round.eq(Mux(self.start | self.round, 1, of_round + 1)),
         ]

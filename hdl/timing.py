@@ -280,7 +280,8 @@ def _vxm_uses(config, issue):
     begun = issue.cycle + vxm_beat(config)
     cycles = begun + beats(issue, max(operands["interval"], operands["inner"])).reshape(operands["outer"], -1)
     flat = cycles.ravel()
-    used = [Use(f"engine{operands.get('engine', 0)}", np.arange(flat[0], flat[-1] + 1)), Use("vxm", flat)]
+    engine = np.arange(flat[0], flat[-1] + 1 + Vxm.leaving_cycles(config))
+    used = [Use(f"engine{operands.get('engine', 0)}", engine), Use("vxm", flat)]
     if operands["stream"]:
         used.append(Use("stream", flat + Vxm.STREAM_LATENCY))
     for name in ("x", "y"):

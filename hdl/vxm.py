@@ -1,8 +1,5 @@
 """VXM, the vector unit: what happens to vectors on their way to MEM, from the MXM or from MEM itself."""
 
-from functools import reduce
-from operator import or_
-
 from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
@@ -35,6 +32,47 @@ def beat_layout(config: Config) -> data.StructLayout:
     } | ({"high": 1} if config.weight_bits == 4 else {}))
 
 
+HELD = ("stream", "by_vector", "plus", "bare", "function", "shift", "narrow", "to", "mask", "reduce", "high")
+"""What is the same for all beats of an instruction. In a compact tile an instruction has left the VXM before the next comes
+in, so this need not travel with them."""
+
+Step = data.StructLayout({"step": 1, "ends": 1})
+"""A value passes by, and whether it ends its round."""
+
+
+class Results(wiring.Component):
+    """Where the values of an instruction go: their address, their number in the round, the round's scalar.
+
+    Latency: all are those of the first value from the cycle after `command.valid` on, and those of the next after each step.
+
+    Members: `command`; `counted`, `written`: steps of `number`, and of `dst` and `first`; `reduced`, for one cycle: `into` is
+    the next round's; `dst`, `into`, `number`, `first`.
+    """
+
+    def __init__(self, config: Config):
+        beat = beat_layout(config)
+        super().__init__({
+            "command": In(command_layout(Isa(config), Op.VXM)), "counted": In(Step), "written": In(Step), "reduced": In(1),
+            **{name: Out(beat[name].shape) for name in ("dst", "into", "number", "first")},
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        start, dst, hop = self.command.operands, Signal.like(self.dst), Signal.like(self.dst)
+        with m.If(self.counted.step):
+            m.d.sync += self.number.eq(Mux(self.counted.ends, 0, self.number + 1))
+        with m.If(self.written.step):
+            m.d.sync += [self.first.eq(self.written.ends), self.dst.eq(Mux(self.written.ends, dst + hop, self.dst + 1))]
+            with m.If(self.written.ends):
+                m.d.sync += dst.eq(dst + hop)
+        with m.If(self.reduced):
+            m.d.sync += self.into.eq(self.into + 1)
+        with m.If(self.command.valid):
+            m.d.sync += [self.number.eq(0), self.first.eq(1), self.into.eq(start.into), hop.eq(start.dst_hop)]
+            m.d.sync += [address.eq(start.dst) for address in (dst, self.dst)]
+        return m
+
+
 class Engine(wiring.Component):
     """Turns one command into beats, one a cycle, with their addresses.
 
@@ -58,35 +96,36 @@ class Engine(wiring.Component):
         m.submodules.repeat = repeat = Repeat(isa_of(self._config).count_bits)
         for name in ("inner", "middle", "outer", "interval", "period", "paced"):
             m.d.comb += getattr(repeat, name).eq(start[name])
-        addresses = {name: Signal(start[name].shape(), name=f"{name}_now", reset_less=True) for name in ("x", "y", "dst")}
-        second, first, number = Signal(), Signal(), Signal(isa_of(self._config).number_bits, reset_less=True)
-        complete = ~now.pair | second
+        addresses = {name: Signal(start[name].shape(), name=f"{name}_now", reset_less=True) for name in ("x", "y")}
+        second, complete = Signal(), Signal()
         # With one lane a value's neighbour is the next granule.
         swapped = now.pair & second if self._config.lanes == 1 else 0
         m.d.comb += [
             repeat.load.eq(self.command.valid), repeat.start.eq(self.command.valid), self.overrun.eq(repeat.overrun),
-            *(getattr(beat, name).eq(now[name]) for name in (
-                "scalar", "into", "stream", "by_vector", "plus", "bare", "function", "shift", "narrow", "to", "mask",
-                "reduce")),
+            complete.eq(~now.pair | second),
+            *(beat[name].eq(now[name]) for name in HELD if name in beat.shape().members),
             beat.active.eq(repeat.active), beat.x.eq(addresses["x"] ^ swapped), beat.y.eq(addresses["y"]),
-            beat.dst.eq(addresses["dst"]), beat.second.eq(second), beat.complete.eq(complete), beat.first.eq(first),
-            beat.ends.eq(repeat.ends), beat.number.eq(number),
+            beat.scalar.eq(now.scalar), beat.second.eq(second), beat.complete.eq(complete), beat.ends.eq(repeat.ends),
         ]
-        if "high" in beat.shape().members:
-            m.d.comb += beat.high.eq(now.high)
+        if not self._config.compact:
+            m.submodules.results = results = Results(self._config)
+            step = Cat(repeat.active & complete, repeat.ends)
+            m.d.comb += [
+                results.command.eq(self.command), results.counted.eq(step), results.written.eq(step),
+                results.reduced.eq(repeat.ends), beat.dst.eq(results.dst), beat.into.eq(results.into),
+                beat.number.eq(results.number), beat.first.eq(results.first),
+            ]
         with m.If(repeat.active):
             m.d.sync += [
                 second.eq(now.pair & ~second), addresses["y"].eq(addresses["y"] + now.y_step),
                 addresses["x"].eq(addresses["x"] + (now.x_step & complete)),
             ]
-            with m.If(complete):
-                m.d.sync += [addresses["dst"].eq(addresses["dst"] + 1), number.eq(number + 1), first.eq(0)]
         with m.If(repeat.round):
-            m.d.sync += [number.eq(0), first.eq(1), now.scalar.eq(now.scalar + now.scalar_hop), now.into.eq(now.into + 1)]
+            m.d.sync += now.scalar.eq(now.scalar + now.scalar_hop)
             for name, address in addresses.items():
                 m.d.sync += [address.eq(now[name] + now[f"{name}_hop"]), now[name].eq(now[name] + now[f"{name}_hop"])]
         with m.If(self.command.valid):
-            m.d.sync += [now.eq(start), second.eq(0), number.eq(0), first.eq(1)]
+            m.d.sync += [now.eq(start), second.eq(0)]
             m.d.sync += [address.eq(start[name]) for name, address in addresses.items()]
         return m
 
@@ -101,7 +140,8 @@ class Vxm(wiring.Component):
         MXM granule -------|-----------------------+---> lanes -------------+--> MEM, KEYS, VALUES
                            +--dst, ... delayed alike ----------------------->+--> reduce --> registers
 
-    Two engines, in a compact tile one, take instructions, and share the pipeline: no two of their beats may meet.
+    Two engines take instructions, and share the pipeline: no two of their beats may meet. A compact tile has one, and a command
+    comes `leaving_cycles(config)` after the last beat of the one before it, or later.
 
     Latency: the first beat is `COMMAND_LATENCY` cycles after `command.valid`. The beat of cycle c takes the
     granule that the MXM puts out in cycle c + `STREAM_LATENCY`, is written in cycle c + `latency(config)`, and a round
@@ -125,6 +165,11 @@ class Vxm(wiring.Component):
     def reduce_latency(config: Config) -> int:
         """Cycles from a round's last beat to its scalar."""
         return Vxm.latency(config) + Reducer.latency(config)
+
+    @staticmethod
+    def leaving_cycles(config: Config) -> int:
+        """Cycles after an instruction's last beat for which it keeps its engine: in a compact tile it leaves the VXM first."""
+        return Vxm.reduce_latency(config) if config.compact else 0
 
     def __init__(self, config: Config):
         self._config = config
@@ -158,16 +203,31 @@ class Vxm(wiring.Component):
         latency, reduce_latency = self.latency(config), self.reduce_latency(config)
         for stage in range(1, reduce_latency + 1):
             stages.append(Signal(layout, name=f"stage{stage}"))
-            m.d.sync += stages[-1].eq(stages[-2])
+            for name in layout.members:
+                held = config.compact and name in HELD
+                m.d["comb" if held else "sync"] += stages[-1][name].eq(stages[0 if held else -2][name])
         beat, operands, last, done = stages[0], stages[1], stages[latency - 1], stages[latency]
 
+        number, dst, first, numbered, into = last.number, done.dst, done.first, done.number, stages[reduce_latency].into
+        if config.compact:
+            m.submodules.results = results = Results(config)
+            m.d.comb += [
+                results.command.eq(self.command), results.counted.eq(Cat(last.active & last.complete, last.ends)),
+                results.written.eq(Cat(done.active & done.complete, done.ends)), results.reduced.eq(self.reduced),
+            ]
+            number, dst, first, into = results.number, results.dst, results.first, results.into
+            numbered = Signal.like(number, reset_less=True)
+            m.d.sync += numbered.eq(number)
+
         # Stage 1: what MEM, the registers and the MXM have for the beat.
-        shift = Signal(signed(10))
+        shift, busy = Signal(signed(10)), Signal()
+        if config.compact:
+            m.d.comb += busy.eq(Cat(stage.active for stage in stages[:reduce_latency]).any())
         total = Signal(TOTAL_BITS)
         m.d.comb += [
             self.active.eq(beat.active),
             self.x_address.eq(beat.x), self.y_address.eq(beat.y), self.scalar_address.eq(beat.scalar),
-            self.overrun.eq(reduce(or_, [engine.overrun for engine in engines])),
+            self.overrun.eq(Cat(engine.overrun for engine in engines).any() | (self.command.valid & busy)),
             self.meeting.eq(engines[0].beat.active & engines[1].beat.active if config.engines > 1 else 0),
             self.starved.eq(operands.active & operands.stream & ~self.valid),
             self.dropped.eq(~(operands.active & operands.stream) & self.valid),
@@ -177,7 +237,7 @@ class Vxm(wiring.Component):
         lanes = config.lanes
         keep, kept = Signal(lanes), Signal(lanes)
         for lane in range(lanes):
-            index = (last.number << (lanes - 1).bit_length()) + lane
+            index = (number << (lanes - 1).bit_length()) + lane
             m.d.comb += keep[lane].eq(~last.mask | (index <= self.position))
             m.submodules[f"lane{lane}"] = arithmetic = Lane(config)
             x = Mux(operands.second, self.x[lane ^ 1], self.x[lane]) if lanes > 1 else self.x[lane]
@@ -193,12 +253,12 @@ class Vxm(wiring.Component):
         m.d.sync += kept.eq(keep)
         m.submodules.reducer = reducer = Reducer(config)
         m.d.comb += [
-            self.write.address.eq(done.dst),
+            self.write.address.eq(dst),
             reducer.values.eq(self.write.values), reducer.keep.eq(kept), reducer.kind.eq(done.reduce),
             reducer.active.eq(done.active & done.complete & (done.reduce != Reduce.NONE)),
-            reducer.first.eq(done.first), reducer.ends.eq(done.ends), reducer.number.eq(done.number),
+            reducer.first.eq(first), reducer.ends.eq(done.ends), reducer.number.eq(numbered),
             reducer.lane.eq(self.token & lanes - 1),
-            self.reduced.eq(reducer.done), self.reduced_into.eq(stages[reduce_latency].into),
+            self.reduced.eq(reducer.done), self.reduced_into.eq(into),
             self.reduced_value.eq(reducer.result), self.chosen.eq(reducer.chosen),
         ]
         if "high" in layout.members:

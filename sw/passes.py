@@ -70,8 +70,10 @@ class Passes:
         timeline = Timeline(self.config, self.registers)
         timeline.busy("issue", -1)
         if loaded:
-            for unit in ("vxm", *(f"engine{index}" for index in range(self.config.engines)), "mxm"):
+            for unit in ("vxm", "mxm"):
                 timeline.busy(unit, 0)
+            for engine in range(self.config.engines):
+                timeline.busy(f"engine{engine}", Vxm.leaving_cycles(self.config))
             written = np.full(count, Vxm.latency(self.config))
             written[-last:] -= np.arange(last)[::-1]
             timeline.written(self.buffer[loaded] + np.arange(count), written)
@@ -154,12 +156,19 @@ class Passes:
         added = {"plus": 1, "x": dst, "x_step": 1}
         firsts = [0, *([1] if groups > 1 and not vxm.get("plus") else []),
                   *([groups - 1] if groups > 2 and vxm.keys() - added.keys() else [])]
-        taken = []
-        for first, end in pairwise([*firsts, groups]):
+        parts, taken = list(pairwise([*firsts, groups])), []
+        for first, end in parts:
             y = replace(take["y"], offset=take["y"].offset + first * granules)
             more = (added if first or vxm.get("plus") else {}) | (vxm if end == groups else {})
             taken.append(self._op(Op.VXM, name, **take.operands | {"outer": end - first, "y": y} | more))
-        timeline.place(mxm, *taken, offsets=(0, *(offset + first * period for first in firsts)))
+        if self.config.engines > 1:
+            timeline.place(mxm, *taken, offsets=(0, *(offset + first * period for first in firsts)))
+            return interval
+        # With one engine a part's VXM leaves before the next one's comes, and so each has an MXM of its own.
+        for (first, end), take in zip(parts, taken, strict=True):
+            act, wgt = (replace(mxm[name], offset=mxm[name].offset + first * inner) for name in ("act", "wgt"))
+            part = self._op(Op.MXM, name, **mxm.operands | {"act": act, "wgt": wgt, "outer": end - first})
+            timeline.place(part, take, offsets=(0, offset))
         return interval
 
     def _scaled_product(self, timeline, name, inputs, scalar, dst, **vxm):

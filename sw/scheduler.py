@@ -52,7 +52,7 @@ def matmul(config: Config, *, rows: int = 1, inner: int, outer: int, act: int, w
         config, inner=inner, results=outer, act=act, wgt=wgt, factors=scale, rows=rows, note=note,
         dst=dst, dst_hop=outer * config.beats_per_result, to=To.MEM, shift=shift)
     last = offset + vxm_beat(config) + (rows * outer - 1) * vxm["interval"] + config.beats_per_result - 1
-    end = last + Vxm.latency(config) - Sequencer.HALT_CYCLES
+    end = last + max(Vxm.latency(config), Vxm.leaving_cycles(config)) - Sequencer.HALT_CYCLES
     return lay_out(config, [(0, mxm), (offset, vxm), (end, isa_of(config).make(Op.HALT))])
 
 

@@ -31,7 +31,7 @@ class Bench:
         self.stream, self.writes, self.scalars = {}, {}, {}
 
     def command(self, operands):
-        """Puts a command on the port in this cycle, and notes what must come of it; returns its last beat, from now."""
+        """Puts a command on the port in this cycle, notes what must come of it, and returns when the next may come."""
         period = operands["middle"] * max(operands["interval"], operands["inner"]) + self.random.randrange(3)
         instruction = ISA.make(Op.VXM, **operands)
         command = {name: value.offset if isinstance(value, Address) else value for name, value in instruction.operands.items()}
@@ -62,7 +62,8 @@ class Bench:
             for when, address in zip(use.cycles, use.addresses, strict=True):
                 self.scalars[int(when)] = (int(address), int(self.tile.scalars[address, 0]))
         self.tile.scalars[:] = scalars
-        return int(cycles[-1]) - self.now
+        engine = next(use for unit, use in found.items() if unit.startswith("engine"))
+        return int(engine.cycles[-1]) - self.now
 
     async def step(self):
         """One cycle: what MEM, the scalars and the MXM give, and what leaves."""
