@@ -32,12 +32,14 @@ module SB_PLL40_PAD #(
 endmodule
 
 module EHXPLLL #(
-  parameter CLKI_DIV = 1, CLKFB_DIV = 1, CLKOP_DIV = 8, CLKOP_CPHASE = 0, FEEDBK_PATH = "CLKOP", CLKOP_ENABLE = "ENABLED"
+  parameter CLKI_DIV = 1, CLKFB_DIV = 1, CLKOP_DIV = 8, CLKOP_CPHASE = 0, FEEDBK_PATH = "CLKOP", CLKOP_ENABLE = "ENABLED",
+  CLKOS_DIV = 8, CLKOS_CPHASE = 0, CLKOS_ENABLE = "DISABLED"
 ) (
   input CLKI, input CLKFB, input RST, input STDBY, input PHASESEL0, input PHASESEL1, input PHASEDIR, input PHASESTEP,
-  input PHASELOADREG, input PLLWAKESYNC, input ENCLKOP, output CLKOP, output LOCK
+  input PHASELOADREG, input PLLWAKESYNC, input ENCLKOP, input ENCLKOS, output CLKOP, output CLKOS, output LOCK
 );
   assign CLKOP = CLKI;
+  assign CLKOS = CLKI;
   assign LOCK = !RST;
 endmodule
 

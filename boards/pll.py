@@ -60,25 +60,26 @@ class Ice40Pll(wiring.Component):
 
 @dataclass(frozen=True)
 class Ecp5Setting:
-    """Dividers of an EHXPLLL with CLKOP fed back: output = input * feedback / reference."""
+    """Dividers of an EHXPLLL whose CLKOP is fed back, at the rate that is compared, and whose CLKOS is the output:
+    output = input / reference * multiple / divider."""
 
     reference: int
-    feedback: int
-    output: int
+    multiple: int
+    divider: int
 
 
 def ecp5_setting(input_hz: float, output_hz: float) -> Ecp5Setting:
-    """The dividers that come nearest, the oscillator slow. MareyError if none within 1 % keeps the PLL in its range.
+    """The dividers that come nearest, what is compared fast. MareyError if none within 1 % keeps the PLL in its range.
 
     Ranges are those of the ECP5's data sheet (FPGA-DS-02012): 10 to 400 MHz compared, 400 to 800 MHz oscillating.
     """
     found = []
     for reference in range(1, 129):
         compared = input_hz / reference
-        for feedback in range(1, 81):
-            divider = math.ceil(400e6 / (compared * feedback))
-            if 10e6 <= compared <= 400e6 and divider <= 128 and compared * feedback * divider <= 800e6:
-                found.append((abs(compared * feedback - output_hz), reference, feedback, divider))
+        for multiple in range(1, 129):
+            if 10e6 <= compared <= 400e6 and 400e6 <= compared * multiple <= 800e6:
+                divider = min(128, max(1, round(compared * multiple / output_hz)))
+                found.append((abs(compared * multiple / divider - output_hz), reference, multiple, divider))
     return Ecp5Setting(*_nearest(found, input_hz, output_hz)[1:])
 
 
@@ -91,12 +92,14 @@ class Ecp5Pll(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        setting = self._setting
+        setting, compared = self._setting, Signal()
         m.submodules.pll = Instance(
-            "EHXPLLL", p_CLKI_DIV=setting.reference, p_CLKFB_DIV=setting.feedback, p_CLKOP_DIV=setting.output,
-            p_CLKOP_CPHASE=setting.output - 1, p_FEEDBK_PATH="CLKOP", p_CLKOP_ENABLE="ENABLED",
-            i_CLKI=self.clk_in, i_CLKFB=self.clk, i_RST=0, i_STDBY=0, i_PHASESEL0=0, i_PHASESEL1=0, i_PHASEDIR=0,
-            i_PHASESTEP=0, i_PHASELOADREG=0, i_PLLWAKESYNC=0, i_ENCLKOP=0, o_CLKOP=self.clk, o_LOCK=self.locked)
+            "EHXPLLL", p_CLKI_DIV=setting.reference, p_CLKFB_DIV=1, p_FEEDBK_PATH="CLKOP",
+            p_CLKOP_DIV=setting.multiple, p_CLKOP_CPHASE=setting.multiple - 1, p_CLKOP_ENABLE="ENABLED",
+            p_CLKOS_DIV=setting.divider, p_CLKOS_CPHASE=setting.divider - 1, p_CLKOS_ENABLE="ENABLED",
+            i_CLKI=self.clk_in, i_CLKFB=compared, i_RST=0, i_STDBY=0, i_PHASESEL0=0, i_PHASESEL1=0, i_PHASEDIR=0,
+            i_PHASESTEP=0, i_PHASELOADREG=0, i_PLLWAKESYNC=0, i_ENCLKOP=0, i_ENCLKOS=0,
+            o_CLKOP=compared, o_CLKOS=self.clk, o_LOCK=self.locked)
         return m
 
 

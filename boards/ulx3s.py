@@ -6,7 +6,7 @@ from ..hdl.config import preset
 from .board import Board
 
 BOARDS = [
-    Board(name=f"ulx3s-{size}", title=f"ULX3S {size.upper()}", platform=platform, tile=preset(config), clock_hz=87.5e6,
+    Board(name=f"ulx3s-{size}", title=f"ULX3S {size.upper()}", platform=platform, tile=preset(config), clock_hz=80e6,
           programmer=("openFPGALoader", "-b", "ulx3s", "{file}"))
-    for size, platform, config in (("45f", ULX3S_45F_Platform, "ecp5_8x8"), ("85f", ULX3S_85F_Platform, "ecp5_8x16"))
+    for size, platform, config in (("45f", ULX3S_45F_Platform, "ecp5_8x8"), ("85f", ULX3S_85F_Platform, "ecp5_8x8_deep"))
 ]

@@ -56,16 +56,16 @@ def test_ecp5_dividers(input_hz, output_hz):
         assert "no PLL makes" in str(error)
         return
     compared = input_hz / found.reference
-    assert 10e6 <= compared <= 400e6 and 400e6 <= compared * found.feedback * found.output <= 800e6
-    assert abs(compared * found.feedback / output_hz - 1) <= 0.01
+    assert 10e6 <= compared <= 400e6 and 400e6 <= compared * found.multiple <= 800e6 and 1 <= found.divider <= 128
+    assert abs(compared * found.multiple / found.divider / output_hz - 1) <= 0.01
 
 
 def test_known_dividers():
-    """The UP5K's 24 MHz and the HX8K's, from 12: what icepll gives; the ECP5 has 87.5 from 25 by halving first."""
+    """The UP5K's 24 MHz and the HX8K's, from 12: what icepll gives; the ECP5 has 80 from 25 by way of 400."""
     found = ice40_setting(12e6, 24e6)
     assert (found.divr, found.divf, found.divq, found.filter_range) == (0, 63, 5, 1)
-    found = ecp5_setting(25e6, 87.5e6)
-    assert (found.reference, found.feedback, found.output) == (2, 7, 5)
+    found = ecp5_setting(25e6, 80e6)
+    assert (found.reference, found.multiple, found.divider) == (1, 16, 5)
 
 
 def test_the_table():
