@@ -3,13 +3,16 @@
 import hashlib
 import json
 import re
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from amaranth.lib.wiring import Component
 
 from ..hdl import verilog
+from ..sw.program import Program
 from .board import Board
+from .memories import Burner, contents, hold_places, rams
 from .tools import run
 from .top import BoardTop
 
@@ -27,6 +30,9 @@ class Family:
 
 ICE40 = Family("nextpnr-ice40", {"lc": "ICESTORM_LC", "bram": "ICESTORM_RAM", "dsp": "ICESTORM_DSP", "spram": "ICESTORM_SPRAM"})
 ECP5 = Family("nextpnr-ecp5", {"lut": "TRELLIS_COMB", "ff": "TRELLIS_FF", "bram": "DP16KD", "dsp": "MULT18X18D"})
+
+_PLACED = (".json", ".lpf", ".pcf")
+"""Suffixes of what place and route starts from."""
 
 # Assertions cost nothing on a chip; what is printed neither.
 _READ = "chformal -remove; delete t:$print; "
@@ -59,6 +65,9 @@ def design(board: Board, folder: Path, inside: Component | None = None) -> None:
         if (content := plan.files.get(f"{NAME}.{suffix}")) is not None:
             Path(folder, f"{NAME}.{suffix}").write_bytes(content.encode() if isinstance(content, str) else content)
     Path(folder, "ram.v").write_text(verilog.RAM.read_text())
+    if board.is_ecp5:
+        for name, content in hold_places(Path(folder, f"{NAME}.il").read_text()).items():
+            Path(folder, name or f"{NAME}.il").write_text(content)
 
 
 def synthesise(board: Board, folder: Path) -> None:
@@ -70,10 +79,19 @@ def synthesise(board: Board, folder: Path) -> None:
                 # Short names: Verilator repeats them in every line of C++.
                 "rename -hide; rename -enumerate -pattern n%; write_verilog -noattr netlist.v")
     sources = [commands, *(Path(folder, name).read_text() for name in (f"{NAME}.il", "ram.v"))]
-    digest, made = hashlib.sha256("\0".join(sources).encode()).hexdigest(), Path(folder, "netlist.of")
-    if made.exists() and made.read_text() == digest:
-        return
-    run(folder, "yosys", "-q", "-p", commands)
+    with _unless_made(folder, "netlist.of", sources) as needed:
+        if needed:
+            run(folder, "yosys", "-q", "-p", commands)
+
+
+@contextmanager
+def _unless_made(folder, name, sources):
+    """Whether what is made of these sources is still to be made: the folder's file `name` says of which it was, when it was."""
+    digest, made = hashlib.sha256("\0".join(sources).encode()).hexdigest(), Path(folder, name)
+    needed = not made.exists() or made.read_text() != digest
+    if needed:
+        made.unlink(missing_ok=True)
+    yield needed
     made.write_text(digest)
 
 
@@ -84,27 +102,40 @@ def synthesise_tile(config, folder: Path) -> None:
 
 
 def place(board: Board, folder: Path, seed: int = 1) -> dict:
-    """Places and routes `marey.json`, packs a bitstream, and returns what `report` says."""
+    """Places and routes `marey.json`, and returns what `report` says. Minutes, but for what the folder has already."""
     platform = board.platform()
     kind = family(board)
-    common = ["--json", f"{NAME}.json", "--report", "report.json", "-q", "--timing-allow-fail", "--seed", str(seed),
-              "--freq", f"{board.clock_hz / 1e6:g}"]
     if board.is_ecp5:
         size = platform.device.split("-")[1].lower().replace("f", "k")
-        run(folder, kind.nextpnr, f"--{size}", "--package", f"CABGA{platform.package[2:]}" if platform.package[:2] == "BG"
-            else f"CSFBGA{platform.package[2:]}", "--speed", platform.speed, "--lpf", f"{NAME}.lpf", "--textcfg",
-            f"{NAME}.config", *common)
-        run(folder, "ecppack", "--compress", f"{NAME}.config", f"{NAME}.bit")
+        package = platform.package.replace("BG", "CABGA").replace("MG", "CSFBGA")
+        options = [f"--{size}", "--package", package, "--speed", platform.speed, "--lpf", f"{NAME}.lpf", "--textcfg",
+                   f"{NAME}.config"]
     else:
         size = re.sub("ice40", "", platform.device.lower())
-        run(folder, kind.nextpnr, f"--{size}", "--package", platform.package.lower(), "--pcf", f"{NAME}.pcf", "--asc",
-            f"{NAME}.asc", *common)
-        run(folder, "icepack", f"{NAME}.asc", f"{NAME}.bin")
+        options = [f"--{size}", "--package", platform.package.lower(), "--pcf", f"{NAME}.pcf", "--asc", f"{NAME}.asc"]
+    options += ["--json", f"{NAME}.json", "--report", "report.json", "--timing-allow-fail", "--seed", str(seed),
+                "--freq", f"{board.clock_hz / 1e6:g}"]
+    sources = [*options, *(path.read_text() for path in sorted(Path(folder).glob(f"{NAME}.*")) if path.suffix in _PLACED)]
+    with _unless_made(folder, "placed.of", sources) as needed:
+        if needed:
+            run(folder, kind.nextpnr, *options)
     return report(kind, folder)
 
 
+def pack(board: Board, folder: Path, program: Program | None = None) -> Path:
+    """Packs the bitstream of what was placed, an ECP5's with a program burned in, in seconds; returns its file."""
+    file = bitstream(board, folder)
+    if board.is_ecp5:
+        burner = Burner(rams(Path(folder, f"{NAME}.il").read_text()), contents(board.tile, program))
+        Path(folder, "burned.config").write_text(burner.config(Path(folder, f"{NAME}.config").read_text()))
+        run(folder, "ecppack", "--compress", "burned.config", file.name)
+    else:
+        run(folder, "icepack", f"{NAME}.asc", file.name)
+    return file
+
+
 def bitstream(board: Board, folder: Path) -> Path:
-    """The file that `place` packs."""
+    """The file that `pack` makes."""
     return Path(folder, f"{NAME}.bit" if board.is_ecp5 else f"{NAME}.bin")
 
 

@@ -1,6 +1,5 @@
 """Clock multipliers: the PLLs of iCE40 and ECP5. A simulation model of each is in cells.v: its output is its input."""
 
-import math
 from dataclasses import dataclass
 
 from amaranth import *

@@ -23,19 +23,18 @@ def find(tool: str) -> str:
     return found
 
 
-def run(folder: Path, tool: str, *arguments: str) -> str:
-    """Runs a tool in a folder, which is all that a YoWASP tool sees; returns what it printed.
+def run(folder: Path, tool: str, *arguments: str) -> None:
+    """Runs a tool in a folder, which is all that a YoWASP tool sees. ToolError, with its last line, if it fails.
 
-    ToolError, with its last line, if it fails; all that it said is then in the folder, in `<tool>.log`.
+    What it says is in the folder, in `<tool>.log`, as it says it.
     """
-    done = subprocess.run([find(tool), *arguments], cwd=folder, capture_output=True, text=True)
+    log = Path(folder, f"{tool}.log")
+    with log.open("w") as file:
+        done = subprocess.run([find(tool), *arguments], cwd=folder, stdout=file, stderr=subprocess.STDOUT)
     if done.returncode:
-        said = done.stdout + done.stderr
-        log = Path(folder, f"{tool}.log")
-        log.write_text(said)
-        errors = [line for line in said.splitlines() if "ERROR" in line] or said.splitlines()[-1:] or ["no message"]
+        said = log.read_text(errors="replace").splitlines()
+        errors = [line for line in said if "ERROR" in line] or said[-1:] or ["no message"]
         raise ToolError(f"{tool} failed: {errors[-1].strip()} (see {log})")
-    return done.stdout
 
 
 def share(tool: str) -> Path:

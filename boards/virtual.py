@@ -8,9 +8,11 @@ from time import perf_counter
 from ..hdl.uart import BITS
 from ..sim.pins import TOP, Pins
 from ..sim.terminal import Terminal
+from ..sw.program import Program
 from .board import Board
 from .cells import ecp5_cells
 from .flow import NAME
+from .memories import Burner, contents, rams
 from .tools import share
 
 AWAKE = 1 << 22
@@ -29,8 +31,11 @@ _LINT = ("MODDUP", "SPECIFYIGN", "TIMESCALEMOD", "PINMISSING", "IMPLICIT", "WIDT
          "COMBDLY", "INITIALDLY", "STMTDLY", "UNSIGNED", "CMPCONST", "LATCH", "NOLATCH", "MULTIDRIVEN", "DECLFILENAME")
 
 
-def netlist(board: Board, folder: Path) -> str:
-    """The Verilog of a synthesised board, with the models of its cells, as a module `pins`: clk, rx, tx."""
+def netlist(board: Board, folder: Path, program: Program | None = None) -> str:
+    """The Verilog of a synthesised board, with the models of its cells, as a module `pins`: clk, rx, tx.
+
+    A program is burned into an ECP5's block RAMs.
+    """
     clock = board.platform().default_clk
     uart = "{}_{}".format(*board.uart)
     shared = share("yosys") / ("ecp5" if board.is_ecp5 else "ice40")
@@ -40,13 +45,15 @@ def netlist(board: Board, folder: Path) -> str:
                f"  {NAME} board(.{clock}_0__io(clk_pin), .{uart}__rx__io(rx_pin), .{uart}__tx__io(tx));\nendmodule\n")
     # A pin cell's side to the pin is inout, whatever the pin is; and an input could not be connected to it.
     text = re.sub(r"^  (input|output) (\w+__io);", r"  inout \2;", Path(folder, "netlist.v").read_text(), flags=re.MULTILINE)
+    if board.is_ecp5:
+        text = Burner(rams(Path(folder, f"{NAME}.il").read_text()), contents(board.tile, program)).netlist(text)
     cells = CELLS.read_text() + (ecp5_cells() if board.is_ecp5 else "")
     return "\n".join([wrapper, text, cells, _included(shared, "cells_sim.v")])
 
 
-def virtual_board(board: Board, folder: Path) -> Pins:
+def virtual_board(board: Board, folder: Path, program: Program | None = None) -> Pins:
     """The synthesised board in a folder, in a simulator, its UART at the board's rate."""
-    return Pins(netlist(board, folder), f"the virtual {board.title}", board.clock_hz / board.baud, _LINT, gates=True)
+    return Pins(netlist(board, folder, program), f"the virtual {board.title}", board.clock_hz / board.baud, _LINT, gates=True)
 
 
 def patience(pins: Pins, board: Board) -> float:

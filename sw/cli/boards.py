@@ -30,7 +30,7 @@ def _synthesise(board, folder):
     from ...boards import flow
 
     folder.mkdir(parents=True, exist_ok=True)
-    click.echo(f"{board.title}: synthesis ...", err=True)
+    click.echo(f"{board.title}: synthesis ... (minutes the first time)", err=True)
     flow.design(board, folder)
     flow.synthesise(board, folder)
 
@@ -55,7 +55,7 @@ def boards_command(as_json):
 @main.command("build")
 @BOARD
 @click.option("--model", type=click.Path(path_type=Path),
-              help="Model to burn in, on a board that loads itself from its flash; its tokens a second are told, too.")
+              help="Model to burn in, where the board can have one; its tokens a second are told, too.")
 @TOKENIZER
 @FOLDER
 @click.option("--seed", type=int, default=1, show_default=True, help="Of place and route: another, another clock.")
@@ -72,10 +72,10 @@ def build_command(board_name, model, tokenizer, output, seed, by_slice, as_json)
     flow.image(folder).unlink(missing_ok=True)
     if program and board.flash_at is not None:
         flow.image(folder).write_bytes(flash_image(program))
-    click.echo(f"{board.title}: place and route ...", err=True)
+    click.echo(f"{board.title}: place and route ... (how far it is: {folder}/{flow.family(board).nextpnr}.log)", err=True)
     result = {"board": board.name, "device": board.device, "config": board.tile.name,
               "clock_mhz_target": board.clock_hz / 1e6, **flow.place(board, folder, seed),
-              "bitstream": str(flow.bitstream(board, folder))}
+              "bitstream": str(flow.pack(board, folder, program))}
     if by_slice:
         from ...boards.slices import slices
 
@@ -138,16 +138,21 @@ def flash_command(board_name, output, dry_run):
 
 @main.command("virtual")
 @BOARD
+@click.option("--model", type=click.Path(path_type=Path), help="Model that is burned in, into the block RAM of an ECP5.")
+@TOKENIZER
 @FOLDER
-def virtual_command(board_name, output):
+def virtual_command(board_name, model, tokenizer, output):
     """Simulate a board, its netlist at its pins, behind a pseudo-terminal; serves it until interrupted."""
     board = _board(board_name)
     from ...boards.virtual import patience, serve, virtual_board
     from ...sim.terminal import Terminal
 
+    if model and not board.is_ecp5:
+        raise MareyError(f"{board.title} has no model in its bitstream: load it over the terminal")
+    program = load_or_compile(model, tokenizer, board.tile) if model else None
     folder = output or Path("build", board.name)
     _synthesise(board, folder)
-    pins, terminal = virtual_board(board, folder), Terminal()
+    pins, terminal = virtual_board(board, folder, program), Terminal()
     click.echo(terminal.name)
     click.echo(f"now, elsewhere: marey generate --config {board.tile.name} --port {terminal.name} --baud {board.baud} "
                f"--patience {patience(pins, board):.0f}", err=True)

@@ -105,7 +105,7 @@ def test_flash(board, tmp_path, monkeypatch):
 @pytest.mark.parametrize("met", [26.1, 23.9])
 def test_build(met, tmp_path, monkeypatch):
     """The keys of a build; a clock that is not met is a failure, whoever reads it."""
-    for step in ("design", "synthesise"):
+    for step in ("design", "synthesise", "pack"):
         monkeypatch.setattr(flow, step, lambda *_: None)
     placed = {"clock_mhz_met": met, "resources": {"lc": 1, "bram": 2}, "critical_path": ["a", "b"]}
     monkeypatch.setattr(flow, "place", lambda *_: placed)

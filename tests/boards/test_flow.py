@@ -124,4 +124,4 @@ def test_the_bitstream(built):
     assert result["clock_mhz_met"] >= board.clock_hz / 1e6
     assert result["resources"]["bram"] >= 2 and result["resources"]["dsp"] == 1
     assert any("link" in name for name in result["critical_path"])
-    assert flow.bitstream(board, folder).stat().st_size > 50_000
+    assert flow.pack(board, folder).stat().st_size > 50_000

@@ -1,0 +1,172 @@
+"""Memories that a bitstream brings with it: which bit of which block RAM is which bit of what a host would load.
+
+A synthesised board's memories begin with contents that say where they are: random bits, others in every memory. So each column
+of bits of a block RAM tells, in the netlist or in what place and route made of it, which bit of which memory's rows it holds,
+and other contents can take their place: a new model goes into a finished bitstream in seconds.
+"""
+
+import hashlib
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..hdl.config import Config
+from ..hdl.errors import MareyError
+from ..hdl.packing import pack_mem, pack_program, pack_wram
+from ..hdl.protocol import Space, entry_bits, parts
+from ..sw.program import Program
+
+ROWS, BITS = 1024, 18
+"""Of a DP16KD."""
+
+_DEPTHS = {36: 512, 18: 1024, 9: 2048, 4: 4096, 2: 8192, 1: 16384}
+"""Rows that it has by the width of its ports."""
+
+_RAM = re.compile(r"^module \\(\S+)$(?:(?!^module).)*?cell \\marey_ram \\ram$(.*?)^  end$", re.MULTILINE | re.DOTALL)
+_INITVAL = re.compile(r"\.INITVAL_([0-9A-F]{2})\(320'([hb])([0-9a-fx]+)\)")
+_DP16KD = re.compile(r"^  DP16KD #\(\n.*?^  \) ", re.MULTILINE | re.DOTALL)
+_BRAM_INIT = re.compile(r"^(\.bram_init \d+\n)((?:[0-9a-f ]+\n)+)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Ram:
+    """A memory that starts empty: `name`, its place in the hierarchy of components; `width`, `depth`."""
+
+    name: str
+    width: int
+    depth: int
+
+    def placeholder(self) -> np.ndarray:
+        """What it begins with until something is burned in: bool [depth, width]."""
+        wanted = self.depth * self.width
+        octets = np.frombuffer(hashlib.shake_128(self.name.encode()).digest(-(-wanted // 8)), np.uint8)
+        return np.unpackbits(octets, count=wanted).astype(bool).reshape(self.depth, self.width)
+
+
+def rams(rtlil: str) -> list[Ram]:
+    """The memories of a design's RTLIL text that start empty, each a `marey_ram`."""
+    found = []
+    for name, cell in _RAM.findall(rtlil):
+        facts = dict(re.findall(r"parameter \\(\w+) (\d+)$", cell, re.MULTILINE))
+        found.append(Ram(re.sub(r"\$\d+", "", name), int(facts["WIDTH"]), int(facts["DEPTH"])))
+    return found
+
+
+def hold_places(rtlil: str) -> dict[str, str]:
+    """Files of rows for `marey_ram` to begin with, by name, and under "" the RTLIL text that names them."""
+    files = {f"{ram.name}.hex": "".join(f"{number:x}\n" for number in _numbers(ram.placeholder())) for ram in rams(rtlil)}
+    names = iter(files)
+    return {"": _RAM.sub(lambda found: found[0].replace('\\INIT ""', f'\\INIT "{next(names)}"'), rtlil), **files}
+
+
+def contents(config: Config, program: Program | None) -> dict[str, np.ndarray]:
+    """What a host would load, nothing without a program: {end of a memory's name: its first rows, bool [rows, width]}."""
+    if program is None:
+        return {}
+    image = program.image
+    words = {space: packed.reshape(-1, parts(entry_bits(config, space))) for space, packed in (
+        (Space.PROGRAM, pack_program(config, image.codes(config))), (Space.MEM, pack_mem(config, image.constants)),
+        (Space.WRAM, pack_wram(config, image.weights)))}
+    vectors = _bits(words[Space.MEM])[:, :16 * config.lanes]
+    low = vectors.reshape(-1, 16)[:, :8].reshape(-1, 8 * config.lanes)
+    low = np.pad(low, ((0, -len(low) % config.granules_per_word), (0, 0)))
+    found = {"mem.x": vectors, "mem.y": vectors, "mem.words": low.reshape(-1, 8 * config.rows)}
+    found |= {f"program.part{part}": _bits(column[:, None]) for part, column in enumerate(words[Space.PROGRAM].T)}
+    weights = _bits(words[Space.WRAM])[:, :config.rows * config.weight_bits]
+    return found | {f"column{column}.wram.memory": weights[column::config.cols] for column in range(config.cols)}
+
+
+class Burner:
+    """Puts contents in the place of placeholders, and zeros where there are none.
+
+    Parameters: `rams`, of the design; `contents`, see above.
+    """
+
+    def __init__(self, rams: list[Ram], contents: dict[str, np.ndarray]):
+        # By rows and contents of a column of bits: whose it is, and what it will be.
+        self._columns: dict[tuple[int, bytes], tuple[str, np.ndarray]] = {}
+        self._missing = set(contents)
+        for ram in rams:
+            end = next((end for end in contents if ram.name.endswith(f".{end}")), "")
+            rows = contents.get(end, np.zeros((0, 0), bool))
+            new = np.zeros((ram.depth, ram.width), bool)
+            new[:len(rows), :rows.shape[1]] = rows[:, :ram.width]
+            for depth in _DEPTHS.values():
+                for old, column in zip(_columns(ram.placeholder(), depth), _columns(new, depth), strict=True):
+                    self._columns[depth, old.tobytes()] = end, column
+
+    def config(self, text: str) -> str:
+        """The text of nextpnr's configuration with the contents in it: 2,048 numbers of 9 bits a block RAM."""
+        def burned(found):
+            numbers = np.array([int(number, 16) for number in found[2].split()], "<u2")
+            new = self._block(_bits(numbers[:, None])[:, :9].reshape(ROWS, BITS))
+            if new is None:
+                return found[0]
+            numbers = [f"{number:03x}" for number in _numbers(new.reshape(-1, 9))]
+            return found[1] + "".join(" ".join(numbers[at:at + 8]) + " \n" for at in range(0, len(numbers), 8))
+
+        return self._complete(_BRAM_INIT.sub(burned, text))
+
+    def netlist(self, text: str) -> str:
+        """The Verilog of a netlist with the contents in it: 64 INITVALs a DP16KD, of 16 rows, 20 bits apart."""
+        def burned(found):
+            rows = np.zeros((ROWS, BITS), bool)
+            for name, base, digits in _INITVAL.findall(found[0]):
+                value, first = int(digits.replace("x", "0"), 16 if base == "h" else 2), 16 * int(name, 16)
+                rows[first:first + 16] = [[value >> 20 * row + bit & 1 for bit in range(BITS)] for row in range(16)]
+            new = self._block(rows)
+            if new is None:
+                return found[0]
+            numbers = _numbers(new)
+
+            def value(init):
+                first = 16 * int(init[1], 16)
+                return f".INITVAL_{init[1]}(320'h{sum(numbers[first + row] << 20 * row for row in range(16)):x})"
+
+            return _INITVAL.sub(value, found[0])
+
+        return self._complete(_DP16KD.sub(burned, text))
+
+    def _block(self, rows):
+        """The new rows of a block RAM with these, bool [1024, 18]; None if it holds no placeholder."""
+        for width, depth in _DEPTHS.items():
+            view = _by_width(rows, width)
+            keys = [(depth, view[:, bit].tobytes()) for bit in range(width)]
+            found = {bit: self._columns[key] for bit, key in enumerate(keys) if key in self._columns}
+            if found:
+                new = view.copy()
+                for bit, (end, column) in found.items():
+                    new[:, bit] = column
+                    self._missing.discard(end)
+                halves = rows.reshape(2 * ROWS, BITS // 2).copy()
+                halves[:, :8 if width < 9 else 9] = new.reshape(2 * ROWS, -1)
+                return halves.reshape(ROWS, BITS)
+        return None
+
+    def _complete(self, text):
+        """MareyError if a memory that has contents was not there."""
+        if self._missing:
+            raise MareyError(f"the board has no place for {', '.join(sorted(self._missing))}: build it in another folder")
+        return text
+
+
+def _by_width(rows, width):
+    """A block RAM's bits, bool [1024, 18], as a port of that width sees them: the ninth bits with 9 and more only."""
+    return rows.reshape(-1, width) if width >= 9 else rows.reshape(-1, 9)[:, :8].reshape(-1, width)
+
+
+def _columns(rows, depth):
+    """Columns of bits of rows, so many rows each, zeros behind the last."""
+    padded = np.pad(rows, ((0, -len(rows) % depth), (0, 0)))
+    return [column for block in padded.reshape(-1, depth, rows.shape[1]) for column in np.ascontiguousarray(block.T)]
+
+
+def _bits(words):
+    """Unsigned little-endian numbers, [n, m], as bits, bool [n, bits]: those of a row one after another."""
+    return np.unpackbits(np.ascontiguousarray(words).view(np.uint8), axis=1, bitorder="little").astype(bool)
+
+
+def _numbers(rows):
+    """Rows of bits as numbers, the first bit the lowest."""
+    return [int.from_bytes(octets.tobytes(), "little") for octets in np.packbits(rows, axis=1, bitorder="little")]
