@@ -23,7 +23,11 @@ ROWS, BITS = 1024, 18
 _DEPTHS = {36: 512, 18: 1024, 9: 2048, 4: 4096, 2: 8192, 1: 16384}
 """Rows that it has by the width of its ports."""
 
-_RAM = re.compile(r"^module \\(\S+)$(?:(?!^module).)*?cell \\marey_ram \\ram$(.*?)^  end$", re.MULTILINE | re.DOTALL)
+FEWEST_ROWS = 64
+"""Whose random bits are taken for unlike any other's."""
+
+_CELL = "cell \\marey_ram \\ram"
+_RAM = re.compile(rf"^module \\(\S+)$(?:(?!^module).)*?{re.escape(_CELL)}$(.*?)^  end$", re.MULTILINE | re.DOTALL)
 _INITVAL = re.compile(r"\.INITVAL_([0-9A-F]{2})\(320'([hb])([0-9a-fx]+)\)")
 _DP16KD = re.compile(r"^  DP16KD #\(\n.*?^  \) ", re.MULTILINE | re.DOTALL)
 _BRAM_INIT = re.compile(r"^(\.bram_init \d+\n)((?:[0-9a-f ]+\n)+)", re.MULTILINE)
@@ -45,11 +49,16 @@ class Ram:
 
 
 def rams(rtlil: str) -> list[Ram]:
-    """The memories of a design's RTLIL text that start empty, each a `marey_ram`."""
+    """The memories of a design's RTLIL text that start empty, each a `marey_ram`.
+
+    MareyError for one whose last block RAM could have so few rows that they do not tell where they are.
+    """
     found = []
     for name, cell in _RAM.findall(rtlil):
         facts = dict(re.findall(r"parameter \\(\w+) (\d+)$", cell, re.MULTILINE))
-        found.append(Ram(re.sub(r"\$\d+", "", name), int(facts["WIDTH"]), int(facts["DEPTH"])))
+        found.append(ram := Ram(re.sub(r"\$\d+", "", name), int(facts["WIDTH"]), int(facts["DEPTH"])))
+        if ram.depth % FEWEST_ROWS:
+            raise MareyError(f"{ram.name} has {ram.depth} rows: an ECP5's must be a multiple of {FEWEST_ROWS}")
     return found
 
 
@@ -57,7 +66,8 @@ def hold_places(rtlil: str) -> dict[str, str]:
     """Files of rows for `marey_ram` to begin with, by name, and under "" the RTLIL text that names them."""
     files = {f"{ram.name}.hex": "".join(f"{number:x}\n" for number in _numbers(ram.placeholder())) for ram in rams(rtlil)}
     names = iter(files)
-    return {"": _RAM.sub(lambda found: found[0].replace('\\INIT ""', f'\\INIT "{next(names)}"'), rtlil), **files}
+    text = _RAM.sub(lambda found: found[0].replace(_CELL, f'{_CELL}\n    parameter \\INIT "{next(names)}"'), rtlil)
+    return {"": text, **files}
 
 
 def contents(config: Config, program: Program | None) -> dict[str, np.ndarray]:
@@ -72,7 +82,8 @@ def contents(config: Config, program: Program | None) -> dict[str, np.ndarray]:
     low = vectors.reshape(-1, 16)[:, :8].reshape(-1, 8 * config.lanes)
     low = np.pad(low, ((0, -len(low) % config.granules_per_word), (0, 0)))
     found = {"mem.x": vectors, "mem.y": vectors, "mem.words": low.reshape(-1, 8 * config.rows)}
-    found |= {f"program.part{part}": _bits(column[:, None]) for part, column in enumerate(words[Space.PROGRAM].T)}
+    codes = words[Space.PROGRAM].T[:-(-entry_bits(config, Space.PROGRAM) // 32)]
+    found |= {f"program.part{part}": _bits(column[:, None]) for part, column in enumerate(codes)}
     weights = _bits(words[Space.WRAM])[:, :config.rows * config.weight_bits]
     return found | {f"column{column}.wram.memory": weights[column::config.cols] for column in range(config.cols)}
 

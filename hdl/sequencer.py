@@ -303,16 +303,16 @@ class Decoder(wiring.Component):
         of_period, factor = Signal(), Signal(POSITION_BITS, reset_less=True)
         slow = self._is(Op.INDEX) | self._is(Op.PERIOD)
         source = Mux(index.source == Source.TOKEN, self.token, self.position) >> index.right
+        mask = Mux(index.bits == 0, ~0, (1 << index.bits) - 1)
         m.d.sync += steps.eq(Cat(self.issued & slow, steps))
         with m.If(self.issued):
-            m.d.sync += [of_period.eq(self._is(Op.PERIOD)), factor.eq(Mux(self._is(Op.PERIOD), self.blocks, source))]
+            m.d.sync += [of_period.eq(self._is(Op.PERIOD)), factor.eq(Mux(self._is(Op.PERIOD), self.blocks, source & mask))]
         # Some of the other factor's bits a cycle, the highest first: fewer adders.
         times = Signal(FACTOR_BITS)
         m.d.comb += times.eq(Mux(of_period, period.times, kept.index.times))
         turns = [Mux(step, part, 0) for step, part in zip(steps[:-1], reversed(_chunks(times, bits)), strict=True)]
         product = Signal(max(self._isa.register_bits, self._isa.count_bits), reset_less=True)
-        mask = Mux(of_period | (kept.index.bits == 0), ~0, (1 << kept.index.bits) - 1)
-        m.d.sync += product.eq(Mux(steps[0], 0, product << bits) + multiply(factor & mask, reduce(or_, turns)))
+        m.d.sync += product.eq(Mux(steps[0], 0, product << bits) + multiply(factor, reduce(or_, turns)))
         write, total = registers.write_port(), Signal(signed(self._isa.count_bits + 2))
         indexing = steps[-1] & ~of_period
         m.d.comb += [

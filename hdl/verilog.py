@@ -57,7 +57,7 @@ class Rams:
         m = Module()
         m.submodules.ram = Instance(
             "marey_ram", p_WIDTH=width, p_GRAIN=width // len(write.en), p_DEPTH=memory.depth, p_ADDRESS=len(read.addr),
-            p_INIT="", i_clk=ClockSignal(), i_read_address=read.addr, i_read_enable=read.en, o_read_data=read.data,
+            i_clk=ClockSignal(), i_read_address=read.addr, i_read_enable=read.en, o_read_data=read.data,
             i_write_address=write.addr, i_write_data=write.data, i_write_enable=write.en)
         return m
 
