@@ -8,7 +8,7 @@ JOBS ?= 2
 EXTRAS ?= boards,dev
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow bench cost train screenshot docs lint clean
+.PHONY: help run test test-slow bench cost bitstreams train screenshot docs lint clean
 
 help:
 	@echo "make run        tell a story on the simulated tile"
@@ -16,6 +16,7 @@ help:
 	@echo "make test-slow  the tests that take minutes"
 	@echo "make bench      matrix products on the tile, cycles and utilisation"
 	@echo "make cost       what the tile costs on an ECP5, and its clock: synthesis, place and route, minutes"
+	@echo "make bitstreams  all ECP5 boards' bitstreams, and docs/boards.md of what they take: hours"
 	@echo "make train      train the default model anew: PyTorch, and most of an hour"
 	@echo "make screenshot docs/timetable.png, of stories260K's timetable, by a headless Chromium"
 	@echo "make docs       docs/instructions.md, from the layouts"
@@ -50,6 +51,9 @@ test-slow: $(VENV)/develop
 
 cost: $(VENV)/develop
 	@$(BIN)/python -m marey.boards.cost -o boards/costs.json
+
+bitstreams: $(VENV)/develop
+	@$(BIN)/python -m marey.boards.bitstreams
 
 train: $(VENV)/use
 	@$(BIN)/python -m pip install --quiet --editable '.[train]'

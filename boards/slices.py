@@ -27,7 +27,7 @@ def slices(board: Board, folder: Path, depth: int = 4) -> dict[str, dict[str, in
     modules = json.loads(Path(folder, "slices.json").read_text())["modules"]
     cells = {name.removeprefix("\\"): {kind.removeprefix("\\"): count for kind, count in module["num_cells_by_type"].items()}
              for name, module in modules.items()}
-    return {name.removeprefix(f"{NAME}."): _taken(cells, name) for name in cells
+    return {re.sub(r"\$\d+", "", name.removeprefix(f"{NAME}.")): _taken(cells, name) for name in cells
             if name.startswith(NAME) and name.count(".") < depth}
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import click
 
 from ...hdl.errors import MareyError
-from ..burn import flash_image
 from .base import JSON, TOKENIZER, load_or_compile, main
 
 BOARD = click.option("--board", "board_name", required=True, help="Board, as `marey boards` calls it.")
@@ -26,13 +25,8 @@ def _board(name):
     return board_named(name)
 
 
-def _synthesise(board, folder):
-    from ...boards import flow
-
-    folder.mkdir(parents=True, exist_ok=True)
-    click.echo(f"{board.title}: synthesis ... (minutes the first time)", err=True)
-    flow.design(board, folder)
-    flow.synthesise(board, folder)
+def _say(line):
+    click.echo(line, err=True)
 
 
 @main.command("boards")
@@ -41,15 +35,21 @@ def boards_command(as_json):
     """The boards that there are, and the tile that each gets."""
     _board("icebreaker")
     from ...boards.all import BOARDS
+    from ...boards.build import builds
 
+    known = builds()
     rows = [{"board": board.name, "title": board.title, "device": board.device, "config": board.tile.name,
-             "clock_mhz_target": board.clock_hz / 1e6, "baud": board.baud, "note": board.note} for board in BOARDS.values()]
+             "clock_mhz_target": board.clock_hz / 1e6, "baud": board.baud, "note": board.note,
+             "clock_mhz_met": known.get(board.name, {}).get("clock_mhz_met"),
+             "resources": known.get(board.name, {}).get("resources")} for board in BOARDS.values()]
     if as_json:
         click.echo(json.dumps(rows))
         return
-    click.echo(f"{'board':<16}{'device':<20}{'tile':<12}{'MHz':>5}{'baud':>10}")
+    click.echo(f"{'board':<16}{'device':<20}{'tile':<15}{'MHz':>5}{'met':>7}{'baud':>10}")
     for row in rows:
-        click.echo("{board:<16}{device:<20}{config:<12}{clock_mhz_target:>5g}{baud:>10}  {note}".format(**row).rstrip())
+        met = row["clock_mhz_met"] or "-"
+        line = "{board:<16}{device:<20}{config:<15}{clock_mhz_target:>5g}{met:>7}{baud:>10}  {note}"
+        click.echo(line.format(**row, met=met).rstrip())
 
 
 @main.command("build")
@@ -64,27 +64,10 @@ def boards_command(as_json):
 def build_command(board_name, model, tokenizer, output, seed, by_slice, as_json):
     """Build a board's bitstream: synthesis, place and route; say what it takes and the clock that it meets."""
     board = _board(board_name)
-    from ...boards import flow
+    from ...boards.build import build
 
     program = load_or_compile(model, tokenizer, board.tile) if model else None
-    folder = output or Path("build", board.name)
-    _synthesise(board, folder)
-    flow.image(folder).unlink(missing_ok=True)
-    if program and board.flash_at is not None:
-        flow.image(folder).write_bytes(flash_image(program))
-    click.echo(f"{board.title}: place and route ... (how far it is: {folder}/{flow.family(board).nextpnr}.log)", err=True)
-    result = {"board": board.name, "device": board.device, "config": board.tile.name,
-              "clock_mhz_target": board.clock_hz / 1e6, **flow.place(board, folder, seed),
-              "bitstream": str(flow.pack(board, folder, program))}
-    if by_slice:
-        from ...boards.slices import slices
-
-        result["slices"] = slices(board, folder)
-    if program:
-        cycles = program.cycles(program.model.context // 2)
-        result |= {"model": program.name, "cycles_a_token": cycles,
-                   "flash": str(flow.image(folder)) if flow.image(folder).exists() else None,
-                   "tokens_per_second": min(board.clock_hz, result["clock_mhz_met"] * 1e6) / cycles}
+    result = build(board, output or Path("build", board.name), program, seed=seed, by_slice=by_slice, say=_say)
     click.echo(json.dumps(result) if as_json else "\n".join(_lines(result)))
     if result["clock_mhz_met"] < result["clock_mhz_target"]:
         raise TimingError("the clock is {clock_mhz_met} MHz and not {clock_mhz_target:g}: try another --seed".format(**result))
@@ -144,6 +127,7 @@ def flash_command(board_name, output, dry_run):
 def virtual_command(board_name, model, tokenizer, output):
     """Simulate a board, its netlist at its pins, behind a pseudo-terminal; serves it until interrupted."""
     board = _board(board_name)
+    from ...boards.build import synthesise
     from ...boards.virtual import patience, serve, virtual_board
     from ...sim.terminal import Terminal
 
@@ -151,7 +135,7 @@ def virtual_command(board_name, model, tokenizer, output):
         raise MareyError(f"{board.title} has no model in its bitstream: load it over the terminal")
     program = load_or_compile(model, tokenizer, board.tile) if model else None
     folder = output or Path("build", board.name)
-    _synthesise(board, folder)
+    synthesise(board, folder, _say)
     pins, terminal = virtual_board(board, folder, program), Terminal()
     click.echo(terminal.name)
     click.echo(f"now, elsewhere: marey generate --config {board.tile.name} --port {terminal.name} --baud {board.baud} "

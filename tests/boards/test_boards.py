@@ -7,7 +7,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marey.boards import flow, tools
+from marey.boards import bitstreams, build, flow, tools
 from marey.boards.all import BOARDS
 from marey.boards.pll import ecp5_setting, ice40_setting
 from marey.hdl.config import PRESETS
@@ -115,6 +115,29 @@ def test_build(met, tmp_path, monkeypatch):
     assert result.exit_code == int(met < 24) and found["clock_mhz_target"] == 24
     text = marey("build", "--board", "icebreaker", "-o", tmp_path)
     assert "a > b" in text.stdout and "2 bram" in text.stdout and text.exit_code == result.exit_code
+
+
+def test_the_page_of_builds(tmp_path, monkeypatch):
+    """Each build takes its place beside the others, whatever it meets; one that is late is told of at the end."""
+    folder, builds = tmp_path / "docs", tmp_path / "builds.json"
+    folder.mkdir()
+    taken = {"lut": 1200, "ff": 3, "bram": 0, "dsp": 5, "spram": 0}
+    monkeypatch.setattr(bitstreams, "build", lambda board, folder, **_: {
+        "board": board.name, "config": board.tile.name, "clock_mhz_target": 80.0, "seconds": 600, "bitstream": "x.bit",
+        "clock_mhz_met": 79.9 if board.name == "ulx3s-85f" else 81.5, "critical_path": ["a", "b"],
+        "resources": {"lut": 1200, "ff": 3, "bram": 4, "dsp": 5}, "slices": {"inside": taken}})
+    for module in (bitstreams, build):
+        monkeypatch.setattr(module, "BUILDS", builds)
+    monkeypatch.setattr(bitstreams, "PAGE", folder / "boards.md")
+    run = CliRunner().invoke
+    assert run(bitstreams.main, ["ulx3s-45f"]).exit_code == 0
+    late = run(bitstreams.main, ["ulx3s-85f"])
+    assert late.exit_code == 1 and "ulx3s-85f meets 79.9 MHz of 80" in late.output
+    page = (folder / "boards.md").read_text()
+    assert "| ulx3s-45f | `ecp5_8x8` | 1,200 | 3 | 4 | 5 | 80 | 81.5 | 10 |" in page and "| inside | 1,200 | 3 |  | 5 |" in page
+    assert list(json.loads(builds.read_text())) == ["ulx3s-45f", "ulx3s-85f"] and "`a` > `b`" in page
+    row = json.loads(marey("boards", "--json").stdout)
+    assert {found["board"]: found["clock_mhz_met"] for found in row}["ulx3s-45f"] == 81.5
 
 
 def test_tools(tmp_path, monkeypatch):

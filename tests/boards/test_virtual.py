@@ -24,14 +24,41 @@ MODEL = ModelConfig(dim=8, hidden_dim=8, n_layers=1, n_heads=1, n_kv_heads=1, vo
 PATIENCE = 600
 
 
-def story(device, program, count):
+def story(device, count):
     """Tokens and cycles of so many steps, from the first token on."""
     token, steps = 1, []
-    device.load(program)
     for position in range(count):
         before = device.tally.measured
         (token,) = device.run(token, position)
         steps.append((token, device.tally.measured - before))
+    return steps
+
+
+def on_the_rtl(program):
+    """Sixteen steps of the tile alone."""
+    with Device(open_transport(SMALL, "verilator"), SMALL) as device:
+        device.load(program)
+        steps = story(device, 16)
+    assert [cycles for _, cycles in steps] == [program.cycles(position) for position in range(16)]
+    return steps
+
+
+def on_the_board(board, folder, program, *, burned):
+    """Sixteen steps of the netlist at its pins, over a pseudo-terminal."""
+    flow.design(board, folder)
+    flow.synthesise(board, folder)
+    pins, terminal, ended = virtual_board(board, folder, program if burned else None), Terminal(), threading.Event()
+    server = threading.Thread(target=serve, args=(pins, board.clock_hz, terminal, ended.is_set))
+    server.start()
+    try:
+        with Device(PortTransport(terminal.name, board.baud, PATIENCE), SMALL) as device:
+            (device.adopt if burned else device.load)(program)
+            steps = story(device, 16)
+    finally:
+        ended.set()
+        server.join()
+        terminal.close()
+    print(f"{pins.cycles:,} clock cycles of the board")
     return steps
 
 
@@ -42,20 +69,12 @@ def test_sixteen_tokens_of_a_virtual_up5k(compiler, tmp_path):
     """From power-up, by the code that talks to hardware: the RTL's tokens, the compiler's cycles."""
     board = replace(BOARDS["icebreaker"], tile=SMALL)
     program = compile_quantised(quantise(tiny_model(MODEL)), SMALL)
-    with Device(open_transport(SMALL, "verilator"), SMALL) as device:
-        expected = story(device, program, 16)
-    assert [cycles for _, cycles in expected] == [program.cycles(position) for position in range(16)]
-    flow.design(board, tmp_path)
-    flow.synthesise(board, tmp_path)
-    pins, terminal, ended = virtual_board(board, tmp_path), Terminal(), threading.Event()
-    server = threading.Thread(target=serve, args=(pins, board.clock_hz, terminal, ended.is_set))
-    server.start()
-    try:
-        with Device(PortTransport(terminal.name, board.baud, PATIENCE), SMALL) as device:
-            found = story(device, program, 16)
-    finally:
-        ended.set()
-        server.join()
-        terminal.close()
-    print(f"{pins.cycles:,} clock cycles of the board")
-    assert found == expected
+    assert on_the_board(board, tmp_path, program, burned=False) == on_the_rtl(program)
+
+
+@pytest.mark.slow
+def test_sixteen_tokens_of_a_virtual_ecp5(compiler, tmp_path):
+    """Its program is in its block RAMs at power-up, and nobody loads it: the RTL's tokens, the compiler's cycles."""
+    board = replace(BOARDS["ulx3s-85f"], tile=SMALL)
+    program = compile_quantised(quantise(tiny_model(MODEL)), SMALL)
+    assert on_the_board(board, tmp_path, program, burned=True) == on_the_rtl(program)
