@@ -10,6 +10,7 @@ from ..hdl.config import Config
 from ..hdl.errors import MareyError
 from ..hdl.verilog import Rams
 from ..sim.port import BAUD
+from .ice40 import Ice40UpParts
 
 
 class BoardError(MareyError):
@@ -54,9 +55,14 @@ class Board:
     def is_ecp5(self) -> bool:
         return isinstance(self.platform(), LatticeECP5Platform)
 
-    def with_rams(self):
-        """Its platform, which puts a `marey_ram` in the place of memories that start empty."""
+    @property
+    def is_ice40up(self) -> bool:
+        return self.device.startswith("iCE40UP")
+
+    def with_parts(self):
+        """Its platform, which puts the device's cells in the place of the tile's device parts, and a `marey_ram` in that of
+        memories that start empty."""
         platform = self.platform()
         kind = type(platform)
-        platform.__class__ = type(kind.__name__, (Rams, kind), {})
+        platform.__class__ = type(kind.__name__, (Ice40UpParts if self.is_ice40up else Rams, kind), {})
         return platform

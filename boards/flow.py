@@ -47,7 +47,7 @@ def _synth_ecp5(top, options=""):
 def script(board: Board, flatten: bool = True) -> str:
     """Yosys commands that synthesise the design in a folder; without `flatten`, its components stay apart."""
     options = "" if flatten else "-noflatten "
-    kind, dsp = ("u", "-dsp ") if board.device.startswith("iCE40UP") else ("hx", "")
+    kind, dsp = ("u", "-dsp ") if board.is_ice40up else ("hx", "")
     synth = (_synth_ecp5(NAME, options) if board.is_ecp5
              else f"synth_ice40 {options}-device {kind} {dsp}-no-rw-check -top {NAME}")
     return f"read_rtlil {NAME}.il; read_verilog -sv ram.v; {_READ}{synth}"
@@ -60,7 +60,7 @@ def family(board: Board) -> Family:
 
 def design(board: Board, folder: Path, inside: Component | None = None) -> None:
     """Writes the board's design (see `BoardTop`) and its pins to a folder: `marey.il`, `marey.pcf` or `marey.lpf`, `ram.v`."""
-    plan = board.with_rams().prepare(BoardTop(board, inside), NAME)
+    plan = board.with_parts().prepare(BoardTop(board, inside), NAME)
     for suffix in ("il", "pcf", "lpf"):
         if (content := plan.files.get(f"{NAME}.{suffix}")) is not None:
             Path(folder, f"{NAME}.{suffix}").write_bytes(content.encode() if isinstance(content, str) else content)

@@ -30,6 +30,7 @@ class Config:
     lanes          values the VXM handles a cycle; divides rows and cols
     weight_bits    8, or 4 (two weights a byte)
     wram_depth     words of `rows` weights in each column's W-RAM
+    wram_ports     2, or 1: a column's W-RAM is read or written in a cycle
     mem_depth      words of `rows` 16-bit values in MEM
     program_depth  instructions
     scalars        scalar registers, half of them for reductions
@@ -49,6 +50,7 @@ class Config:
     lanes: int
     weight_bits: int = 8
     wram_depth: int
+    wram_ports: int = 2
     mem_depth: int
     program_depth: int = 512
     scalars: int = 64
@@ -79,6 +81,7 @@ class Config:
         require(self.weight_bits in (4, 8), f"weight_bits must be 4 or 8, not {self.weight_bits}")
         require(self.fetches in (1, 2, 4), f"fetches must be 1, 2 or 4, not {self.fetches}")
         require(self.compact in (0, 1), f"compact must be 0 or 1, not {self.compact}")
+        require(self.wram_ports in (1, 2), f"wram_ports must be 1 or 2, not {self.wram_ports}")
         require(self.crc_bits in (8, 16, 32), f"crc_bits must be 8, 16 or 32, not {self.crc_bits}")
         require(self.link_timeout >= 16, f"link_timeout must be at least 16 cycles, not {self.link_timeout}")
         for name, words in (("wram_depth", self.wram_depth * self.cols * self.rows * self.weight_bits // 32),
@@ -147,8 +150,8 @@ PRESETS = {
         Config(name="ecp5_4x4", rows=4, cols=4, lanes=1, wram_depth=2048, mem_depth=1024, crc_bits=8),
         Config(name="ecp5_8x16", rows=8, cols=16, lanes=4, wram_depth=1024, mem_depth=1024, crc_bits=8),
         # For an iCE40 UP5K: a column's weights are one of its four 32 KB single-port RAMs.
-        Config(name="up5k_4x4", rows=4, cols=4, lanes=1, weight_bits=4, wram_depth=16384, mem_depth=512, program_depth=128,
-               fetches=2, compact=1, crc_bits=8),
+        Config(name="up5k_4x4", rows=4, cols=4, lanes=1, weight_bits=4, wram_depth=16384, wram_ports=1, mem_depth=512,
+               program_depth=128, fetches=2, compact=1, crc_bits=8),
         # For an iCE40 HX8K: 16 KB of block RAM in all, no multipliers.
         Config(name="hx8k_2x2", rows=2, cols=2, lanes=1, wram_depth=1024, mem_depth=512, program_depth=128, scalars=32,
                crc_bits=8),

@@ -233,6 +233,13 @@ class Mxm(wiring.Component):
                 drain.done[index].eq(column.done),
             ]
             entering = column.wave_out
+        if config.wram_ports == 1:
+            # Whether the weights that a column reads in this cycle are a beat's.
+            reading = Signal(config.cols)
+            m.d.sync += [
+                reading.eq(Cat(beats.active, reading)),
+                Assert(~(reading.any() & Cat(writer.enable).any()), "schedule fault: mxm reads and writes W-RAM, which has one port"),
+            ]
         # A small array's results wait.
         result = Cat(drain.granule, drain.valid)
         for stage in range(Mxm.latency(config) - Mem.LATENCY - Column.LATENCY - Drain.latency(config)):

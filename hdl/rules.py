@@ -34,6 +34,12 @@ PAIRED = [
 ]
 """(unit, partner, what to say when the unit is used in a cycle in which the partner is not)."""
 
+APART = [("wram.read", "wram.write", "a column's W-RAM, which has one port, is read and written")]
+"""(unit, other, what to say when both are used in a cycle)."""
+
+RIVALS = {unit: unit for unit in EXCLUSIVE} | {unit: other for one, two, _ in APART for unit, other in ((one, two), (two, one))}
+"""By unit: the one that is not to be in use in the same cycle."""
+
 BOUNDED: dict[str, Callable[[Config], int]] = {
     "mem.act": lambda config: config.mem_depth,
     "mem.x": lambda config: config.granules,
@@ -110,6 +116,10 @@ def violations(config: Config, program: Sequence[Instruction], entry: int = 0, *
         cycles, pcs = _flat(by_unit[unit])
         alone = np.flatnonzero(~np.isin(cycles, _flat(by_unit[partner])[0]))
         found += [Violation(what, int(cycles[i]), int(pcs[i])) for i in alone[:1]]
+    for unit, other, what in APART:
+        cycles, pcs = _flat(by_unit[unit])
+        both = np.flatnonzero(np.isin(cycles, _flat(by_unit[other])[0]))
+        found += [Violation(what, int(cycles[i]), int(pcs[i])) for i in both[:1]]
     for unit, depth in BOUNDED.items():
         for issue, use in by_unit[unit]:
             outside = np.flatnonzero(use.addresses >= depth(config))

@@ -244,7 +244,8 @@ def uses(config: Config, issue: Issue) -> list[Use]:
     Units: `engine.mxm` (the MXM's repeat engine is taken, pauses included), `mxm` (a beat enters), `mem.act`, `wram` (column
     0's read), `wram.late` (the last column's), `drain` (a granule comes out), `engine0`, `engine1` (the VXM's engines,
     likewise), `vxm` (a beat), `stream` (a granule is taken), `mem.x`, `mem.y`, `mem.write`, `wram.keys`, `wram.values` (parts
-    are written; addresses are words), `scalar.vxm`, `scalar.sfu` (reads), `scalar.reduced`, `scalar.computed` (writes), `sfu`,
+    are written; addresses are words), `wram.read`, `wram.write` (where W-RAM has one port: of any column, whichever words),
+    `scalar.vxm`, `scalar.sfu` (reads), `scalar.reduced`, `scalar.computed` (writes), `sfu`,
     `chosen.write`, `chosen` (read by TOKEN).
     """
     if issue.op is Op.MXM:
@@ -267,6 +268,8 @@ def _mxm_uses(config, issue):
         Use("wram", cycles.ravel() + Mem.LATENCY, wgt.ravel()),
         Use("wram.late", cycles.ravel() + Mem.LATENCY + config.cols - 1, wgt.ravel()),
     ]
+    if config.wram_ports == 1:
+        used.append(Use("wram.read", np.unique(cycles.reshape(-1, 1) + Mem.LATENCY + np.arange(config.cols))))
     if issue.operands["fetch"]:
         out = cycles.reshape(-1, 1) + Mxm.fetch_latency(config) + np.arange(config.granules_per_word)
     else:
@@ -302,6 +305,8 @@ def _vxm_uses(config, issue):
             word = cached_word(config, operands, dst // config.beats_per_result)
             used.append(Use("wram.values", written + Mxm.CACHE_LATENCY, word))
     delay = Vxm.reduce_latency(config)
+    if config.wram_ports == 1 and operands["to"] in (To.KEYS, To.VALUES):
+        used.append(Use("wram.write", written + Mxm.CACHE_LATENCY))
     match operands["reduce"]:
         case Reduce.NONE:
             pass

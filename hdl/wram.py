@@ -6,18 +6,20 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from .config import Config, address_bits
+from .spram import SinglePortRam
 
 
 class Wram(wiring.Component):
     """One column's weights: a word of `rows` weights every cycle.
 
-    Read latency `LATENCY` = 1 cycle, a read and a write each cycle. A word that is read while it is
-    written is undefined: the schedule, and a host that loads ahead, stay clear of it.
+    Read latency `LATENCY` = 1 cycle. With two ports a read and a write each cycle; a word that is read while it is
+    written is undefined: the schedule, and a host that loads ahead, stay clear of it. With one port every word is, and the
+    schedule stays clear of that.
 
     Members: `address`, `weights`: read; `write_enable` (a bit a row), `write_address`, `write_data`: write.
     """
 
-    LATENCY = 1
+    LATENCY = SinglePortRam.LATENCY
 
     def __init__(self, config: Config):
         self._config = config
@@ -32,9 +34,16 @@ class Wram(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        depth = self._config.wram_depth
-        m.submodules.memory = memory = Memory(shape=self.weights.shape(), depth=depth, init=[])
-        read, write = memory.read_port(), memory.write_port(granularity=self._config.weight_bits)
+        width, depth, grain = self._config.rows * self._config.weight_bits, self._config.wram_depth, self._config.weight_bits
+        if self._config.wram_ports == 1:
+            m.submodules.memory = memory = SinglePortRam(width=width, depth=depth, grain=grain)
+            m.d.comb += [
+                memory.address.eq(Mux(self.write_enable.any(), self.write_address, self.address)),
+                memory.write.eq(self.write_enable), memory.write_data.eq(self.write_data), self.weights.eq(memory.data),
+            ]
+            return m
+        m.submodules.memory = memory = Memory(shape=width, depth=depth, init=[])
+        read, write = memory.read_port(), memory.write_port(granularity=grain)
         m.d.comb += [
             read.addr.eq(self.address), read.en.eq(1), self.weights.eq(read.data),
             write.addr.eq(self.write_address), write.data.eq(self.write_data), write.en.eq(self.write_enable),

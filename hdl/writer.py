@@ -28,7 +28,8 @@ class WramWriter(wiring.Component):
     pairs: the low halves of values are in the first, the high ones in the second.
 
     Latency: `enable` is 1 cycle after `cache`, or 2 after the last word of the host. Keys and values go first: they are
-    in the timetable. A word of the host's waits for them, and with `hold` the link sends no further one.
+    in the timetable. A word of the host's waits for them, and with `hold` the link sends no further one; where W-RAM has one
+    port the host writes no weights during a run, and none waits.
 
     Members: `cache`, `position`; `host`; `enable` (a bit a row, by column), `address`, `data` (by column);
     `hold`.
@@ -55,13 +56,15 @@ class WramWriter(wiring.Component):
         select = (cols - 1).bit_length()
 
         # The host's word is kept until there is a cycle without keys and values; thanks to `hold` there is one at most.
-        waiting, kept_entry, kept = Signal(), Signal.like(host.entry), Signal(rows * bits, reset_less=True)
-        cached = (self.cache.to == To.KEYS) | (self.cache.to == To.VALUES)
-        m.d.comb += self.hold.eq(cached)
-        m.d.sync += waiting.eq(cached & (waiting | host.enable))
-        with m.If(host.enable):
-            m.d.sync += [kept_entry.eq(host.entry), kept.eq(host.data)]
-        entry, word = Mux(waiting, kept_entry, host.entry), Mux(waiting, kept, host.data)
+        waiting, entry, word = C(0, 1), host.entry, host.data
+        if config.wram_ports == 2:
+            waiting, kept_entry, kept = Signal(), Signal.like(host.entry), Signal(rows * bits, reset_less=True)
+            cached = (self.cache.to == To.KEYS) | (self.cache.to == To.VALUES)
+            m.d.comb += self.hold.eq(cached)
+            m.d.sync += waiting.eq(cached & (waiting | host.enable))
+            with m.If(host.enable):
+                m.d.sync += [kept_entry.eq(host.entry), kept.eq(host.data)]
+            entry, word = Mux(waiting, kept_entry, host.entry), Mux(waiting, kept, host.data)
 
         part, group = config.granules_per_word, config.beats_per_result
         address, values = self.cache.address, [value[:bits] for value in self.cache.values]

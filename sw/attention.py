@@ -47,7 +47,8 @@ class Attention(Passes):
         self._scaled_product(timeline, "qk", "input", self.scalar, self.buffer["qk"])
         value = {"outer": layout.matrices["v"].results, "dst": Address(0, VALUE), "dst_hop": self.value_groups,
                  "to": To.VALUES, "narrow": 1}
-        if self.wide:
+        if self.wide or config.wram_ports == 1:
+            # Halves are written one after the other, and one port while no product is read.
             self._scaled_product(timeline, "v", "input", self.scalar, self.buffer["v"], narrow=1)
             self._cache(timeline, [self._op(Op.VXM, "values to the cache", **self.aside, x=self.buffer["v"], x_step=1,
                                             x_hop=config.beats_per_result, inner=config.beats_per_result, **value)])
@@ -97,7 +98,7 @@ class Attention(Passes):
         one = [replace(part, operands=part.operands | {"middle": config.block // config.cols}) for part in (mxm, vxm)]
         offset = stream_offset(config, beats)
         free = timeline.beats() + 1 - vxm_beat(config) - offset
-        cached = timeline.last("wram.keys") + 1 - mxm_beat(config) - Mem.LATENCY
+        cached = max(map(timeline.last, ("wram.keys", "wram.values"))) + 1 - mxm_beat(config) - Mem.LATENCY
         timeline.place(*one, offsets=(0, offset), after=max(free, cached, timeline.beats("issue") + 1))
         timeline.placed[-2:] = [(cycle, part) for (cycle, _), part in zip(timeline.placed[-2:], (mxm, vxm), strict=True)]
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..hdl.config import Config
 from ..hdl.isa import Address, Instruction, Op
-from ..hdl.rules import EXCLUSIVE, ORDERED, entries_of
+from ..hdl.rules import ORDERED, RIVALS, entries_of
 from ..hdl.timing import Issue, Use, next_issue, uses
 
 BEFORE = 4096
@@ -60,7 +60,7 @@ class Timeline:
         config = self.config
         self._memories = {"MEM granule": Entries.of(config.granules), "W-RAM word": Entries.of(config.wram_depth),
                           "scalar": Entries.of(config.scalars), "choice": Entries.of(1)}
-        self._busy = {unit: np.zeros(BEFORE, bool) for unit in (*EXCLUSIVE, "issue")}
+        self._busy = {unit: np.zeros(BEFORE, bool) for unit in (*RIVALS, "issue")}
 
     def written(self, granules: np.ndarray, cycles: np.ndarray) -> None:
         """Granules that something before the origin writes, in these cycles."""
@@ -80,7 +80,7 @@ class Timeline:
         issuable = int(self._busy["issue"].argmin()) - BEFORE
         cycle = max([after, issuable, *(self._earliest(access, shift) for shift, access in accesses)])
         units = [(unit, cycles + shift) for shift, (found, _) in parts for unit, cycles in found.items()]
-        while not all(self._free(unit, cycles + cycle) for unit, cycles in units):
+        while not all(self._free(RIVALS.get(unit, unit), cycles + cycle) for unit, cycles in units):
             cycle += 1
         for unit, cycles in units:
             self._grow(unit, int(cycles[-1]) + cycle + 1)
@@ -129,7 +129,7 @@ class Timeline:
         accesses = []
         found = self.uses(instruction)
         for use in found:
-            if use.unit in EXCLUSIVE:
+            if use.unit in RIVALS:
                 units[use.unit] = np.union1d(units.get(use.unit, np.zeros(0, np.int64)), use.cycles)
         for memory, kinds in ORDERED.items():
             for use in found:

@@ -11,7 +11,7 @@ from itertools import groupby
 import numpy as np
 
 from ..hdl.isa import Op
-from ..hdl.rules import EXCLUSIVE, ORDERED, entries_of
+from ..hdl.rules import ORDERED, RIVALS, entries_of
 from ..hdl.sequencer import Sequencer
 from ..hdl.timing import Issue, Use, run_cycles, trace, uses
 from .layout import head_order
@@ -43,6 +43,7 @@ ROWS = {
     "chosen": "link: token out",
 }
 """Units, as `marey.hdl.timing.uses` calls them, in the order in which an operation comes through them, and their names."""
+PORT = "the port of W-RAM"
 
 PHASES = {
     "embedding": ("embedding: factor", "embedding", "rotation"),
@@ -173,10 +174,10 @@ def _waits(config, token):
                 if slack.size:
                     at = int(slack.argmin())
                     data = min(data, (int(slack[at]), "data", writers[entries[known][at]]))
-            if use.unit in EXCLUSIVE and use.unit in used:
-                last, who = used[use.unit]
+            if (rival := RIVALS.get(use.unit)) in used:
+                last, who = used[rival]
                 if use.cycles[0] > last:
-                    structure = min(structure, (int(use.cycles[0] - last - 1), "structure", f"{who}: {ROWS[use.unit]}"))
+                    structure = min(structure, (int(use.cycles[0] - last - 1), "structure", f"{who}: {ROWS.get(rival, PORT)}"))
         for use in operation.uses:
             memory, kind, width = memory_of.get(use.unit, (None, None, 1))
             if kind == "write":
@@ -187,7 +188,7 @@ def _waits(config, token):
                     writers = np.concatenate([writers, np.full(more, "", object)])
                 cycles[entries], writers[entries] = np.repeat(use.cycles, width), operation.name
                 written[memory] = cycles, writers
-            if use.unit in EXCLUSIVE:
+            if use.unit in RIVALS:
                 used[use.unit] = max(used.get(use.unit, (-1, "")), (int(use.cycles[-1]), operation.name))
         found.append((data, structure))
     return found

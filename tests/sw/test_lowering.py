@@ -15,7 +15,7 @@ from marey.sw.model import ModelConfig
 from marey.sw.program import compile_quantised
 from marey.sw.quantise import quantise
 from marey.sw.tiny import tiny_model
-from tests.configs import CONFIGS, INT4, MODELS, ROOMY, any_shape
+from tests.configs import CONFIGS, INT4, MODELS, ONE_PORT, ROOMY, any_shape
 from tests.greedy import greedy_steps
 
 
@@ -24,7 +24,7 @@ def quantised(shape, bits):
     return quantise(tiny_model(shape), bits)
 
 
-@pytest.mark.parametrize("config", ROOMY + INT4, ids=lambda config: config.name)
+@pytest.mark.parametrize("config", ROOMY + INT4 + ONE_PORT, ids=lambda config: config.name)
 @pytest.mark.parametrize("shape", MODELS, ids=MODELS.get)
 def test_tokens_are_the_golden_models(config, shape):
     model = quantised(shape, config.weight_bits)
@@ -38,7 +38,7 @@ def test_tokens_are_the_golden_models(config, shape):
 @given(data=st.data())
 def test_any_shape(data):
     shape = data.draw(any_shape(70))
-    config = data.draw(st.sampled_from(ROOMY + INT4))
+    config = data.draw(st.sampled_from(ROOMY + INT4 + ONE_PORT))
     config = replace(config, wram_depth=1 << 16, mem_depth=1 << 14)
     model = quantise(tiny_model(shape), config.weight_bits)
     program = compile_quantised(model, config)
