@@ -238,7 +238,7 @@ class Mxm(wiring.Component):
             reading = Signal(config.cols)
             m.d.sync += [
                 reading.eq(Cat(beats.active, reading)),
-                Assert(~(reading.any() & Cat(writer.enable).any()), "schedule fault: mxm reads and writes W-RAM, which has one port"),
+                Assert(~(reading.any() & Cat(writer.enable).any()), "schedule fault: W-RAM's one port reads and writes"),
             ]
         # A small array's results wait.
         result = Cat(drain.granule, drain.valid)

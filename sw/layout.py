@@ -183,8 +183,9 @@ class Layout:
         self.layer_constants, at = at, at + model.n_layers * self.constants_stride
         self.buffers, self.granules = self._lay({
             "x": self.dim, "gained": max(self.dim, self.hidden), "input": max(self.dim, self.hidden),
-            "qk": self.heads + self.kv_heads, "v": self.kv_heads if self.halves > 1 or config.wram_ports == 1 else 0, "q": self.heads,
-            "k": self.kv_heads, "turn": 2 * self.head, "score": model.n_heads * self.context, "o": self.heads,
+            "qk": self.heads + self.kv_heads, "q": self.heads, "k": self.kv_heads,
+            "v": self.kv_heads if self.halves > 1 or config.wram_ports == 1 else 0,
+            "turn": 2 * self.head, "score": model.n_heads * self.context, "o": self.heads,
             "gate": self.hidden, "up": self.hidden,
             "factors": max(self.heads + 2 * self.kv_heads, 2 * self.hidden, self.dim), "logits": self.vocabulary,
             "scale": lanes}, at)

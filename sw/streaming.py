@@ -211,8 +211,8 @@ def plan_streamed(config: Config, model: ModelConfig, resident: str = "") -> Str
     if config.weight_bits != 8:
         raise CompileError(f"{resident.removesuffix(ADVICE)}; streamed, weights need 8 bits{ADVICE}")
     if config.wram_ports == 1:
-        raise CompileError(f"{resident.removesuffix(ADVICE)}; streamed, W-RAM needs a second port, for weights that come during "
-                           f"a run{ADVICE}")
+        raise CompileError(f"{resident.removesuffix(ADVICE)}; streamed, W-RAM needs a second port, for weights that "
+                           f"come during a run{ADVICE}")
     context = max(config.block, 1 << (model.seq_len - 1).bit_length())
     fewest = max(config.block, min(context, FEWEST_POSITIONS))
     while True:

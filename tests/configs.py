@@ -39,8 +39,8 @@ INT4 = [
 
 ONE_PORT = [
     Config(name="p8", rows=8, cols=8, lanes=4, wram_depth=4096, wram_ports=1, mem_depth=2048),
-    Config(name="p4", rows=4, cols=4, lanes=1, weight_bits=4, wram_depth=8192, wram_ports=1, mem_depth=4096),
-    Config(name="p48", rows=4, cols=8, lanes=2, weight_bits=4, wram_depth=8192, wram_ports=1, mem_depth=4096),
+    Config(name="p4", rows=4, cols=4, lanes=1, weight_bits=4, wram_depth=8192, wram_ports=1, mem_depth=4096, fetches=2,
+           compact=1),
     Config(name="p82", rows=8, cols=2, lanes=2, wram_depth=4096, wram_ports=1, mem_depth=2048),
 ]
 """And where W-RAM has one port."""

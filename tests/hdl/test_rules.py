@@ -42,6 +42,10 @@ ODD = CONFIGS[2]
 """Depths that are no powers of two, so that addresses can miss."""
 ODD_LEGAL = matmul(ODD, inner=4, outer=2, act=0, wgt=0, scale=40, dst=60, shift=3)
 LONG = matmul(CONFIG, **SHAPE | {"outer": 10})
+PORT = CONFIGS[6]
+PORT_LEGAL = matmul(PORT, inner=4, outer=3, act=0, wgt=0, scale=40, dst=20, shift=3)
+PORT_TAKE = PORT_LEGAL[0].wait + 1
+KEY = op(PORT, "VXM", engine=1, x=60, dst=40, to=To.KEYS)
 
 
 def other(instruction, **operands):
@@ -81,6 +85,8 @@ def other(instruction, **operands):
     (CONFIG, [op(CONFIG, "VXM", 60, x=5, x_step=1, plus=1, y=20, y_step=1, inner=2, outer=2, dst=20, to=To.MEM), HALT],
      "MEM granule 20 is read before", 0),
     (CONFIG, changed(LONG, 1, dst=Address(0)), "written before an earlier instruction has used it", 1),
+    # A key written into W-RAM that has one port, within a product.
+    (PORT, lay_out([(0, PORT_LEGAL[0]), (1, KEY), (PORT_TAKE, PORT_LEGAL[1]), (60, HALT)]), "which has one port, is read", 0),
     # The end before the last write.
     (CONFIG, changed(LEGAL, 1, wait=-1), "still at work", 1),
 ])

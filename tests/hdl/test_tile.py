@@ -3,19 +3,20 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from marey.hdl.isa import Op
+from marey.hdl.isa import Op, To
 from marey.hdl.packing import pack_mem, pack_program, pack_wram, unpack_mem
 from marey.hdl.protocol import Register, Space, entry_bits, parts
-from marey.hdl.rules import EXCLUSIVE, PAIRED, check, violations
+from marey.hdl.rules import APART, EXCLUSIVE, PAIRED, check, violations
 from marey.sim import pysim
 from marey.sim.endpoint import Endpoint
 from marey.sim.simulation import ScheduleFault
 from marey.sw.link import Link
-from marey.sw.scheduler import matmul
-from tests.configs import CONFIGS, any_config, codes
+from marey.sw.scheduler import lay_out, matmul
+from tests.configs import CONFIGS, any_config, codes, op
 
 
 def load(config, link, program, seed, shape):
@@ -102,6 +103,31 @@ def test_a_moved_instruction_is_harmless_or_caught(product, data):
             return
         assert not broken & promises
         if not broken:
+            assert np.array_equal(results(config, link, shape), expected(config, shape, *values))
+
+
+def test_one_port_is_read_or_written():
+    """A key goes into W-RAM before, within or behind a product: the RTL finds fault with just what the verifier does."""
+    config, shape = CONFIGS[6], (1, 4, 3, 10, 20, 40)
+    mxm, vxm, halt = matmul(config, inner=4, outer=3, act=0, wgt=0, scale=40, dst=20, shift=10)
+    key = op(config, "VXM", engine=1, x=60, dst=40, to=To.KEYS)
+
+    def program(at):
+        placed = [(at, key), (30, mxm), (30 + mxm.wait + 1, vxm), (100, halt)]
+        return lay_out(sorted(placed, key=lambda entry: entry[0]))
+
+    found = {at: {violation.what for violation in violations(config, program(at))} for at in range(30 + mxm.wait) if at != 30}
+    wrong = [at for at, what in found.items() if what == {APART[0][2]}]
+    for at in (wrong[0] - 1, wrong[0], wrong[-1], wrong[-1] + 1):
+        with pysim.open_tile(config) as tile:
+            link = Link(tile, config)
+            values = load(config, link, program(at), 1, shape)
+            link.start(0)
+            if at in wrong:
+                with pytest.raises(ScheduleFault, match="one port"):
+                    link.wait()
+                continue
+            assert link.wait() == (check(config, program(at)), 0, [])
             assert np.array_equal(results(config, link, shape), expected(config, shape, *values))
 
 

@@ -19,7 +19,7 @@ from marey.sw.program import Program, compile_model, compile_quantised
 from marey.sw.quantise import quantise
 from marey.sw.tiny import tiny_model as make_model
 from marey.sw.tiny import tiny_tokenizer
-from tests.configs import CONFIGS, INT4, MODELS, ROOMY, codes, op
+from tests.configs import CONFIGS, INT4, MODELS, ONE_PORT, ROOMY, codes, op
 from tests.greedy import greedy_steps
 
 
@@ -65,9 +65,9 @@ def test_every_backend_agrees(compiler, shape):
     assert found["emulator"] == found["verilator"] and found["pysim"] == found["emulator"][:2]
 
 
-@pytest.mark.parametrize("config", [*ROOMY[1:4], INT4[0], INT4[3]], ids=lambda config: config.name)
+@pytest.mark.parametrize("config", [*ROOMY[1:4], INT4[0], INT4[3], ONE_PORT[1]], ids=lambda config: config.name)
 def test_narrow_oblong_and_int4_tiles(compiler, config):
-    """One lane, rows and columns that differ, 4-bit weights with their groups and halves, in the RTL."""
+    """One lane, rows and columns that differ, 4-bit weights with their groups and halves, one port for weights, in the RTL."""
     for shape in (next(iter(MODELS)), list(MODELS)[4]):
         model = quantise(make_model(shape), config.weight_bits)
         program = compile_quantised(model, config)
