@@ -86,7 +86,7 @@ def other(instruction, **operands):
      "MEM granule 20 is read before", 0),
     (CONFIG, changed(LONG, 1, dst=Address(0)), "written before an earlier instruction has used it", 1),
     # A key written into W-RAM that has one port, within a product.
-    (PORT, lay_out([(0, PORT_LEGAL[0]), (1, KEY), (PORT_TAKE, PORT_LEGAL[1]), (60, HALT)]), "which has one port, is read", 0),
+    (PORT, lay_out(PORT, [(0, PORT_LEGAL[0]), (1, KEY), (PORT_TAKE, PORT_LEGAL[1]), (60, HALT)]), "has one port, is read", 0),
     # The end before the last write.
     (CONFIG, changed(LEGAL, 1, wait=-1), "still at work", 1),
 ])

@@ -114,7 +114,7 @@ def test_one_port_is_read_or_written():
 
     def program(at):
         placed = [(at, key), (30, mxm), (30 + mxm.wait + 1, vxm), (100, halt)]
-        return lay_out(sorted(placed, key=lambda entry: entry[0]))
+        return lay_out(config, sorted(placed, key=lambda entry: entry[0]))
 
     found = {at: {violation.what for violation in violations(config, program(at))} for at in range(30 + mxm.wait) if at != 30}
     wrong = [at for at, what in found.items() if what == {APART[0][2]}]
