@@ -7,8 +7,6 @@ from amaranth.lib.wiring import In, Out
 from .config import Config, address_bits
 from .wram import Wram
 
-ACCUMULATOR_BITS = 32
-
 
 def wave_layout(config: Config) -> data.StructLayout:
     """What travels along the columns, one column a cycle.
@@ -51,7 +49,7 @@ class Column(wiring.Component):
         super().__init__({
             "wave_in": In(wave),
             "wave_out": Out(wave),
-            "sum": Out(signed(ACCUMULATOR_BITS)),
+            "sum": Out(signed(config.accumulator_bits)),
             "done": Out(1),
             "write_enable": In(config.rows),
             "write_address": In(address_bits(config.wram_depth)),

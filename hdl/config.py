@@ -36,8 +36,8 @@ class Config:
     scalars        scalar registers, half of them for reductions
     link_timeout   clock cycles without a word after which the link gives up a frame
     fetches        reads of the program memory that an instruction takes: 1, 2 or 4
-    compact        1 for a device with few logic cells and a slow clock: one VXM engine, few pipeline registers, products of
-                   the sequencer in more cycles
+    compact        1 for a device with few logic cells and a slow clock: one VXM engine, few pipeline registers, sums of
+                   24 bits, shorter counts, products of the sequencer in more cycles
     crc_bits       bits of a link word that go into its checksum in a cycle: 32, 16 or 8
     ============== ====================================================================
 
@@ -107,6 +107,11 @@ class Config:
     def engines(self) -> int:
         """Engines of the VXM: instructions that it works at in turns."""
         return 1 if self.compact else 2
+
+    @property
+    def accumulator_bits(self) -> int:
+        """Width of the MXM's sums."""
+        return 24 if self.compact else 32
 
     @property
     def block(self) -> int:

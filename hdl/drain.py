@@ -7,7 +7,6 @@ from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from .column import ACCUMULATOR_BITS
 from .config import Config
 
 
@@ -42,9 +41,9 @@ class Drain(wiring.Component):
     def __init__(self, config: Config):
         self._config = config
         super().__init__({
-            "sums": In(signed(ACCUMULATOR_BITS)).array(config.cols),
+            "sums": In(signed(config.accumulator_bits)).array(config.cols),
             "done": In(1).array(config.cols),
-            "granule": Out(data.ArrayLayout(signed(ACCUMULATOR_BITS), config.lanes)),
+            "granule": Out(data.ArrayLayout(signed(config.accumulator_bits), config.lanes)),
             "valid": Out(1),
             "collision": Out(1),
         })
@@ -56,7 +55,7 @@ class Drain(wiring.Component):
         for column in range(config.cols):
             value = self.sums[column]
             for stage in range(self.delay(config, column)):
-                later = Signal(signed(ACCUMULATOR_BITS), name=f"c{column}_{stage}", reset_less=True)
+                later = Signal(signed(config.accumulator_bits), name=f"c{column}_{stage}", reset_less=True)
                 m.d.sync += later.eq(value)
                 value = later
             sums.append(value)

@@ -201,8 +201,8 @@ class Isa:
         scalar = address_bits(config.scalars)
         self.register_bits = max(word, granule, weight, cached)
         """Width of an address register."""
-        self.count_bits = count = min(granule + 1, MOST_COUNT_BITS)
-        """Width of a count: what steps through MEM needs no more."""
+        self.count_bits = count = granule - 1 if config.compact else min(granule + 1, MOST_COUNT_BITS)
+        """Width of a count: what steps through MEM needs no more, and of a compact tile none steps through half of it."""
         self.number_bits = min(granule, TOKEN_BITS)
         """Width of the number of a granule in its round."""
         self.counters = 2 if config.compact else 4

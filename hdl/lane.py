@@ -7,7 +7,6 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from .column import ACCUMULATOR_BITS
 from .config import Config
 from .integer import EXP2, EXP2_BITS, SIGMOID, SIGMOID_BITS, SIGMOID_SHIFT
 from .isa import Function
@@ -64,7 +63,7 @@ class Lane(wiring.Component):
     def __init__(self, config: Config):
         self._config = config
         super().__init__({
-            "a": In(signed(ACCUMULATOR_BITS)), "b": In(signed(16)), "c": In(signed(16)),
+            "a": In(signed(config.accumulator_bits)), "b": In(signed(16)), "c": In(signed(16)),
             "function": In(Function), "shift": In(TOTAL_BITS), "second": In(1), "narrow": In(1), "keep": In(1),
             "y": Out(signed(16)),
         })
@@ -76,7 +75,8 @@ class Lane(wiring.Component):
         # Stage 4: two products that fit a DSP each.
         low, high = pipe.at(4, left[:16] * right, "low"), pipe.at(4, left[16:].as_signed() * right, "high")
         # Stage 5: their sum.
-        product, shift = Signal(signed(49), reset_less=True), pipe.through(range(1, 5), self.shift, "shift")
+        product = Signal(signed(len(self.a) + 17), reset_less=True)
+        shift = pipe.through(range(1, 5), self.shift, "shift")
         m.d.sync += product.eq((high << 16) + low + Mux(self.second, product, 0))
         total = pipe.at(5, shift + octaves, "total")
         clamped = self._shift(m, pipe, product, total)

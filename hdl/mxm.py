@@ -4,7 +4,7 @@ from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from .column import ACCUMULATOR_BITS, Column, wave_layout
+from .column import Column, wave_layout
 from .config import Config, address_bits
 from .drain import Drain
 from .host import HostBus
@@ -115,7 +115,7 @@ class Unload(wiring.Component):
         super().__init__({
             "word": In(data.ArrayLayout(signed(8), config.rows)),
             "word_valid": In(1),
-            "granule": Out(data.ArrayLayout(signed(ACCUMULATOR_BITS), config.lanes)),
+            "granule": Out(data.ArrayLayout(signed(config.accumulator_bits), config.lanes)),
             "valid": Out(1),
         })
 
@@ -185,7 +185,7 @@ class Mxm(wiring.Component):
             "active": Out(1),
             "act_address": Out(word),
             "act": In(data.ArrayLayout(signed(8), config.rows)),
-            "granule": Out(data.ArrayLayout(signed(ACCUMULATOR_BITS), config.lanes)),
+            "granule": Out(data.ArrayLayout(signed(config.accumulator_bits), config.lanes)),
             "valid": Out(1),
             "overrun": Out(1),
             "collision": Out(1),

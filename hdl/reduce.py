@@ -61,11 +61,13 @@ class Reducer(wiring.Component):
         for lane in range(lanes):
             value = self.values[lane]
             key, term = Signal(signed(17), name=f"key{lane}"), Signal(signed(16), name=f"term{lane}")
+            # The magnitude of a negative value is its complement and one.
+            negate = ~largest & value[-1] & self.keep[lane]
+            bits = Signal(signed(16), name=f"bits{lane}")
             m.d.comb += [
-                key.eq(Mux(largest, value, abs(value))), term.eq(value),
+                bits.eq(Mux(self.keep[lane], value ^ negate.replicate(16), Mux(largest, LOWEST, 0))), key.eq(bits + negate),
+                term.eq(Mux(self.keep[lane], value, 0)),
             ]
-            with m.If(~self.keep[lane]):
-                m.d.comb += [key.eq(Mux(largest, LOWEST, 0)), term.eq(0)]
             with m.If((self.kind == Reduce.PICK) & (self.lane != lane)):
                 m.d.comb += term.eq(0)
             best.append((key, C(lane, address_bits(lanes))))
@@ -86,14 +88,15 @@ class Reducer(wiring.Component):
         now = pipe.through(range(self.HALF, self.RESULT), given, "beat")
         m.d.sync += [self.done.eq(0), self.argmax.eq(0)]
         index = (now.number << levels) | lane if levels else now.number
-        m.d.comb += better.eq(now.first | (key > self.result))
+        summing = (now.kind == Reduce.SUM) | (now.kind == Reduce.PICK)
+        m.d.comb += better.eq(now.first | (key > self.result[:len(key)].as_signed()))
         with m.If(now.active):
             m.d.sync += [self.done.eq(now.ends & (now.kind != Reduce.ARGMAX)),
                          self.argmax.eq(now.ends & (now.kind == Reduce.ARGMAX))]
-            with m.If((now.kind == Reduce.SUM) | (now.kind == Reduce.PICK)):
-                m.d.sync += self.result.eq(term + Mux(now.first, 0, self.result))
-            with m.Elif(better):
-                m.d.sync += [self.result.eq(key), self.index.eq(index)]
+            with m.If(summing & ~now.first):
+                m.d.sync += self.result.eq(term + self.result)
+            with m.Elif(summing | better):
+                m.d.sync += [self.result.eq(Mux(summing, term, key)), self.index.eq(index)]
         with m.If(self.argmax):
             m.d.sync += self.chosen.eq(self.index)
         return m

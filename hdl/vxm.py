@@ -4,7 +4,6 @@ from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from .column import ACCUMULATOR_BITS
 from .config import Config, address_bits
 from .isa import POSITION_BITS, SHIFT_BITS, TOKEN_BITS, Function, Isa, Op, Reduce, To, isa_of
 from .lane import TOTAL_BITS, Lane
@@ -178,7 +177,7 @@ class Vxm(wiring.Component):
         super().__init__({
             "command": In(command_layout(Isa(config), Op.VXM)),
             "position": In(POSITION_BITS), "token": In(TOKEN_BITS),
-            "granule": In(data.ArrayLayout(signed(ACCUMULATOR_BITS), config.lanes)), "valid": In(1),
+            "granule": In(data.ArrayLayout(signed(config.accumulator_bits), config.lanes)), "valid": In(1),
             "x_address": Out(granule), "x": In(vector), "y_address": Out(granule), "y": In(vector),
             "scalar_address": Out(scalar), "scalar": In(Scalar),
             "write": Out(VxmWrite(config)),

@@ -197,6 +197,10 @@ def check_shape(config: Config, model: ModelConfig) -> None:
     """CompileError for a model that a tile like this cannot run, however large its memories."""
     if model.head_dim % 2:
         raise CompileError(f"heads of {model.head_dim} values cannot be turned in pairs")
+    products = max(max(model.dim, model.hidden_dim) << config.weight_bits - 1, model.head_dim << 7) << 7
+    if products >= 1 << config.accumulator_bits - 1:
+        raise CompileError(f"dot products of {max(model.dim, model.hidden_dim)} values need more than the "
+                           f"{config.accumulator_bits} bits of {config.name}'s sums{ADVICE}")
     if model.vocab_size > 1 << TOKEN_BITS:
         raise CompileError(f"a token has {TOKEN_BITS} bits, and the model's vocabulary {model.vocab_size} entries")
 
@@ -214,7 +218,8 @@ def plan(config: Config, model: ModelConfig, groups: dict[str, int] | None = Non
     context = model.seq_len
     while True:
         layout = Layout(config, model, context, groups)
-        if layout.words <= config.wram_depth and layout.granules <= config.granules:
+        summed = layout.context << 14 < 1 << config.accumulator_bits - 1
+        if layout.words <= config.wram_depth and layout.granules <= config.granules and summed:
             return layout
         if context <= FEWEST_POSITIONS:
             raise CompileError(f"with {context} positions the model needs {layout.words} W-RAM words and "

@@ -55,7 +55,7 @@ class Bench:
         valid, wanted = self.dut.valid.value == 1, self.expected.pop(self.now, None)
         assert valid == (wanted is not None), self.now
         if valid:
-            assert lanes(self.dut.granule.value.to_unsigned(), CONFIG.lanes, 32) == wanted, self.now
+            assert lanes(self.dut.granule.value.to_unsigned(), CONFIG.lanes, CONFIG.accumulator_bits) == wanted, self.now
 
     async def finish(self):
         while self.expected:

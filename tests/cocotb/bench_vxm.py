@@ -41,7 +41,8 @@ class Bench:
         cycles = found["vxm"].cycles
         granules = []
         for at in cycles if command["stream"] else []:
-            x = [self.random.choice([-1 << 31, (1 << 31) - 1, self.random.randrange(-1 << 31, 1 << 31),
+            most = 1 << CONFIG.accumulator_bits - 1
+            x = [self.random.choice([-most, most - 1, self.random.randrange(-most, most),
                                      self.random.randrange(-5000, 5000)]) for _ in range(LANES)]
             self.stream[int(at) + Vxm.STREAM_LATENCY] = x
             granules.append(np.array(x, np.int64))
@@ -79,7 +80,8 @@ class Bench:
         dut.scalar.value = (value & 0xFFFFFFFF) | (exponent & 0xFF) << 32
         x = self.stream.pop(self.now, None)
         dut.valid.value = int(x is not None)
-        dut.granule.value = sum((v & 0xFFFFFFFF) << 32 * lane for lane, v in enumerate(x or []))
+        bits = CONFIG.accumulator_bits
+        dut.granule.value = sum((v & (1 << bits) - 1) << bits * lane for lane, v in enumerate(x or []))
         write = dut.write.value.to_unsigned()
         to, address = write & 3, write >> 2 & (1 << ISA.command(Op.VXM)["dst"].width) - 1
         wanted = self.writes.pop(self.now, None)
