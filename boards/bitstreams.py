@@ -36,7 +36,7 @@ def page(known: dict[str, dict]) -> str:
         lines += ["", f"## {found['board']}", "", f"Critical path: {path}.", "",
                   "| component | LUT | FF | block RAM | DSP |", "|---|---:|---:|---:|---:|"]
         lines += [f"| {name} | " + " | ".join(f"{taken[column]:,}" if taken[column] else "" for column in _COLUMNS) + " |"
-                  for name, taken in found["slices"].items()]
+                  for name, taken in found["slices"].items() if any(taken.values())]
     return "\n".join(lines) + "\n"
 
 
