@@ -42,7 +42,7 @@ class Wram(wiring.Component):
                 memory.write.eq(self.write_enable), memory.write_data.eq(self.write_data), self.weights.eq(memory.data),
             ]
             return m
-        m.submodules.memory = memory = Memory(shape=width, depth=depth, init=[])
+        m.submodules.memory = memory = Memory(shape=unsigned(width), depth=depth, init=[])
         read, write = memory.read_port(), memory.write_port(granularity=grain)
         m.d.comb += [
             read.addr.eq(self.address), read.en.eq(1), self.weights.eq(read.data),

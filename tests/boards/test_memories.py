@@ -1,7 +1,6 @@
 """Contents burned into block RAMs: as a host would load them, wherever synthesis has put each bit."""
 
 import re
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +9,7 @@ from hypothesis import strategies as st
 
 from marey.boards.memories import BITS, FEWEST_ROWS, ROWS, Burner, Ram, contents, hold_places, rams
 from marey.hdl import verilog
-from marey.hdl.config import preset
+from marey.hdl.config import Config
 from marey.hdl.errors import MareyError
 from marey.hdl.tile import Tile
 from marey.sim.backends import open_transport
@@ -21,7 +20,7 @@ from marey.sw.program import compile_quantised
 from marey.sw.quantise import quantise
 from marey.sw.tiny import tiny_model
 
-CONFIG = replace(preset("tiny4x4"), wram_depth=256, mem_depth=256)
+CONFIG = Config(name="burned", rows=4, cols=4, lanes=1, wram_depth=256, mem_depth=256, program_depth=128)
 MODEL = ModelConfig(dim=8, hidden_dim=8, n_layers=1, n_heads=1, n_kv_heads=1, vocab_size=16, seq_len=24)
 RAM = "module \\marey.{}\n  cell \\marey_ram \\ram\n    parameter \\WIDTH 12\n    parameter \\DEPTH {}\n  end\nend\n"
 """RTLIL of a memory, for its name and depth."""
