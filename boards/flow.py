@@ -44,12 +44,19 @@ def _synth_ecp5(top, options=""):
             f"synth_ecp5 {options}-top {top} -run map_cells:")
 
 
+def _synth_ice40(top, options, up):
+    """Adders are mapped first: else Yosys puts them into multipliers, and, where a sum is of two products in registers, takes
+    the register of one for its own and leaves the other multiplier's addend without a driver."""
+    if not up:
+        return f"synth_ice40 {options}-device hx -no-rw-check -top {top}"
+    return (f"hierarchy -top {top}; proc; opt_expr; opt_clean; wreduce; alumacc t:$add t:$sub; "
+            f"synth_ice40 {options}-device u -dsp -no-rw-check -top {top}")
+
+
 def script(board: Board, flatten: bool = True) -> str:
     """Yosys commands that synthesise the design in a folder; without `flatten`, its components stay apart."""
     options = "" if flatten else "-noflatten "
-    kind, dsp = ("u", "-dsp ") if board.is_ice40up else ("hx", "")
-    synth = (_synth_ecp5(NAME, options) if board.is_ecp5
-             else f"synth_ice40 {options}-device {kind} {dsp}-no-rw-check -top {NAME}")
+    synth = _synth_ecp5(NAME, options) if board.is_ecp5 else _synth_ice40(NAME, options, board.is_ice40up)
     return f"read_rtlil {NAME}.il; read_verilog -sv ram.v; {_READ}{synth}"
 
 
