@@ -36,7 +36,7 @@ class SinglePortRam(wiring.Component):
         if device is not None:
             return device
         m = Module()
-        m.submodules.memory = memory = Memory(shape=self.width, depth=self.depth, init=[])
+        m.submodules.memory = memory = Memory(shape=unsigned(self.width), depth=self.depth, init=[])
         read, write = memory.read_port(), memory.write_port(granularity=self.grain)
         m.d.comb += [
             read.addr.eq(self.address), read.en.eq(1), self.data.eq(read.data),
