@@ -12,7 +12,9 @@ from marey.hdl.config import Config
 from marey.sim.backends import open_transport
 from marey.sim.port import PortTransport
 from marey.sim.terminal import Terminal
+from marey.sw.cli.base import compile_file
 from marey.sw.driver import Device
+from marey.sw.formats import DEFAULT_MODEL
 from marey.sw.model import ModelConfig
 from marey.sw.program import compile_quantised
 from marey.sw.quantise import quantise
@@ -36,7 +38,7 @@ def story(device, count):
 
 def on_the_rtl(program):
     """Sixteen steps of the tile alone."""
-    with Device(open_transport(SMALL, "verilator"), SMALL) as device:
+    with Device(open_transport(program.config, "verilator"), program.config) as device:
         device.load(program)
         steps = story(device, 16)
     assert [cycles for _, cycles in steps] == [program.cycles(position) for position in range(16)]
@@ -51,7 +53,7 @@ def on_the_board(board, folder, program, *, burned):
     server = threading.Thread(target=serve, args=(pins, board.clock_hz, terminal, ended.is_set))
     server.start()
     try:
-        with Device(PortTransport(terminal.name, board.baud, PATIENCE), SMALL) as device:
+        with Device(PortTransport(terminal.name, board.baud, PATIENCE), board.tile) as device:
             (device.adopt if burned else device.load)(program)
             steps = story(device, 16)
     finally:
@@ -77,4 +79,12 @@ def test_sixteen_tokens_of_a_virtual_ecp5(compiler, tmp_path):
     """Its program is in its block RAMs at power-up, and nobody loads it: the RTL's tokens, the compiler's cycles."""
     board = replace(BOARDS["ulx3s-85f"], tile=SMALL)
     program = compile_quantised(quantise(tiny_model(MODEL)), SMALL)
+    assert on_the_board(board, tmp_path, program, burned=True) == on_the_rtl(program)
+
+
+@pytest.mark.slow
+def test_the_default_model_on_a_virtual_ecp5(compiler, tmp_path):
+    """What `marey generate` runs, on the whole tile of an 85F; docs/virtual.md has the last result."""
+    board = BOARDS["ulx3s-85f"]
+    program = compile_file(DEFAULT_MODEL, None, board.tile)
     assert on_the_board(board, tmp_path, program, burned=True) == on_the_rtl(program)
