@@ -38,7 +38,7 @@ class Config:
     fetches        reads of the program memory that an instruction takes: 1, 2 or 4
     compact        1 for a device with few logic cells and a slow clock: one VXM engine, few pipeline registers, sums of
                    24 bits, shorter counts, products of the sequencer in more cycles
-    crc_bits       bits of a link word that go into its checksum in a cycle: 32, 16 or 8
+    crc_bits       bits of a link word that go into its checksum in a cycle: 32, 16, 8, 4, 2 or 1
     ============== ====================================================================
 
     Raises ConfigError, in one line, for a value outside its range.
@@ -82,7 +82,7 @@ class Config:
         require(self.fetches in (1, 2, 4), f"fetches must be 1, 2 or 4, not {self.fetches}")
         require(self.compact in (0, 1), f"compact must be 0 or 1, not {self.compact}")
         require(self.wram_ports in (1, 2), f"wram_ports must be 1 or 2, not {self.wram_ports}")
-        require(self.crc_bits in (8, 16, 32), f"crc_bits must be 8, 16 or 32, not {self.crc_bits}")
+        require(self.crc_bits in (1, 2, 4, 8, 16, 32), f"crc_bits must be 32, 16, 8, 4, 2 or 1, not {self.crc_bits}")
         require(self.link_timeout >= 16, f"link_timeout must be at least 16 cycles, not {self.link_timeout}")
         for name, words in (("wram_depth", self.wram_depth * self.cols * self.rows * self.weight_bits // 32),
                             ("mem_depth", self.mem_depth * self.rows), ("program_depth", self.program_depth * 8)):
@@ -156,7 +156,7 @@ PRESETS = {
         Config(name="ecp5_8x16", rows=8, cols=16, lanes=4, wram_depth=1024, mem_depth=1024, crc_bits=8),
         # For an iCE40 UP5K: a column's weights are one of its four 32 KB single-port RAMs.
         Config(name="up5k_4x4", rows=4, cols=4, lanes=1, weight_bits=4, wram_depth=16384, wram_ports=1, mem_depth=512,
-               program_depth=128, fetches=2, compact=1, crc_bits=8),
+               program_depth=128, fetches=2, compact=1, crc_bits=1),
         # For an iCE40 HX8K: 16 KB of block RAM in all, no multipliers.
         Config(name="hx8k_2x2", rows=2, cols=2, lanes=1, wram_depth=1024, mem_depth=512, program_depth=128, scalars=32,
                crc_bits=8),

@@ -127,10 +127,8 @@ class Link(wiring.Component):
             tokens.start.eq(self.start), tokens.made.eq(self.made), tokens.token.eq(self.token),
             responder.answer.eq(receiver.answer), responder.answer_valid.eq(receiver.answer_valid),
             receiver.answered.eq(responder.answered),
-
-            # The receiver writes while it takes a frame in, the responder reads while it sends one.
-            self.host.space.eq(Mux(sending, responder.space, receiver.space)),
-            self.host.address.eq(Mux(sending, responder.address, receiver.address)),
+            receiver.advance.eq(responder.advance), responder.over.eq(receiver.over),
+            self.host.space.eq(receiver.space), self.host.address.eq(receiver.address),
             self.host.write.eq(receiver.write), self.host.data.eq(receiver.data), self.host.read.eq(responder.read),
             responder.read_data.eq(self.host.read_data | registers.host.read_data | tokens.host.read_data),
         ]

@@ -42,6 +42,8 @@ Rules:
   the token as its one word of payload; a WAIT that is sent again gets them all again.
   A word that arrives meanwhile ends the wait without an answer.
 
+The length of a WRITE counts modulo a power of two that is beyond every space.
+
 Spaces are addressed in link words. An entry of a memory takes a power-of-two number of link words
 (see `parts`), least significant first; a write starts and ends on an entry's boundary.
 

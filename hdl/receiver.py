@@ -28,9 +28,8 @@ def space_bits(config: Config) -> int:
 
 
 def Answer(config: Config) -> data.StructLayout:
-    """What the responder is asked to send: a status, and `length` words read from `space` at `address` on."""
-    bits = space_bits(config)
-    return data.StructLayout({"sequence": 8, "status": Status, "space": Space, "address": bits, "length": bits + 1})
+    """What the responder is asked to send: a status, and `length` words."""
+    return data.StructLayout({"sequence": 8, "status": Status, "length": space_bits(config) + 1})
 
 
 class Judge(wiring.Component):
@@ -94,10 +93,11 @@ class Framer(wiring.Component):
     Latency: `done` rises in the cycle after the last word of a frame, or after the silence that ends one, and stays
     until `release`; no word is taken meanwhile, nor while `hold`. Throughput: a word as often as the checksum takes one.
 
-    Members: `rx`; `hold`; `request`, `address`, `length`: the header, `address` counting up and `length` down with the
-    payload; `past`: the address after the last, added up here so that nobody has to in the cycle of the judgement; `sound`:
-    in this cycle the header's CRC is taken, and fits; `payload`: in this cycle a word of the payload is taken;
-    `step`, `first`, `last`, `crc`: the checksum's; `done`, `fault`: what became of the frame, OK, CRC or CUT_OFF; `release`.
+    Members: `rx`; `hold`; `request`, `address`, `length`: the header, `address` counting up with the words of a payload, and
+    of an answer with `advance`; `past`: the address after the last, added up here so that nobody has to in the cycle of the
+    judgement; `jump`, `to`: go on at this address, for two words; `sound`: in this cycle the header's CRC is taken, and fits;
+    `payload`: in this cycle a word of the payload is taken; `step`, `first`, `last`, `crc`: the checksum's; `done`, `fault`:
+    what became of the frame, OK, CRC or CUT_OFF; `release`.
     """
 
     def __init__(self, config: Config):
@@ -107,22 +107,29 @@ class Framer(wiring.Component):
             "rx": In(stream.Signature(32)), "hold": In(1),
             "request": Out(Request), "address": Out(32), "length": Out(32), "past": Out(self._bits + 2),
             "step": Out(1), "first": Out(1), "last": In(1), "crc": In(32),
-            "sound": Out(1), "payload": Out(1),
+            "advance": In(1), "jump": In(1), "to": In(Register.as_shape()), "sound": Out(1), "payload": Out(1),
             "done": Out(1), "fault": Out(Status), "release": In(1),
         })
 
     def elaborate(self, platform):
         m = Module()
-        word, taken, bits = self.rx.payload, self.rx.valid & self.rx.ready, self._bits + 1
+        word, taken, bits = self.rx.payload, self.rx.valid & self.rx.ready, self._bits + 2
         header = Signal(data.ArrayLayout(32, 3))
         index, fits, checked = Signal(2), Signal(), Signal()
-        quiet, silent = Signal(range(self._timeout + 1)), Signal()
+        # Counts up to a power of two.
+        power = self._timeout.bit_length()
+        begin = (1 << power) - self._timeout
+        quiet, silent, following = Signal(power + 1, init=begin), Signal(), Signal(bits)
         m.d.comb += [
             fits.eq(word == self.crc), self.step.eq(checked & self.rx.valid & ~self.hold),
             self.request.eq(header[0]), self.length.eq(header[2]), self.address.eq(header[1]),
-            silent.eq(quiet == self._timeout),
+            silent.eq(quiet[-1]), following.eq(self.address + 1),
         ]
-        m.d.sync += quiet.eq(Mux(self.rx.valid | silent, 0, quiet + 1))
+        m.d.sync += quiet.eq(Mux(self.rx.valid | silent, begin, quiet + 1))
+        with m.If(self.payload | self.advance):
+            m.d.sync += header[1][:bits].eq(following)
+        with m.If(self.jump):
+            m.d.sync += [header[1][:bits].eq(self.to), self.past.eq(self.to + 2)]
 
         def end(fault):
             m.d.sync += [self.fault.eq(fault), index.eq(0)]
@@ -155,9 +162,8 @@ class Framer(wiring.Component):
                     m.d.comb += [checked.eq(1), self.first.eq(state == "FIRST")]
                     with m.If(taken):
                         m.d.comb += self.payload.eq(1)
-                        m.d.sync += [header[1][:bits].eq(self.address[:bits] + 1), header[2].eq(self.length - 1)]
                         m.next = "PAYLOAD"
-                        with m.If(self.length == 1):
+                        with m.If(following == self.past):
                             m.next = "CHECK"
                     with m.Elif(silent):
                         end(Status.CUT_OFF)
@@ -182,9 +188,10 @@ class Receiver(wiring.Component):
     cycle after the last word of a frame, and `answer` is valid in the cycle after that. Throughput: a word a cycle
     within a frame; the next frame is taken when `answered`.
 
-    Members: `rx`; `hold`: take no word; `space`, `address`, `write`, `data`: the host bus, for writing; `start`, `begin`,
-    `reset`; `running`; `made`: tokens that the run has made; `answer`, `answer_valid`: held until `answered`; `faults`:
-    frames refused for their CRC or sequence, or cut off; `step`, `first`, `last`, `crc`: the checksum's.
+    Members: `rx`; `hold`: take no word; `space`, `address`, `write`, `data`: the host bus, in both directions; `start`,
+    `begin`, `reset`; `running`; `made`: tokens that the run has made; `answer`, `answer_valid`: held until `answered`;
+    `advance`: a word of the answer was read, and the next is to be addressed; `over`: there is none; `faults`: frames refused
+    for their CRC or sequence, or cut off; `step`, `first`, `last`, `crc`: the checksum's.
     """
 
     def __init__(self, config: Config):
@@ -194,7 +201,7 @@ class Receiver(wiring.Component):
             "space": Out(Space), "address": Out(MAX_BITS), "write": Out(1), "data": Out(32),
             "start": Out(1), "begin": Out(Begin), "reset": Out(1),
             "running": In(1), "made": In(range(MOST_TOKENS + 1)),
-            "answer": Out(Answer(config)), "answer_valid": Out(1), "answered": In(1),
+            "answer": Out(Answer(config)), "answer_valid": Out(1), "answered": In(1), "advance": In(1), "over": Out(1),
             "faults": Out(16),
             "step": Out(1), "first": Out(1), "last": In(1), "crc": In(32),
         })
@@ -206,20 +213,27 @@ class Receiver(wiring.Component):
         wiring.connect(m, wiring.flipped(self.rx), framer.rx)
         request = framer.request
         expected, dirty, last, again = Signal(8), Signal(), Signal(Status), Signal()
-        status = self.answer.status
+        status, opcode = self.answer.status, request.opcode
         where, how = data.View(StartWhere, framer.address), data.View(StartHow, framer.length)
-        sent, token = Signal.like(self.made), Signal()
+        token = status == Status.TOKEN
         m.d.comb += [
             judge.request.eq(request), judge.address.eq(framer.address), judge.length.eq(framer.length),
             judge.past.eq(framer.past),
             self.step.eq(framer.step), self.first.eq(framer.first), framer.last.eq(self.last), framer.crc.eq(self.crc),
             judge.running.eq(self.running), judge.expected.eq(expected), judge.dirty.eq(dirty), judge.last.eq(last),
             self.space.eq(request.space), self.address.eq(framer.address), self.data.eq(self.rx.payload),
+            framer.advance.eq(self.advance), self.over.eq(token | (framer.address[:len(framer.past)] == framer.past)),
             self.write.eq(framer.payload & (status == Status.OK)), framer.hold.eq(self.hold),
             self.begin.entry.eq(where.entry), self.begin.token.eq(where.token),
             self.begin.position.eq(how.position), self.begin.count.eq(how.count),
             self.answer.sequence.eq(request.sequence),
         ]
+        with m.If(token):
+            m.d.comb += [self.space.eq(Space.TOKENS), self.answer.length.eq(1)]
+        with m.Elif(opcode == Opcode.WAIT):
+            m.d.comb += [self.space.eq(Space.REGISTER), self.answer.length.eq(Mux(status == Status.OK, 2, 0))]
+        with m.Elif((opcode == Opcode.READ) & (status == Status.OK)):
+            m.d.comb += self.answer.length.eq(framer.length)
         with m.If(framer.sound):
             m.d.sync += [status.eq(judge.status), again.eq(judge.again)]
         with m.If(self.write):
@@ -227,10 +241,6 @@ class Receiver(wiring.Component):
         with m.FSM():
             with m.State("TAKE"):
                 with m.If(framer.done):
-                    m.d.sync += [
-                        self.answer.space.eq(request.space), self.answer.address.eq(framer.address),
-                        self.answer.length.eq(0), token.eq(0),
-                    ]
                     m.next = "ANSWER"
                     with m.If(framer.fault != Status.OK):
                         m.d.sync += [status.eq(framer.fault), self.faults.eq(self.faults + 1)]
@@ -239,22 +249,18 @@ class Receiver(wiring.Component):
                     with m.Elif(~again):
                         m.d.sync += [expected.eq(request.sequence + 1), last.eq(status)]
                     with m.If((framer.fault == Status.OK) & (status == Status.OK)):
-                        self._obey(m, framer, again, dirty, sent)
+                        self._obey(m, framer, again, dirty)
             with m.State("WAIT"):
                 with m.If(self.rx.valid):
                     m.d.comb += framer.release.eq(1)
                     m.next = "TAKE"
-                with m.Elif(sent != self.made):
-                    m.d.sync += [
-                        status.eq(Status.TOKEN), token.eq(1), sent.eq(sent + 1), self.answer.space.eq(Space.TOKENS),
-                        self.answer.address.eq(sent), self.answer.length.eq(1),
-                    ]
+                # The address is the number of tokens that were sent.
+                with m.Elif(framer.address[:len(self.made)] != self.made):
+                    m.d.sync += status.eq(Status.TOKEN)
                     m.next = "ANSWER"
                 with m.Elif(~self.running):
-                    m.d.sync += [
-                        status.eq(Status.OK), token.eq(0), self.answer.space.eq(Space.REGISTER),
-                        self.answer.address.eq(Register.CYCLES), self.answer.length.eq(2),
-                    ]
+                    m.d.sync += status.eq(Status.OK)
+                    m.d.comb += [framer.jump.eq(1), framer.to.eq(Register.CYCLES)]
                     m.next = "ANSWER"
             with m.State("ANSWER"):
                 m.d.comb += self.answer_valid.eq(1)
@@ -266,18 +272,16 @@ class Receiver(wiring.Component):
                         m.next = "TAKE"
         return m
 
-    def _obey(self, m, framer, again, dirty, sent):
+    def _obey(self, m, framer, again, dirty):
         """What a sound request does, in the cycle after its last word."""
         with m.Switch(framer.request.opcode):
             with m.Case(Opcode.RESET):
                 m.d.comb += self.reset.eq(1)
                 m.d.sync += dirty.eq(0)
-            with m.Case(Opcode.READ):
-                m.d.sync += self.answer.length.eq(framer.length)
             with m.Case(Opcode.WRITE):
                 m.d.sync += dirty.eq(0)
             with m.Case(Opcode.START):
                 m.d.comb += self.start.eq(~again)
             with m.Case(Opcode.WAIT):
-                m.d.sync += sent.eq(0)
+                m.d.comb += framer.jump.eq(1)
                 m.next = "WAIT"

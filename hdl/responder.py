@@ -6,8 +6,8 @@ from amaranth.lib.wiring import In, Out
 
 from .config import Config
 from .host import HOST_READ_LATENCY
-from .protocol import RESPONSE_MAGIC, Response, Space
-from .receiver import Answer, space_bits
+from .protocol import RESPONSE_MAGIC, Response
+from .receiver import Answer
 
 
 class Responder(wiring.Component):
@@ -17,32 +17,31 @@ class Responder(wiring.Component):
     a word of the payload every `HOST_READ_LATENCY` + 1 cycles when `tx` is ready, or as the checksum takes them.
 
     Members: `answer`, `answer_valid`: what to send; `answered`: a pulse with the last word; `tx`;
-    `reading`, `address`, `space`, `read_data`: the host bus, for reading; `step`, `first`,
+    `read`, `read_data`: the host bus; `advance`: the next word is to be addressed; `over`: there is none; `step`, `first`,
     `last`, `crc`: the checksum's.
     """
 
     def __init__(self, config: Config):
-        self._bits = space_bits(config)
         super().__init__({
             "answer": In(Answer(config)), "answer_valid": In(1), "answered": Out(1),
             "tx": Out(stream.Signature(32)),
-            "space": Out(Space), "address": Out(self._bits), "read": Out(1), "read_data": In(32),
+            "read": Out(1), "read_data": In(32), "advance": Out(1), "over": In(1),
             "step": Out(1), "first": Out(1), "last": In(1), "crc": In(32),
         })
 
     def elaborate(self, platform):
         m = Module()
         taken = self.tx.valid & self.tx.ready
-        head, unsent, waiting = Signal(Response), Signal(self._bits + 1), Signal(HOST_READ_LATENCY)
+        head, waiting = Signal(Response), Signal(HOST_READ_LATENCY)
         m.d.comb += [
             head.magic.eq(RESPONSE_MAGIC), head.status.eq(self.answer.status), head.sequence.eq(self.answer.sequence),
-            self.space.eq(self.answer.space),
+            self.advance.eq(waiting[-1]),
         ]
         # A word that is read stays here until it is sent.
         word = Signal(32, reset_less=True)
         m.d.sync += waiting.eq(Cat(self.read, waiting))
         with m.If(waiting[-1]):
-            m.d.sync += [word.eq(self.read_data), self.address.eq(self.address + 1)]
+            m.d.sync += word.eq(self.read_data)
 
         def send(word, then, *, checked=True, first=False, ready=True):
             """One word, and the state that follows it."""
@@ -55,24 +54,22 @@ class Responder(wiring.Component):
 
         with m.FSM():
             with m.State("IDLE"):
-                m.d.sync += [unsent.eq(self.answer.length), self.address.eq(self.answer.address)]
                 with m.If(self.answer_valid):
                     m.next = "STATUS"
             with m.State("STATUS"):
                 send(head, "LENGTH", first=True)
             with m.State("LENGTH"):
-                send(unsent, "CRC")
+                send(self.answer.length, "CRC")
             with m.State("CRC"):
                 send(self.crc, "DONE", checked=False)
-                with m.If(taken & (unsent != 0)):
+                with m.If(taken & (self.answer.length != 0)):
                     m.d.comb += self.read.eq(1)
                     m.next = "FIRST"
             for state in ("FIRST", "PAYLOAD"):
                 with m.State(state):
                     send(word, "PAYLOAD", first=state == "FIRST", ready=~waiting.any())
                     with m.If(taken):
-                        m.d.sync += unsent.eq(unsent - 1)
-                        with m.If(unsent == 1):
+                        with m.If(self.over):
                             m.next = "PAYLOAD_CRC"
                         with m.Else():
                             m.d.comb += self.read.eq(1)

@@ -245,7 +245,7 @@ class TestWhileAProgramRuns:
         assert got[:2] == (Status.OK, 4) and 100 < got[2][0] < 3000
 
 
-@pytest.mark.parametrize("crc_bits", [32, 16, 8])
+@pytest.mark.parametrize("crc_bits", [32, 8, 1])
 def test_cycles_a_word(crc_bits):
     """A payload goes in as fast as its checksum is made, whatever its length, and comes out as fast as that and it is read."""
     config, took_in = replace(CONFIG, crc_bits=crc_bits), 32 // crc_bits
