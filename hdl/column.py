@@ -5,6 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from .config import Config, address_bits
+from .dot import DotProduct
 from .wram import Wram
 
 
@@ -40,7 +41,7 @@ class Column(wiring.Component):
     write side.
     """
 
-    LATENCY = Wram.LATENCY + 4
+    LATENCY = Wram.LATENCY + DotProduct.LATENCY + 1
 
     def __init__(self, config: Config, index: int = 0):
         self._config = config
@@ -73,26 +74,19 @@ class Column(wiring.Component):
         word = data.View(data.ArrayLayout(signed(bits), rows), wram.weights)
         with m.If(wave.fetch & (wave.column == self._index)):
             m.d.comb += [self.wave_out.act[row].eq(word[row]) for row in range(rows)]
-        # Stage 2: operands.
-        act = Signal(wave.act.shape(), reset_less=True)
+        # Stages 2 to 4: operands, products, their sum.
         halves = bits == 4
-        weights = Signal(data.ArrayLayout(signed(bits + halves), rows), reset_less=True)
-        m.d.sync += act.eq(wave.act)
+        m.submodules.dot = dot = DotProduct(rows, bits + halves)
+        m.d.comb += dot.a.eq(wave.act)
         for row in range(rows):
             # A low half has no sign.
-            m.d.sync += weights[row].eq(Cat(word[row], word[row][-1] & ~wave.low).as_signed() if halves else word[row])
-        # Stage 3: products.
-        products = [Signal(signed(8 + bits + halves), name=f"product{row}", reset_less=True) for row in range(rows)]
-        m.d.sync += [product.eq(act[row] * weights[row]) for row, product in enumerate(products)]
-        # Stage 4: their sum. A high half counts for 16.
-        total = Signal(signed(8 + 8 + (rows - 1).bit_length()), reset_less=True)
-        products_sum = tree(m, products)
+            m.d.comb += dot.b[row].eq(Cat(word[row], word[row][-1] & ~wave.low).as_signed() if halves else word[row])
+        # Stage 5: accumulate. A high half counts for 16.
+        total = dot.sum
         if halves:
-            high = Signal(2)
-            m.d.sync += [high.eq(Cat(wave.high, high)), total.eq(Mux(high[-1], products_sum << 4, products_sum))]
-        else:
-            m.d.sync += total.eq(products_sum)
-        # Stage 5: accumulate.
+            high = Signal(3)
+            m.d.sync += high.eq(Cat(wave.high, high))
+            total = Mux(high[-1], dot.sum << 4, dot.sum)
         first, last = (Signal(3, name=name) for name in ("first", "last"))
         m.d.sync += [
             first.eq(Cat(wave.first, first)),
@@ -101,15 +95,3 @@ class Column(wiring.Component):
             self.done.eq(last[-1]),
         ]
         return m
-
-
-def tree(m: Module, values: list[Value]) -> Value:
-    """The sum of values, as a balanced tree of adders.
-
-    Partial sums are kept: Yosys would make one compressor of the whole tree, which takes a fifth more LUTs than carry chains.
-    """
-    while len(values) > 1:
-        pairs = [sum(values[i + 1:i + 2], values[i]) for i in range(0, len(values), 2)]
-        values = [Signal.like(pair, name="partial", attrs={"keep": 1}) for pair in pairs]
-        m.d.comb += [value.eq(pair) for value, pair in zip(values, pairs, strict=True)]
-    return values[0]
