@@ -65,8 +65,6 @@ def on_the_board(board, folder, program, *, burned):
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=True, reason="all cycles and 12 tokens agree; from position 12, the fourth block, the netlist's "
-                   "token is another than the RTL's")
 def test_sixteen_tokens_of_a_virtual_up5k(compiler, tmp_path):
     """From power-up, by the code that talks to hardware: the RTL's tokens, the compiler's cycles."""
     board = replace(BOARDS["icebreaker"], tile=SMALL)
