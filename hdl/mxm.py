@@ -12,6 +12,7 @@ from .isa import POSITION_BITS, TOKEN_BITS, Isa, Op
 from .mem import Mem
 from .repeat import Repeat
 from .sequencer import command_layout
+from .wram import Wram
 from .writer import VxmWrite, WramWriter
 
 
@@ -169,6 +170,11 @@ class Mxm(wiring.Component):
         return Mem.LATENCY + config.cols + Unload.LATENCY
 
     @staticmethod
+    def read_latency(config: Config) -> int:
+        """Cycles from a beat to column 0's read of W-RAM."""
+        return Mem.LATENCY - Wram.lead(config)
+
+    @staticmethod
     def latency(config: Config) -> int:
         """Cycles from the last beat of a result to its first granule."""
         least = 0 if config.compact else Mxm.LEAST_LATENCY
@@ -203,7 +209,7 @@ class Mxm(wiring.Component):
         wiring.connect(m, wiring.flipped(self.host), writer.host)
         m.d.comb += [writer.cache.eq(self.cache), writer.position.eq(self.position), self.hold.eq(writer.hold)]
 
-        # The beat waits for MEM's answer.
+        # The beat waits for MEM's answer, and so does the address of its weights, but for W-RAM's lead.
         wave = Signal(wave_layout(config))
         m.d.sync += [
             wave.wgt.eq(beats.wgt),
@@ -221,6 +227,8 @@ class Mxm(wiring.Component):
         ]
         entering = Signal(wave_layout(config))
         m.d.comb += [entering.eq(wave), entering.act.eq(self.act)]
+        if self.read_latency(config) == 0:
+            m.d.comb += entering.wgt.eq(beats.wgt)
 
         for index in range(config.cols):
             m.submodules[f"column{index}"] = column = Column(config, index)

@@ -14,7 +14,6 @@ import numpy as np
 from .config import Config, address_bits
 from .errors import MareyError
 from .isa import ADDRESS_REGISTERS, Address, Instruction, MxmBlocks, Op, Reduce, Sfu, Source, To, VxmBlocks, isa_of
-from .mem import Mem
 from .mxm import Beats, Mxm
 from .repeat import Repeat
 from .scalars import Scalars
@@ -262,14 +261,15 @@ def uses(config: Config, issue: Issue) -> list[Use]:
 def _mxm_uses(config, issue):
     act, wgt = mxm_addresses(config, issue.operands)
     cycles = issue.cycle + mxm_beat(config) + beats(issue, mxm_interval(config, issue.operands))
+    read = Mxm.read_latency(config)
     used = [
         Use("engine.mxm", np.arange(cycles.min() + Repeat.LATENCY - Beats.latency(config), cycles.max() + 1)),
         Use("mxm", cycles.ravel()),
-        Use("wram", cycles.ravel() + Mem.LATENCY, wgt.ravel()),
-        Use("wram.late", cycles.ravel() + Mem.LATENCY + config.cols - 1, wgt.ravel()),
+        Use("wram", cycles.ravel() + read, wgt.ravel()),
+        Use("wram.late", cycles.ravel() + read + config.cols - 1, wgt.ravel()),
     ]
     if config.wram_ports == 1:
-        used.append(Use("wram.read", np.unique(cycles.reshape(-1, 1) + Mem.LATENCY + np.arange(config.cols))))
+        used.append(Use("wram.read", np.unique(cycles.reshape(-1, 1) + read + np.arange(config.cols))))
     if issue.operands["fetch"]:
         out = cycles.reshape(-1, 1) + Mxm.fetch_latency(config) + np.arange(config.granules_per_word)
     else:

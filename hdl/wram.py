@@ -12,14 +12,20 @@ from .spram import SinglePortRam
 class Wram(wiring.Component):
     """One column's weights: a word of `rows` weights every cycle.
 
-    Read latency `LATENCY` = 1 cycle. With two ports a read and a write each cycle; a word that is read while it is
-    written is undefined: the schedule, and a host that loads ahead, stay clear of it. With one port every word is, and the
-    schedule stays clear of that.
+    Read latency `LATENCY` = 1 cycle, and `lead(config)` more, by which an address comes ahead of its activations.
+    With two ports a read and a write each cycle; a word that is read while it is written is undefined: the schedule, and a
+    host that loads ahead, stay clear of it. With one port every word is, and the schedule stays clear of that.
 
     Members: `address`, `weights`: read; `write_enable` (a bit a row), `write_address`, `write_data`: write.
     """
 
     LATENCY = SinglePortRam.LATENCY
+
+    @staticmethod
+    def lead(config: Config) -> int:
+        """Cycles for a register behind the memory: a large W-RAM lies all over its device, and the way to the multipliers has
+        a cycle of its own. A single port's answer is there at once."""
+        return 0 if config.wram_ports == 1 else 1
 
     def __init__(self, config: Config):
         self._config = config
@@ -44,8 +50,10 @@ class Wram(wiring.Component):
             return m
         m.submodules.memory = memory = Memory(shape=unsigned(width), depth=depth, init=[])
         read, write = memory.read_port(), memory.write_port(granularity=grain)
+        weights = Signal.like(self.weights, reset_less=True)
+        m.d.sync += weights.eq(read.data)
         m.d.comb += [
-            read.addr.eq(self.address), read.en.eq(1), self.weights.eq(read.data),
+            read.addr.eq(self.address), read.en.eq(1), self.weights.eq(weights),
             write.addr.eq(self.write_address), write.data.eq(self.write_data), write.en.eq(self.write_enable),
         ]
         return m

@@ -8,7 +8,6 @@ from dataclasses import replace
 
 from ..hdl.integer import ROTARY_LOW
 from ..hdl.isa import Address, Function, MxmBlocks, Op, Reduce, Sfu, Source, To, VxmBlocks
-from ..hdl.mem import Mem
 from ..hdl.mxm import Mxm
 from ..hdl.scalars import Scalars
 from ..hdl.timing import mxm_beat, next_issue, vxm_beat
@@ -98,7 +97,7 @@ class Attention(Passes):
         one = [replace(part, operands=part.operands | {"middle": config.block // config.cols}) for part in (mxm, vxm)]
         offset = stream_offset(config, beats)
         free = timeline.beats() + 1 - vxm_beat(config) - offset
-        cached = max(map(timeline.last, ("wram.keys", "wram.values"))) + 1 - mxm_beat(config) - Mem.LATENCY
+        cached = max(map(timeline.last, ("wram.keys", "wram.values"))) + 1 - mxm_beat(config) - Mxm.read_latency(config)
         timeline.place(*one, offsets=(0, offset), after=max(free, cached, timeline.beats("issue") + 1))
         timeline.placed[-2:] = [(cycle, part) for (cycle, _), part in zip(timeline.placed[-2:], (mxm, vxm), strict=True)]
 
