@@ -42,7 +42,7 @@ class Attention(Passes):
         """From x to this position's queries in `q`, its keys and values in the cache."""
         layout, config = self.layout, self.config
         self._paced(timeline)
-        self._norm(timeline, self._constant("attention_gain"), self.shifts.attention_norm)
+        self._norm(timeline, "attention_gain", self.shifts.attention_norm)
         self._scaled_product(timeline, "qk", "input", self.scalar, self.buffer["qk"])
         value = {"outer": layout.matrices["v"].results, "dst": Address(0, VALUE), "dst_hop": self.value_groups,
                  "to": To.VALUES, "narrow": 1}

@@ -46,7 +46,7 @@ class Golden:
     def integers(self, tokens: np.ndarray, position: int) -> tuple[np.ndarray, np.ndarray]:
         """The step's results as the tile has them: int16 logits [batch, vocab] and their int16 scales [batch, 1]."""
         model, shifts = self.model, self.model.shifts
-        factors = model.embedding_factor[:, tokens].T.astype(np.int64).repeat(model.embedding_group, axis=1)
+        factors = model.embedding_factors[:, tokens].T.astype(np.int64).repeat(model.embedding_group, axis=1)
         x = saturate(round_shift(model.embedding[tokens] * factors[:, :model.config.dim], shifts.embedding), 16)
         for index in range(model.config.n_layers):
             x = self._attention(index, x, position)

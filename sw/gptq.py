@@ -14,11 +14,14 @@ FRACTIONS = np.linspace(0.6, 1.15, 12)
 """Scales that are tried for a group, as fractions of the one that clips nothing."""
 ON_GRID = 1e-3
 """What a weight that lies on a grid may be off it, in steps: far more than float32 or float16 scales leave."""
+ALIKE = 1e-6
+"""By what part steps of a matrix that has one may differ: what float32 leaves of whole steps."""
 
 
 @dataclass(frozen=True)
 class Integers:
-    """A matrix as integers: `values` int8 [N, K]; `scale` float64 [groups, N]; `group`: inputs that share a scale.
+    """A matrix as integers: `values` int8 [N, K]; `scale` float64 [groups, N], or [1, 1] if it is one for the whole matrix;
+    `group`: inputs that share a scale.
 
     The weight of input k is values[:, k] * scale[k // group].
     """
@@ -52,7 +55,10 @@ def on_grid(weight: np.ndarray, bits: int, group: int) -> Integers | None:
             return None
         values[:, start:start + group] = np.rint(part / scale[:, None])
         scales.append(scale)
-    return Integers(values, np.array(scales), group)
+    scale = np.array(scales)
+    if len(scale) == 1 and np.ptp(scale) <= ALIKE * scale.max():
+        scale = scale[:, :1]
+    return Integers(values, scale, group)
 
 
 def gptq(weight: np.ndarray, moment: np.ndarray, bits: int, group: int) -> Integers:

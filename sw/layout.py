@@ -49,14 +49,15 @@ class Layout:
     """Addresses: MEM in granules (`constants`, `buffers`, by name), W-RAM in words.
 
     `constants` of a layer lie at the same offsets from `layer_constants` on, `constants_stride` apart; so do matrices and
-    cache from word 0 on, `words_stride` apart. `context`: positions that the cache has room for. `groups`: see
-    `QuantisedModel.groups`.
+    cache from word 0 on, `words_stride` apart. `context`: positions that the cache has room for. `groups`, `alike`: see
+    `QuantisedModel`.
     """
 
     config: Config
     model: ModelConfig
     context: int
     groups: dict[str, int] = field(default_factory=dict)
+    alike: frozenset[str] = frozenset()
     head: int = 0
     """Values of a head, zeros included."""
     matrices: dict[str, Matrix] = field(default_factory=dict)
@@ -169,16 +170,25 @@ class Layout:
     def embedding_groups(self) -> int:
         return self.dim // self.groups.get("embedding", self.dim)
 
+    def _factors(self, name, values):
+        """How many values a matrix's factors take."""
+        return self.config.lanes if name in self.alike else values
+
+    def _gain(self, name):
+        """Likewise those of a norm."""
+        return 0 if name in self.alike else self.dim
+
     def _lay_granules(self):
         config, model = self.config, self.model
         lanes = config.lanes
-        factors = {name: matrix.groups * matrix.results * config.cols for name, matrix in self.matrices.items()}
+        factors = {name: self._factors(name, matrix.groups * matrix.results * config.cols)
+                   for name, matrix in (self.matrices | {"classifier": self.classifier}).items()}
         self.constants, at = self._lay({
             "low": integer.ROTARY_LOW * self.head, "high": -(-self.context // integer.ROTARY_LOW) * 4 * self.head,
-            "one": lanes, "final_gain": self.dim, "classifier": self.classifier.groups * self.vocabulary,
-            "embedding": self.embedding_groups * self.vocabulary}, 0)
+            "one": lanes, "final_gain": self._gain("final_gain"), "classifier": factors.pop("classifier"),
+            "embedding": self._factors("embedding", self.embedding_groups * self.vocabulary)}, 0)
         self.layer, self.constants_stride = self._lay({
-            "attention_gain": self.dim, "ffn_gain": self.dim, **factors,
+            "attention_gain": self._gain("attention_gain"), "ffn_gain": self._gain("ffn_gain"), **factors,
             "key_offset": self.kv_heads, "score": model.n_heads * lanes}, 0)
         self.layer_constants, at = at, at + model.n_layers * self.constants_stride
         self.buffers, self.granules = self._lay({
@@ -205,19 +215,18 @@ def check_shape(config: Config, model: ModelConfig) -> None:
         raise CompileError(f"a token has {TOKEN_BITS} bits, and the model's vocabulary {model.vocab_size} entries")
 
 
-def plan(config: Config, model: ModelConfig, groups: dict[str, int] | None = None) -> Layout:
+def plan(config: Config, model: ModelConfig, groups: dict[str, int], alike: frozenset[str]) -> Layout:
     """The layout with the largest context, up to the model's, that fits. CompileError if even a short one does not.
 
-    `groups`: see `QuantisedModel.groups`.
+    `groups`, `alike`: see `QuantisedModel`.
     """
     check_shape(config, model)
-    groups = groups or {}
     if any(group % config.rows for name, group in groups.items() if name != "wo"):
         raise CompileError(f"groups of {min(groups.values())} inputs are no whole words of {config.rows}: quantise in larger "
                            "groups")
     context = model.seq_len
     while True:
-        layout = Layout(config, model, context, groups)
+        layout = Layout(config, model, context, groups, alike)
         summed = layout.context << 14 < 1 << config.accumulator_bits - 1
         if layout.words <= config.wram_depth and layout.granules <= config.granules and summed:
             return layout
@@ -254,26 +263,30 @@ def fill(layout: Layout, model: QuantisedModel) -> tuple[np.ndarray, np.ndarray]
         for name, linear in layer_linears(layout, model, index).items():
             matrix = layout.matrices[name]
             weights[words + matrix.word:][:matrix.words] = place(config, linear.weight, matrix)
-            put(granules + layout.layer[name], _by_group(linear.multiplier, matrix.results * config.cols))
+            put(granules + layout.layer[name], _by_group(layout, name, linear.factors, matrix.results * config.cols))
         for name, vector in layer_constants(layout, model, index).items():
-            put(granules + layout.layer[name], vector)
+            if name not in layout.alike:
+                put(granules + layout.layer[name], vector)
     # What fills up the vocabulary is never chosen: it is like the last token, and the first of two is.
     classifier = model.linears["classifier"]
     last = np.minimum(np.arange(layout.vocabulary), shape.vocab_size - 1)
     matrix = layout.classifier
     weights[matrix.word:][:matrix.words] = place(config, classifier.weight[last], matrix)
     weights[layout.embedding:][:matrix.words] = place(config, model.embedding[last], matrix)
-    put(layout.constants["classifier"], classifier.multiplier[:, last])
-    put(layout.constants["embedding"], _by_group(model.embedding_factor, layout.vocabulary))
-    put(layout.constants["final_gain"], model.final_gain)
+    put(layout.constants["classifier"], _by_group(layout, "classifier", classifier.factors[:, last], layout.vocabulary))
+    put(layout.constants["embedding"], _by_group(layout, "embedding", model.embedding_factors, layout.vocabulary))
+    if "final_gain" not in layout.alike:
+        put(layout.constants["final_gain"], model.final_gain)
     put(layout.constants["one"], np.full(config.lanes, ONE))
     fill_rotary(layout, put)
     return weights, values
 
 
-def _by_group(multiplier, outputs):
-    """Factors [groups, N] as MEM has them, zeros where a matrix ends."""
-    return np.pad(multiplier, ((0, 0), (0, outputs - multiplier.shape[1])))
+def _by_group(layout, name, factors, outputs):
+    """A matrix's factors [groups, N] as MEM has them: zeros where a matrix ends, or, of those that are alike, a granule."""
+    if name in layout.alike:
+        return factors[0, :1].repeat(layout.config.lanes)
+    return np.pad(factors, ((0, 0), (0, outputs - factors.shape[1])))
 
 
 def head_order(shape: ModelConfig) -> np.ndarray:
@@ -284,7 +297,8 @@ def head_order(shape: ModelConfig) -> np.ndarray:
 def layer_constants(layout: Layout, model: QuantisedModel, index: int) -> dict[str, np.ndarray]:
     """A layer's constants but for its matrices' factors, int16, by their names in `Layout.layer`."""
     config, shape, layer = layout.config, model.config, model.layers[index]
-    return {"attention_gain": layer.attention_gain, "ffn_gain": layer.ffn_gain,
+    return {"attention_gain": np.broadcast_to(layer.attention_gain, shape.dim),
+            "ffn_gain": np.broadcast_to(layer.ffn_gain, shape.dim),
             "key_offset": _pad_heads(layer.key_offset.ravel(), shape, layout.head),
             "score": np.repeat(layer.score_factor[head_order(shape)], config.lanes)}
 
@@ -300,7 +314,7 @@ def layer_linears(layout: Layout, model: QuantisedModel, index: int) -> dict[str
         weight = linear.weight.reshape(-1, shape.head_dim, linear.weight.shape[1])[which]
         padded = np.zeros((len(which), layout.head, weight.shape[2]), np.int8)
         padded[:, :shape.head_dim] = weight
-        multiplier = linear.multiplier.reshape(linear.groups, -1, shape.head_dim)[:, which]
+        multiplier = linear.factors.reshape(linear.groups, -1, shape.head_dim)[:, which]
         return replace(linear, weight=padded.reshape(-1, weight.shape[2]),
                        multiplier=_pad_heads(multiplier.ravel(), shape, layout.head).reshape(linear.groups, -1))
 

@@ -63,28 +63,10 @@ class Lowering(Attention):
                               at + 1: "end"})
 
     def _begin(self):
-        """The embedding, and the rotation of the position. Returns the timeline, and the last beat that writes x."""
+        """The embedding, and the rotation of the position. Returns the timeline, and the last beat of the former."""
         config, layout = self.config, self.layout
         timeline = self._timeline()
-        inner = layout.classifier.inner
-
-        factor, row = layout.constants["embedding"], layout.embedding
-        ready = self._index(timeline, ONCE, Source.TOKEN, log2(config.lanes), 1, factor)
-        timeline.registers = self.registers | {ONCE: factor, ONCE_MORE: row}
-        groups = layout.embedding_groups
-        timeline.place(self._op(Op.VXM, "embedding: factor", **self.aside, x=Address(0, ONCE), to=To.NOWHERE,
-                                reduce=Reduce.PICK, outer=groups, x_hop=layout.in_granules(layout.vocabulary), into=REDUCED),
-                       after=ready)
-        if config.granules_per_word > 1:
-            timeline.place(self._op(Op.PERIOD, value=config.granules_per_word))
-        timeline.period = config.granules_per_word
-        ready = self._index(timeline, ONCE_MORE, Source.TOKEN, log2(config.cols), inner, row)
-        fetch = self._op(Op.MXM, "embedding", fetch=1, wgt=Address(0, ONCE_MORE), outer=inner, wgt_hop=1, wrap=inner,
-                         paced=int(config.granules_per_word > 1))
-        take = self._op(Op.VXM, "embedding", stream=1, scalar=REDUCED, scalar_hop=1, shift=self.shifts.embedding,
-                        dst=self.buffer["x"], dst_hop=self.dim // groups, inner=self.dim // groups, outer=groups, to=To.MEM)
-        timeline.place(fetch, take, offsets=(0, take_offset(config, Mxm.fetch_latency(config))), after=ready)
-        loaded = timeline.beats("stream") - Vxm.STREAM_LATENCY
+        loaded = self._look_up(timeline)
         ready = self._rotation(timeline)
         timeline.place(self._op(Op.SET, register=CONSTANTS, value=layout.layer_constants), after=ready)
         timeline.place(self._op(Op.SET, register=WORDS, value=0), after=ready)
@@ -93,17 +75,46 @@ class Lowering(Attention):
         self._index(timeline, VALUE, Source.POSITION, log2(config.rows), config.beats_per_result, self.registers[VALUE])
         return timeline, loaded
 
+    def _look_up(self, timeline):
+        """The token's embedding, into x; returns the last beat that writes or measures it."""
+        config, layout = self.config, self.layout
+        factor, row, inner = layout.constants["embedding"], layout.embedding, layout.classifier.inner
+        timeline.registers = self.registers | {ONCE: factor, ONCE_MORE: row}
+        groups, measured = layout.embedding_groups, self._measured("attention_gain")
+        if "embedding" in layout.alike:
+            factors = {"by_vector": 1, "y": factor}
+        else:
+            factors = {"scalar": REDUCED, "scalar_hop": 1}
+            ready = self._index(timeline, ONCE, Source.TOKEN, log2(config.lanes), 1, factor)
+            timeline.place(self._op(Op.VXM, "embedding: factor", **self.aside, x=Address(0, ONCE), reduce=Reduce.PICK,
+                                    outer=groups, x_hop=layout.in_granules(layout.vocabulary), into=REDUCED), after=ready)
+        if config.granules_per_word > 1:
+            timeline.place(self._op(Op.PERIOD, value=config.granules_per_word))
+        timeline.period = config.granules_per_word
+        ready = self._index(timeline, ONCE_MORE, Source.TOKEN, log2(config.cols), inner, row)
+        fetch = self._op(Op.MXM, "embedding", fetch=1, wgt=Address(0, ONCE_MORE), outer=inner, wgt_hop=1, wrap=inner,
+                         paced=int(config.granules_per_word > 1))
+        take = self._op(Op.VXM, "embedding", stream=1, shift=self.shifts.embedding, dst=self.buffer["x"], to=To.MEM,
+                        dst_hop=self.dim // groups, inner=self.dim // groups, outer=groups,
+                        **factors | (measured if groups == 1 else {}))
+        timeline.place(fetch, take, offsets=(0, take_offset(config, Mxm.fetch_latency(config))), after=ready)
+        if measured and groups > 1:
+            timeline.place(self._pass("norm: largest", self.dim, x=self.buffer["x"], to=To.NOWHERE, **measured))
+            return timeline.beats()
+        return timeline.beats("stream") - Vxm.STREAM_LATENCY
+
     def _after_attention(self):
         """From attention's output to the next x; the origin is the last beat that writes the former."""
         timeline = self._after_values()
         x = {"plus": 1, "x": self.buffer["x"], "x_step": 1}
         self._paced(timeline)
-        self._product(timeline, "wo", "o", self.buffer["x"], **x)
-        self._norm(timeline, self._constant("ffn_gain"), self.shifts.ffn_norm)
+        self._product(timeline, "wo", "o", self.buffer["x"], **x, **self._measured("ffn_gain"))
+        self._norm(timeline, "ffn_gain", self.shifts.ffn_norm)
         self._scaled_product(timeline, "w1", "input", self.scalar, self.buffer["gate"])
         self._scaled_product(timeline, "w3", "input", self.scalar, self.buffer["up"])
         self._activate(timeline)
-        self._scaled_product(timeline, "w2", "input", self.step, self.buffer["x"], **x)
+        self._scaled_product(timeline, "w2", "input", self.step, self.buffer["x"], **x,
+                             **self._measured("attention_gain", "final_gain"))
         return timeline
 
     def _activate(self, timeline):
@@ -117,7 +128,7 @@ class Lowering(Attention):
         timeline.best([self._pass("silu(gate) * up", self.hidden, **hidden),
                        self._pass("silu(gate) * up", self.hidden, **hidden | spread)])
         timeline.place(self._op(Op.SFU, "hidden: int8 scale", function=Sfu.QUANTISE, a=ABSMAX, into=self.quantiser))
-        self._quantise(timeline, "hidden", self.hidden)
+        self._quantise(timeline, "hidden", gained, self.hidden)
 
     def _next_layer(self, timeline, loop):
         """The address registers' steps, and the loop over layers, in this cycle or after; returns its cycle."""
@@ -139,7 +150,7 @@ class Lowering(Attention):
             done = max(timeline.beats() + Vxm.reduce_latency(self.config) - Sequencer.HALT_CYCLES, 0)
             return timeline.place(self._op(Op.HALT, if_prompt=1), after=done) + next_issue(self.config, Op.HALT)
 
-        self._norm(timeline, layout.constants["final_gain"], self.shifts.final_norm, between=stop)
+        self._norm(timeline, "final_gain", self.shifts.final_norm, between=stop)
         self._product(timeline, "classifier", "input", self.buffer["logits"], reduce=Reduce.ARGMAX)
         timeline.place(self._pass("logits' scale", 1, x=layout.constants["one"], scalar=self.scalar,
                                   shift=self.shifts.logit_scale, dst=self.buffer["scale"]))

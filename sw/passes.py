@@ -66,7 +66,7 @@ class Passes:
 
     def _timeline(self, loaded=None, count=0, last=0):
         """A section; its origin is the first issue, or the last beat of the pass before it that writes `count` granules of
-        the buffer `loaded`: the `last` of them in as many cycles, the others before."""
+        the buffer `loaded`: the `last` of them in as many cycles, the others before. It may have measured them, too."""
         timeline = Timeline(self.config, self.registers)
         timeline.busy("issue", -1)
         if loaded:
@@ -76,10 +76,13 @@ class Passes:
                 timeline.busy(f"engine{engine}", Vxm.leaving_cycles(self.config))
             written = np.full(count, Vxm.latency(self.config))
             written[-last:] -= np.arange(last)[::-1]
-            timeline.written(self.buffer[loaded] + np.arange(count), written)
+            timeline.written("MEM granule", self.buffer[loaded] + np.arange(count), written)
+            timeline.written("scalar", ABSMAX, Vxm.reduce_latency(self.config))
         return timeline
 
     def _constant(self, name):
+        if name in self.layout.constants:
+            return Address(self.layout.constants[name])
         return Address(self.layout.layer[name], CONSTANTS)
 
     def _factors(self, name):
@@ -106,29 +109,37 @@ class Passes:
         dense = self._op(Op.VXM, note, **(self.aside | {"x_step": 1, "to": To.MEM, "outer": heads} | operands))
         return [dense] + [self._op(Op.VXM, note, **(dense.operands | {"interval": rate}))] * (rate >= dense["inner"])
 
-    def _norm(self, timeline, gain, shift, between=None):
-        """From x to int8 in `input`, and its scalar. `between` places something first, and returns when it is over."""
+    def _measured(self, *norms):
+        """How what writes x for norms reduces it: if one has no gains, to its largest value."""
+        return {"reduce": Reduce.ABSMAX, "into": ABSMAX} if self.layout.alike.intersection(norms) else {}
+
+    def _norm(self, timeline, name, shift, between=None):
+        """From x to int8 in `input`, and its scalar; `name` is the gain's, and if there is none, x has been measured. `between`
+        places something first, and returns when it is over."""
         x, gained = self.buffer["x"], self.buffer["gained"]
-        timeline.place(self._pass("norm: gain", self.dim, x=x, y=gain, by_vector=1, y_step=1, dst=gained,
-                                  shift=shift, reduce=Reduce.ABSMAX, into=ABSMAX))
+        if name in self.layout.alike:
+            gained = x
+        else:
+            timeline.place(self._pass("norm: gain", self.dim, x=x, y=self._constant(name), by_vector=1, y_step=1, dst=gained,
+                                      shift=shift, reduce=Reduce.ABSMAX, into=ABSMAX))
         after = between() if between else LONG_AGO
         timeline.place(self._op(Op.SFU, "norm: int8 scale", function=Sfu.QUANTISE, a=ABSMAX, into=self.quantiser), after=after)
         timeline.place(self._pass("norm: squares", self.dim, x=x, y=x, by_vector=1, y_step=1, shift=SQUARE_SHIFT,
                                   to=To.NOWHERE, reduce=Reduce.SUM, into=SQUARES), after=after)
         timeline.place(self._op(Op.SFU, "norm: 1/rms", function=Sfu.RSQRT, a=SQUARES, into=self.root,
                                 epsilon=self.model.epsilon))
-        self._quantise(timeline, "norm", self.dim)
+        self._quantise(timeline, "norm", gained, self.dim)
         timeline.place(self._op(Op.SFU, "norm: scalar", function=Sfu.MULTIPLY, a=self.step, b=self.root, into=self.scalar))
 
-    def _quantise(self, timeline, what, count):
-        timeline.place(self._pass(f"{what}: to int8", count, x=self.buffer["gained"], scalar=self.quantiser,
-                                  dst=self.buffer["input"], narrow=1))
+    def _quantise(self, timeline, what, source, count):
+        timeline.place(self._pass(f"{what}: to int8", count, x=source, scalar=self.quantiser, dst=self.buffer["input"],
+                                  narrow=1))
 
     def _matrix(self, name):
         """A matrix, of a layer or the classifier: where it lies, its operation, its first word, the granule of its factors."""
         if name == "classifier":
             matrix = self.layout.classifier
-            return matrix, self.model.linears[name], Address(matrix.word), Address(self.layout.constants[name])
+            return matrix, self.model.linears[name], Address(matrix.word), self._constant(name)
         matrix = self.layout.matrices[name]
         return matrix, self.model.linears[f"layers.0.{name}"], Address(matrix.word, WORDS), self._constant(name)
 
@@ -154,12 +165,13 @@ class Passes:
         period = self.added if short else matrix.results * interval
         # All groups but the first add to what is there, and it may, too; the last may have another use besides.
         added = {"plus": 1, "x": dst, "x_step": 1}
-        firsts = [0, *([1] if groups > 1 and not vxm.get("plus") else []),
-                  *([groups - 1] if groups > 2 and vxm.keys() - added.keys() else [])]
+        firsts = sorted({0} | ({1} if groups > 1 and not vxm.get("plus") else set())
+                        | ({groups - 1} if vxm.keys() - added.keys() else set()))
+        alike = {"y_step": 0, "y_hop": 0} if name in self.layout.alike else {}
         parts, taken = list(pairwise([*firsts, groups])), []
         for first, end in parts:
             y = replace(take["y"], offset=take["y"].offset + first * granules)
-            more = (added if first or vxm.get("plus") else {}) | (vxm if end == groups else {})
+            more = (added if first or vxm.get("plus") else {}) | (vxm if end == groups else {}) | alike
             taken.append(self._op(Op.VXM, name, **take.operands | {"outer": end - first, "y": y} | more))
         if self.config.engines > 1:
             timeline.place(mxm, *taken, offsets=(0, *(offset + first * period for first in firsts)))
@@ -177,7 +189,7 @@ class Passes:
         matrix, linear, _, constant = self._matrix(name)
         count = matrix.results * self.config.beats_per_result
         if matrix.groups == 1:
-            factors = self._factors(name)
+            factors, count = self._factors(name), 1 if name in self.layout.alike else count
             timeline.best(self._spread(f"{name}: factors", count, matrix.inner, x=constant, scalar=scalar, bare=1, shift=15,
                                        dst=factors))
             self._product(timeline, name, inputs, dst, factors, scalar=scalar, **vxm)

@@ -235,7 +235,7 @@ def compile_quantised(model: QuantisedModel, config: Config, tokenizer: Tokenize
 def lay_out_model(config: Config, model: QuantisedModel) -> Layout:
     """The layout of a model, a `StreamedLayout` if it has to be streamed. CompileError if it can be neither."""
     try:
-        return plan(config, model.config, model.groups)
+        return plan(config, model.config, model.groups, model.alike)
     except CompileError as resident:
         return plan_streamed(config, model.config, str(resident))
 
@@ -270,7 +270,7 @@ def _filled(program, layout, model):
         return replace(program, image=replace(program.image, weights=weights, constants=constants))
     weights, constants, stay = fill_stream(layout, model)
     return replace(program, image=replace(program.image, constants=stay),
-                   stream=replace(program.stream, weights=weights, constants=constants))
+                   stream=replace(program.stream, weights=weights, constants=constants, factors=model.embedding_factors[0]))
 
 
 def verify(program: Program) -> None:

@@ -33,8 +33,8 @@ GROUP = 16
 class Linear:
     """A linear operation on int8 inputs, in 16 bits: y = saturate(round_shift((weight @ x) * multiplier, shift)).
 
-    `weight`: int8 [N, K]; `multiplier`: int16 [groups, N], not negative; `group`: inputs that a multiplier is for;
-    `shift`: 0 to 47, or less by 15 where the vector's scalar adds its exponent.
+    `weight`: int8 [N, K]; `multiplier`: int16 [groups, N], not negative, or [1, 1] if it is the same for all outputs;
+    `group`: inputs that a multiplier is for; `shift`: 0 to 47, or less by 15 where the vector's scalar adds its exponent.
 
     With several groups their parts are added up one after another, each rounded and the sum saturated. `rescale` then is the
     shift of the vector's scalar, which multiplies the sum; of one group the scalar multiplies the multipliers.
@@ -50,14 +50,20 @@ class Linear:
     def groups(self) -> int:
         return len(self.multiplier)
 
+    @property
+    def factors(self) -> np.ndarray:
+        """The multiplier of every output: int16 [groups, N]."""
+        return np.broadcast_to(self.multiplier, (self.groups, len(self.weight)))
+
 
 @dataclass(frozen=True)
 class QuantisedLayer:
     """The vectors of a layer; its matrices are in `QuantisedModel.linears`.
 
-    `attention_gain`, `ffn_gain`: int16 [dim]. `key_offset`: int16 [n_kv_heads, head_dim], added to every turned key
-    in units of int8: what all keys have in common adds the same to all scores, which softmax does not see, and
-    without it int8 has smaller steps. `score_factor`: int16 [n_heads], from q.k to 2**-8 of an octave.
+    `attention_gain`, `ffn_gain`: int16 [dim], or [1], which is 1, of a norm without gains. `key_offset`: int16
+    [n_kv_heads, head_dim], added to every turned key in units of int8: what all keys have in common adds the same to all
+    scores, which softmax does not see, and without it int8 has smaller steps. `score_factor`: int16 [n_heads], from q.k
+    to 2**-8 of an octave.
     """
 
     attention_gain: np.ndarray
@@ -88,7 +94,8 @@ class QuantisedModel:
     """Everything the integer model needs. `linears`: by name, in the order of use.
 
     `embedding`: int8 [vocab, dim], with `embedding_factor` int16 [groups, vocab] for groups of `embedding_group` values, into
-    units of 2**-`residual_unit`; the classifier's if the model is tied. `epsilon`: added to a norm's sum of squares.
+    units of 2**-`residual_unit`; the classifier's if the model is tied. It is [1, 1] if it is the same for all tokens.
+    `epsilon`: added to a norm's sum of squares. `final_gain`: as those of a layer.
     """
 
     config: ModelConfig
@@ -110,6 +117,20 @@ class QuantisedModel:
         """By matrix of a layer, "classifier" and "embedding": how many inputs are in a group, where not all are."""
         groups = {name.rpartition(".")[2]: linear.group for name, linear in self.linears.items() if linear.groups > 1}
         return groups | ({"embedding": self.embedding_group} if len(self.embedding_factor) > 1 else {})
+
+    @property
+    def alike(self) -> frozenset[str]:
+        """Of the same matrices those that have one factor for all outputs, and of `attention_gain`, `ffn_gain` and `final_gain`
+        those of norms without gains."""
+        values = {name.rpartition(".")[2]: linear.multiplier for name, linear in self.linears.items()} | {
+            "embedding": self.embedding_factor, "final_gain": self.final_gain,
+            **{name: getattr(layer, name) for layer in self.layers for name in ("attention_gain", "ffn_gain")}}
+        return frozenset(name for name, value in values.items() if value.size == 1)
+
+    @property
+    def embedding_factors(self) -> np.ndarray:
+        """The factor of every token: int16 [groups, vocab]."""
+        return np.broadcast_to(self.embedding_factor, (len(self.embedding_factor), self.config.vocab_size))
 
 
 def quantise(model: Llama, bits: int = 8, seed: int = 0, group: int = GROUP) -> QuantisedModel:
@@ -142,32 +163,30 @@ class _Quantiser:
             "qk", [np.concatenate([layer.wq, layer.wk]) for layer in model.layers],
             [constant * 2.0**FRACTION / np.concatenate([step[name].ravel() for name in "qk"]) for step in steps],
             inputs="attention.y", scaled=True)
-        v = self._linears("v", [layer.wv for layer in model.layers], [constant / step["v"].ravel() for step in steps],
-                          inputs="attention.y", scaled=True)
+        v = self._linears("v", [layer.wv for layer in model.layers],
+                          [constant / _shortest(step["v"].ravel()) for step in steps], inputs="attention.y", scaled=True)
         scores, score_shift = _common([self._score_factors(step) for step in steps])
         gain = self._value_gain(steps)
         group = config.n_heads // config.n_kv_heads
         unit = [(step["v"].repeat(group, axis=0) / 2.0**gain).ravel() for step in steps]
         wo = self._linears(
             "wo", [layer.wo * step for layer, step in zip(model.layers, unit, strict=True)],
-            [np.full(config.dim, 2.0**self.residual_unit)] * config.n_layers, inputs="o", unit=unit)
+            [2.0**self.residual_unit] * config.n_layers, inputs="o", unit=unit)
         ffn, ffn_norm, constant = self._norms([f"{i}.ffn" for i in layers], [layer.ffn_norm for layer in model.layers])
         up_unit = _unit(max(float(self.ranges[f"{i}.b"]) for i in layers))
         hidden_unit = _unit(max(float(self.ranges[f"{i}.h"]) for i in layers))
         w1, w3 = (self._linears(name, [getattr(layer, name) for layer in model.layers],
-                                [np.full(config.hidden_dim, constant * 2.0**unit)] * config.n_layers, inputs="ffn.y",
-                                scaled=True)
+                                [constant * 2.0**unit] * config.n_layers, inputs="ffn.y", scaled=True)
                   for name, unit in (("w1", GATE_UNIT), ("w3", up_unit)))
         w2 = self._linears(
             "w2", [layer.w2 for layer in model.layers],
-            [np.full(config.dim, 2.0 ** (self.residual_unit - hidden_unit))] * config.n_layers, inputs="h", scaled=True)
+            [2.0 ** (self.residual_unit - hidden_unit)] * config.n_layers, inputs="h", scaled=True)
         for layer in zip(qk, v, wo, w1, w3, w2, strict=True):
             for operation in layer:
                 linears.update(operation)
         (final,), final_norm, constant = self._norms(["final"], [model.final_norm])
         bare = float(self.ranges["logits.y"])
-        linears.update(*self._linears("classifier", [model.classifier], [np.full(config.vocab_size, 16384 / bare)],
-                                      inputs="final.y"))
+        linears.update(*self._linears("classifier", [model.classifier], [16384 / bare], inputs="final.y"))
         classifier = linears["classifier"]
         if config.tied:
             embedding = Integers(classifier.weight, classifier.multiplier * 2.0**-classifier.shift * bare / 16384,
@@ -231,14 +250,18 @@ class _Quantiser:
                 for name, step in (("q", q.repeat(2, axis=1)), ("k", k.repeat(2, axis=1)), ("v", largest["v"]))}
 
     def _norms(self, names, gains):
-        """Gains of norms as int16, their shift, and what a vector's scalar of 1 is worth: what follows multiplies by that."""
+        """Gains of norms as int16, their shift, and what a vector's scalar of 1 is worth: what follows multiplies by that.
+
+        Norms without gains take their vectors as they are."""
+        if all((gain == 1).all() for gain in gains):
+            return [np.ones(1, np.int16)] * len(gains), 0, self.root
         exponent = 14 - int(np.ceil(np.log2(max(np.abs(gain).max() for gain in gains))))
         largest = max(float(self.ranges[f"{name}.gained"]) for name in names) * 2.0 ** (self.residual_unit + exponent)
         shift = max(0, -_unit(largest))
         return [np.rint(gain * 2.0**exponent).astype(np.int16) for gain in gains], shift, 2.0 ** (shift - exponent) * self.root
 
     def _linears(self, name, weights, factors, *, inputs, unit=None, scaled=False):
-        """Operations, one a layer, whose results are `factors` times the product with integer inputs.
+        """Operations, one a layer, whose results are `factors` times the product with integer inputs: one, or one an output.
 
         Those that are `scaled` are multiplied by their input's scalar besides. `inputs` is what calibration calls the inputs,
         `unit` what an integer of them is worth where that is not the same for all.
@@ -256,6 +279,9 @@ class _Quantiser:
             rescale = min(_most(integers, factor) for integers, factor in zip(made, factors, strict=True))
             factors, scaled = [factor * 2.0**rescale for factor in factors], False
         multipliers, shift = _common(factors)
+        if not all(multiplier.size == 1 for multiplier in multipliers):
+            multipliers = [np.broadcast_to(multiplier, (len(multiplier), len(integers.values)))
+                           for integers, multiplier in zip(made, multipliers, strict=True)]
         return [{name: Linear(integers.values, multiplier, shift - MANTISSA_BITS * scaled, integers.group, rescale)}
                 for name, integers, multiplier in zip(names, made, multipliers, strict=True)]
 
@@ -279,6 +305,11 @@ def _most(integers, factor):
     """The finest binary unit 2**-n in which no sum of parts of int8 inputs leaves 16 bits: n."""
     sums = np.add.reduceat(np.abs(integers.values.astype(np.int64)), range(0, integers.values.shape[1], integers.group), axis=1)
     return int(np.floor(np.log2(32767 / (128 * (sums.T * factor).sum(axis=0).max()))))
+
+
+def _shortest(factors):
+    """Factors of outputs, or the first, if all are the same."""
+    return factors[:1] if np.ptp(factors) == 0 else factors
 
 
 def _unit(largest):

@@ -87,13 +87,13 @@ class _Sections(Lowering):
         self._rotation(timeline)
 
     def _attention_norm(self, timeline):
-        self._norm(timeline, self._constant("attention_gain"), self.shifts.attention_norm)
+        self._norm(timeline, "attention_gain", self.shifts.attention_norm)
 
     def _ffn_norm(self, timeline):
-        self._norm(timeline, self._constant("ffn_gain"), self.shifts.ffn_norm)
+        self._norm(timeline, "ffn_gain", self.shifts.ffn_norm)
 
     def _final_norm(self, timeline):
-        self._norm(timeline, self._constant("final_gain"), self.shifts.final_norm)
+        self._norm(timeline, "final_gain", self.shifts.final_norm)
         timeline.place(self._pass("logits' scale", 1, x=self.layout.constants["one"], scalar=self.scalar,
                                   shift=self.shifts.logit_scale, dst=self.buffer["scale"]))
 

@@ -4,36 +4,42 @@ import numpy as np
 
 from .gptq import on_grid
 from .model import Llama, ModelConfig
-from .quantise import GROUP, Linear, QuantisedModel, Shifts
+from .quantise import GROUP, Linear, QuantisedLayer, QuantisedModel, Shifts
 
 
 def stand_in(config: ModelConfig, bits: int = 8, group: int = GROUP, model: Llama | None = None) -> QuantisedModel:
     """A model of this shape without weights.
 
-    Where weights have 4 `bits` the groups of inputs that share a scale matter: they are those of a `model` whose weights lie on
-    a grid, else `group`s, as the quantiser makes them.
+    Where weights have 4 `bits` it matters which inputs share a scale, and whether all outputs do: as in a `model` whose weights
+    lie on a grid, else in `group`s, as the quantiser makes them. So does whether its norms have gains.
     """
     inputs = {"qk": config.dim, "v": config.dim, "wo": config.dim, "w1": config.dim, "w3": config.dim, "w2": config.hidden_dim,
               "classifier": config.dim, "embedding": config.dim}
-    sizes = {}
+    sizes, factors = {}, {}
     for name, count in inputs.items():
+        tried, alike = [config.head_dim] if name == "wo" else [2 * group, group], False
         if bits == 8:
             sizes[name] = count
         elif name == "embedding" and config.tied:
-            sizes[name] = sizes["classifier"]
+            sizes[name], alike = sizes["classifier"], factors["classifier"].size == 1
+        elif model:
+            sizes[name], alike = _grid(_weights(model, name), bits, [count, *tried])
         else:
-            tried = [config.head_dim] if name == "wo" else [2 * group, group]
-            sizes[name] = _group(_weights(model, name), bits, [count, *tried]) if model else tried[-1]
+            sizes[name] = tried[-1]
+        # A step of queries and keys is one of a pair of channels, however alike the weights'.
+        factors[name] = np.zeros((-(-count // sizes[name]), int(alike and name != "qk")), np.int16)
 
-    def factors(name):
-        return np.zeros((-(-inputs[name] // sizes[name]), 0), np.int16)
+    def gain(name):
+        gains = [getattr(part, name) for part in (model.layers if name != "final_norm" else [model])] if model else [0]
+        return np.zeros(int(all(np.all(gain == 1) for gain in gains)), np.int16)
 
     nothing = np.zeros(0, np.int8)
+    layer = QuantisedLayer(gain("attention_norm"), nothing, nothing, gain("ffn_norm"))
     return QuantisedModel(
-        config=config, bits=bits, embedding=nothing, embedding_factor=factors("embedding"), embedding_group=sizes["embedding"],
-        residual_unit=0, epsilon=1, layers=[], final_gain=nothing, logit_unit=1.0,
+        config=config, bits=bits, embedding=nothing, embedding_factor=factors["embedding"], embedding_group=sizes["embedding"],
+        residual_unit=0, epsilon=1, layers=[layer], final_gain=gain("final_norm"), logit_unit=1.0,
         shifts=Shifts(embedding=0, attention_norm=0, ffn_norm=0, final_norm=0, score=0, value_gain=0, hidden=0, logit_scale=0),
-        linears={name if name == "classifier" else f"layers.0.{name}": Linear(nothing, factors(name), 0, sizes[name])
+        linears={name if name == "classifier" else f"layers.0.{name}": Linear(nothing, factors[name], 0, sizes[name])
                  for name in inputs if name != "embedding"})
 
 
@@ -46,6 +52,10 @@ def _weights(model, name):
     return [getattr(layer, "wv" if name == "v" else name) for layer in model.layers]
 
 
-def _group(weights, bits, sizes):
-    """The first size of groups in which all weights are on a grid, or else the last."""
-    return next((size for size in sizes if all(on_grid(weight, bits, size) is not None for weight in weights)), sizes[-1])
+def _grid(weights, bits, sizes):
+    """The first size of groups in which all weights are on a grid, or else the last; and whether each matrix has one step."""
+    for size in sizes:
+        found = [on_grid(weight, bits, size) for weight in weights]
+        if None not in found:
+            return size, all(integers.scale.size == 1 for integers in found)
+    return sizes[-1], False

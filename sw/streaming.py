@@ -338,7 +338,7 @@ def fill_stream(layout: StreamedLayout, model: QuantisedModel) -> tuple[np.ndarr
                         matrix = layout.matrices[name]
                         outputs = slice(chunk * matrix.results * config.cols, (chunk + 1) * matrix.results * config.cols)
                         weights.append(place(config, linears[name].weight[outputs], matrix))
-                        put(values, layout.layer[name], linears[name].multiplier[0, outputs])
+                        put(values, layout.layer[name], linears[name].factors[0, outputs])
                     for constant in CONSTANTS.get(name, ()):
                         put(values, layout.layer[constant], vectors[constant])
                 constants.append(values)
@@ -346,7 +346,8 @@ def fill_stream(layout: StreamedLayout, model: QuantisedModel) -> tuple[np.ndarr
     for index in range(model.config.n_layers):
         linears = layer_linears(layout, model, index)
         segments(layout.layer_sections, linears, layer_constants(layout, model, index))
-    segments(layout.end_sections, {"classifier": _filled_up(layout, model)}, {"final_gain": model.final_gain})
+    segments(layout.end_sections, {"classifier": _filled_up(layout, model)},
+             {"final_gain": np.broadcast_to(model.final_gain, model.config.dim)})
     stay = np.zeros((layout.segment, config.lanes), np.int16)
     fill_rotary(layout, lambda at, vector: put(stay, at, vector))
     put(stay, layout.constants["one"], np.full(config.lanes, ONE))
@@ -362,7 +363,7 @@ def _filled_up(layout, model):
     """The classifier; what fills it up is like the last token, and never chosen, since the first of two is."""
     classifier = model.linears["classifier"]
     last = np.minimum(np.arange(layout.padded_results("classifier")), model.config.vocab_size - 1)
-    return replace(classifier, weight=classifier.weight[last], multiplier=classifier.multiplier[:, last])
+    return replace(classifier, weight=classifier.weight[last], multiplier=classifier.factors[:, last])
 
 
 def stream(layout: StreamedLayout, entries: dict[tuple[str, ...], int], weights: np.ndarray, constants: np.ndarray,

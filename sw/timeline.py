@@ -62,10 +62,10 @@ class Timeline:
                           "scalar": Entries.of(config.scalars), "choice": Entries.of(1)}
         self._busy = {unit: np.zeros(BEFORE, bool) for unit in (*RIVALS, "issue")}
 
-    def written(self, granules: np.ndarray, cycles: np.ndarray) -> None:
-        """Granules that something before the origin writes, in these cycles."""
-        entries = self._memories["MEM granule"]
-        entries.written[granules] = entries.accessed[granules] = cycles
+    def written(self, memory: str, which: np.ndarray | int, cycles: np.ndarray | int) -> None:
+        """Entries of a memory that something before the origin writes, in these cycles."""
+        entries = self._memories[memory]
+        entries.written[which] = entries.accessed[which] = cycles
 
     def busy(self, unit: str, until: int) -> None:
         """A unit that something before the origin keeps in use up to and including this cycle."""

@@ -1,9 +1,11 @@
 """Shapes of models to draw, and what two models must have in common to be the same."""
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import strategies as st
 
-from marey.sw.model import Llama, ModelConfig
+from marey.sw.model import Layer, Llama, ModelConfig
 from marey.sw.reference import Reference
 
 
@@ -16,6 +18,21 @@ def shapes(draw, least_vocabulary: int = 3) -> ModelConfig:
         n_heads=heads, n_kv_heads=draw(st.sampled_from([kv for kv in range(1, heads + 1) if heads % kv == 0])),
         vocab_size=draw(st.integers(least_vocabulary, least_vocabulary + 60)), seq_len=draw(st.integers(1, 24)),
         tied=draw(st.booleans()))
+
+
+def without_gains(model: Llama, axis: int | None = None) -> Llama:
+    """A model's matrices on grids of 4 bits, one grid along an axis if one is given, else one a matrix; its norms' gains 1."""
+    def plain(values):
+        if values.ndim == 1:
+            return np.ones_like(values)
+        step = np.abs(values).max(axis=axis, keepdims=True) / 7
+        return np.rint(values / step) * step
+
+    embedding = plain(model.embedding)
+    return replace(
+        model, layers=[Layer(**{name: plain(values) for name, values in vars(layer).items()}) for layer in model.layers],
+        embedding=embedding, classifier=embedding if model.config.tied else plain(model.classifier),
+        final_norm=plain(model.final_norm))
 
 
 def logits(model: Llama, steps: int = 5) -> np.ndarray:

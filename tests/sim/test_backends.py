@@ -21,6 +21,7 @@ from marey.sw.tiny import tiny_model as make_model
 from marey.sw.tiny import tiny_tokenizer
 from tests.configs import CONFIGS, INT4, MODELS, ONE_PORT, ROOMY, codes, op
 from tests.greedy import greedy_steps
+from tests.models import without_gains
 
 
 def golden_tokens(model, prompt, count, bits=8):
@@ -67,9 +68,10 @@ def test_every_backend_agrees(compiler, shape):
 
 @pytest.mark.parametrize("config", [*ROOMY[1:4], INT4[0], INT4[3], ONE_PORT[1]], ids=lambda config: config.name)
 def test_narrow_oblong_and_int4_tiles(compiler, config):
-    """One lane, rows and columns that differ, 4-bit weights with their groups and halves, one port for weights, in the RTL."""
-    for shape in (next(iter(MODELS)), list(MODELS)[4]):
-        model = quantise(make_model(shape), config.weight_bits)
+    """One lane, rows and columns that differ, 4-bit weights with their groups and halves, or on one grid a matrix and without
+    gains, one port for weights, in the RTL."""
+    for made in (make_model(next(iter(MODELS))), without_gains(make_model(list(MODELS)[4]))):
+        model = quantise(made, config.weight_bits)
         program = compile_quantised(model, config)
         with Device(open_transport(config, "verilator"), config) as device:
             device.load(program)

@@ -17,6 +17,7 @@ from marey.sw.quantise import quantise
 from marey.sw.tiny import tiny_model
 from tests.configs import CONFIGS, INT4, MODELS, ONE_PORT, ROOMY, any_shape
 from tests.greedy import greedy_steps
+from tests.models import without_gains
 
 
 @cache
@@ -32,6 +33,35 @@ def test_tokens_are_the_golden_models(config, shape):
     with Device(Endpoint(config), config) as device:
         device.load(program)
         assert len(list(greedy_steps(program, model, device, 10))) == 10
+
+
+@pytest.mark.parametrize("config", INT4, ids=lambda config: config.name)
+@pytest.mark.parametrize("axis", [None, 1])
+def test_one_factor_for_a_matrix_and_norms_without_gains(config, axis):
+    """Each matrix on one grid: a granule of factors each, but for those of queries and keys. Or a grid for each row."""
+    shape = next(iter(MODELS))
+    model = quantise(without_gains(tiny_model(shape), axis), 4)
+    gains = {"attention_gain", "ffn_gain", "final_gain"}
+    matrices = {"v", "wo", "w1", "w3", "w2", "classifier", "embedding"}
+    assert model.alike == (gains | matrices if axis is None else gains)
+    one = plan(config, shape, model.groups, model.alike).granules
+    assert one < plan(config, shape, model.groups, frozenset()).granules
+    program = compile_quantised(model, config)
+    with Device(Endpoint(config), config) as device:
+        device.load(program)
+        assert len(list(greedy_steps(program, model, device, 6))) == 6
+
+
+@pytest.mark.parametrize("config", [ROOMY[1], INT4[1]], ids=lambda config: config.name)
+def test_norms_without_gains_of_what_is_on_no_grid(config):
+    """Of 8 bits; and of 4 in groups, the embedding's too."""
+    drawn = tiny_model(next(iter(MODELS)))
+    model = quantise(replace(without_gains(drawn), embedding=drawn.embedding, classifier=drawn.classifier), config.weight_bits)
+    assert "final_gain" in model.alike and not model.alike & {"embedding", "classifier"}
+    program = compile_quantised(model, config)
+    with Device(Endpoint(config), config) as device:
+        device.load(program)
+        assert len(list(greedy_steps(program, model, device, 6))) == 6
 
 
 @settings(max_examples=8, deadline=None)
@@ -76,4 +106,4 @@ def test_what_cannot_fit():
     with pytest.raises(CompileError, match="quantise in larger groups"):
         compile_quantised(quantise(tiny_model(model.config), 4, group=4), INT4[0])
     with pytest.raises(CompileError, match="16 bits"):
-        plan(ROOMY[0], replace(model.config, vocab_size=100_000), {})
+        plan(ROOMY[0], replace(model.config, vocab_size=100_000), {}, frozenset())
