@@ -5,12 +5,15 @@ import json
 from dataclasses import asdict, dataclass, fields
 
 from .errors import MareyError
+from .window import Window
 
 
 class ConfigError(MareyError):
     """A configuration that no tile can have, or a name that no preset has."""
 
 
+MAY_BE_0 = ("compact", "act_first", "act_depth", "x_depth", "y_depth")
+"""Fields of a configuration."""
 MAX_BITS = 28
 """Link addresses count 32-bit words in 28 bits, so no memory may need more."""
 
@@ -32,6 +35,9 @@ class Config:
     wram_depth     words of `rows` weights in each column's W-RAM
     wram_ports     2, or 1: a column's W-RAM is read or written in a cycle
     mem_depth      words of `rows` 16-bit values in MEM
+    act_depth      words of MEM that the MXM can read, from word `act_first` on and around the end; 0 for all, as with
+    x_depth        granules of MEM that the VXM can read as its operand x, and the host: the first ones
+    y_depth        granules of MEM that the VXM can read as its operand y: the last ones
     program_depth  instructions
     scalars        scalar registers, half of them for reductions
     link_timeout   clock cycles without a word after which the link gives up a frame
@@ -52,6 +58,10 @@ class Config:
     wram_depth: int
     wram_ports: int = 2
     mem_depth: int
+    act_first: int = 0
+    act_depth: int = 0
+    x_depth: int = 0
+    y_depth: int = 0
     program_depth: int = 512
     scalars: int = 64
     fetches: int = 1
@@ -68,13 +78,16 @@ class Config:
         for field in fields(self):
             if field.name != "name":
                 value = getattr(self, field.name)
-                require(type(value) is int and value >= (field.name != "compact"),
+                require(type(value) is int and value >= (field.name not in MAY_BE_0),
                         f"{field.name} must be a positive integer, not {value!r}")
         for name in ("rows", "cols", "lanes"):
             value = getattr(self, name)
             require(value <= 64 and value & (value - 1) == 0, f"{name} must be a power of two up to 64, not {value}")
         require(self.rows % self.lanes == 0 and self.cols % self.lanes == 0,
                 f"lanes ({self.lanes}) must divide rows ({self.rows}) and cols ({self.cols})")
+        for port, window in self.windows.items():
+            require(window.legal, f"{port}_depth {window.depth} from {window.first} on is no window of {window.size}: it must "
+                                  "begin at 0 or be a power of two")
         require(self.scalars >= 8 and self.scalars & (self.scalars - 1) == 0,
                 f"scalars must be a power of two from 8 on, not {self.scalars}")
         require(self.program_depth <= 4096, f"program_depth must be at most 4096, not {self.program_depth}")
@@ -112,6 +125,14 @@ class Config:
     def accumulator_bits(self) -> int:
         """Width of the MXM's sums."""
         return 24 if self.compact else 32
+
+    @property
+    def windows(self) -> dict[str, Window]:
+        """What can be read of MEM, by port: words of it as `act`, granules as `x` and `y`."""
+        y_depth = self.y_depth or self.granules
+        return {"act": Window(self.act_first, self.act_depth or self.mem_depth, self.mem_depth),
+                "x": Window(0, self.x_depth or self.granules, self.granules),
+                "y": Window(max(self.granules - y_depth, 0), y_depth, self.granules)}
 
     @property
     def block(self) -> int:
@@ -154,9 +175,9 @@ PRESETS = {
         # For an ECP5-25F: 16 + 1 of its 28 multipliers; for an 85F: 128 + 8 of its 156.
         Config(name="ecp5_4x4", rows=4, cols=4, lanes=1, wram_depth=2048, mem_depth=1024, crc_bits=8),
         Config(name="ecp5_8x16", rows=8, cols=16, lanes=4, wram_depth=1024, mem_depth=1024, crc_bits=8),
-        # For an iCE40 UP5K: a column's weights are one of its four 32 KB single-port RAMs.
+        # For an iCE40 UP5K: a column's weights are one of its four 32 KB single-port RAMs; MEM is 12 of its 30 block RAMs.
         Config(name="up5k_4x4", rows=4, cols=4, lanes=1, weight_bits=4, wram_depth=16384, wram_ports=1, mem_depth=512,
-               program_depth=128, fetches=2, compact=1, crc_bits=1),
+               act_first=448, act_depth=256, x_depth=1536, y_depth=1024, program_depth=128, fetches=2, compact=1, crc_bits=1),
         # For an iCE40 HX8K: 16 KB of block RAM in all, no multipliers.
         Config(name="hx8k_2x2", rows=2, cols=2, lanes=1, wram_depth=1024, mem_depth=512, program_depth=128, scalars=32,
                crc_bits=8),

@@ -15,7 +15,8 @@ class Mem(wiring.Component):
 
     The same values are kept three times, so that all can read in every cycle: the MXM's copy has the low
     8 bits of each, a word wide; the VXM's two, for its operands x and y, have all 16, a granule (`lanes`
-    values) wide. A write goes to all.
+    values) wide. A write goes to all. A configuration may keep less in each (`Config.windows`): what is read
+    outside of its window is undefined.
 
     Read latency `LATENCY` = 1 cycle; three reads and a write each cycle. A granule that is read in the
     cycle in which it is written is undefined: the schedule has no such read.
@@ -49,7 +50,8 @@ class Mem(wiring.Component):
         bits = config.lanes * 16
         m.submodules.host_writer = writer = EntryWriter(Space.MEM, bits)
         m.submodules.host_reader = reader = EntryReader(Space.MEM, bits)
-        m.submodules.words = words = Memory(shape=unsigned(config.rows * 8), depth=config.mem_depth, init=[])
+        windows = config.windows
+        m.submodules.words = words = Memory(shape=unsigned(config.rows * 8), depth=windows["act"].depth, init=[])
         wiring.connect(m, wiring.flipped(self.host), writer.host)
         wiring.connect(m, wiring.flipped(self.host), reader.host)
 
@@ -64,19 +66,20 @@ class Mem(wiring.Component):
         narrow = Cat(value[lane][:8] for lane in range(config.lanes))
         write = words.write_port(granularity=config.lanes * 8)
         m.d.comb += [
-            write.addr.eq(address[part:]),
+            write.addr.eq(windows["act"].index(address[part:])),
             write.data.eq(narrow.replicate(config.granules_per_word)),
-            write.en.eq(enable << address[:part]),
+            write.en.eq((enable & windows["act"].has(address[part:])) << address[:part]),
         ]
         read = words.read_port()
-        m.d.comb += [read.addr.eq(self.act_address), read.en.eq(1), self.act.eq(read.data)]
+        m.d.comb += [read.addr.eq(windows["act"].index(self.act_address)), read.en.eq(1), self.act.eq(read.data)]
 
         for name, source in (("x", Mux(reader.reading, reader.entry, self.x_address)), ("y", self.y_address)):
-            m.submodules[name] = copy = Memory(shape=unsigned(bits), depth=config.granules, init=[])
+            window = windows[name]
+            m.submodules[name] = copy = Memory(shape=unsigned(bits), depth=window.depth, init=[])
             write, read = copy.write_port(), copy.read_port()
             m.d.comb += [
-                write.addr.eq(address), write.data.eq(value), write.en.eq(enable),
-                read.addr.eq(source), read.en.eq(1), getattr(self, name).eq(read.data),
+                write.addr.eq(window.index(address)), write.data.eq(value), write.en.eq(enable & window.has(address)),
+                read.addr.eq(window.index(source)), read.en.eq(1), getattr(self, name).eq(read.data),
             ]
         m.d.comb += reader.data.eq(self.x)
         return m

@@ -55,6 +55,9 @@ BOUNDED: dict[str, Callable[[Config], int]] = {
 }
 """Memories that are addressed, and their depth."""
 
+READ = {"mem.act": "act", "mem.x": "x", "mem.y": "y"}
+"""Units that read MEM, and their windows in `Config.windows`."""
+
 ORDERED = {
     "MEM granule": {
         "mem.act": ("read", lambda config: config.granules_per_word),
@@ -125,6 +128,12 @@ def violations(config: Config, program: Sequence[Instruction], entry: int = 0, *
             outside = np.flatnonzero(use.addresses >= depth(config))
             found += [Violation(f"{unit} address {use.addresses[i]} is outside its {depth(config)} entries",
                                 int(use.cycles[i]), issue.pc) for i in outside[:1]]
+    for unit, port in READ.items():
+        window = config.windows[port]
+        for issue, use in by_unit[unit]:
+            outside = np.flatnonzero(~window.holds(use.addresses))
+            found += [Violation(f"{unit} address {use.addresses[i]} is outside its window of {window.depth} entries from "
+                                f"{window.first} on", int(use.cycles[i]), issue.pc) for i in outside[:1]]
     for memory, accesses in ORDERED.items():
         found += _disordered(config, by_unit, memory, accesses)
     end = run_cycles(issues[-1])

@@ -9,8 +9,9 @@ from ..hdl.config import Config
 from ..hdl.errors import MareyError
 from ..hdl.rules import check
 from .driver import Device
+from .filling import place
 from .golden import linear as golden_linear
-from .layout import CompileError, Matrix, place
+from .layout import CompileError, Matrix
 from .program import Image, Program
 from .quantise import Linear
 from .scheduler import matmul

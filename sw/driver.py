@@ -68,7 +68,7 @@ class Device:
         self._program = self._streamer = None
         image = program.image
         self.write(Space.PROGRAM, 0, pack_program(self.config, image.codes(self.config)))
-        self.write_mem(0, image.constants)
+        self.write_mem(image.granule, image.constants)
         self.write_weights(0, image.weights)
         self._hold(program)
 

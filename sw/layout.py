@@ -5,24 +5,20 @@ the KV cache; then the classifier, and the embedding if it is not the same. Keys
 multiple of the block are filled up with zeros, and so is every vector.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-
-import numpy as np
+from dataclasses import dataclass, field
 
 from ..hdl import integer
 from ..hdl.config import Config
 from ..hdl.errors import MareyError
 from ..hdl.isa import TOKEN_BITS
 from .model import ModelConfig
-from .quantise import Linear, QuantisedModel
 
 MATRICES = ("qk", "v", "wo", "w1", "w3", "w2")
 """Of a layer, in the order of use."""
+SCALED = ("qk", "v", "w1", "w3", "w2")
+"""Those whose inputs have a scalar."""
 FEWEST_POSITIONS = 16
 ADVICE = ": choose a larger configuration"
-ONE = 1 << 14
-"""The constant that makes a scalar a value in MEM, 14 bits finer."""
 
 
 class CompileError(MareyError):
@@ -83,6 +79,10 @@ class Layout:
     factors: dict[str, int] = field(default_factory=dict)
     """Where a matrix's factors lie in the buffer `factors`, from its first granule on."""
     granules: int = 0
+    constants_end: int = 0
+    """Constants lie from `low` to before this granule."""
+    reads: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+    """Where from and to before where a token reads MEM, by port as in `Config.windows`."""
 
     def __post_init__(self):
         config, model = self.config, self.model
@@ -99,10 +99,19 @@ class Layout:
     def in_granules(self, values: int) -> int:
         return values // self.config.lanes
 
+    def in_words(self, granules: int) -> int:
+        """Words of MEM that so many granules fill, the last perhaps in part."""
+        return -(-granules // self.config.granules_per_word)
+
     @property
     def halves(self) -> int:
         """W-RAM words of a word of the cache, which has 8 bits a value."""
         return 8 // self.config.weight_bits
+
+    @property
+    def readable(self) -> bool:
+        """All that a token reads of MEM is in the windows of its ports."""
+        return all(self.config.windows[port].covers(*span) for port, spans in self.reads.items() for span in spans)
 
     @property
     def dim(self) -> int:
@@ -135,11 +144,11 @@ class Layout:
                 "w1": (self.hidden, self.dim), "w3": (self.hidden, self.dim), "w2": (self.dim, self.hidden)}
 
     def _lay(self, sizes: dict[str, int], at: int) -> tuple[dict[str, int], int]:
-        """Vectors of so many values, each from a word of MEM on: their granules from `at` on, and where they end."""
-        config, found = self.config, {}
+        """Vectors of so many values: their granules from `at` on, and where they end."""
+        found = {}
         for name, values in sizes.items():
             found[name] = at
-            at += -(-values // config.rows) * config.granules_per_word
+            at += self.in_granules(values)
         return found, at
 
     def _lay_words(self):
@@ -179,28 +188,63 @@ class Layout:
         return 0 if name in self.alike else self.dim
 
     def _lay_granules(self):
-        config, model = self.config, self.model
-        lanes = config.lanes
+        """From what the MXM reads, too, to what the VXM reads as y alone, so that each of `Config.windows` has its part."""
+        config, model, lanes = self.config, self.model, self.config.lanes
+        sizes, windows = self._sizes(), config.windows
         factors = {name: self._factors(name, matrix.groups * matrix.results * config.cols)
                    for name, matrix in (self.matrices | {"classifier": self.classifier}).items()}
-        self.constants, at = self._lay({
+        at = self._lay_products(sizes, 0)
+        act = [(0, self.in_words(at))]
+        self.constants, at = self._lay({"low": sizes["low"], "one": lanes}, at)
+        # Those that a scalar goes into first are read as x, the others as y.
+        scaled = {name: factors[name] for name in SCALED if name not in self.groups}
+        self.layer, start = self._lay(scaled, 0)
+        rest, self.constants_stride = self._lay({
+            "attention_gain": self._gain("attention_gain"), "ffn_gain": self._gain("ffn_gain"),
+            **{name: factors[name] for name in MATRICES if name not in scaled}, "key_offset": self.kv_heads,
+            "score": model.n_heads * lanes}, start)
+        self.layer |= rest
+        self.layer_constants = max(at, windows["y"].first - start)
+        at = self._keep({"x": sizes["x"], "scale": lanes}, self.layer_constants + model.n_layers * self.constants_stride)
+        looked_up, at = self._lay({"embedding": self._factors("embedding", self.embedding_groups * self.vocabulary)}, at)
+        x = [(0, at)]
+        rest, at = self._lay({"high": sizes["high"], "final_gain": self._gain("final_gain"),
+                              "classifier": factors["classifier"]}, at)
+        self.constants, self.constants_end = self.constants | looked_up | rest, at
+        at = self._keep({"turn": sizes["turn"]}, at)
+        at = max(self._keep({"factors": sizes["attention factors"]}, at),
+                 self._keep({"factors": sizes["factors"], "up": sizes["up"]}, at))
+        self.factors = {"qk": 0, "v": self.in_granules(factors["qk"]), "w1": 0, "w3": self.in_granules(factors["w1"]), "w2": 0}
+        y = [(self.layer_constants + start, at)]
+        queries = max(self.in_words(at), windows["act"].first)
+        # Attention's output takes the place of its queries.
+        self.granules = self._keep({"q": sizes["q"]}, queries * config.granules_per_word)
+        self.buffers["o"] = self.buffers["q"]
+        self.reads = {"act": [*act, (queries, self.in_words(self.granules))], "x": x, "y": y}
+
+    def _sizes(self):
+        """Values of the buffers, and of the tables of angles. `factors`: of the feed-forward block's matrices."""
+        model, lanes = self.model, self.config.lanes
+        qk, v, w1, w3, w2 = (self._factors(name, self.shapes()[name][0]) for name in SCALED)
+        return {
             "low": integer.ROTARY_LOW * self.head, "high": -(-self.context // integer.ROTARY_LOW) * 4 * self.head,
-            "one": lanes, "final_gain": self._gain("final_gain"), "classifier": factors.pop("classifier"),
-            "embedding": self._factors("embedding", self.embedding_groups * self.vocabulary)}, 0)
-        self.layer, self.constants_stride = self._lay({
-            "attention_gain": self._gain("attention_gain"), "ffn_gain": self._gain("ffn_gain"), **factors,
-            "key_offset": self.kv_heads, "score": model.n_heads * lanes}, 0)
-        self.layer_constants, at = at, at + model.n_layers * self.constants_stride
-        self.buffers, self.granules = self._lay({
-            "x": self.dim, "gained": max(self.dim, self.hidden), "input": max(self.dim, self.hidden),
-            "qk": self.heads + self.kv_heads, "q": self.heads, "k": self.kv_heads,
-            "v": self.kv_heads if self.halves > 1 or config.wram_ports == 1 else 0,
-            "turn": 2 * self.head, "score": model.n_heads * self.context, "o": self.heads,
-            "gate": self.hidden, "up": self.hidden,
-            "factors": max(self.heads + 2 * self.kv_heads, 2 * self.hidden, self.dim), "logits": self.vocabulary,
-            "scale": lanes}, at)
-        self.factors = {"qk": 0, "v": self.in_granules(self.heads + self.kv_heads), "w1": 0,
-                        "w3": self.in_granules(self.hidden), "w2": 0}
+            "x": self.dim, "gained": self.dim, "input": max(self.dim, self.hidden), "qk": self.heads + self.kv_heads,
+            "v": self.kv_heads if self.halves > 1 or self.config.wram_ports == 1 else 0, "q": self.heads, "k": self.kv_heads, "turn": 2 * self.head,
+            "score": model.n_heads * self.context, "gate": self.hidden, "up": self.hidden,
+            "attention factors": qk + v, "factors": max(w1 + w3, w2), "logits": self.vocabulary, "scale": lanes}
+
+    def _lay_products(self, sizes, at):
+        """What products read and most of what they make, never needed at once: vectors beside the int8 `input`, as far as that
+        is in use, and in place of all of them the scores."""
+        hidden, norm = self._keep({"input": sizes["input"]}, at), at + self.in_granules(self.dim)
+        return max(self._keep({name: sizes[name] for name in names}, start) for start, names in (
+            (hidden, ("gained",)), (norm, ("qk", "k", "v")), (hidden, ("gate",)), (norm, ("logits",)), (at, ("score",))))
+
+    def _keep(self, sizes, at):
+        """Lays buffers one after another; returns where they end."""
+        found, end = self._lay(sizes, at)
+        self.buffers |= found
+        return end
 
 
 def check_shape(config: Config, model: ModelConfig) -> None:
@@ -228,120 +272,14 @@ def plan(config: Config, model: ModelConfig, groups: dict[str, int], alike: froz
     while True:
         layout = Layout(config, model, context, groups, alike)
         summed = layout.context << 14 < 1 << config.accumulator_bits - 1
-        if layout.words <= config.wram_depth and layout.granules <= config.granules and summed:
+        fits = layout.words <= config.wram_depth and layout.granules <= config.granules and summed
+        if fits and layout.readable:
             return layout
         if context <= FEWEST_POSITIONS:
+            if fits:
+                raise CompileError(f"with {context} positions the model reads more of MEM than the copies of {config.name} keep"
+                                   f"{ADVICE}")
             raise CompileError(f"with {context} positions the model needs {layout.words} W-RAM words and "
                                f"{-(-layout.granules // config.granules_per_word)} MEM words, and {config.name} has "
                                f"{config.wram_depth} and {config.mem_depth}{ADVICE}")
         context //= 2
-
-
-def place(config: Config, weight: np.ndarray, matrix: Matrix) -> np.ndarray:
-    """A matrix [outputs, inputs] as W-RAM has it: int8 [words, cols, rows], zeros where it ends.
-
-    Output o * cols + c is in column c; its inputs lie in words o * inner to o * inner + inner - 1.
-    """
-    padded = np.zeros((matrix.results * config.cols, matrix.inner * config.rows), np.int8)
-    padded[:weight.shape[0], :weight.shape[1]] = weight
-    return (padded.reshape(matrix.results, config.cols, matrix.inner, config.rows)
-            .transpose(0, 2, 1, 3).reshape(-1, config.cols, config.rows))
-
-
-def fill(layout: Layout, model: QuantisedModel) -> tuple[np.ndarray, np.ndarray]:
-    """W-RAM, int8 [words, cols, rows], and MEM's constants, int16 [granules, lanes], of a model."""
-    config, shape = layout.config, model.config
-    weights = np.zeros((layout.words, config.cols, config.rows), np.int8)
-    values = np.zeros((layout.buffers["x"], config.lanes), np.int16)
-
-    def put(at, vector):
-        flat = values.reshape(-1)[at * config.lanes:]
-        flat[:vector.size] = vector.ravel()
-
-    for index in range(shape.n_layers):
-        words, granules = index * layout.words_stride, layout.layer_constants + index * layout.constants_stride
-        for name, linear in layer_linears(layout, model, index).items():
-            matrix = layout.matrices[name]
-            weights[words + matrix.word:][:matrix.words] = place(config, linear.weight, matrix)
-            put(granules + layout.layer[name], _by_group(layout, name, linear.factors, matrix.results * config.cols))
-        for name, vector in layer_constants(layout, model, index).items():
-            if name not in layout.alike:
-                put(granules + layout.layer[name], vector)
-    # What fills up the vocabulary is never chosen: it is like the last token, and the first of two is.
-    classifier = model.linears["classifier"]
-    last = np.minimum(np.arange(layout.vocabulary), shape.vocab_size - 1)
-    matrix = layout.classifier
-    weights[matrix.word:][:matrix.words] = place(config, classifier.weight[last], matrix)
-    weights[layout.embedding:][:matrix.words] = place(config, model.embedding[last], matrix)
-    put(layout.constants["classifier"], _by_group(layout, "classifier", classifier.factors[:, last], layout.vocabulary))
-    put(layout.constants["embedding"], _by_group(layout, "embedding", model.embedding_factors, layout.vocabulary))
-    if "final_gain" not in layout.alike:
-        put(layout.constants["final_gain"], model.final_gain)
-    put(layout.constants["one"], np.full(config.lanes, ONE))
-    fill_rotary(layout, put)
-    return weights, values
-
-
-def _by_group(layout, name, factors, outputs):
-    """A matrix's factors [groups, N] as MEM has them: zeros where a matrix ends, or, of those that are alike, a granule."""
-    if name in layout.alike:
-        return factors[0, :1].repeat(layout.config.lanes)
-    return np.pad(factors, ((0, 0), (0, outputs - factors.shape[1])))
-
-
-def head_order(shape: ModelConfig) -> np.ndarray:
-    """Query heads in the order of the tile: the first of every group, then the second of every group, and so on."""
-    return np.arange(shape.n_heads).reshape(shape.n_kv_heads, -1).T.ravel()
-
-
-def layer_constants(layout: Layout, model: QuantisedModel, index: int) -> dict[str, np.ndarray]:
-    """A layer's constants but for its matrices' factors, int16, by their names in `Layout.layer`."""
-    config, shape, layer = layout.config, model.config, model.layers[index]
-    return {"attention_gain": np.broadcast_to(layer.attention_gain, shape.dim),
-            "ffn_gain": np.broadcast_to(layer.ffn_gain, shape.dim),
-            "key_offset": _pad_heads(layer.key_offset.ravel(), shape, layout.head),
-            "score": np.repeat(layer.score_factor[head_order(shape)], config.lanes)}
-
-
-def layer_linears(layout: Layout, model: QuantisedModel, index: int) -> dict[str, Linear]:
-    """A layer's operations as they lie in W-RAM: heads filled up, and queries in their order."""
-    shape = model.config
-    found = {name: model.linears[f"layers.{index}.{name}"] for name in MATRICES}
-    order = head_order(shape)
-    every = np.concatenate([order, shape.n_heads + np.arange(shape.n_kv_heads)])
-
-    def heads(linear, which):
-        weight = linear.weight.reshape(-1, shape.head_dim, linear.weight.shape[1])[which]
-        padded = np.zeros((len(which), layout.head, weight.shape[2]), np.int8)
-        padded[:, :shape.head_dim] = weight
-        multiplier = linear.factors.reshape(linear.groups, -1, shape.head_dim)[:, which]
-        return replace(linear, weight=padded.reshape(-1, weight.shape[2]),
-                       multiplier=_pad_heads(multiplier.ravel(), shape, layout.head).reshape(linear.groups, -1))
-
-    found["qk"] = heads(found["qk"], every)
-    found["v"] = heads(found["v"], np.arange(shape.n_kv_heads))
-    wo = found["wo"]
-    columns = np.zeros((shape.dim, shape.n_heads, layout.head), np.int8)
-    columns[:, :, :shape.head_dim] = wo.weight.reshape(shape.dim, shape.n_heads, shape.head_dim)[:, order]
-    multiplier = wo.multiplier[order] if wo.groups > 1 else wo.multiplier
-    found["wo"] = replace(wo, weight=columns.reshape(shape.dim, -1), multiplier=multiplier)
-    return found
-
-
-def _pad_heads(vector, shape, head):
-    padded = np.zeros((vector.size // shape.head_dim, head), vector.dtype)
-    padded[:, :shape.head_dim] = vector.reshape(-1, shape.head_dim)
-    return padded.ravel()
-
-
-def fill_rotary(layout: Layout, put: Callable[[int, np.ndarray], None]) -> None:
-    """The tables of angles, as the two-beat products of `lowering` want them: see `marey.hdl.integer.rotation`."""
-    shape, lanes = layout.model, layout.config.lanes
-    low, high = integer.rotary_tables(shape.head_dim, layout.context, shape.rope_theta)
-    put(layout.constants["low"], np.stack([_pad_heads(row.ravel(), shape, layout.head) for row in low]))
-    cos, sin = high[..., 0], high[..., 1]
-    # Cosines of sums, then sines, minus the sine in even lanes; each a product with the vector and one with its swap.
-    pairs = [(cos, -sin), (-sin, cos), (-sin, cos), (-cos, sin)]
-    rows = np.stack([np.stack([_pad_heads(row.ravel(), shape, layout.head) for row in np.stack(pair, axis=-1)])
-                     for pair in pairs], axis=1)
-    put(layout.constants["high"], rows.reshape(len(high), 4, -1, lanes).transpose(0, 2, 1, 3))

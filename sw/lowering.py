@@ -120,15 +120,15 @@ class Lowering(Attention):
     def _activate(self, timeline):
         """From `gate` and `up` to int8 in `input`, and its scalar."""
         config, rate = self.config, self.layout.matrices["w1"].inner // self.layout.matrices["w1"].groups
-        gained, gate, up = (self.buffer[name] for name in ("gained", "gate", "up"))
+        gate, up = self.buffer["gate"], self.buffer["up"]
         timeline.best(self._spread("silu", self.hidden, rate, function=Function.SILU, x=gate, dst=gate, shift=15))
         spread = {"inner": config.beats_per_result, "middle": self.hidden // config.beats_per_result, "interval": rate}
-        hidden = {"x": gate, "y": up, "y_step": 1, "by_vector": 1, "dst": gained, "shift": self.shifts.hidden,
+        hidden = {"x": gate, "y": up, "y_step": 1, "by_vector": 1, "dst": gate, "shift": self.shifts.hidden,
                   "reduce": Reduce.ABSMAX, "into": ABSMAX}
         timeline.best([self._pass("silu(gate) * up", self.hidden, **hidden),
                        self._pass("silu(gate) * up", self.hidden, **hidden | spread)])
         timeline.place(self._op(Op.SFU, "hidden: int8 scale", function=Sfu.QUANTISE, a=ABSMAX, into=self.quantiser))
-        self._quantise(timeline, "hidden", gained, self.hidden)
+        self._quantise(timeline, "hidden", gate, self.hidden)
 
     def _next_layer(self, timeline, loop):
         """The address registers' steps, and the loop over layers, in this cycle or after; returns its cycle."""

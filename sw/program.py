@@ -16,7 +16,8 @@ from ..hdl.isa import EncodingError, Instruction, Isa
 from ..hdl.rules import check
 from ..hdl.timing import blocks, run_cycles, trace
 from .assembly import disassemble
-from .layout import CompileError, Layout, fill, plan
+from .filling import fill
+from .layout import CompileError, Layout, plan
 from .lowering import lower
 from .model import Llama, ModelConfig
 from .quantise import GROUP, QuantisedModel, quantise
@@ -24,7 +25,7 @@ from .sections import lower_streamed
 from .streaming import ARRAYS, Stream, StreamedLayout, fill_stream, plan_streamed, stream
 from .tokenizer import Tokenizer
 
-VERSION = 4
+VERSION = 5
 """Counts changes of the file format."""
 
 DAMAGE = (OSError, EOFError, KeyError, TypeError, ValueError, AttributeError, RuntimeError, zipfile.BadZipFile, zlib.error,
@@ -42,11 +43,12 @@ class ProgramFileError(MareyError):
 @dataclass(frozen=True)
 class Image:
     """What the tile is loaded with: instructions from 0 on; weights, int8 [words, cols, rows], from W-RAM word 0 on;
-    constants, int16 [granules, lanes], from MEM granule 0 on."""
+    constants, int16 [granules, lanes], from MEM granule `granule` on."""
 
     instructions: list[Instruction]
     weights: np.ndarray
     constants: np.ndarray
+    granule: int = 0
 
     def codes(self, config: Config) -> list[int]:
         """The instructions, encoded."""
@@ -184,7 +186,8 @@ class Program:
         description = {
             "marey": VERSION, "config": asdict(self.config), "name": self.name,
             "notes": [instruction.note for instruction in self.image.instructions],
-            "sections": list(self.sections.items()), "model": asdict(self.model) if self.model else None, "stream": facts,
+            "sections": list(self.sections.items()),
+            "granule": self.image.granule, "model": asdict(self.model) if self.model else None, "stream": facts,
             "cycles": self.cycles(),
         }
         if self.tokenizer:
@@ -267,7 +270,8 @@ def _filled(program, layout, model):
     """A scheduled program, with the weights and constants of its model."""
     if program.stream is None:
         weights, constants = fill(layout, model)
-        return replace(program, image=replace(program.image, weights=weights, constants=constants))
+        return replace(program, image=replace(program.image, weights=weights, constants=constants,
+                                              granule=layout.constants["low"]))
     weights, constants, stay = fill_stream(layout, model)
     return replace(program, image=replace(program.image, constants=stay),
                    stream=replace(program.stream, weights=weights, constants=constants, factors=model.embedding_factors[0]))
@@ -318,7 +322,7 @@ def _unpack_program(description, arrays):
         model = ModelFacts(**facts | {"shape": ModelConfig(**facts["shape"])})
         if not 0 < model.context <= min(model.shape.seq_len, config.wram_depth * config.cols):
             raise ValueError("context")
-    image = Image(instructions, arrays["weights"], arrays["constants"])
+    image = Image(instructions, arrays["weights"], arrays["constants"], description["granule"])
     stream = None
     if description["stream"] is not None:
         stream = Stream.load(description["stream"], {name: arrays[f"stream.{name}"] for name in ARRAYS})

@@ -18,19 +18,8 @@ from ..hdl import integer
 from ..hdl.config import Config
 from ..hdl.isa import TOKEN_BITS
 from ..hdl.protocol import Space
-from .layout import (
-    ADVICE,
-    FEWEST_POSITIONS,
-    ONE,
-    CompileError,
-    Layout,
-    Matrix,
-    check_shape,
-    fill_rotary,
-    layer_constants,
-    layer_linears,
-    place,
-)
+from .filling import ONE, fill_rotary, layer_constants, layer_linears, place
+from .layout import ADVICE, FEWEST_POSITIONS, CompileError, Layout, Matrix, check_shape
 from .link import read_words, run_words, write_words
 from .model import ModelConfig
 from .quantise import QuantisedModel
@@ -177,7 +166,8 @@ class StreamedLayout(Layout):
         config, model = self.config, self.model
         sizes = {"row": self.dim, "row_factor": config.lanes, "attention_gain": self.dim, "ffn_gain": self.dim,
                  "final_gain": self.dim, "key_offset": self.kv_heads, "score": model.n_heads * config.lanes}
-        sizes |= {name: matrix.results * config.cols for name, matrix in self.matrices.items()}
+        factors = {name: matrix.results * config.cols for name, matrix in self.matrices.items()}
+        sizes |= factors
         self.constants, self.segment = self._lay({
             "low": integer.ROTARY_LOW * self.head, "high": -(-self.context // integer.ROTARY_LOW) * 4 * self.head,
             "one": config.lanes}, 0)
@@ -194,14 +184,15 @@ class StreamedLayout(Layout):
         self.layer_sections = [lay(section) for section in self.layer_sections]
         self.end_sections = [lay(section) for section in self.end_sections]
         sections = [self.begin, *self.layer_sections, *self.end_sections]
-        at = self.segment + max(section.granules for section in sections)
-        long, padded = max(self.dim, self.hidden), self.padded_results
-        factors = max(sum(sizes[step] for step in section.steps if step in self.matrices) for section in sections)
-        self.buffers, self.granules = self._lay({
-            "x": max(self.dim, padded("wo"), padded("w2")), "gained": long, "input": long, "qk": padded("qk"), "v": padded("v"),
-            "q": self.heads, "k": self.kv_heads, "turn": 2 * self.head, "score": model.n_heads * self.context,
-            "o": self.heads, "gate": padded("w1"), "up": padded("w3"), "factors": factors,
-            "logits": padded("classifier") if self.whole else sizes["classifier"], "scale": config.lanes}, at)
+        padded = self.padded_results
+        sizes = self._sizes() | {
+            "x": max(self.dim, padded("wo"), padded("w2")), "qk": padded("qk"), "v": padded("v"), "gate": padded("w1"),
+            "up": padded("w3"), "logits": padded("classifier") if self.whole else factors["classifier"],
+            "factors": max(sum(factors[step] for step in section.steps if step in self.matrices) for section in sections)}
+        words = self.in_words(self.segment + max(section.granules for section in sections))
+        at = self._lay_products(sizes, words * config.granules_per_word)
+        self.granules = self._keep({name: sizes[name] for name in ("q", "x", "turn", "factors", "up", "scale")}, at)
+        self.buffers["o"] = self.buffers["q"]
 
 
 def plan_streamed(config: Config, model: ModelConfig, resident: str = "") -> StreamedLayout:
@@ -213,6 +204,8 @@ def plan_streamed(config: Config, model: ModelConfig, resident: str = "") -> Str
     if config.wram_ports == 1:
         raise CompileError(f"{resident.removesuffix(ADVICE)}; streamed, W-RAM needs a second port, for weights that "
                            f"come during a run{ADVICE}")
+    if not all(window.whole for window in config.windows.values()):
+        raise CompileError(f"{resident.removesuffix(ADVICE)}; streamed, all of MEM must be readable{ADVICE}")
     context = max(config.block, 1 << (model.seq_len - 1).bit_length())
     fewest = max(config.block, min(context, FEWEST_POSITIONS))
     while True:

@@ -14,7 +14,7 @@ from ..hdl.isa import Op
 from ..hdl.rules import ORDERED, RIVALS, entries_of
 from ..hdl.sequencer import Sequencer
 from ..hdl.timing import Issue, Use, run_cycles, trace, uses
-from .layout import head_order
+from .filling import head_order
 from .program import Program
 
 ROWS = {
