@@ -135,6 +135,11 @@ class Config:
                 "y": Window(max(self.granules - y_depth, 0), y_depth, self.granules)}
 
     @property
+    def whole(self) -> bool:
+        """All of MEM can be read by every port."""
+        return all(window.whole for window in self.windows.values())
+
+    @property
     def block(self) -> int:
         """Positions in a block of the KV cache: the keys of one pass through the columns, or the values of one word."""
         return max(self.rows, self.cols)

@@ -34,13 +34,15 @@ class Window:
 
     def covers(self, first: int, end: int) -> bool:
         """It has all entries from `first` to before `end`."""
-        return first == end or (end <= self.size and (first - self.first) % self.size + end - first <= self.depth)
+        if self.whole or first == end:
+            return end <= self.size
+        return end <= self.size and (first - self.first) % self.size + end - first <= self.depth
 
     def has(self, entry):
         """Whether it has an entry, a value in hardware: by the highest bits that tell."""
         if self.whole:
             return 1
-        bits = (self.first | self.depth | self.size)
+        bits = self.first | self.depth | self.size
         unit = bits & -bits
         return entry[unit.bit_length() - 1:].matches(
             *((self.first + offset) % self.size // unit for offset in range(0, self.depth, unit)))

@@ -229,8 +229,8 @@ class Layout:
         return {
             "low": integer.ROTARY_LOW * self.head, "high": -(-self.context // integer.ROTARY_LOW) * 4 * self.head,
             "x": self.dim, "gained": self.dim, "input": max(self.dim, self.hidden), "qk": self.heads + self.kv_heads,
-            "v": self.kv_heads if self.halves > 1 or self.config.wram_ports == 1 else 0, "q": self.heads, "k": self.kv_heads, "turn": 2 * self.head,
-            "score": model.n_heads * self.context, "gate": self.hidden, "up": self.hidden,
+            "v": self.kv_heads if self.halves > 1 or self.config.wram_ports == 1 else 0, "q": self.heads, "k": self.kv_heads,
+            "turn": 2 * self.head, "score": model.n_heads * self.context, "gate": self.hidden, "up": self.hidden,
             "attention factors": qk + v, "factors": max(w1 + w3, w2), "logits": self.vocabulary, "scale": lanes}
 
     def _lay_products(self, sizes, at):
@@ -271,15 +271,13 @@ def plan(config: Config, model: ModelConfig, groups: dict[str, int], alike: froz
     context = model.seq_len
     while True:
         layout = Layout(config, model, context, groups, alike)
-        summed = layout.context << 14 < 1 << config.accumulator_bits - 1
-        fits = layout.words <= config.wram_depth and layout.granules <= config.granules and summed
-        if fits and layout.readable:
+        fits = layout.words <= config.wram_depth and layout.granules <= config.granules and layout.readable
+        if fits and layout.context << 14 < 1 << config.accumulator_bits - 1:
             return layout
         if context <= FEWEST_POSITIONS:
-            if fits:
-                raise CompileError(f"with {context} positions the model reads more of MEM than the copies of {config.name} keep"
-                                   f"{ADVICE}")
+            parts = "" if config.whole else " (of which {act} for the MXM, and {x} and {y} granules for the VXM)".format(
+                **{port: window.depth for port, window in config.windows.items()})
             raise CompileError(f"with {context} positions the model needs {layout.words} W-RAM words and "
                                f"{-(-layout.granules // config.granules_per_word)} MEM words, and {config.name} has "
-                               f"{config.wram_depth} and {config.mem_depth}{ADVICE}")
+                               f"{config.wram_depth} and {config.mem_depth}{parts}{ADVICE}")
         context //= 2

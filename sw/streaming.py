@@ -204,7 +204,7 @@ def plan_streamed(config: Config, model: ModelConfig, resident: str = "") -> Str
     if config.wram_ports == 1:
         raise CompileError(f"{resident.removesuffix(ADVICE)}; streamed, W-RAM needs a second port, for weights that "
                            f"come during a run{ADVICE}")
-    if not all(window.whole for window in config.windows.values()):
+    if not config.whole:
         raise CompileError(f"{resident.removesuffix(ADVICE)}; streamed, all of MEM must be readable{ADVICE}")
     context = max(config.block, 1 << (model.seq_len - 1).bit_length())
     fewest = max(config.block, min(context, FEWEST_POSITIONS))

@@ -19,6 +19,10 @@ CONFIGS = [
 ]
 """Square, one lane, oblong with odd depths, tall, int4 weights, few logic cells, one port for weights."""
 
+WINDOWED = Config(name="windows", rows=4, cols=4, lanes=1, wram_depth=64, mem_depth=64, act_first=56, act_depth=32, x_depth=192,
+                  y_depth=128, program_depth=64, link_timeout=32)
+"""One whose copies of MEM keep windows of it."""
+
 ROOMY = [
     Config(name="s4", rows=4, cols=4, lanes=4, wram_depth=4096, mem_depth=2048),
     Config(name="n4", rows=4, cols=4, lanes=1, wram_depth=4096, mem_depth=2048),

@@ -76,6 +76,10 @@ def other(instruction, **operands):
     (ODD, changed(ODD_LEGAL, 0, wgt=Address(45)), "wram address 50", 0),
     (ODD, changed(ODD_LEGAL, 1, y=Address(115)), "mem.y address 120", 1),
     (ODD, changed(ODD_LEGAL, 1, dst=Address(119)), "mem.write address 120", 1),
+    # Reads of what a copy of MEM does not keep.
+    (replace(CONFIG, act_first=16, act_depth=32), LEGAL, "mem.act address 0 is outside its window of 32 entries from 16 on", 0),
+    (replace(CONFIG, y_depth=32), LEGAL, "mem.y address 10 is outside its window of 32 entries from 32 on", 1),
+    (replace(CONFIG, x_depth=20), [op(CONFIG, "VXM", 60, x=20, to=To.MEM), HALT], "mem.x address 20 is outside its window", 0),
     # MEM out of order: read before it is written, written before it is read.
     (CONFIG, lay_out(CONFIG, [(0, MXM), (TAKE, VXM), (TAKE + 2, other(MXM, act=Address(20))), (90, HALT)]),
      "read before an earlier instruction has written it", 2),

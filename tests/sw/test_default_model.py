@@ -18,6 +18,7 @@ from marey.sw.sampling import Sampler
 from marey.sw.train.judge import judge, write_stories
 from marey.sw.train.plot import plot
 from marey.sw.train.reader import has_a_plot
+from tests.greedy import greedy_steps
 
 PROMPT = "Once upon a time, there was a little girl named Lily."
 DOCS = Path(__file__).parents[2] / "docs"
@@ -69,6 +70,31 @@ def test_the_tile_tells_a_story(compiler, model, tokenizer):
     ((text, ended),) = write_stories(Golden(quantise(model)), tokenizer, [PROMPT], Sampler())
     assert told.text == text and ended and has_a_plot(text)
     assert told.predicted_cycles == told.measured_cycles
+
+
+@pytest.fixture(scope="module")
+def small(model, tokenizer):
+    """The model on the smallest board's tile."""
+    return compile_model(model, preset("up5k_4x4"), tokenizer)
+
+
+def test_it_is_resident_on_a_small_board(small):
+    """With 128 positions, at 1,000 tokens a second and 24 MHz."""
+    assert small.mode == "resident" and small.model.context == 128
+    assert sum(small.cycles(position) for position in range(128)) / 128 <= 24_000
+    assert len(small.image.instructions) <= 85
+
+
+@pytest.mark.slow
+def test_a_small_board_tells_a_story(compiler, model, tokenizer, small):
+    """All positions that it has room for, in the RTL: golden logits, cycles as predicted."""
+    told, quantised = {}, quantise(model, 4)
+    for backend in ("emulator", "verilator"):
+        with Device(open_transport(small.config, backend), small.config) as device:
+            device.load(small)
+            told[backend] = list(greedy_steps(small, quantised, device, 128))
+            assert device.tally.measured == device.tally.predicted
+    assert told["emulator"] == told["verilator"] and len(told["emulator"]) == 128
 
 
 def test_the_loss_curve_is_that_of_the_log():

@@ -64,6 +64,24 @@ def test_norms_without_gains_of_what_is_on_no_grid(config):
         assert len(list(greedy_steps(program, model, device, 6))) == 6
 
 
+def test_copies_of_mem_with_windows():
+    """A model lies in them, and takes no more cycles; where it cannot, a line says so."""
+    config, shape = INT4[1], next(iter(MODELS))
+    model = quantise(without_gains(tiny_model(shape)), 4)
+    small = replace(config, mem_depth=512, act_first=448, act_depth=256, x_depth=1536, y_depth=1024)
+    program = compile_quantised(model, small)
+    assert program.cycles() == compile_quantised(model, config).cycles()
+    with Device(Endpoint(small), small) as device:
+        device.load(program)
+        assert len(list(greedy_steps(program, model, device, 6))) == 6
+    for tight in ({"y_depth": 128}, {"x_depth": 512}, {"act_depth": 4}):
+        with pytest.raises(CompileError, match=r"of which \d+ for the MXM, and \d+ and \d+ granules") as caught:
+            plan(replace(small, **tight), shape, model.groups, model.alike)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(CompileError, match="all of MEM must be readable"):
+        compile_quantised(quantised(shape, 8), replace(small, weight_bits=8, wram_depth=1024))
+
+
 @settings(max_examples=8, deadline=None)
 @given(data=st.data())
 def test_any_shape(data):
