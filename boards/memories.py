@@ -74,14 +74,16 @@ def contents(config: Config, program: Program | None) -> dict[str, np.ndarray]:
     """What a host would load, nothing without a program: {end of a memory's name: its first rows, bool [rows, width]}."""
     if program is None:
         return {}
-    image = program.image
+    image, windows = program.image, config.windows
+    constants = np.zeros((config.granules, config.lanes), np.int16)
+    constants[image.granule:image.granule + len(image.constants)] = image.constants
     words = {space: packed.reshape(-1, parts(entry_bits(config, space))) for space, packed in (
-        (Space.PROGRAM, pack_program(config, image.codes(config))), (Space.MEM, pack_mem(config, image.constants)),
+        (Space.PROGRAM, pack_program(config, image.codes(config))), (Space.MEM, pack_mem(config, constants)),
         (Space.WRAM, pack_wram(config, image.weights)))}
     vectors = _bits(words[Space.MEM])[:, :16 * config.lanes]
     low = vectors.reshape(-1, 16)[:, :8].reshape(-1, 8 * config.lanes)
-    low = np.pad(low, ((0, -len(low) % config.granules_per_word), (0, 0)))
-    found = {"mem.x": vectors, "mem.y": vectors, "mem.words": low.reshape(-1, 8 * config.rows)}
+    found = {"mem.x": vectors[windows["x"].entries], "mem.y": vectors[windows["y"].entries],
+             "mem.words": low.reshape(-1, 8 * config.rows)[windows["act"].entries]}
     codes = words[Space.PROGRAM].T[:-(-entry_bits(config, Space.PROGRAM) // 32)]
     found |= {f"program.part{part}": _bits(column[:, None]) for part, column in enumerate(codes)}
     weights = _bits(words[Space.WRAM])[:, :config.rows * config.weight_bits]

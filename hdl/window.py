@@ -28,6 +28,11 @@ class Window:
         return self.first < self.size and self.depth <= self.size and (
             self.first == 0 or (self.size % self.depth == 0 and self.depth & self.depth - 1 == 0))
 
+    @property
+    def entries(self) -> np.ndarray:
+        """The entry in each place of a copy."""
+        return (self.first + (np.arange(self.depth) - self.first) % self.depth) % self.size
+
     def holds(self, entries: np.ndarray) -> np.ndarray:
         """Which of these entries it has: bool."""
         return (entries - self.first) % self.size < self.depth

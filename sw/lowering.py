@@ -52,7 +52,8 @@ class Lowering(Attention):
         before, layer = moved(begin), moved(layer, loaded)
         head, target = lay_out(self.config, before + layer), len(lay_out(self.config, [*before, layer[0]])) - 1
         middle = self._attention(first_issue(after))
-        tail = lay_out(self.config, moved(after) + moved(end, loop + next_issue(self.config, Op.LOOP) - first))
+        tail = lay_out(self.config, moved(after) + moved(end, loop + next_issue(self.config, Op.LOOP) - first_issue(end)
+                                                         + self._behind_loop(first_issue(end) - first)))
         program = head + middle + tail
         at = next(index for index, instruction in enumerate(program) if instruction.op is Op.LOOP)
         program[at] = replace(program[at], operands=program[at].operands | {"target": target})
@@ -61,6 +62,10 @@ class Lowering(Attention):
                                f"{self.config.program_depth}: choose a larger configuration")
         return Code(program, {0: "begin", target: "layer", len(head): "attention", len(head) + len(middle): "feed-forward",
                               at + 1: "end"})
+
+    def _behind_loop(self, cycles):
+        """At least so many cycles behind a LOOP, which has no wait of its own: none, or what a NOP takes."""
+        return max(cycles, next_issue(self.config, Op.NOP)) if cycles > 0 else 0
 
     def _begin(self):
         """The embedding, and the rotation of the position. Returns the timeline, and the last beat of the former."""
