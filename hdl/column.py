@@ -13,8 +13,8 @@ def wave_layout(config: Config) -> data.StructLayout:
     """What travels along the columns, one column a cycle.
 
     `act`: the activation word; `wgt`: the W-RAM word that it meets, `Wram.lead` cycles ahead of it; `first`, `last`: this
-    beat begins or ends a dot product; `fetch`: the weights of column number `column` take the place of `act`; where weights have 4 bits,
-    `low`, `high`: they are the low or the high halves of 8-bit ones. No flow control.
+    beat begins or ends a dot product; `fetch`: the weights of column number `column` take the place of `act`; where weights
+    have 4 bits, `low`, `high`: they are the low or the high halves of 8-bit ones. No flow control.
     """
     halves = {"low": 1, "high": 1} if config.weight_bits == 4 else {}
     return data.StructLayout({

@@ -97,7 +97,9 @@ class Attention(Passes):
         one = [replace(part, operands=part.operands | {"middle": config.block // config.cols}) for part in (mxm, vxm)]
         offset = stream_offset(config, beats)
         free = timeline.beats() + 1 - vxm_beat(config) - offset
-        cached = max(map(timeline.last, ("wram.keys", "wram.values"))) + 1 - mxm_beat(config) - Mxm.read_latency(config)
+        # Values are read much later, but with one port written while nothing is read.
+        written = ("wram.keys", "wram.values") if config.wram_ports == 1 else ("wram.keys",)
+        cached = max(map(timeline.last, written)) + 1 - mxm_beat(config) - Mxm.read_latency(config)
         timeline.place(*one, offsets=(0, offset), after=max(free, cached, timeline.beats("issue") + 1))
         timeline.placed[-2:] = [(cycle, part) for (cycle, _), part in zip(timeline.placed[-2:], (mxm, vxm), strict=True)]
 
