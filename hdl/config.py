@@ -34,6 +34,7 @@ class Config:
     weight_bits    8, or 4 (two weights a byte)
     wram_depth     words of `rows` weights in each column's W-RAM
     wram_ports     2, or 1: a column's W-RAM is read or written in a cycle
+    wram_latency   cycles of a read of W-RAM: 1, or 2 with a register behind a memory that lies far from its multipliers
     mem_depth      words of `rows` 16-bit values in MEM
     act_depth      words of MEM that the MXM can read, from word `act_first` on and around the end; 0 for all, as with
     x_depth        granules of MEM that the VXM can read as its operand x, and the host: the first ones
@@ -57,6 +58,7 @@ class Config:
     weight_bits: int = 8
     wram_depth: int
     wram_ports: int = 2
+    wram_latency: int = 1
     mem_depth: int
     act_first: int = 0
     act_depth: int = 0
@@ -94,7 +96,8 @@ class Config:
         require(self.weight_bits in (4, 8), f"weight_bits must be 4 or 8, not {self.weight_bits}")
         require(self.fetches in (1, 2, 4), f"fetches must be 1, 2 or 4, not {self.fetches}")
         require(self.compact in (0, 1), f"compact must be 0 or 1, not {self.compact}")
-        require(self.wram_ports in (1, 2), f"wram_ports must be 1 or 2, not {self.wram_ports}")
+        for name in ("wram_ports", "wram_latency"):
+            require(getattr(self, name) in (1, 2), f"{name} must be 1 or 2, not {getattr(self, name)}")
         require(self.crc_bits in (1, 2, 4, 8, 16, 32), f"crc_bits must be 32, 16, 8, 4, 2 or 1, not {self.crc_bits}")
         require(self.link_timeout >= 16, f"link_timeout must be at least 16 cycles, not {self.link_timeout}")
         for name, words in (("wram_depth", self.wram_depth * self.cols * self.rows * self.weight_bits // 32),
@@ -174,12 +177,12 @@ PRESETS = {
         # The same with weights of 4 bits.
         Config(name="sim8x8_int4", rows=8, cols=8, lanes=8, weight_bits=4, wram_depth=8192, mem_depth=8192),
         # For an ECP5-45F: 64 + 8 of its 72 multipliers, 128 KB of weights in block RAM.
-        Config(name="ecp5_8x8", rows=8, cols=8, lanes=4, wram_depth=2048, mem_depth=1024, crc_bits=8),
+        Config(name="ecp5_8x8", rows=8, cols=8, lanes=4, wram_depth=2048, wram_latency=2, mem_depth=1024, crc_bits=8),
         # For an ECP5-85F: stories260K resident with a context of 128, in 203 of its 208 block RAMs.
-        Config(name="ecp5_8x8_deep", rows=8, cols=8, lanes=4, wram_depth=5120, mem_depth=1152, crc_bits=8),
+        Config(name="ecp5_8x8_deep", rows=8, cols=8, lanes=4, wram_depth=5120, wram_latency=2, mem_depth=1152, crc_bits=8),
         # For an ECP5-25F: 16 + 1 of its 28 multipliers; for an 85F: 128 + 8 of its 156.
         Config(name="ecp5_4x4", rows=4, cols=4, lanes=1, wram_depth=2048, mem_depth=1024, crc_bits=8),
-        Config(name="ecp5_8x16", rows=8, cols=16, lanes=4, wram_depth=1024, mem_depth=1024, crc_bits=8),
+        Config(name="ecp5_8x16", rows=8, cols=16, lanes=4, wram_depth=1024, wram_latency=2, mem_depth=1024, crc_bits=8),
         # For an iCE40 UP5K: a column's weights are one of its four 32 KB single-port RAMs; MEM is 12 of its 30 block RAMs.
         Config(name="up5k_4x4", rows=4, cols=4, lanes=1, weight_bits=4, wram_depth=16384, wram_ports=1, mem_depth=512,
                act_first=448, act_depth=256, x_depth=1536, y_depth=1024, program_depth=128, fetches=2, compact=1, crc_bits=1),

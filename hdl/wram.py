@@ -12,7 +12,8 @@ from .spram import SinglePortRam
 class Wram(wiring.Component):
     """One column's weights: a word of `rows` weights every cycle.
 
-    Read latency `LATENCY` = 1 cycle, and `lead(config)` more, by which an address comes ahead of its activations.
+    Read latency `config.wram_latency`: an address comes `lead(config)` cycles ahead of its activations. Where that is 2, a
+    register stands behind the memory: a large W-RAM lies all over its device, and the way to the multipliers has a cycle.
     With two ports a read and a write each cycle; a word that is read while it is written is undefined: the schedule, and a
     host that loads ahead, stay clear of it. With one port every word is, and the schedule stays clear of that.
 
@@ -23,9 +24,8 @@ class Wram(wiring.Component):
 
     @staticmethod
     def lead(config: Config) -> int:
-        """Cycles for a register behind the memory: a large W-RAM lies all over its device, and the way to the multipliers has
-        a cycle of its own. A single port's answer is there at once."""
-        return 0 if config.wram_ports == 1 else 1
+        """Cycles that a read takes longer than `LATENCY`."""
+        return config.wram_latency - Wram.LATENCY
 
     def __init__(self, config: Config):
         self._config = config
@@ -45,15 +45,22 @@ class Wram(wiring.Component):
             m.submodules.memory = memory = SinglePortRam(width=width, depth=depth, grain=grain)
             m.d.comb += [
                 memory.address.eq(Mux(self.write_enable.any(), self.write_address, self.address)),
-                memory.write.eq(self.write_enable), memory.write_data.eq(self.write_data), self.weights.eq(memory.data),
+                memory.write.eq(self.write_enable), memory.write_data.eq(self.write_data),
             ]
+            self._answer(m, memory.data)
             return m
         m.submodules.memory = memory = Memory(shape=unsigned(width), depth=depth, init=[])
         read, write = memory.read_port(), memory.write_port(granularity=grain)
-        weights = Signal.like(self.weights, reset_less=True)
-        m.d.sync += weights.eq(read.data)
         m.d.comb += [
-            read.addr.eq(self.address), read.en.eq(1), self.weights.eq(weights),
+            read.addr.eq(self.address), read.en.eq(1),
             write.addr.eq(self.write_address), write.data.eq(self.write_data), write.en.eq(self.write_enable),
         ]
+        self._answer(m, read.data)
         return m
+
+    def _answer(self, m, word):
+        if self.lead(self._config):
+            kept = Signal.like(word, reset_less=True)
+            m.d.sync += kept.eq(word)
+            word = kept
+        m.d.comb += self.weights.eq(word)

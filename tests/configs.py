@@ -9,7 +9,8 @@ from marey.sw.model import ModelConfig
 CONFIGS = [
     Config(name="square", rows=4, cols=4, lanes=4, wram_depth=64, mem_depth=64, program_depth=64, link_timeout=32),
     Config(name="narrow", rows=4, cols=4, lanes=1, wram_depth=64, mem_depth=64, program_depth=64, link_timeout=32),
-    Config(name="wide", rows=4, cols=8, lanes=2, wram_depth=50, mem_depth=60, program_depth=60, link_timeout=32, crc_bits=8),
+    Config(name="wide", rows=4, cols=8, lanes=2, wram_depth=50, wram_latency=2, mem_depth=60, program_depth=60, link_timeout=32,
+           crc_bits=8),
     Config(name="tall", rows=8, cols=2, lanes=2, wram_depth=64, mem_depth=64, program_depth=64, link_timeout=32),
     Config(name="nibbles", rows=8, cols=4, lanes=4, weight_bits=4, wram_depth=64, mem_depth=64, program_depth=64,
            link_timeout=32),
@@ -26,7 +27,7 @@ WINDOWED = Config(name="windows", rows=4, cols=4, lanes=1, wram_depth=64, mem_de
 ROOMY = [
     Config(name="s4", rows=4, cols=4, lanes=4, wram_depth=4096, mem_depth=2048),
     Config(name="n4", rows=4, cols=4, lanes=1, wram_depth=4096, mem_depth=2048),
-    Config(name="w48", rows=4, cols=8, lanes=2, wram_depth=4096, mem_depth=2048),
+    Config(name="w48", rows=4, cols=8, lanes=2, wram_depth=4096, wram_latency=2, mem_depth=2048),
     Config(name="t82", rows=8, cols=2, lanes=2, wram_depth=4096, mem_depth=2048),
     Config(name="s8", rows=8, cols=8, lanes=8, wram_depth=1024, mem_depth=1024),
 ]

@@ -13,7 +13,8 @@ GOOD = PRESETS["sim8x8"]
     ("rows", 3), ("rows", 0), ("rows", 128), ("cols", 6), ("lanes", 16), ("lanes", 0), ("weight_bits", 5),
     ("wram_depth", 0), ("mem_depth", -1), ("program_depth", 2.5), ("link_timeout", 15), ("wram_depth", 1 << 24),
     ("mem_depth", True), ("rows", "8"), ("crc_bits", 3),
-    ("fetches", 3), ("fetches", 0), ("compact", 2), ("compact", -1), ("compact", True), ("wram_ports", 3), ("wram_ports", 0),
+    ("fetches", 3), ("fetches", 0), ("compact", 2), ("compact", -1), ("compact", True), ("wram_latency", 3),
+    ("wram_latency", 0), ("wram_ports", 3), ("wram_ports", 0),
     ("act_depth", 1 << 14), ("x_depth", 8193), ("y_depth", 100), ("y_depth", 1 << 14), ("act_first", -1),
 ])
 def test_a_bad_field_is_named(field, value):
@@ -25,7 +26,7 @@ def test_a_bad_field_is_named(field, value):
 def test_hash_tells_all_fields_that_a_program_depends_on():
     assert replace(GOOD, name="other", link_timeout=100, crc_bits=8).hash == GOOD.hash
     changed = {"rows": 16, "cols": 16, "lanes": 4, "weight_bits": 4, "wram_depth": 100, "mem_depth": 100,
-               "program_depth": 100, "scalars": 16, "fetches": 2, "compact": 1, "wram_ports": 1,
+               "program_depth": 100, "scalars": 16, "fetches": 2, "compact": 1, "wram_ports": 1, "wram_latency": 2,
                "act_first": 64, "act_depth": 64, "x_depth": 100, "y_depth": 64}
     assert set(changed) == {field.name for field in fields(Config)} - {"name", "link_timeout", "crc_bits"}
     hashes = {replace(GOOD, **{field: value}).hash for field, value in changed.items()}
