@@ -64,14 +64,14 @@ class PortTransport:
         """Up to `count` bytes; fewer after `patience` seconds without one."""
         data, last = bytearray(), time.monotonic()
         while len(data) < count and (left := last + patience - time.monotonic()) > 0:
-            self._port.timeout = left
-            if more := self._guarded(self._some, count - len(data)):
+            if more := self._guarded(self._some, count - len(data), left):
                 data += more
                 last, self._heard = time.monotonic(), True
         return bytes(data)
 
-    def _some(self, most):
-        """The first byte within the port's time limit, and those that are there with it."""
+    def _some(self, most, patience):
+        """The first byte within so many seconds, and those that are there with it."""
+        self._port.timeout = patience
         return self._port.read(1) + self._port.read(min(self._port.in_waiting, most - 1))
 
     def _guarded(self, work, *arguments):

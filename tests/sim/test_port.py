@@ -122,6 +122,13 @@ def test_the_cable_is_pulled_and_plugged_in_again(program, tokens, expected, ans
         assert tokens("--port", again.port)[0] == expected
 
 
+def test_a_port_is_gone_before_it_is_read():
+    with FakeBoard(CONFIG, RATE) as board:
+        transport = PortTransport(board.port, RATE)
+    with pytest.raises(PortError, match="is gone"):
+        transport.receive(1)
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_noise_on_the_line(program, seed):
     """Bytes lost, doubled and flipped: the right tokens or a LinkError, and with the noise gone the right ones."""
