@@ -13,7 +13,7 @@ class ConfigError(MareyError):
 
 
 MAY_BE_0 = ("compact", "act_first", "act_depth", "x_depth", "y_depth")
-"""Fields of a configuration."""
+"""Fields whose default is 0; all others are positive."""
 MAX_BITS = 28
 """Link addresses count 32-bit words in 28 bits, so no memory may need more."""
 
@@ -42,7 +42,7 @@ class Config:
     program_depth  instructions
     scalars        scalar registers, half of them for reductions
     link_timeout   clock cycles without a word after which the link gives up a frame
-    fetches        reads of the program memory that an instruction takes: 1, 2 or 4
+    fetches        reads of the program memory that an instruction takes: 1 or 2
     compact        1 for a device with few logic cells and a slow clock: one VXM engine, few pipeline registers, sums of
                    24 bits, shorter counts, products of the sequencer in more cycles
     crc_bits       bits of a link word that go into its checksum in a cycle: 32, 16, 8, 4, 2 or 1
@@ -94,9 +94,8 @@ class Config:
                 f"scalars must be a power of two from 8 on, not {self.scalars}")
         require(self.program_depth <= 4096, f"program_depth must be at most 4096, not {self.program_depth}")
         require(self.weight_bits in (4, 8), f"weight_bits must be 4 or 8, not {self.weight_bits}")
-        require(self.fetches in (1, 2, 4), f"fetches must be 1, 2 or 4, not {self.fetches}")
         require(self.compact in (0, 1), f"compact must be 0 or 1, not {self.compact}")
-        for name in ("wram_ports", "wram_latency"):
+        for name in ("wram_ports", "wram_latency", "fetches"):
             require(getattr(self, name) in (1, 2), f"{name} must be 1 or 2, not {getattr(self, name)}")
         require(self.crc_bits in (1, 2, 4, 8, 16, 32), f"crc_bits must be 32, 16, 8, 4, 2 or 1, not {self.crc_bits}")
         require(self.link_timeout >= 16, f"link_timeout must be at least 16 cycles, not {self.link_timeout}")

@@ -13,7 +13,7 @@ GOOD = PRESETS["sim8x8"]
     ("rows", 3), ("rows", 0), ("rows", 128), ("cols", 6), ("lanes", 16), ("lanes", 0), ("weight_bits", 5),
     ("wram_depth", 0), ("mem_depth", -1), ("program_depth", 2.5), ("link_timeout", 15), ("wram_depth", 1 << 24),
     ("mem_depth", True), ("rows", "8"), ("crc_bits", 3),
-    ("fetches", 3), ("fetches", 0), ("compact", 2), ("compact", -1), ("compact", True), ("wram_latency", 3),
+    ("fetches", 3), ("fetches", 4), ("fetches", 0), ("compact", 2), ("compact", -1), ("compact", True), ("wram_latency", 3),
     ("wram_latency", 0), ("wram_ports", 3), ("wram_ports", 0),
     ("act_depth", 1 << 14), ("x_depth", 8193), ("y_depth", 100), ("y_depth", 1 << 14), ("act_first", -1),
 ])
