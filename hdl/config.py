@@ -46,6 +46,7 @@ class Config:
     compact        1 for a device with few logic cells and a slow clock: one VXM engine, few pipeline registers, sums of
                    24 bits, shorter counts, products of the sequencer in more cycles
     crc_bits       bits of a link word that go into its checksum in a cycle: 32, 16, 8, 4, 2 or 1
+    multiply_bits  bits of a scalar that are multiplied in a cycle: 16, 8, 4, 2 or 1
     ============== ====================================================================
 
     Raises ConfigError, in one line, for a value outside its range.
@@ -70,6 +71,7 @@ class Config:
     compact: int = 0
     link_timeout: int = 1024
     crc_bits: int = 32
+    multiply_bits: int = 8
 
     def __post_init__(self):
         def require(condition, what):
@@ -98,6 +100,7 @@ class Config:
         for name in ("wram_ports", "wram_latency", "fetches"):
             require(getattr(self, name) in (1, 2), f"{name} must be 1 or 2, not {getattr(self, name)}")
         require(self.crc_bits in (1, 2, 4, 8, 16, 32), f"crc_bits must be 32, 16, 8, 4, 2 or 1, not {self.crc_bits}")
+        require(self.multiply_bits in (1, 2, 4, 8, 16), f"multiply_bits must be 1, 2, 4, 8 or 16, not {self.multiply_bits}")
         require(self.link_timeout >= 16, f"link_timeout must be at least 16 cycles, not {self.link_timeout}")
         for name, words in (("wram_depth", self.wram_depth * self.cols * self.rows * self.weight_bits // 32),
                             ("mem_depth", self.mem_depth * self.rows), ("program_depth", self.program_depth * 8)):
@@ -184,10 +187,11 @@ PRESETS = {
         Config(name="ecp5_8x16", rows=8, cols=16, lanes=4, wram_depth=1024, wram_latency=2, mem_depth=1024, crc_bits=8),
         # For an iCE40 UP5K: a column's weights are one of its four 32 KB single-port RAMs; MEM is 12 of its 30 block RAMs.
         Config(name="up5k_4x4", rows=4, cols=4, lanes=1, weight_bits=4, wram_depth=16384, wram_ports=1, mem_depth=512,
-               act_first=448, act_depth=256, x_depth=1536, y_depth=1024, program_depth=128, fetches=2, compact=1, crc_bits=1),
+               act_first=448, act_depth=256, x_depth=1536, y_depth=1024, program_depth=128, fetches=2, compact=1, crc_bits=1,
+               multiply_bits=1),
         # For an iCE40 HX8K: 16 KB of block RAM in all, no multipliers.
         Config(name="hx8k_2x2", rows=2, cols=2, lanes=1, wram_depth=1024, mem_depth=512, program_depth=128, scalars=32,
-               crc_bits=8),
+               crc_bits=8, multiply_bits=1),
         # Small, oblong and narrow on purpose: the shapes that a square tile does not try.
         Config(name="tiny4x4", rows=4, cols=4, lanes=1, wram_depth=16384, mem_depth=4096, program_depth=128),
         Config(name="tiny4x8", rows=4, cols=8, lanes=2, wram_depth=8192, mem_depth=4096, program_depth=128),

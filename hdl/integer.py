@@ -19,9 +19,8 @@ SIGMOID_SHIFT = GATE_UNIT - (SIGMOID_BITS - 4)
 """From those units to entries."""
 SQUARE_SHIFT = 14
 """Bits taken off each square in a sum of squares."""
-QUANTISE_BITS = 7
-RECIPROCAL_BITS = 8
-RSQRT_BITS = 9
+SCALAR_BITS = 7
+"""Address bits of the tables of a scalar's functions, over one octave: those below a mantissa's leading one."""
 ROTARY_LOW = 32
 """Rotary angles are kept for positions 0 to 31 and for multiples of 32, and added."""
 
@@ -75,44 +74,53 @@ def sigmoid_table() -> np.ndarray:
     return np.minimum(np.rint(32768 / (1 + np.exp(-x))), 32767).astype(np.int64)
 
 
-def quantise_tables() -> tuple[np.ndarray, np.ndarray]:
-    """Factors that bring a vector's largest value to int8, and their inverses: int16 [128] each.
+def quantise_table() -> np.ndarray:
+    """Factors that bring a vector's largest value to int8: int16 [128].
 
-    Indexed by the 7 bits below the leading one of the normalised largest value m. `factor` is the largest for which
-    round(m * factor / 2**22) <= 127 for every m of the entry; `inverse` = 2**28 / factor.
+    Of a normalised largest value m, each is the largest for which round(m * factor / 2**22) <= 127 for every m of the entry.
     """
-    size = 1 << QUANTISE_BITS
-    step = MANTISSA_BITS - 1 - QUANTISE_BITS
-    largest = (size + np.arange(size) + 1 << step) - 1
-    factor = ((127 << 22) + (1 << 21) - 1) // largest
-    return factor, np.rint(2.0**28 / factor).astype(np.int64)
+    return ((127 << 22) + (1 << 21) - 1) // (_ends() - 1)
 
 
 def reciprocal_table() -> np.ndarray:
-    """2**29 / m at the middle of each step of a normalised m, 256 steps: int16 [256]."""
-    size = 1 << RECIPROCAL_BITS
-    middle = (size + np.arange(size) + 0.5) * (1 << MANTISSA_BITS - 1 - RECIPROCAL_BITS)
-    return np.minimum(np.rint(2.0**29 / middle), 32767).astype(np.int64)
+    """2**29 / m at the middle of each step of a normalised m: int16 [128]."""
+    return np.rint(2.0**29 / _middles()).astype(np.int64)
 
 
-def rsqrt_table() -> np.ndarray:
-    """2**22 / sqrt(m) at the middle of each step of m from 2**14 to 2**16, by its top 9 bits: int16 [512] (from 128 on)."""
-    middle = (np.arange(1 << RSQRT_BITS) + 0.5) * (1 << MANTISSA_BITS + 1 - RSQRT_BITS)
-    return np.minimum(np.rint(2.0**22 / np.sqrt(middle)), 32767).astype(np.int64)
+def rsqrt_tables() -> np.ndarray:
+    """2**22 / sqrt(m) at the middle of each step of a normalised m, and then of those of 2 * m: int16 [2, 128]."""
+    return np.rint(2.0**22 / np.sqrt(_middles() * [[1], [2]])).astype(np.int64)
 
 
-EXP2, SIGMOID, RECIPROCAL, RSQRT = exp2_table(), sigmoid_table(), reciprocal_table(), rsqrt_table()
-QUANTISE, UNQUANTISE = quantise_tables()
+def _ends() -> np.ndarray:
+    """Where the steps of a normalised mantissa end: int64 [128]."""
+    size = 1 << SCALAR_BITS
+    return size + np.arange(size) + 1 << MANTISSA_BITS - 1 - SCALAR_BITS
+
+
+def _middles() -> np.ndarray:
+    return _ends() - (1 << MANTISSA_BITS - 1 - SCALAR_BITS) / 2
+
+
+EXP2, SIGMOID = exp2_table(), sigmoid_table()
+QUANTISE, RECIPROCAL, (RSQRT, RSQRT_ODD) = quantise_table(), reciprocal_table(), rsqrt_tables()
+
+
+def _entry(mantissa: np.ndarray) -> np.ndarray:
+    """Of these tables, for a normalised mantissa."""
+    return mantissa - (1 << MANTISSA_BITS - 1) >> MANTISSA_BITS - 1 - SCALAR_BITS
 
 
 def quantise_scalars(largest: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
     """The scalar that brings values of which the largest has this magnitude to int8, and the scalar that undoes it.
 
-    Neither mantissa is normalised.
+    Neither mantissa is normalised. The second, 2**28 / factor, is 64.25 times what the entry's step ends at: 2**6 / 127.5 of
+    its largest value, but for one part in 2**13.
     """
     mantissa, exponent = normalise(largest)
-    index = mantissa - (1 << MANTISSA_BITS - 1) >> MANTISSA_BITS - 1 - QUANTISE_BITS
-    return (QUANTISE[index], 22 - exponent), (UNQUANTISE[index], 6 + exponent)
+    entry = _entry(mantissa)
+    end = (1 << SCALAR_BITS) + entry + 1
+    return (QUANTISE[entry], 22 - exponent), (end << 6 | end >> 2, 6 + exponent)
 
 
 def quantise(x: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
@@ -122,18 +130,16 @@ def quantise(x: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
 
 
 def reciprocal(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """1 / x as a scalar, x > 0; relative error below 2**-8."""
+    """1 / x as a scalar, x > 0; relative error below 2**-7."""
     mantissa, exponent = normalise(x)
-    index = mantissa - (1 << MANTISSA_BITS - 1) >> MANTISSA_BITS - 1 - RECIPROCAL_BITS
-    return RECIPROCAL[index], 29 - exponent
+    return RECIPROCAL[_entry(mantissa)], 29 - exponent
 
 
 def rsqrt(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """1 / sqrt(x) as a scalar, x > 0; relative error below 2**-7."""
+    """1 / sqrt(x) as a scalar, x > 0; relative error below 2**-8."""
     mantissa, exponent = normalise(x)
-    odd = exponent & 1
-    mantissa, exponent = mantissa << odd, exponent + odd
-    return RSQRT[mantissa >> MANTISSA_BITS + 1 - RSQRT_BITS], 22 - exponent // 2
+    entry, odd = _entry(mantissa), exponent & 1
+    return np.where(odd, RSQRT_ODD[entry], RSQRT[entry]), 22 - (exponent + odd) // 2
 
 
 def exp2_negative(d: np.ndarray) -> np.ndarray:

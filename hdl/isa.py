@@ -39,8 +39,8 @@ VXM    for o < outer, for m < middle, for i < inner, one beat a cycle on `lanes`
        `reduce` leaves a scalar of each round of o in the registers from `into` on, which are of the
        lower half; `mask` makes y 0, and
        out of the reduction, for values that lie behind the position
-SFU    `count` times, a period apart if `paced`: scalar `into`, of the upper half, = `function` of
-       scalars `a` and `b`; each of them steps by 1
+SFU    `count` times, a period apart: scalar `into`, of the upper half, = `function` of scalar `a`, of the lower
+       half, + `epsilon`; or, of MULTIPLY, of `a` and `b`, of the upper half. `a` and `b` step by 1, `into` by 1 a result
 ====== =================================================================================
 
 Address fields are an `offset` plus an address register (`base`); register 0 is always 0. MXM counts MEM
@@ -72,6 +72,7 @@ MOST_COUNT_BITS = 14
 POSITION_BITS = 16
 """Of positions, and of counts of tokens."""
 TOKEN_BITS = 16
+EPSILON_BITS = 16
 
 
 class Op(enum.Enum, shape=4):
@@ -239,7 +240,7 @@ class Isa:
                 "scalar": scalar, "scalar_hop": 1, "bare": 1, "reduce": Reduce, "into": scalar,
             } | high),
             Op.SFU: data.StructLayout({
-                "function": Sfu, "a": scalar, "b": scalar, "into": scalar, "epsilon": 16, "count": count, "paced": 1,
+                "function": Sfu, "a": scalar, "b": scalar, "into": scalar, "epsilon": EPSILON_BITS, "count": scalar,
             }),
         }
         """Layout of the operands of each operation."""
@@ -305,6 +306,9 @@ class Isa:
                     raise EncodingError(f"{instruction}: address register 0 is always 0")
                 if name == "into" and not self._is_home(instruction, value):
                     raise EncodingError(f"{instruction}: scalar register {value} is not one that {instruction.op.name} writes")
+                if instruction.op is Op.SFU and name in ("a", "b") and not self._is_source(instruction, name, value):
+                    raise EncodingError(f"{instruction}: scalar register {value} is not one that "
+                                        f"{instruction['function'].name} reads")
                 if value == 0 and name in COUNTS and not _in_blocks(instruction, name):
                     raise EncodingError(f"{instruction}: {name} must be at least 1")
                 if value > MOST_SHIFT and _in_blocks(instruction, name):
@@ -316,6 +320,12 @@ class Isa:
         if instruction.op is Op.SFU:
             return register >= half
         return register == 0 if instruction["reduce"] in (Reduce.NONE, Reduce.ARGMAX) else 0 < register < half
+
+    def _is_source(self, instruction, name, register):
+        """MULTIPLY reads the upper half; other functions the lower one, and nothing at `b`."""
+        if instruction["function"] is Sfu.MULTIPLY:
+            return register >= self.config.scalars // 2
+        return register < self.config.scalars // 2 if name == "a" else register == 0
 
     def encode(self, instruction: Instruction) -> int:
         """The instruction as an integer of `width` bits; EncodingError if it is not a legal one."""

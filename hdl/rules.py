@@ -22,9 +22,9 @@ EXCLUSIVE = {
     "engine1": "an instruction for the VXM's engine 1 begins before the one before it has ended",
     "vxm": "two beats enter the VXM in one cycle",
     "stream": "two beats of the VXM take a granule in one cycle",
-    "sfu": "two beats enter the scalar unit in one cycle",
+    "engine.sfu": "an instruction for the scalar unit begins before the one before it has ended",
+    "sfu": "a beat of the scalar unit begins before the one before it has left its result",
     "scalar.reduced": "two reductions end in one cycle",
-    "scalar.computed": "the scalar unit writes two results in one cycle",
 }
 """Units that serve one use a cycle, and what to say when there are two."""
 

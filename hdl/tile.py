@@ -102,7 +102,7 @@ class Tile(wiring.Component):
         promises = {
             "mxm.overrun": mxm.overrun, "mxm.collision": mxm.collision,
             "vxm.overrun": vxm.overrun, "vxm.meeting": vxm.meeting, "vxm.starved": vxm.starved, "vxm.dropped": vxm.dropped,
-            "scalars.overrun": scalars.overrun, "scalars.collision": scalars.collision,
+            "scalars.overrun": scalars.overrun,
         }
         faults, faulty = Signal(16), Signal()
         m.d.comb += [faulty.eq(Cat(promises.values()).any()), link.schedule_faults.eq(faults)]

@@ -244,8 +244,9 @@ def uses(config: Config, issue: Issue) -> list[Use]:
     0's read), `wram.late` (the last column's), `drain` (a granule comes out), `engine0`, `engine1` (the VXM's engines,
     likewise), `vxm` (a beat), `stream` (a granule is taken), `mem.x`, `mem.y`, `mem.write`, `wram.keys`, `wram.values` (parts
     are written; addresses are words), `wram.read`, `wram.write` (where W-RAM has one port: of any column, whichever words),
-    `scalar.vxm`, `scalar.sfu` (reads), `scalar.reduced`, `scalar.computed` (writes), `sfu`,
-    `chosen.write`, `chosen` (read by TOKEN).
+    `scalar.vxm`, `scalar.sfu` (reads), `scalar.reduced`, `scalar.computed` (writes),
+    `engine.sfu` (from an SFU's first beat to its last result), `sfu` (a beat is at work), `chosen.write`, `chosen` (read by
+    TOKEN).
     """
     if issue.op is Op.MXM:
         return _mxm_uses(config, issue)
@@ -318,12 +319,19 @@ def _vxm_uses(config, issue):
 
 
 def _sfu_uses(config, issue):
-    operands, number = issue.operands, np.arange(issue.operands["count"])
-    cycles = issue.cycle + sfu_beat(config) + number * (issue.period if operands["paced"] else 1)
-    used = [Use("sfu", cycles), Use("scalar.sfu", cycles, operands["a"] + number)]
-    if operands["function"] is Sfu.MULTIPLY:
+    operands, function = issue.operands, issue.operands["function"]
+    number, results = np.arange(operands["count"]), 2 if function is Sfu.QUANTISE else 1
+    cycles = issue.cycle + sfu_beat(config) + number * issue.period
+    latency = Scalars.latency(config, function)
+    busy = latency + results
+    used = [
+        Use("engine.sfu", np.arange(cycles[0], cycles[-1] + busy)),
+        Use("sfu", (cycles[:, None] + np.arange(busy)).ravel()),
+        Use("scalar.sfu", cycles, operands["a"] + number),
+    ]
+    if function is Sfu.MULTIPLY:
         used.append(Use("scalar.sfu", cycles, operands["b"] + number))
-    used.append(Use("scalar.computed", cycles + Scalars.LATENCY, operands["into"] + number, Scalars.LATENCY))
-    if operands["function"] is Sfu.QUANTISE:
-        used.append(Use("scalar.computed", cycles + Scalars.LATENCY + 1, operands["into"] + 1 + number, Scalars.LATENCY + 1))
+    for result in range(results):
+        used.append(Use("scalar.computed", cycles + latency + result, operands["into"] + number * results + result,
+                        latency + result))
     return used

@@ -12,7 +12,7 @@ from amaranth.lib.wiring import Component
 
 from .config import Config
 from .host import HOST_READ_LATENCY
-from .isa import Isa
+from .isa import Isa, Sfu
 from .mem import Mem
 from .mxm import Mxm
 from .protocol import VERSION, Space, entry_bits, entry_count, parts, space_words
@@ -108,6 +108,7 @@ def generate(config: Config) -> tuple[str, dict]:
             "vxm": Vxm.latency(config),
             "reduce": Vxm.reduce_latency(config),
             "sfu": Scalars.LATENCY,
+            "sfu_multiply": Scalars.latency(config, Sfu.MULTIPLY),
             "host_read": HOST_READ_LATENCY,
         },
         "sha256": hashlib.sha256(text.encode()).hexdigest(),

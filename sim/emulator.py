@@ -209,16 +209,19 @@ class EmulatedTile:
         self.scalars[into, 0], self.scalars[into, 1] = scalars, 0
 
     def _sfu(self, issue):
-        operands = issue.operands
+        operands, into = issue.operands, issue.operands["into"]
         for k in range(operands["count"]):
             a, b = (tuple(int(part) for part in self.scalars[operands[name] + k]) for name in ("a", "b"))
-            into = operands["into"] + k
+            x = a[0] + operands["epsilon"]
             match operands["function"]:
                 case Sfu.QUANTISE:
-                    self.scalars[into], self.scalars[into + 1] = integer.quantise_scalars(a[0])
+                    results = integer.quantise_scalars(x)
                 case Sfu.RSQRT:
-                    self.scalars[into] = integer.rsqrt(a[0] + operands["epsilon"])
+                    results = [integer.rsqrt(x)]
                 case Sfu.RECIPROCAL:
-                    self.scalars[into] = integer.reciprocal(a[0])
+                    results = [integer.reciprocal(x)]
                 case Sfu.MULTIPLY:
-                    self.scalars[into] = integer.multiply(a, b)
+                    results = [integer.multiply(a, b)]
+            for result in results:
+                self.scalars[into] = result
+                into += 1

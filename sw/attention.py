@@ -116,9 +116,10 @@ class Attention(Passes):
                         blocks=VxmBlocks.MIDDLE, outer=self.heads, shift=14, narrow=1, mask=1, to=To.MEM, scalar=REDUCED,
                         scalar_hop=1, reduce=Reduce.SUM, into=REDUCED + self.heads, **how)
 
-    def _reciprocals(self, **how):
+    def _reciprocals(self):
+        """Of the sums of all heads, a period apart."""
         return self._op(Op.SFU, "1/sum", function=Sfu.RECIPROCAL, a=REDUCED + self.heads, into=self.reciprocals,
-                        count=self.heads, **how)
+                        count=self.heads)
 
     def _values(self, inner, **how):
         """The products of all heads' exponentials with the values, `inner` beats a block: MXM and VXM."""
@@ -147,14 +148,18 @@ class Attention(Passes):
         mxm, vxm = self._values(inner)
         # From the issue of the MXM to that of the VXM, but for the first product's beats.
         offset = stream_offset(config, 0)
+        # The reciprocals have all that time, and at one block they may be slower than the products.
+        busy = Scalars.LATENCY + 1
+        late = busy + max(0, (self.heads - 1) * (busy - self.groups * inner)) - issue - offset - inner
         rest = vxm_beat(config) + apart - 1 + first - next_issue(config, Op.PERIOD) - 2 * issue
         return [
             self._op(Op.PERIOD, times=scores),
             replace(self._op(Op.NOP, turns=self.heads), wait=max(0, Vxm.reduce_latency(config) - between + 1)),
             self._exponentials(),
             self._op(Op.PERIOD, times=powers),
-            replace(self._op(Op.NOP, turns=self.heads), wait=Vxm.reduce_latency(config)),
-            self._reciprocals(),
+            replace(self._op(Op.NOP, turns=self.heads), wait=max(0, Vxm.reduce_latency(config) - next_issue(config, Op.PERIOD))),
+            self._op(Op.PERIOD, value=busy),
+            replace(self._reciprocals(), wait=max(0, late)),
             mxm,
             replace(self._op(Op.NOP, blocks=log2(inner) + 1), wait=max(0, offset - 2 * issue)),
             vxm,
@@ -194,7 +199,7 @@ class Attention(Passes):
             period,
             mxm,
             replace(self._op(Op.NOP, blocks=log2(inner) + 1), wait=latency - 3 * issue + 1 - (Scalars.LATENCY + 1)),
-            replace(self._reciprocals(paced=1), wait=Scalars.LATENCY),
+            replace(self._reciprocals(), wait=Scalars.LATENCY),
             vxm,
         ]
         # To the last beat of the stream, where the next section has its origin.

@@ -4,7 +4,7 @@ import cocotb
 from amaranth.hdl import Shape
 from amaranth.lib import data
 
-from marey.hdl.isa import COUNTS, Address, Instruction, Isa, MxmBlocks, Op, Reduce, VxmBlocks
+from marey.hdl.isa import COUNTS, Address, Instruction, Isa, MxmBlocks, Op, Reduce, Sfu, VxmBlocks
 from marey.hdl.packing import pack_program
 from marey.hdl.protocol import Space
 from marey.hdl.sequencer import Begin, Sequencer
@@ -35,7 +35,9 @@ def draw_program(random, entry=0):
         if isinstance(blocks, (MxmBlocks, VxmBlocks)) and blocks.value:
             operands[blocks.name.lower()] = random.randrange(4)
         if op is Op.SFU:
-            operands["into"] |= CONFIG.scalars // 2
+            half, multiply = CONFIG.scalars // 2, operands["function"] is Sfu.MULTIPLY
+            operands |= {"into": operands["into"] | half, "a": operands["a"] % half + half * multiply,
+                         "b": (operands["b"] | half) * multiply}
         if op is Op.VXM:
             operands["reduce"], operands["into"] = Reduce.NONE, 0
         if op is Op.NOP:

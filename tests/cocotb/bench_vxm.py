@@ -77,7 +77,7 @@ class Bench:
             values = granules[address % CONFIG.granules]
             getattr(dut, name).value = sum((int(v) & 0xFFFF) << 16 * lane for lane, v in enumerate(values))
         value, exponent = (int(part) for part in self.tile.scalars[asked[2] % CONFIG.scalars])
-        dut.scalar.value = (value & 0xFFFFFFFF) | (exponent & 0xFF) << 32
+        dut.scalar.value = (value & 0xFFFF) | (exponent & 0xFF) << 16
         x = self.stream.pop(self.now, None)
         dut.valid.value = int(x is not None)
         bits = CONFIG.accumulator_bits

@@ -59,13 +59,13 @@ def test_quantise_uses_the_whole_range(x):
 @given(x=st.integers(1, 1 << 30))
 def test_reciprocal(x):
     mantissa, exponent = integer.reciprocal(np.array(x))
-    assert abs(mantissa * 2.0**-float(exponent) * x - 1) < 2.0**-8
+    assert abs(mantissa * 2.0**-float(exponent) * x - 1) < 2.0**-7
 
 
 @given(x=st.integers(1, 1 << 40))
 def test_rsqrt(x):
     mantissa, exponent = integer.rsqrt(np.array(x))
-    assert abs(mantissa * 2.0**-float(exponent) * np.sqrt(x) - 1) < 2.0**-7
+    assert abs(mantissa * 2.0**-float(exponent) * np.sqrt(x) - 1) < 2.0**-8
 
 
 def test_exp2_negative():
@@ -83,8 +83,8 @@ def test_sigmoid():
 
 
 def test_every_table_fits_int16():
-    for table in (integer.EXP2, integer.SIGMOID, integer.QUANTISE, integer.UNQUANTISE, integer.RECIPROCAL,
-                  integer.RSQRT[128:]):
+    for table in (integer.EXP2, integer.SIGMOID, integer.QUANTISE, integer.RECIPROCAL, integer.RSQRT,
+                  integer.RSQRT_ODD):
         assert table.min() >= 0 and table.max() < 1 << 15
 
 

@@ -16,6 +16,7 @@ from marey.hdl.isa import (
     MxmBlocks,
     Op,
     Reduce,
+    Sfu,
     To,
     VxmBlocks,
 )
@@ -38,7 +39,9 @@ def instructions(draw, isa):
     if isinstance(blocks, MxmBlocks | VxmBlocks) and blocks.value:
         operands[blocks.name.lower()] %= 4
     if op is Op.SFU:
-        operands["into"] |= half
+        multiply = operands["function"] is Sfu.MULTIPLY
+        upper = half if multiply else 0
+        operands |= {"into": operands["into"] | half, "a": operands["a"] % half + upper, "b": (operands["b"] | half) * multiply}
     elif op is Op.VXM:
         reduces = operands["reduce"] not in (Reduce.NONE, Reduce.ARGMAX)
         operands["into"] = max(1, operands["into"] % half) if reduces else 0

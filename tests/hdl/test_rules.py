@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from marey.hdl.isa import Address, Sfu, To
+from marey.hdl.isa import Address, Reduce, To
 from marey.hdl.rules import check, violations
 from marey.hdl.timing import ProgramError, trace, uses
 from marey.sw.scheduler import lay_out, matmul
@@ -68,9 +68,12 @@ def other(instruction, **operands):
     (CONFIG, lay_out(CONFIG, [(0, VXM), (2, VXM), (30, HALT)]), "begins before the one before it has ended", 1),
     (CONFIG, lay_out(CONFIG, [(0, VXM), (3, other(VXM, engine=1)), (30, HALT)]), "two beats enter the VXM", 1),
     (CONFIG, lay_out(CONFIG, [(0, VXM), (3, other(VXM, engine=1)), (30, HALT)]), "two beats of the VXM take a granule", 1),
-    (CONFIG, lay_out(CONFIG, [(0, SFU), (1, other(SFU, function=Sfu.RSQRT)), (30, HALT)]), "scalar unit writes two results", 1),
-    (CONFIG, lay_out(CONFIG, [(0, other(SFU, count=3)), (1, SFU), (30, HALT)]), "two beats enter the scalar unit", 1),
-    (CONFIG, lay_out(CONFIG, [(0, SFU), (1, other(SFU, a=32, into=35)), (30, HALT)]), "scalar 32 is read before", 1),
+    (CONFIG, lay_out(CONFIG, [(0, SFU), (5, SFU), (30, HALT)]), "a beat of the scalar unit begins before", 1),
+    (CONFIG, lay_out(CONFIG, [(0, op(CONFIG, "PERIOD", value=20)), (5, other(SFU, count=2)), (15, SFU), (50, HALT)]),
+     "an instruction for the scalar unit begins before", 2),
+    (CONFIG, lay_out(CONFIG, [(0, op(CONFIG, "PERIOD", value=5)), (5, other(SFU, count=2)), (30, HALT)]),
+     "a beat of the scalar unit begins before", 1),
+    (CONFIG, lay_out(CONFIG, [(0, op(CONFIG, "VXM", reduce=Reduce.MAX, into=1)), (1, SFU), (60, HALT)]), "scalar 1 is read before", 1),
     # Addresses beyond the memories.
     (ODD, changed(ODD_LEGAL, 0, act=Address(58)), "mem.act address 60", 0),
     (ODD, changed(ODD_LEGAL, 0, wgt=Address(45)), "wram address 50", 0),
