@@ -143,7 +143,8 @@ class Attention(Passes):
         """With one engine of the VXM: all exponentials, and then all values."""
         config, apart, issue = self.config, self.config.beats_per_result, next_issue(self.config, Op.NOP)
         scores, powers, inner = self._beats_a_block()
-        between = next_issue(config, Op.PERIOD) + 2 * issue
+        slow = next_issue(config, Op.PERIOD)
+        between = slow + 2 * issue
         results = self.heads * self.groups
         mxm, vxm = self._values(inner)
         # From the issue of the MXM to that of the VXM, but for the first product's beats.
@@ -151,13 +152,13 @@ class Attention(Passes):
         # The reciprocals have all that time, and at one block they may be slower than the products.
         busy = Scalars.LATENCY + 1
         late = busy + max(0, (self.heads - 1) * (busy - self.groups * inner)) - issue - offset - inner
-        rest = vxm_beat(config) + apart - 1 + first - next_issue(config, Op.PERIOD) - 2 * issue
+        rest = vxm_beat(config) + apart - 1 + first - slow - 2 * issue
         return [
             self._op(Op.PERIOD, times=scores),
             replace(self._op(Op.NOP, turns=self.heads), wait=max(0, Vxm.reduce_latency(config) - between + 1)),
             self._exponentials(),
             self._op(Op.PERIOD, times=powers),
-            replace(self._op(Op.NOP, turns=self.heads), wait=max(0, Vxm.reduce_latency(config) - next_issue(config, Op.PERIOD))),
+            replace(self._op(Op.NOP, turns=self.heads), wait=max(0, Vxm.reduce_latency(config) - slow)),
             self._op(Op.PERIOD, value=busy),
             replace(self._reciprocals(), wait=max(0, late)),
             mxm,
