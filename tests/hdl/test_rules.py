@@ -73,7 +73,8 @@ def other(instruction, **operands):
      "an instruction for the scalar unit begins before", 2),
     (CONFIG, lay_out(CONFIG, [(0, op(CONFIG, "PERIOD", value=5)), (5, other(SFU, count=2)), (30, HALT)]),
      "a beat of the scalar unit begins before", 1),
-    (CONFIG, lay_out(CONFIG, [(0, op(CONFIG, "VXM", reduce=Reduce.MAX, into=1)), (1, SFU), (60, HALT)]), "scalar 1 is read before", 1),
+    (CONFIG, lay_out(CONFIG, [(0, op(CONFIG, "VXM", reduce=Reduce.MAX, into=1)), (1, SFU), (60, HALT)]),
+     "scalar 1 is read before", 1),
     # Addresses beyond the memories.
     (ODD, changed(ODD_LEGAL, 0, act=Address(58)), "mem.act address 60", 0),
     (ODD, changed(ODD_LEGAL, 0, wgt=Address(45)), "wram address 50", 0),
