@@ -45,12 +45,8 @@ def _synth_ecp5(top, options=""):
 
 
 def _synth_ice40(top, options, up):
-    """Adders are mapped first: else Yosys puts them into multipliers, and, where a sum is of two products in registers, takes
-    the register of one for its own and leaves the other multiplier's addend without a driver."""
-    if not up:
-        return f"synth_ice40 {options}-device hx -no-rw-check -top {top}"
-    return (f"hierarchy -top {top}; proc; opt_expr; opt_clean; wreduce; alumacc t:$add t:$sub; "
-            f"synth_ice40 {options}-device u -dsp -no-rw-check -top {top}")
+    """Multipliers are the design's own SB_MAC16s (`Ice40UpParts`): with -dsp Yosys would change those as well."""
+    return f"synth_ice40 {options}-device {'u' if up else 'hx'} -no-rw-check -top {top}"
 
 
 def script(board: Board, flatten: bool = True) -> str:

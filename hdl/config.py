@@ -99,6 +99,7 @@ class Config:
         require(self.compact in (0, 1), f"compact must be 0 or 1, not {self.compact}")
         for name in ("wram_ports", "wram_latency", "fetches"):
             require(getattr(self, name) in (1, 2), f"{name} must be 1 or 2, not {getattr(self, name)}")
+        require(not self.compact or self.wram_latency == 1, "a compact tile has no time for wram_latency 2")
         require(self.crc_bits in (1, 2, 4, 8, 16, 32), f"crc_bits must be 32, 16, 8, 4, 2 or 1, not {self.crc_bits}")
         require(self.multiply_bits in (1, 2, 4, 8, 16), f"multiply_bits must be 1, 2, 4, 8 or 16, not {self.multiply_bits}")
         require(self.link_timeout >= 16, f"link_timeout must be at least 16 cycles, not {self.link_timeout}")

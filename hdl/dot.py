@@ -1,11 +1,10 @@
 """The dot product of two words: what the multipliers of a column of the MXM do together."""
 
-from collections.abc import Callable
-from operator import mul
-
 from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
+
+from .multiply import multiply_signed
 
 
 class DotProduct(wiring.Component):
@@ -31,19 +30,32 @@ class DotProduct(wiring.Component):
 
     def elaborate(self, platform):
         device = getattr(platform, "get_dot_product", lambda dot: None)(self)
-        return self.arithmetic(mul) if device is None else device
+        return self.by_multipliers() if device is None else device
 
-    def arithmetic(self, multiply: Callable[[Value, Value], Value]) -> Module:
-        """Of products made by `multiply`, and a tree of adders."""
+    def by_multipliers(self) -> Module:
+        """Products, as the device multiplies, and a tree of adders."""
         m = Module()
         a, b = Signal(self.a.shape(), reset_less=True), Signal(self.b.shape(), reset_less=True)
-        products = [Signal(signed(8 + self.bits), name=f"product{index}", reset_less=True) for index in range(self.count)]
         m.d.sync += [a.eq(self.a), b.eq(self.b)]
-        m.d.sync += [product.eq(multiply(a[index], b[index])) for index, product in enumerate(products)]
-        total = Signal.like(self.sum, reset_less=True)
-        m.d.sync += total.eq(tree(m, products))
-        m.d.comb += self.sum.eq(total)
+        products = registers(m, "product", [a[index] * b[index] for index in range(self.count)])
+        m.d.comb += self.sum.eq(*registers(m, "total", [tree(m, products)]))
         return m
+
+    def by_adders(self) -> Module:
+        """The same in look-up tables, for a slow clock: the first register is behind the products, the second behind the sums
+        of two."""
+        m = Module()
+        products = registers(m, "product", [multiply_signed(self.a[index], self.b[index]) for index in range(self.count)])
+        pairs = registers(m, "pair", [sum(products[i + 1:i + 2], products[i]) for i in range(0, self.count, 2)])
+        m.d.comb += self.sum.eq(*registers(m, "total", [tree(m, pairs)]))
+        return m
+
+
+def registers(m: Module, name: str, values: list[Value]) -> list[Signal]:
+    """Behind each value one."""
+    kept = [Signal.like(value, name=f"{name}{index}", reset_less=True) for index, value in enumerate(values)]
+    m.d.sync += [register.eq(value) for register, value in zip(kept, values, strict=True)]
+    return kept
 
 
 def tree(m: Module, values: list[Value]) -> Value:

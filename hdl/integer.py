@@ -10,16 +10,17 @@ import numpy as np
 MANTISSA_BITS = 15
 EXP2_BITS = 8
 """Address bits of the 2**-x table, over one octave."""
-SIGMOID_BITS = 10
+SIGMOID_BITS = 8
 SIGMOID_RANGE = 8
-"""The sigmoid's table covers -8 to 8; outside, its first and last entries hold."""
+"""The sigmoid's table covers 0 to 8; beyond, its last entry holds, and below 0 its complement."""
 GATE_UNIT = 10
-"""Inputs of the sigmoid count 2**-10: +-32, in steps of which 16 have one entry."""
-SIGMOID_SHIFT = GATE_UNIT - (SIGMOID_BITS - 4)
+"""Inputs of the sigmoid count 2**-10: +-32, in steps of which 32 have one entry."""
+SIGMOID_SHIFT = GATE_UNIT + 3 - SIGMOID_BITS
 """From those units to entries."""
 SQUARE_SHIFT = 14
 """Bits taken off each square in a sum of squares."""
-SCALAR_BITS = 7
+RECIPROCAL_BITS = 8
+RSQRT_BITS = 7
 """Address bits of the tables of a scalar's functions, over one octave: those below a mantissa's leading one."""
 ROTARY_LOW = 32
 """Rotary angles are kept for positions 0 to 31 and for multiples of 32, and added."""
@@ -68,59 +69,44 @@ def exp2_table() -> np.ndarray:
 
 
 def sigmoid_table() -> np.ndarray:
-    """Sigmoid in units of 2**-15, at the middle of 1024 steps over -8 to 8: int16 [1024]."""
+    """Sigmoid in units of 2**-15, less half a unit, at the middle of 256 steps over 0 to 8: int16 [256]."""
     size = 1 << SIGMOID_BITS
-    x = (np.arange(size) + 0.5) * (2 * SIGMOID_RANGE / size) - SIGMOID_RANGE
-    return np.minimum(np.rint(32768 / (1 + np.exp(-x))), 32767).astype(np.int64)
-
-
-def quantise_table() -> np.ndarray:
-    """Factors that bring a vector's largest value to int8: int16 [128].
-
-    Of a normalised largest value m, each is the largest for which round(m * factor / 2**22) <= 127 for every m of the entry.
-    """
-    return ((127 << 22) + (1 << 21) - 1) // (_ends() - 1)
+    x = (np.arange(size) + 0.5) * (SIGMOID_RANGE / size)
+    return np.rint(32768 / (1 + np.exp(-x)) - 0.5).astype(np.int64)
 
 
 def reciprocal_table() -> np.ndarray:
-    """2**29 / m at the middle of each step of a normalised m: int16 [128]."""
-    return np.rint(2.0**29 / _middles()).astype(np.int64)
+    """2**29 / m at the middle of each step of a normalised m: int16 [256]."""
+    return np.rint(2.0**29 / _middles(RECIPROCAL_BITS)).astype(np.int64)
 
 
-def rsqrt_tables() -> np.ndarray:
-    """2**22 / sqrt(m) at the middle of each step of a normalised m, and then of those of 2 * m: int16 [2, 128]."""
-    return np.rint(2.0**22 / np.sqrt(_middles() * [[1], [2]])).astype(np.int64)
+def rsqrt_table() -> np.ndarray:
+    """2**22 / sqrt(m) at the middle of each step of a normalised m, and beside it of 2 * m: int16 [128, 2]."""
+    return np.rint(2.0**22 / np.sqrt(_middles(RSQRT_BITS)[:, None] * [1, 2])).astype(np.int64)
 
 
-def _ends() -> np.ndarray:
-    """Where the steps of a normalised mantissa end: int64 [128]."""
-    size = 1 << SCALAR_BITS
-    return size + np.arange(size) + 1 << MANTISSA_BITS - 1 - SCALAR_BITS
+def _middles(bits: int) -> np.ndarray:
+    """Of the steps that the `bits` bits below a normalised mantissa's leading one count."""
+    return ((1 << bits) + np.arange(1 << bits) + 0.5) * (1 << MANTISSA_BITS - 1 - bits)
 
 
-def _middles() -> np.ndarray:
-    return _ends() - (1 << MANTISSA_BITS - 1 - SCALAR_BITS) / 2
+EXP2, SIGMOID, RECIPROCAL, RSQRT = exp2_table(), sigmoid_table(), reciprocal_table(), rsqrt_table()
 
 
-EXP2, SIGMOID = exp2_table(), sigmoid_table()
-QUANTISE, RECIPROCAL, (RSQRT, RSQRT_ODD) = quantise_table(), reciprocal_table(), rsqrt_tables()
-
-
-def _entry(mantissa: np.ndarray) -> np.ndarray:
-    """Of these tables, for a normalised mantissa."""
-    return mantissa - (1 << MANTISSA_BITS - 1) >> MANTISSA_BITS - 1 - SCALAR_BITS
+def _entry(mantissa: np.ndarray, bits: int) -> np.ndarray:
+    """Of a table with so many address bits, for a normalised mantissa."""
+    return mantissa - (1 << MANTISSA_BITS - 1) >> MANTISSA_BITS - 1 - bits
 
 
 def quantise_scalars(largest: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
     """The scalar that brings values of which the largest has this magnitude to int8, and the scalar that undoes it.
 
-    Neither mantissa is normalised. The second, 2**28 / factor, is 64.25 times what the entry's step ends at: 2**6 / 127.5 of
-    its largest value, but for one part in 2**13.
+    They are 128 / m and m / 128, for the middle m of the largest value's step: it becomes 127 or 128, which saturates.
     """
     mantissa, exponent = normalise(largest)
-    entry = _entry(mantissa)
-    end = (1 << SCALAR_BITS) + entry + 1
-    return (QUANTISE[entry], 22 - exponent), (end << 6 | end >> 2, 6 + exponent)
+    below = MANTISSA_BITS - 1 - RECIPROCAL_BITS
+    middle = mantissa >> below << below | 1 << below - 1
+    return (RECIPROCAL[_entry(mantissa, RECIPROCAL_BITS)], 22 - exponent), (middle, 7 + exponent)
 
 
 def quantise(x: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
@@ -130,16 +116,16 @@ def quantise(x: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
 
 
 def reciprocal(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """1 / x as a scalar, x > 0; relative error below 2**-7."""
+    """1 / x as a scalar, x > 0; relative error below 2**-8."""
     mantissa, exponent = normalise(x)
-    return RECIPROCAL[_entry(mantissa)], 29 - exponent
+    return RECIPROCAL[_entry(mantissa, RECIPROCAL_BITS)], 29 - exponent
 
 
 def rsqrt(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """1 / sqrt(x) as a scalar, x > 0; relative error below 2**-8."""
     mantissa, exponent = normalise(x)
-    entry, odd = _entry(mantissa), exponent & 1
-    return np.where(odd, RSQRT_ODD[entry], RSQRT[entry]), 22 - (exponent + odd) // 2
+    odd = exponent & 1
+    return RSQRT[_entry(mantissa, RSQRT_BITS), odd], 22 - (exponent + odd) // 2
 
 
 def exp2_negative(d: np.ndarray) -> np.ndarray:
@@ -148,9 +134,9 @@ def exp2_negative(d: np.ndarray) -> np.ndarray:
 
 
 def sigmoid(a: np.ndarray) -> np.ndarray:
-    """Sigmoid, in units of 2**-15, of int16 values in units of 2**-GATE_UNIT."""
-    half = 1 << SIGMOID_BITS - 1
-    return SIGMOID[np.clip((a >> SIGMOID_SHIFT) + half, 0, 2 * half - 1)]
+    """Sigmoid, in units of 2**-15, of int16 values in units of 2**-GATE_UNIT. That of ~a is the complement of a's."""
+    sign = a >> 15
+    return SIGMOID[np.minimum((a ^ sign) >> SIGMOID_SHIFT, len(SIGMOID) - 1)] ^ (sign & 0x7FFF)
 
 
 def silu(a: np.ndarray) -> np.ndarray:

@@ -11,10 +11,12 @@ from .config import Config
 from .integer import EXP2, EXP2_BITS, SIGMOID, SIGMOID_BITS, SIGMOID_SHIFT
 from .isa import Function
 from .pipeline import Pipeline
+from .product import Product
 
 TOTAL_BITS = 6
 """A shift and a scalar's exponent add up to 0 to 47."""
-CLAMP_BITS = 17
+NEAR_BITS = 18
+"""Of what is rounded, its last bit included: what needs more saturates with any c."""
 
 
 class Lane(wiring.Component):
@@ -29,8 +31,8 @@ class Lane(wiring.Component):
               5    their sum (and the last beat's)     pair
               6    shift by a multiple of 16           EXP2 shifts by whole octaves besides
               7    shift by the rest
-              8    round half up, to 17 bits           what lies outside saturates with any c
-              9    + c, saturate
+              8    round half up, + c
+              9    saturate
 
     A register ends each stage, or, in a compact tile, those of `COMPACT` alone.
 
@@ -72,38 +74,37 @@ class Lane(wiring.Component):
         m = Module()
         pipe = Pipeline(m, self.registers(self._config))
         left, right, octaves = self._operands(m, pipe)
-        # Stage 4: two products that fit a DSP each.
-        low, high = pipe.at(4, left[:16] * right, "low"), pipe.at(4, left[16:].as_signed() * right, "high")
-        # Stage 5: their sum.
-        product = Signal(signed(len(self.a) + 17), reset_less=True)
+        # Stage 4, and of stage 5 the sum of two products.
+        m.submodules.product = product = Product(len(self.a), registered=4 in self.registers(self._config))
+        m.d.comb += [product.a.eq(left), product.b.eq(right)]
+        # Stage 5: the last beat's.
+        pair = Signal(signed(len(product.y) + 1), reset_less=True)
         shift = pipe.through(range(1, 5), self.shift, "shift")
-        m.d.sync += product.eq((high << 16) + low + Mux(self.second, product, 0))
+        m.d.sync += pair.eq(Mux(self.second, pair + product.y, product.y))
         total = pipe.at(5, shift + octaves, "total")
-        clamped = self._shift(m, pipe, product, total)
-        # Stage 9.
-        last = clamped + pipe.through(range(1, 9), self.c, "c")
-        m.d.sync += self.y.eq(Mux(self.keep, Mux(self.narrow, saturate(last, 8), saturate(last, 16)), 0))
+        added, over, sign = self._shift(m, pipe, pair, total)
+        # Stage 9: saturate.
+        beyond = over | outside(added, 16) | (self.narrow & outside(added, 8))
+        negative = Mux(over, sign, added[-1])
+        limit = Cat((~negative).replicate(7), (negative ^ ~self.narrow).replicate(8), negative)
+        m.d.sync += self.y.eq(Mux(self.keep, Mux(beyond, limit, added[:16]), 0))
         return m
 
     def _operands(self, m, pipe):
         """Stages 1 to 3: the factors, and, as late as they are multiplied, the octaves that EXP2 shifts by."""
         a, b, function = (pipe.at(1, getattr(self, name), name) for name in ("a", "b", "function"))
         # Stage 2: table addresses. Scores are at most their maximum, and those behind the position do not count.
-        below, sigmoid_at = Signal(signed(17)), Signal(signed(16 - SIGMOID_SHIFT + 1))
-        m.d.comb += [
-            below.eq(b - a[:16].as_signed()),
-            sigmoid_at.eq((a[:16].as_signed() >> SIGMOID_SHIFT) + (1 << SIGMOID_BITS - 1)),
-        ]
+        below, magnitude = Signal(signed(17)), Signal(15)
+        m.d.comb += [below.eq(b - a[:16].as_signed()), magnitude.eq(a[:15] ^ a[15].replicate(15))]
         whole = below[EXP2_BITS:16]
         octaves = pipe.at(2, Mux(function == Function.EXP2, Mux(whole[5:].any(), 32, whole[:5]), 0), "octaves")
         m.submodules.exp2 = exp2 = Memory(shape=16, depth=len(EXP2), init=[int(entry) for entry in EXP2])
         m.submodules.sigmoid = sigmoid = Memory(shape=16, depth=len(SIGMOID), init=[int(entry) for entry in SIGMOID])
         power, logistic = exp2.read_port(), sigmoid.read_port()
-        beyond = sigmoid_at[SIGMOID_BITS:].any()
+        entry = magnitude[SIGMOID_SHIFT:]
         m.d.comb += [
             power.addr.eq(below[:EXP2_BITS]), power.en.eq(1),
-            logistic.addr.eq(Mux(beyond, ~sigmoid_at[-1].replicate(SIGMOID_BITS), sigmoid_at[:SIGMOID_BITS])),
-            logistic.en.eq(1),
+            logistic.addr.eq(entry[:SIGMOID_BITS] | entry[SIGMOID_BITS:].any().replicate(SIGMOID_BITS)), logistic.en.eq(1),
         ]
         # Stage 3: operands.
         a, b, function = pipe.at(2, a, "a"), pipe.at(2, b, "b"), pipe.at(2, function, "function")
@@ -113,16 +114,16 @@ class Lane(wiring.Component):
             with m.Case(Function.EXP2):
                 m.d.comb += [left.eq(power.data), right.eq(127)]
             with m.Case(Function.SILU):
-                m.d.comb += right.eq(logistic.data)
+                m.d.comb += right.eq(logistic.data ^ a[15].replicate(15))
         return pipe.at(3, left, "left"), pipe.at(3, right, "right"), pipe.through(range(3, 5), octaves, "octaves")
 
     def _shift(self, m, pipe, product, total):
-        """Stages 6 to 8: the product shifted and rounded, as far as it fits in `CLAMP_BITS`.
+        """Stages 6 to 8: the product shifted, rounded and added to c; whether c did not matter; and the product's sign.
 
         One bit too few is shifted out, for the rounding. Of what is left after a multiple of 16 bits, a rest of up to 15
         takes the low `window` bits into range; more than fits in them is out of range after any rest.
         """
-        window = CLAMP_BITS + 1 + 15
+        window = NEAR_BITS + 15
         coarse, over = Signal(signed(window)), Signal()
         whole = product << 1
         with m.Switch(total[4:]):
@@ -136,23 +137,15 @@ class Lane(wiring.Component):
                 m.d.comb += coarse.eq(product[-1].replicate(window))
         coarse, rest = pipe.at(6, coarse, "coarse"), pipe.at(6, total[:4], "rest")
         shifted = pipe.at(7, coarse >> rest, "shifted")
-        sign, over = (pipe.through(range(6, 8), value, name) for value, name in ((product[-1], "sign"), (over, "over")))
-        # Stage 8: add one, drop the bit.
-        limit = Cat((~sign).replicate(CLAMP_BITS - 1), sign).as_signed()
-        near, rounded = shifted[:CLAMP_BITS + 1].as_signed(), Signal(signed(CLAMP_BITS + 1))
-        m.d.comb += rounded.eq((near + 1) >> 1)
-        clamped = Signal(signed(CLAMP_BITS))
-        m.d.comb += clamped.eq(Mux(over | outside(shifted, CLAMP_BITS + 1) | outside(rounded, CLAMP_BITS), limit, rounded))
-        return pipe.at(8, clamped, "clamped")
+        c, sign, over = (pipe.through(stages, value, name) for stages, value, name in (
+            (range(1, 8), self.c, "c"), (range(6, 8), product[-1], "sign"), (range(6, 8), over, "over")))
+        # Stage 8: half a unit and c are added in one go.
+        over = pipe.at(8, over | outside(shifted, NEAR_BITS), "over")
+        added = (shifted[:NEAR_BITS].as_signed() + Cat(C(1, 1), c).as_signed()) >> 1
+        return pipe.at(8, added, "added"), over, pipe.at(8, sign, "sign")
 
 
 def outside(value, bits):
     """Whether a signed value has more than `bits` bits."""
     top = value[bits - 1:]
     return top.any() & ~top.all()
-
-
-def saturate(value, bits):
-    """The nearest `bits`-bit signed number."""
-    limit = Mux(value[-1], -(1 << bits - 1), (1 << bits - 1) - 1)
-    return Mux(outside(value, bits), limit, value[:bits].as_signed())

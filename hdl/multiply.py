@@ -12,9 +12,11 @@ def multiply(a: Value, b: Value) -> Value:
 
 
 def multiply_signed(a: Value, b: Value) -> Value:
-    """a * b of signed values, likewise; the last bit of b counts negative."""
-    *bits, sign = b.as_unsigned()
-    total = -Mux(sign, a << len(bits), 0)
-    for index, bit in enumerate(bits):
-        total = total + Mux(bit, a << index, 0)
-    return total
+    """a * b of signed values, as a chain of adders that each add a row of a or do not: a look-up table of an iCE40 has a bit of
+    the sum and of the choice. The last bit of b counts negative."""
+    first, *bits, sign = b.as_unsigned()
+    total = Mux(first, a, 0)
+    for index, bit in enumerate(bits, 1):
+        total = Mux(bit, total + (a << index), total)
+    # x - y is ~(~x + y), and a complement behind an adder costs nothing.
+    return Mux(sign, ~(~total + (a << len(bits) + 1)), total)

@@ -1,18 +1,18 @@
-"""MXM, the matrix unit: weight-resident and systolic."""
+"""MXM, the matrix unit: weight-resident."""
 
 from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from .column import Column, wave_layout
+from .broadcast import Broadcast
+from .column import wave_layout
 from .config import Config, address_bits
-from .drain import Drain
 from .host import HostBus
 from .isa import POSITION_BITS, TOKEN_BITS, Isa, Op
 from .mem import Mem
 from .repeat import Repeat
 from .sequencer import command_layout
-from .wram import Wram
+from .systolic import Systolic
 from .writer import VxmWrite, WramWriter
 
 
@@ -101,51 +101,15 @@ class Beats(wiring.Component):
         return m
 
 
-class Unload(wiring.Component):
-    """Splits the words that a fetch brings out of the last column into granules.
-
-    Latency: `LATENCY` cycles from a word to its first granule; then a granule a cycle. Words come that far apart.
-
-    Members: `word`, `word_valid`; `granule`, `valid`.
-    """
-
-    LATENCY = 1
-
-    def __init__(self, config: Config):
-        self._config = config
-        super().__init__({
-            "word": In(data.ArrayLayout(signed(8), config.rows)),
-            "word_valid": In(1),
-            "granule": Out(data.ArrayLayout(signed(config.accumulator_bits), config.lanes)),
-            "valid": Out(1),
-        })
-
-    def elaborate(self, platform):
-        m = Module()
-        lanes, count = self._config.lanes, self._config.granules_per_word
-        kept = Signal(8 * self._config.rows, reset_less=True)
-        left = Signal(range(count + 1))
-        with m.If(self.word_valid):
-            m.d.sync += [kept.eq(self.word.as_value()), left.eq(count)]
-        with m.Else():
-            m.d.sync += [kept.eq(kept >> 8 * lanes), left.eq(left - (left != 0))]
-        m.d.comb += self.valid.eq(left != 0)
-        m.d.comb += [self.granule[lane].eq(kept[8 * lane:8 * lane + 8].as_signed()) for lane in range(lanes)]
-        return m
-
-
 class Mxm(wiring.Component):
     """rows x cols multiply-accumulates a cycle, on a matrix-vector product too.
 
     ::
 
-        command --> beats --act--> MEM --word--+
-                      |                        v
-                      +--wgt, first, last--> column 0 --> column 1 --> ... one column a cycle --> unload --+
-                                               |            |                                          |
-                                               +--> drain <-+ --> granules of `lanes` results <--------+
-                                               ^            ^
-        VXM --keys, values--> cache writer ----+------------+
+        command --> beats --act--> MEM --word--> array of columns --> granules of `lanes` results
+                      |                           ^      ^
+                      +--wgt, first, last---------+      |
+        VXM --keys, values--> W-RAM's writer ------------+
 
     Each column has its own W-RAM, so each multiplier meets a new weight every cycle, and there
     is no phase in which weights are loaded into the array.
@@ -160,25 +124,26 @@ class Mxm(wiring.Component):
     """
 
     CACHE_LATENCY = 1
-    LEAST_LATENCY = 10
-    """Small arrays wait for this: while a product is on its way, the scalar unit makes the factor that it meets. In a compact
-    tile the beats wait instead."""
+
+    @staticmethod
+    def array(config: Config) -> type[Systolic] | type[Broadcast]:
+        """Where its columns are."""
+        return Broadcast if config.compact else Systolic
 
     @staticmethod
     def fetch_latency(config: Config) -> int:
         """Cycles from the beat of a fetched word to its first granule."""
-        return Mem.LATENCY + config.cols + Unload.LATENCY
+        return Mem.LATENCY + Mxm.array(config).fetch_latency(config)
 
     @staticmethod
     def read_latency(config: Config) -> int:
-        """Cycles from a beat to column 0's read of W-RAM."""
-        return Mem.LATENCY - Wram.lead(config)
+        """Cycles from a beat to the first read of W-RAM."""
+        return Mem.LATENCY - Mxm.array(config).address_lead(config)
 
     @staticmethod
     def latency(config: Config) -> int:
         """Cycles from the last beat of a result to its first granule."""
-        least = 0 if config.compact else Mxm.LEAST_LATENCY
-        return max(Mem.LATENCY + Column.LATENCY + Drain.latency(config), least)
+        return Mem.LATENCY + Mxm.array(config).latency(config)
 
     def __init__(self, config: Config):
         self._config = config
@@ -203,16 +168,20 @@ class Mxm(wiring.Component):
         m = Module()
         config = self._config
         m.submodules.beats = beats = Beats(config)
-        m.submodules.drain = drain = Drain(config)
-        m.submodules.unload = unload = Unload(config)
         m.submodules.writer = writer = WramWriter(config)
+        m.submodules.array = array = self.array(config)(config)
         wiring.connect(m, wiring.flipped(self.host), writer.host)
-        m.d.comb += [writer.cache.eq(self.cache), writer.position.eq(self.position), self.hold.eq(writer.hold)]
-
-        # The beat waits for MEM's answer, and so does the address of its weights, but for W-RAM's lead.
-        wave = Signal(wave_layout(config))
+        wiring.connect(m, writer.write, array.write)
+        m.d.comb += [
+            beats.command.eq(self.command),
+            writer.cache.eq(self.cache), writer.position.eq(self.position), self.hold.eq(writer.hold),
+            self.act_address.eq(beats.act), self.active.eq(beats.active), self.overrun.eq(beats.overrun),
+            self.granule.eq(array.granule), self.valid.eq(array.valid), self.collision.eq(array.collision),
+        ]
+        # The beat waits for MEM's answer, and so may the address of its weights.
+        address, wave = Signal.like(beats.wgt), Signal(wave_layout(config))
         m.d.sync += [
-            wave.wgt.eq(beats.wgt),
+            address.eq(beats.wgt),
             wave.first.eq(beats.first),
             wave.last.eq(beats.last & ~beats.fetch),
             wave.fetch.eq(beats.active & beats.fetch),
@@ -220,48 +189,16 @@ class Mxm(wiring.Component):
             *([wave.low.eq(beats.low), wave.high.eq(beats.high)] if config.weight_bits == 4 else []),
         ]
         m.d.comb += [
-            beats.command.eq(self.command),
-            self.act_address.eq(beats.act),
-            self.active.eq(beats.active),
-            self.overrun.eq(beats.overrun),
+            array.wave.eq(wave), array.wave.act.eq(self.act),
+            array.address.eq(address if self.read_latency(config) else beats.wgt),
         ]
-        entering = Signal(wave_layout(config))
-        m.d.comb += [entering.eq(wave), entering.act.eq(self.act)]
-        if self.read_latency(config) == 0:
-            m.d.comb += entering.wgt.eq(beats.wgt)
-
-        for index in range(config.cols):
-            m.submodules[f"column{index}"] = column = Column(config, index)
-            m.d.comb += [
-                column.wave_in.eq(entering),
-                column.write_enable.eq(writer.enable[index]),
-                column.write_address.eq(writer.address),
-                column.write_data.eq(writer.data[index]),
-                drain.sums[index].eq(column.sum),
-                drain.done[index].eq(column.done),
-            ]
-            entering = column.wave_out
         if config.wram_ports == 1:
             # Whether the weights that a column reads in this cycle are a beat's.
-            reading = Signal(config.cols)
+            reading = Signal(self.read_latency(config) + self.array(config).skew(config) + 1)
+            m.d.comb += reading[0].eq(beats.active)
             m.d.sync += [
-                reading.eq(Cat(beats.active, reading)),
-                Assert(~(reading.any() & Cat(writer.enable).any()), "schedule fault: W-RAM's one port reads and writes"),
+                reading[1:].eq(reading),
+                Assert(~(reading[self.read_latency(config):].any() & writer.write.writing),
+                       "schedule fault: W-RAM's one port reads and writes"),
             ]
-        # A small array's results wait.
-        result = Cat(drain.granule, drain.valid)
-        for stage in range(Mxm.latency(config) - Mem.LATENCY - Column.LATENCY - Drain.latency(config)):
-            later = Signal.like(result, name=f"result{stage}")
-            m.d.sync += later.eq(result)
-            result = later
-        granule, valid = Signal(drain.granule.shape()), Signal()
-        m.d.comb += Cat(granule, valid).eq(result)
-
-        m.d.comb += [
-            unload.word.eq(entering.act),
-            unload.word_valid.eq(entering.fetch),
-            self.granule.eq(Mux(unload.valid, unload.granule, granule)),
-            self.valid.eq(valid | unload.valid),
-            self.collision.eq(drain.collision | (valid & unload.valid)),
-        ]
         return m

@@ -25,6 +25,7 @@ EXCLUSIVE = {
     "engine.sfu": "an instruction for the scalar unit begins before the one before it has ended",
     "sfu": "a beat of the scalar unit begins before the one before it has left its result",
     "scalar.reduced": "two reductions end in one cycle",
+    "scalar.bank": "two scalars are written into one bank in one cycle",
 }
 """Units that serve one use a cycle, and what to say when there are two."""
 

@@ -5,23 +5,22 @@ One beat is at work at a time, so that what one stage has kept the later ones fi
 
 import numpy as np
 from amaranth import *
-from amaranth.lib import data, wiring
+from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from .bank import EXPONENT_BITS, VALUE_BITS, Computed
 from .config import Config
-from .integer import MANTISSA_BITS, QUANTISE, RECIPROCAL, RSQRT, RSQRT_ODD, SCALAR_BITS
+from .integer import MANTISSA_BITS, RECIPROCAL, RECIPROCAL_BITS, RSQRT
 from .isa import EPSILON_BITS, Sfu
 from .multiply import multiply
 
-VALUE_BITS = 16
-EXPONENT_BITS = 8
 CUT = 32 - MANTISSA_BITS
 """Bits below the mantissa of a number without zeros at its head."""
-Computed = data.StructLayout({"value": VALUE_BITS, "exponent": signed(EXPONENT_BITS)})
-"""A scalar of the upper half: value * 2**-exponent, never negative."""
-TABLES = np.concatenate([QUANTISE, RSQRT, RECIPROCAL, RSQRT_ODD])
-"""One memory for all tables, by the number of the function: RSQRT of odd exponents is where MULTIPLY would be."""
+BELOW = MANTISSA_BITS - 1 - RECIPROCAL_BITS
+"""Bits of a mantissa that address no table."""
+TABLES = np.concatenate([RECIPROCAL, RSQRT.ravel()])
+"""One memory for both; QUANTISE is a reciprocal too."""
 
 
 class Pace(wiring.Component):
@@ -99,7 +98,9 @@ class Operand(wiring.Component):
         with m.If(there):
             m.d.sync += self.x.eq(Mux(is_product, self.computed.value, self.reduced + self.epsilon))
         with m.Elif(multiplying):
-            high = self.x[VALUE_BITS:] + multiply(self.computed.value, self.x[:bits])
+            high, factor, digit = self.x[VALUE_BITS:], self.computed.value, self.x[:bits]
+            # A look-up table of an iCE40 has a bit of an adder and of the choice behind it.
+            high = Mux(digit, high + factor, high) if bits == 1 else high + multiply(factor, digit)
             m.d.sync += self.x.eq(Cat(self.x[bits:VALUE_BITS], high))
         with m.If(there | (multiplying & (step == 0))):
             m.d.sync += self.exponent.eq(Mux(there, -CUT, self.exponent) + self.computed.exponent)
@@ -136,16 +137,14 @@ class Result(wiring.Component):
         mantissa, zeros, now = Signal(MANTISSA_BITS, reset_less=True), Signal(5, reset_less=True), Signal(5)
         m.d.comb += now.eq(Cat(more, found))
         m.d.sync += [rest.eq(headed), found.eq(head), mantissa.eq(Cat(normal[:-1], 1)), zeros.eq(now)]
-        # The tables are addressed by the bits below the leading one; an odd exponent is an even number of zeros.
+        # A table is addressed by the bits below the leading one; an odd exponent is an even number of zeros.
         m.submodules.tables = tables = Memory(shape=VALUE_BITS, depth=len(TABLES), init=TABLES.tolist())
-        port, below = tables.read_port(), MANTISSA_BITS - 1 - SCALAR_BITS
-        odd = (function == Sfu.RSQRT) & ~now[0]
-        m.d.comb += [port.en.eq(1), port.addr.eq(Cat(normal[below:-1], function.as_value() | odd << 1))]
-        end = mantissa[below:] + 1
+        port, root = tables.read_port(), function == Sfu.RSQRT
+        m.d.comb += [port.en.eq(1), port.addr.eq(Cat(Mux(root, ~now[0], normal[BELOW]), normal[BELOW + 1:-1], root))]
         with m.If(function == Sfu.MULTIPLY):
             m.d.comb += self.result.value.eq(mantissa)
         with m.Elif(self.second):
-            m.d.comb += self.result.value.eq(end << 6 | end >> 2)
+            m.d.comb += self.result.value.eq(Cat(C(1 << BELOW - 1, BELOW), mantissa[BELOW:]))
         with m.Else():
             m.d.comb += self.result.value.eq(port.data)
         # Exponents are those of `marey.hdl.integer` for x = mantissa * 2**-(zeros - CUT). ~n is 31 - n, or 15 - n.
@@ -153,7 +152,7 @@ class Result(wiring.Component):
         m.d.comb += [base.eq(self.exponent), part.eq(zeros), self.result.exponent.eq(base + part)]
         with m.Switch(function):
             with m.Case(Sfu.QUANTISE):
-                m.d.comb += [base.eq(Mux(self.second, 6 - CUT, 22 + CUT - 31)), part.eq(Mux(self.second, zeros, ~zeros))]
+                m.d.comb += [base.eq(Mux(self.second, 7 - CUT, 22 + CUT - 31)), part.eq(Mux(self.second, zeros, ~zeros))]
             with m.Case(Sfu.RSQRT):
                 m.d.comb += [base.eq(22 + CUT // 2 - 15), part.eq(~zeros[1:])]
             with m.Case(Sfu.RECIPROCAL):

@@ -240,13 +240,13 @@ def cached_word(config: Config, operands: dict, word: np.ndarray) -> np.ndarray:
 def uses(config: Config, issue: Issue) -> list[Use]:
     """Every unit that an issue uses, in which cycles, at which addresses.
 
-    Units: `engine.mxm` (the MXM's repeat engine is taken, pauses included), `mxm` (a beat enters), `mem.act`, `wram` (column
-    0's read), `wram.late` (the last column's), `drain` (a granule comes out), `engine0`, `engine1` (the VXM's engines,
+    Units: `engine.mxm` (the MXM's repeat engine is taken, pauses included), `mxm` (a beat enters), `mem.act`, `wram` (the
+    first column's read), `wram.late` (the last one's), `drain` (a granule comes out), `engine0`, `engine1` (the VXM's engines,
     likewise), `vxm` (a beat), `stream` (a granule is taken), `mem.x`, `mem.y`, `mem.write`, `wram.keys`, `wram.values` (parts
     are written; addresses are words), `wram.read`, `wram.write` (where W-RAM has one port: of any column, whichever words),
-    `scalar.vxm`, `scalar.sfu` (reads), `scalar.reduced`, `scalar.computed` (writes),
-    `engine.sfu` (from an SFU's first beat to its last result), `sfu` (a beat is at work), `chosen.write`, `chosen` (read by
-    TOKEN).
+    `scalar.vxm`, `scalar.sfu` (reads), `scalar.reduced`, `scalar.computed` (writes), `scalar.bank` (either,
+    where they have one bank), `engine.sfu` (from an SFU's first beat to its last result), `sfu` (a beat is at work),
+    `chosen.write`, `chosen` (read by TOKEN).
     """
     if issue.op is Op.MXM:
         return _mxm_uses(config, issue)
@@ -262,15 +262,15 @@ def uses(config: Config, issue: Issue) -> list[Use]:
 def _mxm_uses(config, issue):
     act, wgt = mxm_addresses(config, issue.operands)
     cycles = issue.cycle + mxm_beat(config) + beats(issue, mxm_interval(config, issue.operands))
-    read = Mxm.read_latency(config)
+    read, skew = Mxm.read_latency(config), Mxm.array(config).skew(config)
     used = [
         Use("engine.mxm", np.arange(cycles.min() + Repeat.LATENCY - Beats.latency(config), cycles.max() + 1)),
         Use("mxm", cycles.ravel()),
         Use("wram", cycles.ravel() + read, wgt.ravel()),
-        Use("wram.late", cycles.ravel() + read + config.cols - 1, wgt.ravel()),
+        Use("wram.late", cycles.ravel() + read + skew, wgt.ravel()),
     ]
     if config.wram_ports == 1:
-        used.append(Use("wram.read", np.unique(cycles.reshape(-1, 1) + read + np.arange(config.cols))))
+        used.append(Use("wram.read", np.unique(cycles.reshape(-1, 1) + read + np.arange(skew + 1))))
     if issue.operands["fetch"]:
         out = cycles.reshape(-1, 1) + Mxm.fetch_latency(config) + np.arange(config.granules_per_word)
     else:
@@ -314,7 +314,7 @@ def _vxm_uses(config, issue):
         case Reduce.ARGMAX:
             used.append(Use("chosen.write", cycles[:, -1] + delay, np.zeros(len(cycles), np.int64)))
         case _:
-            used.append(Use("scalar.reduced", cycles[:, -1] + delay, granules.into, delay))
+            used += _scalar_write(config, "scalar.reduced", cycles[:, -1] + delay, granules.into, delay)
     return used
 
 
@@ -332,6 +332,11 @@ def _sfu_uses(config, issue):
     if function is Sfu.MULTIPLY:
         used.append(Use("scalar.sfu", cycles, operands["b"] + number))
     for result in range(results):
-        used.append(Use("scalar.computed", cycles + latency + result, operands["into"] + number * results + result,
-                        latency + result))
+        used += _scalar_write(config, "scalar.computed", cycles + latency + result,
+                              operands["into"] + number * results + result, latency + result)
     return used
+
+
+def _scalar_write(config, unit, cycles, registers, delay):
+    """A scalar is written: in a compact tile all registers are one bank."""
+    return [Use(unit, cycles, registers, delay), *([Use("scalar.bank", cycles)] if config.compact else [])]

@@ -4,13 +4,13 @@ from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from .bank import Scalar
 from .config import Config, address_bits
 from .isa import POSITION_BITS, SHIFT_BITS, TOKEN_BITS, Function, Isa, Op, Reduce, To, isa_of
 from .lane import TOTAL_BITS, Lane
 from .mem import Mem
 from .reduce import Reducer
 from .repeat import Repeat
-from .scalars import Scalar
 from .sequencer import command_layout
 from .writer import VxmWrite
 

@@ -17,7 +17,8 @@ class Wram(wiring.Component):
     With two ports a read and a write each cycle; a word that is read while it is written is undefined: the schedule, and a
     host that loads ahead, stay clear of it. With one port every word is, and the schedule stays clear of that.
 
-    Members: `address`, `weights`: read; `write_enable` (a bit a row), `write_address`, `write_data`: write.
+    Members: `address`, `weights`: read; `write_enable` (a bit a row), `write_address`, `write_data`: write; `writing`: one port
+    is for that now, in this column or in another.
     """
 
     LATENCY = SinglePortRam.LATENCY
@@ -36,6 +37,7 @@ class Wram(wiring.Component):
             "write_enable": In(config.rows),
             "write_address": In(address),
             "write_data": In(word),
+            "writing": In(1),
         })
 
     def elaborate(self, platform):
@@ -44,7 +46,7 @@ class Wram(wiring.Component):
         if self._config.wram_ports == 1:
             m.submodules.memory = memory = SinglePortRam(width=width, depth=depth, grain=grain)
             m.d.comb += [
-                memory.address.eq(Mux(self.write_enable.any(), self.write_address, self.address)),
+                memory.address.eq(Mux(self.writing, self.write_address, self.address)),
                 memory.write.eq(self.write_enable), memory.write_data.eq(self.write_data),
             ]
             self._answer(m, memory.data)

@@ -19,6 +19,14 @@ def VxmWrite(config: Config) -> data.StructLayout:
     } | high)
 
 
+def WramWrite(config: Config) -> wiring.Signature:
+    """W-RAM's write side: by column a bit a row and the data; the address; and `writing`, that a column is written."""
+    return wiring.Signature({
+        "enable": Out(config.rows).array(config.cols), "address": Out(address_bits(config.wram_depth)),
+        "data": Out(config.rows * config.weight_bits).array(config.cols), "writing": Out(1),
+    })
+
+
 class WramWriter(wiring.Component):
     """Writes whole words for the host, and for the VXM parts of words.
 
@@ -27,12 +35,11 @@ class WramWriter(wiring.Component):
     `address % (cols / lanes)`, in word `address / (cols / lanes)`: a value is a row. Where weights have 4 bits, these words are
     pairs: the low halves of values are in the first, the high ones in the second.
 
-    Latency: `enable` is 1 cycle after `cache`, or 2 after the last word of the host. Keys and values go first: they are
+    Latency: `write` is 1 cycle after `cache`, or 2 after the last word of the host. Keys and values go first: they are
     in the timetable. A word of the host's waits for them, and with `hold` the link sends no further one; where W-RAM has one
     port the host writes no weights during a run, and none waits.
 
-    Members: `cache`, `position`; `host`; `enable` (a bit a row, by column), `address`, `data` (by column);
-    `hold`.
+    Members: `cache`, `position`; `host`; `write`; `hold`.
     """
 
     def __init__(self, config: Config):
@@ -42,14 +49,12 @@ class WramWriter(wiring.Component):
             "position": In(POSITION_BITS),
             "host": In(HostBus),
             "hold": Out(1),
-            "enable": Out(config.rows).array(config.cols),
-            "address": Out(address_bits(config.wram_depth)),
-            "data": Out(config.rows * config.weight_bits).array(config.cols),
+            "write": Out(WramWrite(config)),
         })
 
     def elaborate(self, platform):
         m = Module()
-        config = self._config
+        config, write = self._config, self.write
         rows, cols, lanes, bits = config.rows, config.cols, config.lanes, config.weight_bits
         m.submodules.host_writer = host = EntryWriter(Space.WRAM, rows * bits)
         wiring.connect(m, wiring.flipped(self.host), host.host)
@@ -74,25 +79,26 @@ class WramWriter(wiring.Component):
             half = self.cache.high
             values = [Mux(half, value[bits:2 * bits], value[:bits]) for value in self.cache.values]
         key = Cat(values).replicate(part)
-        m.d.sync += [enable.eq(0) for enable in self.enable]
+        m.d.comb += write.writing.eq(Cat(write.enable).any())
+        m.d.sync += [enable.eq(0) for enable in write.enable]
         with m.If(self.cache.to == To.KEYS):
             bits_of_part = (part - 1).bit_length()
             mask = Cat(Mux(address[:bits_of_part] == index // lanes, 1, 0) for index in range(rows))
-            m.d.sync += self.address.eq(Cat(half, address >> bits_of_part))
+            m.d.sync += write.address.eq(Cat(half, address >> bits_of_part))
             for column in range(cols):
-                m.d.sync += [self.enable[column].eq(Mux((self.position & cols - 1) == column, mask, 0)),
-                    self.data[column].eq(key)]
+                m.d.sync += [write.enable[column].eq(Mux((self.position & cols - 1) == column, mask, 0)),
+                    write.data[column].eq(key)]
         with m.Elif(self.cache.to == To.VALUES):
             row = Cat((self.position & rows - 1) == index for index in range(rows))
-            m.d.sync += self.address.eq(Cat(half, address >> (group - 1).bit_length()))
+            m.d.sync += write.address.eq(Cat(half, address >> (group - 1).bit_length()))
             for column in range(cols):
                 here = (address & group - 1) == column // lanes
                 m.d.sync += [
-                    self.enable[column].eq(Mux(here, row, 0)),
-                    self.data[column].eq(values[column % lanes].replicate(rows)),
+                    write.enable[column].eq(Mux(here, row, 0)),
+                    write.data[column].eq(values[column % lanes].replicate(rows)),
                 ]
         with m.Elif(waiting | host.enable):
-            m.d.sync += self.address.eq(entry >> select)
+            m.d.sync += write.address.eq(entry >> select)
             for column in range(cols):
-                m.d.sync += [self.enable[column].eq(Mux((entry & cols - 1) == column, ~0, 0)), self.data[column].eq(word)]
+                m.d.sync += [write.enable[column].eq(Mux((entry & cols - 1) == column, ~0, 0)), write.data[column].eq(word)]
         return m

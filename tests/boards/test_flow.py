@@ -9,7 +9,7 @@ import random
 import numpy as np
 import pytest
 from amaranth import *
-from amaranth.lib import data, wiring
+from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
@@ -17,6 +17,8 @@ from marey.boards import flow, tools
 from marey.boards.all import BOARDS
 from marey.boards.slices import slices
 from marey.boards.virtual import virtual_board
+from marey.hdl.dot import DotProduct
+from marey.hdl.product import Product
 from marey.hdl.serial import SerialLink
 from marey.sim.pins import PinsTransport
 
@@ -27,7 +29,8 @@ WIDE = [random.Random(-index).getrandbits(36) for index in range(WIDE_DEPTH)]
 
 class Sample(wiring.Component):
     """Answers a word w = (a, b) of signed halves with a * b ^ memory[n] ^ wide[n] (its low 32 bits) ^ s for the n-th, counted
-    from 1; and memory[n + 1] becomes b, wide[n + 1] becomes w. s: w's signed bytes 0 and 1 multiplied, and 2 and 3, added."""
+    from 1; and memory[n + 1] becomes b, wide[n + 1] becomes w. a is wider by what w has in its highest byte; s is the dot
+    product of w's bytes and of as many of its lowest bits, 5 at a time."""
 
     def __init__(self, clock_hz, baud):
         self._link = SerialLink(clock_hz, baud)
@@ -39,20 +42,16 @@ class Sample(wiring.Component):
         m.submodules.memory = memory = Memory(shape=16, depth=DEPTH, init=INIT)
         m.submodules.wide = wide = Memory(shape=36, depth=WIDE_DEPTH, init=WIDE)
         m.d.comb += [link.rx_line.eq(self.rx_line), self.tx_line.eq(link.tx_line)]
-        count, word = Signal(range(WIDE_DEPTH)), Signal(32)
-        product = Signal(signed(32))
-        # As a column of the MXM has them: a synthesis once took one product's register for the other's.
-        held, total = Signal(data.ArrayLayout(signed(8), 4), reset_less=True), Signal(signed(17), reset_less=True)
-        small = [Signal(signed(16), name=f"small{index}", reset_less=True) for index in range(2)]
+        count, word, waited = Signal(range(WIDE_DEPTH)), Signal(32), Signal(2)
+        # As the tile has them: a synthesis once put other multipliers in the place of these.
+        m.submodules.product = product = Product(24, registered=False)
+        m.submodules.dot = dot = DotProduct(4, 5)
         reads, writes = [part.read_port() for part in (memory, wide)], [part.write_port() for part in (memory, wide)]
         m.d.comb += [
             *(port.addr.eq(count) for port in reads), *(port.addr.eq(count + 1) for port in writes),
             writes[0].data.eq(word[16:]), writes[1].data.eq(word),
-            link.tx.payload.eq(product ^ reads[0].data ^ reads[1].data[:32] ^ total),
-        ]
-        m.d.sync += [
-            product.eq(word[:16].as_signed() * word[16:].as_signed()), held.eq(word),
-            small[0].eq(held[0] * held[1]), small[1].eq(held[2] * held[3]), total.eq(small[0] + small[1]),
+            link.tx.payload.eq(product.y ^ reads[0].data ^ reads[1].data[:32] ^ dot.sum),
+            product.a.eq(Cat(word[:16], word[24:])), product.b.eq(word[16:]), dot.a.eq(word), dot.b.eq(word),
         ]
         with m.FSM():
             with m.State("TAKE"):
@@ -62,11 +61,12 @@ class Sample(wiring.Component):
                     m.d.sync += count.eq(count + 1)
                     m.next = "READ"
             with m.State("READ"):
-                m.next = "MULTIPLIED"
-            with m.State("MULTIPLIED"):
-                m.next = "ADDED"
-            with m.State("ADDED"):
-                m.next = "ANSWER"
+                m.next = "WAIT"
+            with m.State("WAIT"):
+                m.d.sync += waited.eq(waited + 1)
+                with m.If(waited == DotProduct.LATENCY):
+                    m.d.sync += waited.eq(0)
+                    m.next = "ANSWER"
             with m.State("ANSWER"):
                 m.d.comb += link.tx.valid.eq(1)
                 with m.If(link.tx.ready):
@@ -75,13 +75,17 @@ class Sample(wiring.Component):
         return m
 
 
+def signed_bits(value, bits):
+    """The lowest so many bits of a value, as a signed number."""
+    return (value + (1 << bits - 1)) % (1 << bits) - (1 << bits - 1)
+
+
 def expected(words):
     """What a Sample answers."""
     memory, wide, answers = list(INIT), list(WIDE), []
     for count, word in enumerate(words, 1):
-        a, b = (int(np.int16(np.uint16(word >> shift & 0xFFFF))) for shift in (0, 16))
-        bytes_ = np.array([word], np.uint32).view(np.int8).astype(int)
-        total = int(bytes_[0] * bytes_[1] + bytes_[2] * bytes_[3])
+        a, b = signed_bits(word >> 24 << 16 | word & 0xFFFF, 24), signed_bits(word >> 16, 16)
+        total = sum(signed_bits(word >> 8 * index, 8) * signed_bits(word >> 5 * index, 5) for index in range(4))
         answers.append((a * b ^ memory[count] ^ wide[count] ^ total) & 0xFFFFFFFF)
         memory[count + 1], wide[count + 1] = word >> 16, word
     return answers
@@ -117,7 +121,7 @@ def test_what_a_component_takes(built):
     """A component has what those in it have."""
     board, folder = built
     found = slices(board, folder)
-    assert found["marey"]["bram"] >= 2 and found["marey"]["dsp"] == found["inside"]["dsp"] == 3
+    assert found["marey"]["bram"] >= 2 and found["marey"]["dsp"] == found["inside"]["dsp"] == (6 if board.is_ecp5 else 4)
     link, parts = found["inside.link"], [found[f"inside.link.{name}"] for name in
                                          ("receiver", "gatherer", "splitter", "transmitter")]
     assert all(link[resource] >= sum(part[resource] for part in parts) for resource in link)
@@ -132,6 +136,6 @@ def test_the_bitstream(built):
     assert (folder / "marey.json").stat().st_mtime == made
     result = flow.place(board, folder)
     assert result["clock_mhz_met"] >= board.clock_hz / 1e6
-    assert result["resources"]["bram"] >= 2 and result["resources"]["dsp"] == 3
+    assert result["resources"]["bram"] >= 2 and result["resources"]["dsp"] == (6 if board.is_ecp5 else 4)
     assert any(name.startswith("inside.") for name in result["critical_path"]), result["critical_path"]
     assert flow.pack(board, folder).stat().st_size > 50_000

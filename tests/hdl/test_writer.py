@@ -35,11 +35,11 @@ def test_no_word_is_lost(config, density):
                 ctx.set(writer.host.address, address)
                 ctx.set(writer.host.data, word)
             await ctx.tick()
-            enable = [ctx.get(rows) for rows in writer.enable]
+            enable = [ctx.get(rows) for rows in writer.write.enable]
             if any(enable) and not caching:
                 column = next(index for index, rows in enumerate(enable) if rows)
                 assert enable[column] == (1 << config.rows) - 1 and sum(map(bool, enable)) == 1
-                written.append((ctx.get(writer.address) * config.cols + column, ctx.get(writer.data[column])))
+                written.append((ctx.get(writer.write.address) * config.cols + column, ctx.get(writer.write.data[column])))
 
     simulator = Simulator(writer)
     simulator.add_clock(1e-6)
