@@ -30,7 +30,7 @@ def trace_events(program: Program, position: int = 0, count: int = 1) -> dict:
     for operation in listed:
         issue = operation.issue
         facts = {"phase": operation.phase, "instruction": f"{issue.pc}: {issue.instruction}", "issued": issue.cycle}
-        for use in operation.uses:
+        for use in (use for use in operation.uses if use.unit in tracks):
             for start, length, stride, times in runs(use.cycles):
                 for turn in range(times):
                     first = start + stride * turn

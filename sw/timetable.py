@@ -36,6 +36,7 @@ ROWS = {
     "wram.keys": "W-RAM: key written",
     "wram.values": "W-RAM: value written",
     "scalar.reduced": "scalars: reduction",
+    "engine.sfu": "SFU: engine",
     "sfu": "SFU: beats",
     "scalar.sfu": "scalars: SFU reads",
     "scalar.computed": "scalars: SFU writes",
@@ -43,7 +44,8 @@ ROWS = {
     "chosen": "link: token out",
 }
 """Units, as `marey.hdl.timing.uses` calls them, in the order in which an operation comes through them, and their names."""
-PORT = "the port of W-RAM"
+SHARED = {"wram.read": "the port of W-RAM", "wram.write": "the port of W-RAM", "scalar.bank": "the bank of scalars"}
+"""Units that are no rows of the timetable: what others have to share."""
 
 PHASES = {
     "embedding": ("embedding: factor", "embedding", "rotation"),
@@ -177,7 +179,7 @@ def _waits(config, token):
             if (rival := RIVALS.get(use.unit)) in used:
                 last, who = used[rival]
                 if use.cycles[0] > last:
-                    structure = min(structure, (int(use.cycles[0] - last - 1), "structure", f"{who}: {ROWS.get(rival, PORT)}"))
+                    structure = min(structure, (int(use.cycles[0] - last - 1), "structure", f"{who}: {(ROWS | SHARED)[rival]}"))
         for use in operation.uses:
             memory, kind, width = memory_of.get(use.unit, (None, None, 1))
             if kind == "write":
@@ -269,6 +271,8 @@ def _form(operation, units):
     rounds = max(len(operation.heads), 1)
     found = []
     for use in operation.uses:
+        if use.unit in SHARED:
+            continue
         cycles = use.cycles - operation.issue.cycle
         parts = cycles.reshape(rounds, -1) if len(cycles) % rounds == 0 and not use.unit.startswith("engine") else [cycles]
         found.append((units[use.unit], tuple(tuple(map(tuple, runs(part))) for part in parts)))

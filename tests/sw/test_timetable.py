@@ -20,14 +20,21 @@ from marey.sw.page import page
 from marey.sw.perfetto import trace_events
 from marey.sw.program import compile_model
 from marey.sw.scheduler import matmul
-from marey.sw.timetable import PHASE, chart, gaps, operations, runs, text
-from tests.configs import CONFIGS
+from marey.sw.timetable import PHASE, ROWS, chart, gaps, operations, runs, text
+from tests.configs import CONFIGS, ONE_PORT
 from tests.faults import moved
 
 
 @pytest.fixture(scope="module")
 def program(tiny_model):
     return compile_model(tiny_model, preset("sim8x8"), name="tiny")
+
+
+def test_a_tile_with_one_port_and_one_bank(tiny_model):
+    """What its units share is no row of the timetable."""
+    program = compile_model(tiny_model, next(config for config in ONE_PORT if config.compact))
+    assert len(dict(chart(program)["units"])) == len(ROWS)
+    assert trace_events(program)["traceEvents"] and list(text(program))
 
 
 def expanded(parts):
