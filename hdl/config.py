@@ -42,9 +42,8 @@ class Config:
     program_depth  instructions
     scalars        scalar registers, half of them for reductions
     link_timeout   clock cycles without a word after which the link gives up a frame
-    fetches        reads of the program memory that an instruction takes: 1 or 2
     compact        1 for a device with few logic cells and a slow clock: one VXM engine, few pipeline registers, sums of
-                   24 bits, shorter counts, products of the sequencer in more cycles
+                   24 bits, shorter counts, instructions in rows that come one after another (see `encoding`)
     crc_bits       bits of a link word that go into its checksum in a cycle: 32, 16, 8, 4, 2 or 1
     multiply_bits  bits of a scalar that are multiplied in a cycle: 16, 8, 4, 2 or 1
     ============== ====================================================================
@@ -67,7 +66,6 @@ class Config:
     y_depth: int = 0
     program_depth: int = 512
     scalars: int = 64
-    fetches: int = 1
     compact: int = 0
     link_timeout: int = 1024
     crc_bits: int = 32
@@ -97,9 +95,14 @@ class Config:
         require(self.program_depth <= 4096, f"program_depth must be at most 4096, not {self.program_depth}")
         require(self.weight_bits in (4, 8), f"weight_bits must be 4 or 8, not {self.weight_bits}")
         require(self.compact in (0, 1), f"compact must be 0 or 1, not {self.compact}")
-        for name in ("wram_ports", "wram_latency", "fetches"):
+        for name in ("wram_ports", "wram_latency"):
             require(getattr(self, name) in (1, 2), f"{name} must be 1 or 2, not {getattr(self, name)}")
         require(not self.compact or self.wram_latency == 1, "a compact tile has no time for wram_latency 2")
+        # What the places of `encoding` have bits for.
+        for name, most in (("wram_depth", (1 << 16) // max(self.granules_per_word, self.beats_per_result)),
+                           ("mem_depth", min(1 << 10, (1 << 12) // self.granules_per_word)), ("scalars", 64)):
+            require(not self.compact or getattr(self, name) <= most,
+                    f"{name} of a compact tile must be at most {most}, not {getattr(self, name)}")
         require(self.crc_bits in (1, 2, 4, 8, 16, 32), f"crc_bits must be 32, 16, 8, 4, 2 or 1, not {self.crc_bits}")
         require(self.multiply_bits in (1, 2, 4, 8, 16), f"multiply_bits must be 1, 2, 4, 8 or 16, not {self.multiply_bits}")
         require(self.link_timeout >= 16, f"link_timeout must be at least 16 cycles, not {self.link_timeout}")
@@ -188,7 +191,7 @@ PRESETS = {
         Config(name="ecp5_8x16", rows=8, cols=16, lanes=4, wram_depth=1024, wram_latency=2, mem_depth=1024, crc_bits=8),
         # For an iCE40 UP5K: a column's weights are one of its four 32 KB single-port RAMs; MEM is 12 of its 30 block RAMs.
         Config(name="up5k_4x4", rows=4, cols=4, lanes=1, weight_bits=4, wram_depth=16384, wram_ports=1, mem_depth=512,
-               act_first=448, act_depth=256, x_depth=1536, y_depth=1024, program_depth=128, fetches=2, compact=1, crc_bits=1,
+               act_first=448, act_depth=256, x_depth=1536, y_depth=1024, program_depth=128, compact=1, crc_bits=1,
                multiply_bits=1),
         # For an iCE40 HX8K: 16 KB of block RAM in all, no multipliers.
         Config(name="hx8k_2x2", rows=2, cols=2, lanes=1, wram_depth=1024, mem_depth=512, program_depth=128, scalars=32,

@@ -1,9 +1,9 @@
 """The instruction set: every field of every instruction, in one place.
 
 A program is a list of instructions. Each is issued at a cycle known beforehand: the first at
-`Sequencer.first_issue` cycles after go, each other at `Sequencer.issue_cycles + wait` cycles after the one before
-it, or, after some, `Sequencer.slow_cycles + wait`. An instruction for a slice starts it and goes on by itself, for
-as many cycles as its counts say, while later instructions issue.
+`Sequencer.first_issue` cycles after go, each other `Sequencer.issue_cycles` + wait cycles after the one before
+it. An instruction for a slice starts it and goes on by itself, for as many cycles as its counts say, while later
+instructions issue.
 
 ====== =================================================================================
 HALT   the run is over; with `if_prompt`, only if no token is wanted of it
@@ -46,6 +46,10 @@ SFU    `count` times, a period apart: scalar `into`, of the upper half, = `funct
 Address fields are an `offset` plus an address register (`base`); register 0 is always 0. MXM counts MEM
 and W-RAM in words (`rows` values), VXM in granules (`lanes` values; W-RAM's VALUES in groups of `lanes`
 columns). `blocks` says which count is in blocks: it is shifted left by the count's own value.
+
+Instructions of a compact tile come in rows (`hdl/encoding.py`). Counts have an address register there instead of
+`blocks` (`inner` and `middle` of an MXM, `middle` and `interval` of a VXM), which holds a multiple of the blocks; so has the
+wait of a NOP, `register`, instead of `turns`. A PERIOD has only its `value`, and there is one loop counter.
 """
 
 import re
@@ -56,6 +60,7 @@ from amaranth.hdl import Shape, signed, unsigned
 from amaranth.lib import data, enum
 
 from .config import Config, address_bits
+from .encoding import COPIES, LINK_BITS, OPERATION, ROWS, VALUE_BITS, WAIT, bit, in_rows
 from .errors import MareyError
 
 
@@ -63,7 +68,6 @@ class EncodingError(MareyError):
     """An instruction that cannot be encoded, bits that encode none, text that is none."""
 
 
-ADDRESS_REGISTERS = 8
 FACTOR_BITS = 12
 """Of what INDEX multiplies by."""
 WAIT_BITS = 14
@@ -185,7 +189,8 @@ class Instruction:
     def __str__(self):
         words = [self.op.name]
         for name, value in self.operands.items():
-            if value != (Address(0) if isinstance(value, Address) else int(name in COUNTS)) and value not in (
+            default = int(name in COUNTS)
+            if value != (Address(default) if isinstance(value, Address) else default) and value not in (
                     Source.POSITION, MxmBlocks.NONE, VxmBlocks.NONE, Function.MULTIPLY, To.NOWHERE, Reduce.NONE):
                 words.append(f"{name}={getattr(value, 'name', value)}")
         return " ".join(words + [f"wait={self.wait}"] * bool(self.wait))
@@ -200,15 +205,17 @@ class Isa:
         weight, target = address_bits(config.wram_depth), address_bits(config.program_depth)
         cached = address_bits(config.wram_depth * max(config.granules_per_word, config.beats_per_result))
         scalar = address_bits(config.scalars)
-        self.register_bits = max(word, granule, weight, cached)
+        self.registers = 16 if config.compact else 8
+        """Address registers; of a compact tile more, because there counts add them, too."""
+        self.register_bits = VALUE_BITS if config.compact else max(word, granule, weight, cached)
         """Width of an address register."""
-        self.count_bits = count = granule - 1 if config.compact else min(granule + 1, MOST_COUNT_BITS)
+        self.count_bits = count = min(granule - 1, 10) if config.compact else min(granule + 1, MOST_COUNT_BITS)
         """Width of a count: what steps through MEM needs no more, and of a compact tile none steps through half of it."""
         self.number_bits = min(granule, TOKEN_BITS)
         """Width of the number of a granule in its round."""
-        self.counters = 2 if config.compact else 4
+        self.counters = 1 if config.compact else 4
         """Loop counters: how deep loops nest."""
-        register = address_bits(ADDRESS_REGISTERS)
+        register = address_bits(self.registers)
         # Only where weights have 4 bits are there 8-bit ones in halves.
         wide, high = ({name: 1} if config.weight_bits == 4 else {} for name in ("wide", "high"))
         engine = {"engine": 1} if config.engines > 1 else {}
@@ -216,28 +223,36 @@ class Isa:
         def address(bits):
             return data.StructLayout({"offset": bits, "base": register})
 
-        self.operands: dict[Op, data.StructLayout] = {
+        # In a compact tile counts have address registers instead of blocks, and what no model needs has fewer bits.
+        counted = address(count) if config.compact else count
+        mxm_rounds, rounds, hop, far, into = count, count, granule, max(granule, cached), scalar
+        if config.compact:
+            mxm_rounds, rounds, hop, far, into = 7, 6, min(hop, 10), min(far, 11), into - 1
+        blocks = {} if config.compact else {"blocks": MxmBlocks}
+        self.operands: dict[Op, data.Layout] = {
             Op.HALT: data.StructLayout({"if_prompt": 1}),
-            Op.NOP: data.StructLayout({"turns": 8, "blocks": 3}),
+            Op.NOP: data.StructLayout({"register": register} if config.compact else {"turns": 8, "blocks": 3}),
             Op.SET: data.StructLayout({"register": register, "value": self.register_bits}),
             Op.ADD: data.StructLayout({"register": register, "value": self.register_bits}),
             Op.INDEX: data.StructLayout({"register": register, "value": self.register_bits, "source": Source,
                                          "right": 4, "bits": 4, "times": FACTOR_BITS}),
-            Op.PERIOD: data.StructLayout({"value": signed(count), "times": 8, "least": count - 1}),
-            Op.LOOP: data.StructLayout({"counter": address_bits(self.counters), "count": count, "target": target}),
+            Op.PERIOD: data.StructLayout({"value": count} if config.compact else
+                                         {"value": signed(count), "times": 8, "least": count - 1}),
+            Op.LOOP: data.StructLayout({"count": 8, "target": target} if config.compact else
+                                       {"counter": address_bits(self.counters), "count": count, "target": target}),
             Op.TOKEN: data.StructLayout({"target": target}),
             Op.MXM: data.StructLayout({
-                "act": address(word), "wgt": address(weight), "inner": count, "middle": count, "outer": count,
-                "wgt_step": weight, "act_hop": word, "wgt_hop": weight, "wrap": count,
-                "blocks": MxmBlocks, "paced": 1, "fetch": 1,
-            } | wide),
+                "act": address(word), "wgt": address(weight), "inner": counted, "middle": counted, "outer": mxm_rounds,
+                "wgt_step": weight, "act_hop": word, "wgt_hop": weight, "wrap": mxm_rounds,
+            } | blocks | {"paced": 1, "fetch": 1} | wide),
             Op.VXM: data.StructLayout(engine | {
                 "stream": 1, "function": Function, "by_vector": 1, "plus": 1, "pair": 1,
                 "x": address(granule), "y": address(granule), "dst": address(max(granule, cached)),
-                "inner": count, "middle": count, "outer": count, "interval": count, "blocks": VxmBlocks, "paced": 1,
-                "x_step": 1, "y_step": 1, "x_hop": granule, "y_hop": granule, "dst_hop": max(granule, cached),
+                "inner": count, "middle": counted, "outer": rounds, "interval": counted,
+            } | ({} if config.compact else {"blocks": VxmBlocks}) | {
+                "paced": 1, "x_step": 1, "y_step": 1, "x_hop": hop, "y_hop": hop, "dst_hop": far,
                 "shift": signed(SHIFT_BITS), "narrow": 1, "to": To, "mask": 1,
-                "scalar": scalar, "scalar_hop": 1, "bare": 1, "reduce": Reduce, "into": scalar,
+                "scalar": scalar, "scalar_hop": 1, "bare": 1, "reduce": Reduce, "into": into,
             } | high),
             Op.SFU: data.StructLayout({
                 "function": Sfu, "a": scalar, "b": scalar, "into": scalar, "epsilon": EPSILON_BITS, "count": scalar,
@@ -246,6 +261,9 @@ class Isa:
         """Layout of the operands of each operation."""
         self.width = Op.as_shape().width + WAIT_BITS + max(layout.size for layout in self.operands.values())
         """Bits of an instruction."""
+        if config.compact:
+            self.operands = {op: in_rows(op.name, layout) for op, layout in self.operands.items()}
+            self.width = ROWS * LINK_BITS
 
     def make(self, op: Op, wait: int = 0, note: str = "", **operands) -> Instruction:
         """An instruction: what is not given is 1 if it is a count, else 0; addresses may be plain numbers.
@@ -268,11 +286,12 @@ class Isa:
 
     @cached_property
     def layout(self) -> data.StructLayout:
-        """An instruction: operation, wait, and the operands, which lie over each other."""
-        return data.StructLayout({
-            "op": Op, "wait": WAIT_BITS,
-            "operands": data.UnionLayout({op.name.lower(): layout for op, layout in self.operands.items()}),
-        })
+        """An instruction: operation, wait, and the operands, which lie over each other. Of a compact tile: see `encoding`."""
+        operands = data.UnionLayout({op.name.lower(): layout for op, layout in self.operands.items()})
+        if self.config.compact:
+            return data.FlexibleLayout(self.width, {
+                "op": data.Field(Op, OPERATION), "wait": data.Field(WAIT_BITS, 0), "operands": data.Field(operands, 0)})
+        return data.StructLayout({"op": Op, "wait": WAIT_BITS, "operands": operands})
 
     @cache  # noqa: B019 - an Isa lives as long as its configuration
     def command(self, op: Op) -> data.StructLayout:
@@ -297,12 +316,14 @@ class Isa:
             if isinstance(value, Address):
                 _fits(instruction, f"{name} offset", value.offset, shape["offset"].shape)
                 _fits(instruction, f"{name} base", value.base, shape["base"].shape)
+                if value == Address(0) and name in COUNTS:
+                    raise EncodingError(f"{instruction}: {name} must be at least 1")
             elif isinstance(shape, type):
                 if not isinstance(value, shape):
                     raise EncodingError(f"{instruction}: {name} should be one of {', '.join(shape.__members__)}")
             else:
                 _fits(instruction, name, value, shape)
-                if value == 0 and name == "register":
+                if value == 0 and name == "register" and instruction.op is not Op.NOP:
                     raise EncodingError(f"{instruction}: address register 0 is always 0")
                 if name == "into" and not self._is_home(instruction, value):
                     raise EncodingError(f"{instruction}: scalar register {value} is not one that {instruction.op.name} writes")
@@ -313,6 +334,8 @@ class Isa:
                     raise EncodingError(f"{instruction}: {name} must be at least 1")
                 if value > MOST_SHIFT and _in_blocks(instruction, name):
                     raise EncodingError(f"{instruction}: {name} blocks must be a shift of at most {MOST_SHIFT}")
+        if self.config.compact and instruction.op is Op.INDEX and instruction["bits"]:
+            _fits(instruction, "right + bits", instruction["right"] + instruction["bits"], unsigned(4))
 
     def _is_home(self, instruction, register):
         """Reductions write the lower half of the scalar registers, but for register 0, which is 1; SFU the upper half."""
@@ -334,10 +357,26 @@ class Isa:
             name: {"offset": value.offset, "base": value.base} if isinstance(value, Address) else value
             for name, value in instruction.operands.items()
         }
-        return self.layout.const({
-            "op": instruction.op, "wait": instruction.wait,
-            "operands": {instruction.op.name.lower(): operands},
-        }).as_value().value
+        op = instruction.op
+        if self.config.compact and op is Op.INDEX:
+            # The number of the highest bit, instead of how many there are.
+            operands["bits"] = operands["right"] + operands["bits"] - 1 if operands["bits"] else (1 << 4) - 1
+        code = _pack(self.layout["op"], op) | _pack(self._wait(op), instruction.wait) | sum(
+            _pack(field, operands[name]) for name, field in self._operands(op))
+        for name, places in (COPIES.get(op.name, {}) if self.config.compact else {}).items():
+            code |= sum(operands[name] << bit(*place) for place in places)
+        return code
+
+    def _wait(self, op):
+        """Where an operation's wait is."""
+        wait = self.layout["wait"]
+        place = WAIT.get(op.name) if self.config.compact else None
+        return data.Field(wait.shape, bit(*place)) if place else wait
+
+    def _operands(self, op):
+        """Names and fields of an operation's operands, from the instruction's lowest bit on."""
+        base = self.layout["operands"].offset
+        return [(name, data.Field(field.shape, base + field.offset)) for name, field in self.operands[op]]
 
     def decode(self, code: int) -> Instruction:
         """The instruction that `code` encodes; EncodingError for bits that encode none."""
@@ -346,11 +385,10 @@ class Isa:
         number = _field(code, self.layout["op"])
         if number not in {op.value for op in Op}:
             raise EncodingError(f"{code:#x}: no operation has number {number}")
-        op, wait = Op(number), _field(code, self.layout["wait"])
-        packed = _field(code, self.layout["operands"])
-        operands = {}
-        for name, member in self.operands[op]:
-            value = _field(packed, member)
+        op, operands = Op(number), {}
+        wait = _field(code, self._wait(op))
+        for name, member in self._operands(op):
+            value = _field(code, member)
             shape = member.shape
             if isinstance(shape, data.Layout):
                 value = Address(_field(value, shape["offset"]), _field(value, shape["base"]))
@@ -361,6 +399,9 @@ class Isa:
             elif Shape.cast(shape).signed:
                 value -= (value >> member.width - 1) << member.width
             operands[name] = value
+        if self.config.compact and op is Op.INDEX:
+            bits = operands["bits"] + 1 - operands["right"]
+            operands["bits"] = 0 if operands["bits"] == (1 << 4) - 1 else max(bits, 0)
         instruction = Instruction(op, wait, operands)
         if self.encode(instruction) != code:
             raise EncodingError(f"{code:#x}: bits are set that no operand of {op.name} uses")
@@ -373,7 +414,7 @@ class Isa:
             raise EncodingError(f"{name!r} is no operation: there are {', '.join(Op.__members__)}")
         wait, operands = 0, {}
         for word in words:
-            match = re.fullmatch(r"(\w+)=(?:(-?\d+)|A(\d)\+(\d+)|([A-Z]\w*))", word)
+            match = re.fullmatch(r"(\w+)=(?:(-?\d+)|A(\d+)\+(\d+)|([A-Z]\w*))", word)
             if not match:
                 raise EncodingError(f"{word!r} should be NAME=NUMBER, NAME=A<register>+NUMBER or NAME=WORD")
             key, number, base, offset, choice = match.groups()
@@ -418,3 +459,10 @@ def _fits(instruction, what, value, shape):
 
 def _field(code, member):
     return code >> member.offset & (1 << member.width) - 1
+
+
+def _pack(field, value):
+    """A value, at its place among an instruction's bits."""
+    if isinstance(value, dict):
+        return sum(_pack(part, value[name]) for name, part in field.shape) << field.offset
+    return (getattr(value, "value", value) & (1 << field.width) - 1) << field.offset

@@ -6,12 +6,12 @@ from amaranth.lib.wiring import In, Out
 
 from .broadcast import Broadcast
 from .column import wave_layout
+from .command import comes, command_layout
 from .config import Config, address_bits
 from .host import HostBus
-from .isa import POSITION_BITS, TOKEN_BITS, Isa, Op
+from .isa import POSITION_BITS, TOKEN_BITS, Op, isa_of
 from .mem import Mem
 from .repeat import Repeat
-from .sequencer import command_layout
 from .systolic import Systolic
 from .writer import VxmWrite, WramWriter
 
@@ -19,7 +19,8 @@ from .writer import VxmWrite, WramWriter
 class Beats(wiring.Component):
     """Turns one command into beats, one a cycle, with their addresses.
 
-    Latency: the first beat is `latency(config)` cycles after `command.valid`. `Repeat` says when a command may come.
+    Latency: the first beat is `latency(config)` cycles after `command.valid`. `Repeat` says when a command may come, in rows or
+    as a whole.
 
     Members: `command`; `active`, `act`, `wgt`, `first`, `last`, `fetch`: the beat, and where weights have 4 bits `low`, `high`:
     it is with a half of 8-bit weights; `overrun`.
@@ -27,18 +28,19 @@ class Beats(wiring.Component):
 
     @staticmethod
     def latency(config: Config) -> int:
-        """Cycles from a command to its first beat. Where instructions take several fetches, the beats wait for that of the
-        VXM which takes their results, and of a NOP between them."""
-        return Repeat.LATENCY + (6 if config.fetches > 1 else 0)
+        """Cycles from a command to its first beat. In a compact tile the beats wait for the rows of the VXM which takes their
+        results, and of a NOP between them."""
+        return Repeat.LATENCY + (6 if config.compact else 0)
 
     def __init__(self, config: Config):
-        isa = Isa(config)
+        isa = isa_of(config)
+        self._config = config
         self._delay = self.latency(config) - Repeat.LATENCY
         self._apart, self._halves = config.beats_per_result, config.weight_bits == 4
         self._count_bits = isa.count_bits
         self._command = isa.command(Op.MXM)
         super().__init__({
-            "command": In(command_layout(isa, Op.MXM)),
+            "command": In(command_layout(config, Op.MXM)),
             "active": Out(1),
             "act": Out(self._command["act"].shape),
             "wgt": Out(self._command["wgt"].shape),
@@ -55,31 +57,38 @@ class Beats(wiring.Component):
         delayed = Signal(self._delay + 1)
         m.d.comb += delayed[0].eq(self.command.valid)
         m.d.sync += delayed[1:].eq(delayed)
+
+        def with_(operand):
+            return m.If(comes(self._config, Op.MXM, self.command, operand))
+
         m.d.comb += [
-            repeat.load.eq(self.command.valid), repeat.start.eq(delayed[self._delay]),
+            repeat.start.eq(delayed[self._delay]),
             repeat.inner.eq(start.inner), repeat.middle.eq(start.middle),
             repeat.outer.eq(start.outer), repeat.interval.eq(Mux(start.fetch, 1, self._apart)),
-            repeat.period.eq(start.period), repeat.paced.eq(start.paced),
+            repeat.period.eq(start.period), repeat.paced.eq(start.paced), repeat.load.period.eq(self.command.valid),
+            *(repeat.load[name].eq(comes(self._config, Op.MXM, self.command, "fetch" if name == "interval" else name))
+              for name in ("inner", "middle", "outer", "interval", "paced")),
             self.active.eq(repeat.active), self.first.eq(repeat.first), self.last.eq(repeat.last),
-            self.overrun.eq(repeat.overrun),
+            # What begins too early may meet what has not begun.
+            self.overrun.eq(repeat.overrun | (delayed[1:].any() & repeat.load.as_value().any())),
         ]
-        with m.If(self.command.valid):
-            m.d.sync += self.fetch.eq(start.fetch)
         # After `wrap` rounds the weights begin again.
         rounds, wrap = Signal.like(start.wrap), Signal.like(start.wrap)
         again = rounds == wrap
         with m.If(repeat.round):
             m.d.sync += rounds.eq(Mux(again, 1, rounds + 1))
         with m.If(self.command.valid):
-            m.d.sync += [rounds.eq(1), wrap.eq(start.wrap)]
+            m.d.sync += rounds.eq(1)
         # Both halves of a weight meet the same activation.
         stays = C(0)
         if self._halves:
             wide, second = Signal(), Signal()
             with m.If(self.command.valid):
-                m.d.sync += [wide.eq(start.wide), second.eq(0)]
+                m.d.sync += second.eq(0)
             with m.Elif(self.active):
                 m.d.sync += second.eq(~second)
+            with with_("wide"):
+                m.d.sync += wide.eq(start.wide)
             stays = wide & ~second
             m.d.comb += [self.low.eq(stays), self.high.eq(wide & second)]
         # Where the turn and the round that are going on began, and the whole.
@@ -94,10 +103,10 @@ class Beats(wiring.Component):
         with m.If(repeat.round):
             m.d.sync += [self.act.eq(act_round + act_hop), act_round.eq(act_round + act_hop)]
             m.d.sync += [part.eq(next_round) for part in (self.wgt, turn, round_)]
-        with m.If(self.command.valid):
-            m.d.sync += [part.eq(start.act) for part in (self.act, act_round)]
-            m.d.sync += [part.eq(start.wgt) for part in (self.wgt, turn, round_, whole)]
-            m.d.sync += [act_hop.eq(start.act_hop), step.eq(start.wgt_step), hop.eq(start.wgt_hop)]
+        for operand, parts in {"act": (self.act, act_round), "wgt": (self.wgt, turn, round_, whole), "act_hop": (act_hop,),
+                               "wgt_step": (step,), "wgt_hop": (hop,), "wrap": (wrap,), "fetch": (self.fetch,)}.items():
+            with with_(operand):
+                m.d.sync += [part.eq(start[operand]) for part in parts]
         return m
 
 
@@ -149,7 +158,7 @@ class Mxm(wiring.Component):
         self._config = config
         word = address_bits(config.mem_depth)
         super().__init__({
-            "command": In(command_layout(Isa(config), Op.MXM)),
+            "command": In(command_layout(config, Op.MXM)),
             "position": In(POSITION_BITS),
             "token": In(TOKEN_BITS),
             "cache": In(VxmWrite(config)),

@@ -1,8 +1,10 @@
 """The repeat engine: when the beats of an instruction are."""
 
 from amaranth import *
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
+
+COUNTS = ("inner", "middle", "outer", "interval", "period")
 
 
 class Repeat(wiring.Component):
@@ -11,37 +13,35 @@ class Repeat(wiring.Component):
     Turns begin `interval` cycles apart, or `inner` if that is more; rounds as well, or, if `paced`, `period` cycles apart. The
     schedule keeps periods at least as long as what they hold.
 
-    Latency: the first beat is `LATENCY` cycle after `start`. A command may come, and its `start` in the same cycle or later,
-    as early as in the cycle of the last beat of the one before it; earlier is an `overrun`.
+    Latency: the first beat is `LATENCY` cycle after `start`. Counts may come, and `start` in the same cycle or later,
+    as early as in the cycle of the last beat of what was before; earlier is an `overrun`.
 
     Counters begin at 1, so that none is loaded: what was wanted is compared with. Costs, of n bits, about 10 n LUTs.
 
     Parameters: `bits`, of a count.
 
-    Members: `load`, and the counts with it; `start`; `active`: there is a beat in this cycle; `first`, `last`: it begins or
-    ends a turn; `ends`: it ends a round; `turn`, `round`: in the next cycle a turn, or a round with its first turn, begins;
-    `overrun`.
+    Members: the counts and `paced`, and by their names in `load` which of them come now; `start`; `active`: there is a
+    beat in this cycle; `first`, `last`: it begins or ends a turn; `ends`: it ends a round; `turn`, `round`: in the next cycle a
+    turn, or a round with its first turn, begins; `overrun`.
     """
 
     LATENCY = 1
 
     def __init__(self, bits: int):
         self._bits = bits
-        counts = {name: In(bits) for name in ("inner", "middle", "outer", "interval", "period")}
-        super().__init__(counts | {
-            "load": In(1), "start": In(1), "paced": In(1),
+        super().__init__({name: In(bits) for name in COUNTS} | {
+            "load": In(data.StructLayout(dict.fromkeys((*COUNTS, "paced"), 1))), "start": In(1), "paced": In(1),
             "active": Out(1), "first": Out(1), "last": Out(1), "ends": Out(1), "turn": Out(1), "round": Out(1),
             "overrun": Out(1),
         })
 
     def elaborate(self, platform):
         m = Module()
-        kept = {name: Signal(self._bits, name=f"kept_{name}", reset_less=True)
-                for name in ("inner", "middle", "outer", "interval", "period")}
+        kept = {name: Signal(self._bits, name=f"kept_{name}", reset_less=True) for name in COUNTS}
         inner, middle, outer, of_turn, of_round = (Signal(self._bits, name=name, init=1)
                                                    for name in ("inner", "middle", "outer", "of_turn", "of_round"))
-        loaded, busy, paced, begun, done, passed, due = (
-            Signal(name=name) for name in ("loaded", "busy", "paced", "begun", "done", "passed", "due"))
+        busy, paced, begun, done, passed, due = (
+            Signal(name=name) for name in ("busy", "paced", "begun", "done", "passed", "due"))
         last_turn, last_round, begins = Signal(), Signal(), Signal()
         m.d.comb += [
             last_turn.eq(middle == kept["middle"]), last_round.eq(outer == kept["outer"]),
@@ -53,11 +53,11 @@ class Repeat(wiring.Component):
             due.eq(busy & (passed | (of_turn == kept["interval"])) & (self.last | ~self.active)),
             self.turn.eq(~last_turn & due),
             self.round.eq(last_turn & ~last_round & Mux(paced, busy & (of_round == kept["period"]), due)),
-            self.overrun.eq(self.load & (loaded | busy) & ~done),
+            self.overrun.eq(self.load.as_value().any() & busy & ~done),
             begins.eq(self.start | self.turn | self.round),
         ]
         m.d.sync += [
-            loaded.eq((self.load | loaded) & ~self.start), begun.eq(begins),
+            begun.eq(begins),
             inner.eq(Mux(begins, 1, inner + 1)), of_turn.eq(Mux(begins, 1, of_turn + 1)),
             passed.eq(~begins & (passed | (of_turn == kept["interval"]))),
             of_round.eq(Mux(self.start | self.round, 1, of_round + 1)),
@@ -70,9 +70,9 @@ class Repeat(wiring.Component):
             m.d.sync += middle.eq(1)
         with m.Elif(self.turn):
             m.d.sync += middle.eq(middle + 1)
-        with m.If(self.load):
-            m.d.sync += paced.eq(self.paced)
-            m.d.sync += [value.eq(getattr(self, name)) for name, value in kept.items()]
+        for name, value in (kept | {"paced": paced}).items():
+            with m.If(self.load[name]):
+                m.d.sync += value.eq(getattr(self, name))
         with m.If(self.start):
             m.d.sync += [outer.eq(1), busy.eq(1)]
         with m.Else():

@@ -5,9 +5,9 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from .bank import Bank, Scalar
+from .command import comes, command_layout
 from .config import Config, address_bits
-from .isa import Isa, Op, Sfu
-from .sequencer import command_layout
+from .isa import Op, Sfu
 from .sfu import Operand, Pace, Result
 
 
@@ -38,7 +38,7 @@ class Scalars(wiring.Component):
         self._config = config
         index = address_bits(config.scalars)
         super().__init__({
-            "command": In(command_layout(Isa(config), Op.SFU)),
+            "command": In(command_layout(config, Op.SFU)),
             "address": In(index), "scalar": Out(Scalar),
             "write": In(1), "write_address": In(index), "write_value": In(signed(32)),
             "active": Out(1), "overrun": Out(1),
@@ -66,9 +66,9 @@ class Scalars(wiring.Component):
             m.d.sync += [a.eq(a + 1), b.eq(b + 1)]
         with m.If(result.write):
             m.d.sync += into.eq(into + 1)
-        with m.If(self.command.valid):
-            m.d.sync += [a.eq(start.a), b.eq(start.b), into.eq(start.into), function.eq(start.function),
-                         operand.epsilon.eq(start.epsilon)]
+        for name, part in {"a": a, "b": b, "into": into, "function": function, "epsilon": operand.epsilon}.items():
+            with m.If(comes(self._config, Op.SFU, self.command, name)):
+                m.d.sync += part.eq(start[name])
         m.d.comb += [
             bank.address.eq(self.address), self.scalar.eq(bank.scalar),
             bank.reduce.eq(self.write), bank.reduce_into.eq(self.write_address), bank.reduce_value.eq(self.write_value),

@@ -13,11 +13,10 @@ import numpy as np
 
 from .config import Config, address_bits
 from .errors import MareyError
-from .isa import ADDRESS_REGISTERS, Address, Instruction, MxmBlocks, Op, Reduce, Sfu, Source, To, VxmBlocks, isa_of
+from .isa import WAIT_BITS, Address, Instruction, MxmBlocks, Op, Reduce, Sfu, Source, To, VxmBlocks, isa_of
 from .mxm import Beats, Mxm
-from .repeat import Repeat
 from .scalars import Scalars
-from .sequencer import SLOW, Sequencer
+from .sequencer import Sequencer
 from .vxm import Engine, Vxm
 
 ISSUE_LIMIT = 1 << 20
@@ -63,22 +62,35 @@ class Use:
 
 def mxm_beat(config: Config) -> int:
     """Cycles from the issue of an MXM to its first beat."""
-    return Sequencer.latency(config) + Beats.latency(config)
+    return Sequencer.latency(config, Op.MXM) + Beats.latency(config)
 
 
 def vxm_beat(config: Config) -> int:
     """Cycles from the issue of a VXM to its first beat."""
-    return Sequencer.latency(config) + Engine.LATENCY
+    return Sequencer.latency(config, Op.VXM) + Engine.LATENCY
 
 
 def sfu_beat(config: Config) -> int:
     """Cycles from the issue of an SFU to its first beat."""
-    return Sequencer.latency(config) + Scalars.COMMAND_LATENCY
+    return Sequencer.latency(config, Op.SFU) + Scalars.COMMAND_LATENCY
 
 
-def next_issue(config: Config, op: Op, wait: int = 0) -> int:
-    """Cycles from the issue of an instruction to the next one's, but for the turns of a NOP."""
-    return (Sequencer.slow_cycles(config) if op in SLOW else Sequencer.issue_cycles(config)) + wait
+def engaged(config: Config, op: Op) -> int:
+    """Cycles from the issue of a slice's instruction to the first in which what it has of the one before is lost."""
+    if config.compact and op is Op.VXM:
+        return vxm_beat(config) - Vxm.entering_cycles(config)
+    return 2
+
+
+def next_issue(config: Config, op: Op, wait: int = 0, bits: int = 0, right: int = 0) -> int:
+    """Cycles from the issue of an instruction to the next one's, but for the turns of a NOP; `bits` and `right`: an INDEX's."""
+    return Sequencer.issue_cycles(config, op, bits, right) + wait
+
+
+def issue_cycles(config: Config, instruction: Instruction) -> int:
+    """The same of an instruction, its wait included."""
+    return next_issue(config, instruction.op, instruction.wait,
+                      *(instruction[name] if instruction.op is Op.INDEX else 0 for name in ("bits", "right")))
 
 
 def blocks(config: Config, position: int) -> int:
@@ -93,7 +105,7 @@ def trace(config: Config, program: Sequence[Instruction], entry: int = 0, *, pos
     `choose` is asked for the new token at each TOKEN; which one it is changes no cycle.
     """
     isa = isa_of(config)
-    registers: list[int | None] = [0] + [None] * (ADDRESS_REGISTERS - 1)
+    registers: list[int | None] = [0] + [None] * (isa.registers - 1)
     counters = [0] * isa.counters
     cycle, pc, period = Sequencer.first_issue(config), entry, 0
     modulus = 1 << isa.register_bits
@@ -118,12 +130,16 @@ def trace(config: Config, program: Sequence[Instruction], entry: int = 0, *, pos
         instruction = program[pc]
         op = instruction.op
         operands = resolve(op, instruction.operands)
-        at, cycle = cycle, cycle + next_issue(config, op, instruction.wait)
+        at, cycle = cycle, cycle + issue_cycles(config, instruction)
         yield Issue(at, pc, instruction, operands, period, position, token)
         pc += 1
         match op:
             case Op.HALT if not (operands["if_prompt"] and count):
                 return
+            case Op.NOP if config.compact:
+                if registers[operands["register"]] is None:
+                    raise ProgramError(f"{pc - 1}: {instruction}: address register {operands['register']} was never SET")
+                cycle += (instruction.wait + registers[operands["register"]]) % (1 << WAIT_BITS) - instruction.wait
             case Op.NOP:
                 cycle += operands["turns"] * period
                 if operands["blocks"]:
@@ -142,10 +158,12 @@ def trace(config: Config, program: Sequence[Instruction], entry: int = 0, *, pos
                     counted %= 1 << operands["bits"]
                 product = counted * operands["times"]
                 registers[operands["register"]] = (operands["value"] + product) % modulus
+            case Op.PERIOD if config.compact:
+                period = operands["value"]
             case Op.PERIOD:
                 period = max(operands["least"], operands["value"] + blocks(config, position) * operands["times"])
             case Op.LOOP:
-                counter = operands["counter"]
+                counter = operands.get("counter", 0)
                 counters[counter] += 1
                 if counters[counter] == operands["count"]:
                     counters[counter] = 0
@@ -255,7 +273,7 @@ def uses(config: Config, issue: Issue) -> list[Use]:
     if issue.op is Op.SFU:
         return _sfu_uses(config, issue)
     if issue.op is Op.TOKEN:
-        return [Use("chosen", np.array([issue.cycle + Sequencer.TOKEN_LATENCY]), np.array([0]))]
+        return [Use("chosen", np.array([issue.cycle + Sequencer.token_latency(config)]), np.array([0]))]
     return []
 
 
@@ -264,7 +282,7 @@ def _mxm_uses(config, issue):
     cycles = issue.cycle + mxm_beat(config) + beats(issue, mxm_interval(config, issue.operands))
     read, skew = Mxm.read_latency(config), Mxm.array(config).skew(config)
     used = [
-        Use("engine.mxm", np.arange(cycles.min() + Repeat.LATENCY - Beats.latency(config), cycles.max() + 1)),
+        Use("engine.mxm", np.arange(issue.cycle + engaged(config, Op.MXM), cycles.max() + 1)),
         Use("mxm", cycles.ravel()),
         Use("wram", cycles.ravel() + read, wgt.ravel()),
         Use("wram.late", cycles.ravel() + read + skew, wgt.ravel()),
@@ -284,7 +302,7 @@ def _vxm_uses(config, issue):
     begun = issue.cycle + vxm_beat(config)
     cycles = begun + beats(issue, max(operands["interval"], operands["inner"])).reshape(operands["outer"], -1)
     flat = cycles.ravel()
-    engine = np.arange(flat[0], flat[-1] + 1 + Vxm.leaving_cycles(config))
+    engine = np.arange(issue.cycle + engaged(config, Op.VXM), flat[-1] + 1 + Vxm.leaving_cycles(config))
     used = [Use(f"engine{operands.get('engine', 0)}", engine), Use("vxm", flat)]
     if operands["stream"]:
         used.append(Use("stream", flat + Vxm.STREAM_LATENCY))
@@ -325,7 +343,7 @@ def _sfu_uses(config, issue):
     latency = Scalars.latency(config, function)
     busy = latency + results
     used = [
-        Use("engine.sfu", np.arange(cycles[0], cycles[-1] + busy)),
+        Use("engine.sfu", np.arange(issue.cycle + engaged(config, Op.SFU), cycles[-1] + busy)),
         Use("sfu", (cycles[:, None] + np.arange(busy)).ravel()),
         Use("scalar.sfu", cycles, operands["a"] + number),
     ]

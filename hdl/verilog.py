@@ -12,14 +12,14 @@ from amaranth.lib.wiring import Component
 
 from .config import Config
 from .host import HOST_READ_LATENCY
-from .isa import Isa, Sfu
+from .isa import Isa, Op, Sfu
 from .mem import Mem
 from .mxm import Mxm
 from .protocol import VERSION, Space, entry_bits, entry_count, parts, space_words
 from .scalars import Scalars
 from .sequencer import Sequencer
 from .tile import Tile
-from .timing import mxm_beat, sfu_beat, vxm_beat
+from .timing import mxm_beat, next_issue, sfu_beat, vxm_beat
 from .vxm import Vxm
 
 TOP = "marey_tile"
@@ -97,7 +97,7 @@ def generate(config: Config) -> tuple[str, dict]:
         "instruction_bits": Isa(config).width,
         "latency": {
             "first_issue": Sequencer.first_issue(config),
-            "slow": Sequencer.slow_cycles(config),
+            "slow": next_issue(config, Op.LOOP),
             "halt": Sequencer.HALT_CYCLES,
             "issue_to_mxm_beat": mxm_beat(config),
             "issue_to_vxm_beat": vxm_beat(config),

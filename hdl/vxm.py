@@ -5,13 +5,13 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from .bank import Scalar
+from .command import comes, command_layout
 from .config import Config, address_bits
-from .isa import POSITION_BITS, SHIFT_BITS, TOKEN_BITS, Function, Isa, Op, Reduce, To, isa_of
+from .isa import POSITION_BITS, SHIFT_BITS, TOKEN_BITS, Function, Op, Reduce, To, isa_of
 from .lane import TOTAL_BITS, Lane
 from .mem import Mem
 from .reduce import Reducer
 from .repeat import Repeat
-from .sequencer import command_layout
 from .writer import VxmWrite
 
 
@@ -21,7 +21,7 @@ def beat_layout(config: Config) -> data.StructLayout:
     `second`: of a pair; `complete`: this beat's value is written and reduced (the first of a pair's is not);
     `first`, `ends`: of the round; `number`: of the granule in its round; `high`: see `VxmWrite`.
     """
-    command = Isa(config).command(Op.VXM)
+    command = isa_of(config).command(Op.VXM)
     granule, scalar = address_bits(config.granules), address_bits(config.scalars)
     return data.StructLayout({
         "active": 1, "x": granule, "y": granule, "dst": command["dst"].shape, "scalar": scalar, "into": scalar,
@@ -49,9 +49,9 @@ class Results(wiring.Component):
     """
 
     def __init__(self, config: Config):
-        beat = beat_layout(config)
+        self._config, beat = config, beat_layout(config)
         super().__init__({
-            "command": In(command_layout(Isa(config), Op.VXM)), "counted": In(Step), "written": In(Step), "reduced": In(1),
+            "command": In(command_layout(config, Op.VXM)), "counted": In(Step), "written": In(Step), "reduced": In(1),
             **{name: Out(beat[name].shape) for name in ("dst", "into", "number", "first")},
         })
 
@@ -67,8 +67,10 @@ class Results(wiring.Component):
         with m.If(self.reduced):
             m.d.sync += self.into.eq(self.into + 1)
         with m.If(self.command.valid):
-            m.d.sync += [self.number.eq(0), self.first.eq(1), self.into.eq(start.into), hop.eq(start.dst_hop)]
-            m.d.sync += [address.eq(start.dst) for address in (dst, self.dst)]
+            m.d.sync += [self.number.eq(0), self.first.eq(1)]
+        for operand, parts in {"dst": (dst, self.dst), "dst_hop": (hop,), "into": (self.into,)}.items():
+            with m.If(comes(self._config, Op.VXM, self.command, operand)):
+                m.d.sync += [part.eq(start[operand]) for part in parts]
         return m
 
 
@@ -83,25 +85,26 @@ class Engine(wiring.Component):
     LATENCY = Repeat.LATENCY
 
     def __init__(self, config: Config):
-        self._config = config
+        self._config, self._isa = config, isa_of(config)
         super().__init__({
-            "command": In(command_layout(Isa(config), Op.VXM)), "beat": Out(beat_layout(config)), "overrun": Out(1),
+            "command": In(command_layout(config, Op.VXM)), "beat": Out(beat_layout(config)), "overrun": Out(1),
         })
 
     def elaborate(self, platform):
         m = Module()
         start, beat = self.command.operands, self.beat
         now = Signal(start.shape(), reset_less=True)
-        m.submodules.repeat = repeat = Repeat(isa_of(self._config).count_bits)
-        for name in ("inner", "middle", "outer", "interval", "period", "paced"):
-            m.d.comb += getattr(repeat, name).eq(start[name])
+        m.submodules.repeat = repeat = Repeat(self._isa.count_bits)
+        for name in ("inner", "middle", "outer", "interval", "paced"):
+            m.d.comb += [getattr(repeat, name).eq(start[name]),
+                         repeat.load[name].eq(comes(self._config, Op.VXM, self.command, name))]
         addresses = {name: Signal(start[name].shape(), name=f"{name}_now", reset_less=True) for name in ("x", "y")}
         second, complete = Signal(), Signal()
         # With one lane a value's neighbour is the next granule.
         swapped = now.pair & second if self._config.lanes == 1 else 0
         m.d.comb += [
-            repeat.load.eq(self.command.valid), repeat.start.eq(self.command.valid), self.overrun.eq(repeat.overrun),
-            complete.eq(~now.pair | second),
+            repeat.period.eq(start.period), repeat.load.period.eq(self.command.valid), repeat.start.eq(self.command.valid),
+            self.overrun.eq(repeat.overrun), complete.eq(~now.pair | second),
             *(beat[name].eq(now[name]) for name in HELD if name in beat.shape().members),
             beat.active.eq(repeat.active), beat.x.eq(addresses["x"] ^ swapped), beat.y.eq(addresses["y"]),
             beat.scalar.eq(now.scalar), beat.second.eq(second), beat.complete.eq(complete), beat.ends.eq(repeat.ends),
@@ -124,8 +127,10 @@ class Engine(wiring.Component):
             for name, address in addresses.items():
                 m.d.sync += [address.eq(now[name] + now[f"{name}_hop"]), now[name].eq(now[name] + now[f"{name}_hop"])]
         with m.If(self.command.valid):
-            m.d.sync += [now.eq(start), second.eq(0)]
-            m.d.sync += [address.eq(start[name]) for name, address in addresses.items()]
+            m.d.sync += second.eq(0)
+        for name, _ in self._isa.operands[Op.VXM]:
+            with m.If(comes(self._config, Op.VXM, self.command, name)):
+                m.d.sync += [part[name].eq(start[name]) for part in ((now, addresses) if name in addresses else (now,))]
         return m
 
 
@@ -139,8 +144,9 @@ class Vxm(wiring.Component):
         MXM granule -------|-----------------------+---> lanes -------------+--> MEM, KEYS, VALUES
                            +--dst, ... delayed alike ----------------------->+--> reduce --> registers
 
-    Two engines take instructions, and share the pipeline: no two of their beats may meet. A compact tile has one, and a command
-    comes `leaving_cycles(config)` after the last beat of the one before it, or later.
+    Two engines take instructions, and share the pipeline: no two of their beats may meet. A compact tile has one, and an
+    instruction has left the VXM `leaving_cycles(config)` after its last beat: before the next is `entering_cycles(config)`
+    from its first.
 
     Latency: the first beat is `COMMAND_LATENCY` cycles after `command.valid`. The beat of cycle c takes the
     granule that the MXM puts out in cycle c + `STREAM_LATENCY`, is written in cycle c + `latency(config)`, and a round
@@ -166,6 +172,12 @@ class Vxm(wiring.Component):
         return Vxm.latency(config) + Reducer.latency(config)
 
     @staticmethod
+    def entering_cycles(config: Config) -> int:
+        """Cycles before an instruction's first beat for which it has its engine: those in which the rows come with what an
+        instruction needs until it has left the VXM."""
+        return 2 if config.compact else 0
+
+    @staticmethod
     def leaving_cycles(config: Config) -> int:
         """Cycles after an instruction's last beat for which it keeps its engine: in a compact tile it leaves the VXM first."""
         return Vxm.reduce_latency(config) if config.compact else 0
@@ -175,7 +187,7 @@ class Vxm(wiring.Component):
         granule, scalar = address_bits(config.granules), address_bits(config.scalars)
         vector = data.ArrayLayout(signed(16), config.lanes)
         super().__init__({
-            "command": In(command_layout(Isa(config), Op.VXM)),
+            "command": In(command_layout(config, Op.VXM)),
             "position": In(POSITION_BITS), "token": In(TOKEN_BITS),
             "granule": In(data.ArrayLayout(signed(config.accumulator_bits), config.lanes)), "valid": In(1),
             "x_address": Out(granule), "x": In(vector), "y_address": Out(granule), "y": In(vector),
@@ -226,7 +238,8 @@ class Vxm(wiring.Component):
         m.d.comb += [
             self.active.eq(beat.active),
             self.x_address.eq(beat.x), self.y_address.eq(beat.y), self.scalar_address.eq(beat.scalar),
-            self.overrun.eq(Cat(engine.overrun for engine in engines).any() | (self.command.valid & busy)),
+            self.overrun.eq(Cat(engine.overrun for engine in engines).any()
+                            | (busy & comes(config, Op.VXM, self.command, "dst"))),
             self.meeting.eq(engines[0].beat.active & engines[1].beat.active if config.engines > 1 else 0),
             self.starved.eq(operands.active & operands.stream & ~self.valid),
             self.dropped.eq(~(operands.active & operands.stream) & self.valid),

@@ -10,19 +10,41 @@ from ..hdl.integer import ROTARY_LOW
 from ..hdl.isa import Address, Function, MxmBlocks, Op, Reduce, Sfu, Source, To, VxmBlocks
 from ..hdl.mxm import Mxm
 from ..hdl.scalars import Scalars
-from ..hdl.timing import mxm_beat, next_issue, vxm_beat
+from ..hdl.timing import mxm_beat, next_issue, sfu_beat, vxm_beat
 from ..hdl.vxm import Vxm
 from .passes import KEY, ONCE, ONCE_MORE, REDUCED, VALUE, Passes, log2
 from .quantise import FRACTION
 from .scheduler import stream_offset
 from .timeline import LONG_AGO
 
+BLOCKS = 8
+"""The first of the address registers that a compact tile has for multiples of the number of blocks."""
 AHEAD = 2
 """Periods from a head's EXP2 to its product with the values: its exponentials are there by then."""
 
 
 class Attention(Passes):
     """The steps of attention, on top of those that all sections share."""
+
+    def __init__(self, *model):
+        super().__init__(*model)
+        config = self.config
+        scores, powers, inner = self._beats_a_block()
+        needed = {config.block // config.cols, powers, inner, self.heads * scores, self.heads * powers,
+                  (self.heads * self.groups - 1) * inner} - {0}
+        # In a compact tile: address registers, by what they hold for each block.
+        self.multiples = dict(zip(sorted(needed), range(BLOCKS, BLOCKS + len(needed)), strict=True)) if config.compact else {}
+
+    def _count_blocks(self, timeline):
+        """The multiples of the number of blocks, where there are registers for them."""
+        right = log2(self.config.block)
+        for times, register in self.multiples.items():
+            self._index(timeline, register, Source.POSITION, right, times, times, self._bits(self.layout.context, right))
+
+    def _in_blocks(self, which, times):
+        """The operands that make a count of an MXM or a VXM so many times the number of blocks."""
+        name = which.name.lower()
+        return {name: Address(0, self.multiples[times])} if self.multiples else {name: log2(times), "blocks": which}
 
     def _rotation(self, timeline):
         """The rotation of the position, into `turn`: cosines and sines in pairs of granules. Angles add up, from two tables.
@@ -31,7 +53,8 @@ class Attention(Passes):
         layout = self.layout
         low, high = layout.constants["low"], layout.constants["high"]
         self._index(timeline, ONCE, Source.POSITION, 0, self.head, low, bits=log2(ROTARY_LOW))
-        ready = self._index(timeline, ONCE_MORE, Source.POSITION, log2(ROTARY_LOW), 4 * self.head, high)
+        ready = self._index(timeline, ONCE_MORE, Source.POSITION, log2(ROTARY_LOW), 4 * self.head, high,
+                            self._bits(layout.context, log2(ROTARY_LOW)))
         timeline.registers = self.registers | {ONCE: low, ONCE_MORE: high}
         timeline.place(self._op(Op.VXM, "rotation", **self.aside, pair=1, by_vector=1, x=Address(0, ONCE),
                                 y=Address(0, ONCE_MORE), y_step=1, dst=self.buffer["turn"], outer=self.head, inner=4,
@@ -87,11 +110,11 @@ class Attention(Passes):
         beats = words * layout.halves
         mxm = self._op(Op.MXM, "scores", act=self._word("q"), act_hop=words, wgt=self.keys, wgt_step=beats,
                        wgt_hop=layout.key_hop * layout.halves, wrap=self.kv_heads, inner=beats,
-                       middle=log2(config.block // config.cols), blocks=MxmBlocks.MIDDLE, outer=self.heads, **self.wide)
+                       outer=self.heads, **self._in_blocks(MxmBlocks.MIDDLE, config.block // config.cols), **self.wide)
         row = layout.in_granules(layout.context)
         vxm = self._op(Op.VXM, "scores", stream=1, by_vector=1, y=self._constant("score"), y_hop=1, dst=self.buffer["score"],
                        dst_hop=row, inner=config.beats_per_result, interval=max(beats, config.beats_per_result),
-                       middle=log2(config.block // config.cols), blocks=VxmBlocks.MIDDLE, outer=self.heads,
+                       outer=self.heads, **self._in_blocks(VxmBlocks.MIDDLE, config.block // config.cols),
                        shift=self.shifts.score, to=To.MEM, mask=1, reduce=Reduce.MAX, into=REDUCED)
         # At one block, where what it needs is needed soonest; nothing else is to be in the VXM when there are more.
         one = [replace(part, operands=part.operands | {"middle": config.block // config.cols}) for part in (mxm, vxm)]
@@ -112,9 +135,10 @@ class Attention(Passes):
         """EXP2 of all heads' scores, which leaves a sum of each."""
         row = self.layout.in_granules(self.layout.context)
         return self._op(Op.VXM, "exp", **self.aside, function=Function.EXP2, x=self.buffer["score"], dst=self.buffer["score"],
-                        x_step=1, x_hop=row, dst_hop=row, middle=log2(self.config.block // self.config.lanes),
-                        blocks=VxmBlocks.MIDDLE, outer=self.heads, shift=14, narrow=1, mask=1, to=To.MEM, scalar=REDUCED,
-                        scalar_hop=1, reduce=Reduce.SUM, into=REDUCED + self.heads, **how)
+                        x_step=1, x_hop=row, dst_hop=row, outer=self.heads,
+                        **self._in_blocks(VxmBlocks.MIDDLE, self.config.block // self.config.lanes),
+                        shift=14, narrow=1, mask=1, to=To.MEM, scalar=REDUCED, scalar_hop=1,
+                        reduce=Reduce.SUM, into=REDUCED + self.heads, **how)
 
     def _reciprocals(self):
         """Of the sums of all heads, a period apart."""
@@ -126,10 +150,10 @@ class Attention(Passes):
         layout, config = self.layout, self.config
         mxm = self._op(Op.MXM, "values", act=self._word("score"), act_hop=layout.context // config.rows, wgt=self.values,
                        wgt_step=layout.value_hop * layout.halves, wgt_hop=self.groups * layout.value_hop * layout.halves,
-                       wrap=self.kv_heads, inner=log2(inner), blocks=MxmBlocks.INNER, middle=self.groups, outer=self.heads,
-                       **self.wide, **how)
+                       wrap=self.kv_heads, middle=self.groups, outer=self.heads,
+                       **self._in_blocks(MxmBlocks.INNER, inner), **self.wide, **how)
         vxm = self._op(Op.VXM, "values", stream=1, dst=self.buffer["o"], dst_hop=self.head, inner=config.beats_per_result,
-                       middle=self.groups, interval=log2(inner), blocks=VxmBlocks.INTERVAL, outer=self.heads,
+                       middle=self.groups, outer=self.heads, **self._in_blocks(VxmBlocks.INTERVAL, inner),
                        scalar=self.reciprocals, scalar_hop=1, shift=-self.shifts.value_gain, narrow=1, to=To.MEM, **how)
         return mxm, vxm
 
@@ -140,33 +164,39 @@ class Attention(Passes):
         return scores, config.block // config.lanes, config.block // config.rows * halves
 
     def _attention_in_turns(self, first):
-        """With one engine of the VXM: all exponentials, and then all values."""
-        config, apart, issue = self.config, self.config.beats_per_result, next_issue(self.config, Op.NOP)
+        """In a compact tile, with one engine of the VXM: all exponentials, and then all values."""
+        config, apart = self.config, self.config.beats_per_result
+        mxm_next, vxm_next, sfu_next, pause = (next_issue(config, op) for op in (Op.MXM, Op.VXM, Op.SFU, Op.NOP))
         scores, powers, inner = self._beats_a_block()
-        slow = next_issue(config, Op.PERIOD)
-        between = slow + 2 * issue
-        results = self.heads * self.groups
+        turns, results, heads = self.heads - 1, self.heads * self.groups - 1, self.heads
         mxm, vxm = self._values(inner)
         # From the issue of the MXM to that of the VXM, but for the first product's beats.
         offset = stream_offset(config, 0)
-        # The reciprocals have all that time, and at one block they may be slower than the products.
-        busy = Scalars.LATENCY + 1
-        late = busy + max(0, (self.heads - 1) * (busy - self.groups * inner)) - issue - offset - inner
-        rest = vxm_beat(config) + apart - 1 + first - slow - 2 * issue
+        alone = Vxm.entering_cycles(config) + Vxm.leaving_cycles(config)
+        # From the issue of the exponentials to that of the reciprocals, but for the former's beats: a sum is there before its
+        # reciprocal begins.
+        busy, least = Scalars.LATENCY + 1, vxm_next + next_issue(config, Op.PERIOD) + pause
+        summed = max(least, vxm_beat(config) + Vxm.reduce_latency(config) - sfu_beat(config) - turns * min(busy, powers))
+        # The exponentials are there before the product begins, and reciprocals, which may be slower than it, before they are
+        # needed.
+        late = max(vxm_beat(config) + Vxm.latency(config) - mxm_beat(config) - summed,
+                   busy + sfu_beat(config) - vxm_beat(config) + turns * max(0, busy - self.groups * inner) - offset - inner)
+        rest = vxm_beat(config) + apart - 1 + first + results * max(0, apart - inner) - vxm_next - pause
         return [
-            self._op(Op.PERIOD, times=scores),
-            replace(self._op(Op.NOP, turns=self.heads), wait=max(0, Vxm.reduce_latency(config) - between + 1)),
+            self._pause(heads * scores, alone - vxm_next - pause),
             self._exponentials(),
-            self._op(Op.PERIOD, times=powers),
-            replace(self._op(Op.NOP, turns=self.heads), wait=max(0, Vxm.reduce_latency(config) - slow)),
             self._op(Op.PERIOD, value=busy),
-            replace(self._reciprocals(), wait=max(0, late)),
+            self._pause(heads * powers, summed - least),
+            replace(self._reciprocals(), wait=max(0, late - sfu_next)),
             mxm,
-            replace(self._op(Op.NOP, blocks=log2(inner) + 1), wait=max(0, offset - 2 * issue)),
+            self._pause(inner, offset - mxm_next - pause),
             vxm,
-            self._op(Op.PERIOD, times=inner, least=apart),
-            replace(self._op(Op.NOP, turns=results - 1), wait=max(0, rest)),
+            self._pause(results * inner, rest),
         ]
+
+    def _pause(self, times, wait):
+        """A NOP of so many cycles a block, and so many besides."""
+        return replace(self._op(Op.NOP, register=self.multiples.get(times, 0)), wait=max(0, wait))
 
     def _paced_attention(self, first):
         """Of a head, EXP2 takes a beat a granule of its scores, and its product with the values follows `AHEAD` periods

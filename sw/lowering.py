@@ -76,8 +76,11 @@ class Lowering(Attention):
         timeline.place(self._op(Op.SET, register=CONSTANTS, value=layout.layer_constants), after=ready)
         timeline.place(self._op(Op.SET, register=WORDS, value=0), after=ready)
         key_granules = layout.head // config.rows * config.granules_per_word
-        self._index(timeline, KEY, Source.POSITION, log2(config.cols), key_granules, self.registers[KEY])
-        self._index(timeline, VALUE, Source.POSITION, log2(config.rows), config.beats_per_result, self.registers[VALUE])
+        for register, right, times in ((KEY, log2(config.cols), key_granules),
+                                       (VALUE, log2(config.rows), config.beats_per_result)):
+            self._index(timeline, register, Source.POSITION, right, times, self.registers[register],
+                        self._bits(layout.context, right))
+        self._count_blocks(timeline)
         return timeline, loaded
 
     def _look_up(self, timeline):
@@ -90,13 +93,15 @@ class Lowering(Attention):
             factors = {"by_vector": 1, "y": factor}
         else:
             factors = {"scalar": REDUCED, "scalar_hop": 1}
-            ready = self._index(timeline, ONCE, Source.TOKEN, log2(config.lanes), 1, factor)
+            ready = self._index(timeline, ONCE, Source.TOKEN, log2(config.lanes), 1, factor,
+                                self._bits(self.shape.vocab_size, log2(config.lanes)))
             timeline.place(self._op(Op.VXM, "embedding: factor", **self.aside, x=Address(0, ONCE), reduce=Reduce.PICK,
                                     outer=groups, x_hop=layout.in_granules(layout.vocabulary), into=REDUCED), after=ready)
         if config.granules_per_word > 1:
             timeline.place(self._op(Op.PERIOD, value=config.granules_per_word))
         timeline.period = config.granules_per_word
-        ready = self._index(timeline, ONCE_MORE, Source.TOKEN, log2(config.cols), inner, row)
+        ready = self._index(timeline, ONCE_MORE, Source.TOKEN, log2(config.cols), inner, row,
+                            self._bits(self.shape.vocab_size, log2(config.cols)))
         fetch = self._op(Op.MXM, "embedding", fetch=1, wgt=Address(0, ONCE_MORE), outer=inner, wgt_hop=1, wrap=inner,
                          paced=int(config.granules_per_word > 1))
         take = self._op(Op.VXM, "embedding", stream=1, shift=self.shifts.embedding, dst=self.buffer["x"], to=To.MEM,
@@ -160,7 +165,8 @@ class Lowering(Attention):
         timeline.place(self._pass("logits' scale", 1, x=layout.constants["one"], scalar=self.scalar,
                                   shift=self.shifts.logit_scale, dst=self.buffer["scale"]))
         chosen = timeline.place(self._op(Op.TOKEN, target=0), after=max(cycle for cycle, _ in timeline.placed) + 1)
-        timeline.place(self._op(Op.HALT), after=chosen + next_issue(self.config, Op.TOKEN))
+        done = timeline.beats() + max(Vxm.latency(self.config), Vxm.leaving_cycles(self.config)) - Sequencer.HALT_CYCLES
+        timeline.place(self._op(Op.HALT), after=max(chosen + next_issue(self.config, Op.TOKEN), done))
         return timeline
 
 

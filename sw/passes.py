@@ -10,7 +10,7 @@ import numpy as np
 
 from ..hdl.integer import SQUARE_SHIFT
 from ..hdl.isa import Address, Op, Reduce, Sfu, To, isa_of
-from ..hdl.timing import mxm_interval, next_issue
+from ..hdl.timing import issue_cycles, mxm_interval
 from ..hdl.vxm import Vxm
 from .layout import CompileError, Layout
 from .quantise import QuantisedModel
@@ -203,6 +203,9 @@ class Passes:
 
     def _index(self, timeline, register, source, right, times, value, bits=0):
         """An INDEX behind what is placed already; returns the first cycle in which its register can be used."""
-        at = timeline.place(self._op(Op.INDEX, register=register, source=source, right=right, bits=bits, times=times,
-                                     value=value), after=timeline.beats("issue") + 1)
-        return at + next_issue(self.config, Op.INDEX)
+        index = self._op(Op.INDEX, register=register, source=source, right=right, bits=bits, times=times, value=value)
+        return timeline.place(index, after=timeline.beats("issue") + 1) + issue_cycles(self.config, index)
+
+    def _bits(self, count, right):
+        """The bits from `right` on of numbers below `count`, as a compact tile takes two cycles for each; elsewhere 0: all."""
+        return max(1, (count - 1 >> right).bit_length()) if self.config.compact else 0

@@ -10,7 +10,7 @@ from ..hdl.config import Config
 from ..hdl.isa import WAIT_BITS, Address, Instruction, Op, To, isa_of
 from ..hdl.mxm import Mxm
 from ..hdl.sequencer import Sequencer
-from ..hdl.timing import mxm_beat, mxm_interval, next_issue, vxm_beat
+from ..hdl.timing import issue_cycles, mxm_beat, mxm_interval, next_issue, vxm_beat
 from ..hdl.vxm import Vxm
 
 MAX_WAIT = (1 << WAIT_BITS) - 1
@@ -37,7 +37,7 @@ def product(config: Config, *, inner: int, results: int, act: Address | int, wgt
     mxm = isa.make(Op.MXM, note=note, **({"act": act, "wgt": wgt, "inner": inner, "middle": results, "wgt_step": inner,
                                           "outer": rows, "act_hop": inner} | (mxm or {})))
     taken = {"stream": 1, "by_vector": 1, "y": factors, "y_step": 1, "inner": config.beats_per_result, "middle": results,
-             "interval": mxm_interval(config, mxm.operands), "outer": rows} | vxm
+             "interval": mxm_interval(config, {"inner": inner, "fetch": 0}), "outer": rows} | vxm
     return mxm, isa.make(Op.VXM, note=note, **taken), stream_offset(config, inner)
 
 
@@ -51,7 +51,8 @@ def matmul(config: Config, *, rows: int = 1, inner: int, outer: int, act: int, w
     mxm, vxm, offset = product(
         config, inner=inner, results=outer, act=act, wgt=wgt, factors=scale, rows=rows, note=note,
         dst=dst, dst_hop=outer * config.beats_per_result, to=To.MEM, shift=shift)
-    last = offset + vxm_beat(config) + (rows * outer - 1) * vxm["interval"] + config.beats_per_result - 1
+    interval = mxm_interval(config, {"inner": inner, "fetch": 0})
+    last = offset + vxm_beat(config) + (rows * outer - 1) * interval + config.beats_per_result - 1
     end = last + max(Vxm.latency(config), Vxm.leaving_cycles(config)) - Sequencer.HALT_CYCLES
     return lay_out(config, [(0, mxm), (offset, vxm), (end, isa_of(config).make(Op.HALT))])
 
@@ -64,7 +65,7 @@ def lay_out(config: Config, timed: list[tuple[int, Instruction]]) -> list[Instru
     """
     program = []
     for (cycle, instruction), (after, _) in zip(timed, [*timed[1:], (None, None)], strict=True):
-        wait = 0 if after is None else after - cycle - next_issue(config, instruction.op)
+        wait = 0 if after is None else after - cycle - issue_cycles(config, replace(instruction, wait=0))
         if wait < 0:
             raise ValueError(f"{instruction} issues in cycle {cycle}, and the next in {after}: too close")
         least = next_issue(config, Op.NOP)
@@ -75,6 +76,6 @@ def lay_out(config: Config, timed: list[tuple[int, Instruction]]) -> list[Instru
             raise ValueError(f"{instruction} issues in cycle {cycle}, and the next in {after}: too close for a NOP")
         while wait > 0:
             nop = wait - least if wait <= MAX_WAIT else MAX_WAIT - 2 * least
-            program.append(Instruction(Op.NOP, nop, {"turns": 0, "blocks": 0}))
+            program.append(isa_of(config).make(Op.NOP, nop))
             wait -= least + nop
     return program

@@ -2,7 +2,7 @@
 
 from ..hdl.isa import Address, Op, Reduce, Source, To
 from ..hdl.sequencer import Sequencer
-from ..hdl.timing import next_issue
+from ..hdl.timing import issue_cycles
 from ..hdl.vxm import Vxm
 from .layout import CompileError
 from .lowering import Code, Lowering, first_issue, moved
@@ -109,11 +109,12 @@ class _Sections(Lowering):
         rows, cols = (log2(size // layout.cell) + 1 for size in (config.rows, config.cols))
         layer = log2(layout.cells) + 1
         key_granules = layout.head // config.rows * config.granules_per_word
-        ready = max(
-            timeline.place(self._op(Op.INDEX, register=register, source=Source.TOKEN, right=right, times=times,
-                                    value=self.registers[register])) + next_issue(self.config, Op.INDEX)
-            for register, right, times in ((VALUE, rows, config.beats_per_result), (KEY, cols, key_granules),
-                                           (KEYS, layer, layout.key_words), (VALUES, layer, layout.value_words)))
+        for register, right, times in ((VALUE, rows, config.beats_per_result), (KEY, cols, key_granules),
+                                       (KEYS, layer, layout.key_words), (VALUES, layer, layout.value_words)):
+            index = self._op(Op.INDEX, register=register, source=Source.TOKEN, right=right, times=times,
+                             value=self.registers[register])
+            ready = timeline.place(index) + issue_cycles(config, index)
+        self._count_blocks(timeline)
         beats = config.beats_per_result
         timeline.best(self._rounds("values to the cache", layout.kv_heads // config.cols, layout.matrices["v"].inner,
                                    x=self.buffer["v"], x_hop=beats, inner=beats, dst=Address(0, VALUE),

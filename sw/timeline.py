@@ -13,7 +13,7 @@ import numpy as np
 from ..hdl.config import Config
 from ..hdl.isa import Address, Instruction, Op
 from ..hdl.rules import ORDERED, RIVALS, entries_of
-from ..hdl.timing import Issue, Use, next_issue, uses
+from ..hdl.timing import Issue, Use, issue_cycles, uses
 
 BEFORE = 4096
 """Cycles before a section's origin that the timeline keeps account of."""
@@ -125,7 +125,7 @@ class Timeline:
 
     def _uses(self, instruction):
         """Cycles by unit, and accesses to memories, of an instruction issued in cycle 0."""
-        units = {"issue": np.arange(next_issue(self.config, instruction.op))}
+        units = {"issue": np.arange(issue_cycles(self.config, instruction))}
         accesses = []
         found = self.uses(instruction)
         for use in found:

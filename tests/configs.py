@@ -15,7 +15,7 @@ CONFIGS = [
     Config(name="nibbles", rows=8, cols=4, lanes=4, weight_bits=4, wram_depth=64, mem_depth=64, program_depth=64,
            link_timeout=32),
     Config(name="compact", rows=4, cols=4, lanes=1, weight_bits=4, wram_depth=64, mem_depth=64, program_depth=64,
-           fetches=2, compact=1, link_timeout=32, crc_bits=8),
+           compact=1, link_timeout=32, crc_bits=8),
     Config(name="port", rows=4, cols=4, lanes=2, wram_depth=64, wram_ports=1, mem_depth=64, program_depth=64, link_timeout=32),
 ]
 """Square, one lane, oblong with odd depths, tall, int4 weights, few logic cells, one port for weights."""
@@ -37,15 +37,14 @@ INT4 = [
     Config(name="q8", rows=8, cols=8, lanes=8, weight_bits=4, wram_depth=4096, mem_depth=2048),
     Config(name="q4", rows=4, cols=4, lanes=1, weight_bits=4, wram_depth=8192, mem_depth=4096),
     Config(name="q48", rows=4, cols=8, lanes=2, weight_bits=4, wram_depth=8192, mem_depth=4096),
-    Config(name="c4", rows=4, cols=4, lanes=1, weight_bits=4, wram_depth=8192, mem_depth=4096, fetches=2, compact=1),
+    Config(name="c4", rows=4, cols=4, lanes=1, weight_bits=4, wram_depth=8192, mem_depth=1024, compact=1),
     Config(name="q82", rows=8, cols=2, lanes=2, weight_bits=4, wram_depth=8192, mem_depth=4096),
 ]
 """The same where weights have 4 bits, and the cache's 8 are halves."""
 
 ONE_PORT = [
     Config(name="p8", rows=8, cols=8, lanes=4, wram_depth=4096, wram_ports=1, mem_depth=2048),
-    Config(name="p4", rows=4, cols=4, lanes=1, weight_bits=4, wram_depth=8192, wram_ports=1, mem_depth=4096, fetches=2,
-           compact=1),
+    Config(name="p4", rows=4, cols=4, lanes=1, weight_bits=4, wram_depth=8192, wram_ports=1, mem_depth=1024, compact=1),
     Config(name="p82", rows=8, cols=2, lanes=2, wram_depth=4096, wram_ports=1, mem_depth=2048),
 ]
 """And where W-RAM has one port."""

@@ -3,16 +3,16 @@
 import cocotb
 import numpy as np
 
-from marey.hdl.isa import Instruction, Isa, Op, To
+from marey.hdl.command import command_layout
+from marey.hdl.isa import Instruction, Op, To
 from marey.hdl.mxm import Beats, Mxm
 from marey.hdl.packing import pack_wram
 from marey.hdl.protocol import Space
-from marey.hdl.sequencer import command_layout
 from marey.hdl.timing import Issue, beats, mxm_addresses, mxm_interval
 from marey.hdl.writer import VxmWrite
-from tests.cocotb.common import CONFIG, begin, cycle, host_write, lanes, rng, settle
+from tests.cocotb.common import CONFIG, begin, command, cycle, host_write, lanes, rng, settle
 
-LAYOUT = command_layout(Isa(CONFIG), Op.MXM)
+LAYOUT = command_layout(CONFIG, Op.MXM)
 LIMIT = 1 << CONFIG.weight_bits - 1
 
 
@@ -32,7 +32,7 @@ class Bench:
 
     def command(self, operands):
         """Puts a command on the port in this cycle, and notes what must come of it."""
-        self.dut.command.value = LAYOUT.const({"valid": 1, "operands": operands}).as_value().value
+        self.dut.command.value = command(LAYOUT, operands)
         act, wgt = mxm_addresses(CONFIG, operands)
         issue = Issue(0, 0, Instruction(Op.MXM), operands, operands["period"])
         cycles = self.now + Beats.latency(CONFIG) + beats(issue, mxm_interval(CONFIG, operands))
@@ -157,7 +157,7 @@ async def a_command_too_early_is_an_overrun(dut):
     await begin(dut)
     bench = Bench(dut, rng())
     operands = product(inner=9)
-    dut.command.value = LAYOUT.const({"valid": 1, "operands": operands}).as_value().value
+    dut.command.value = command(LAYOUT, operands)
     await settle()
     assert dut.overrun.value == 0
     await cycle(bench.dut)
@@ -177,7 +177,7 @@ async def words_are_fetched(dut):
     for token in range(CONFIG.cols):
         dut.token.value = token
         operands = product(wgt=7, outer=3, wgt_hop=2, wrap=3, fetch=1, paced=1, period=parts)
-        dut.command.value = LAYOUT.const({"valid": 1, "operands": operands}).as_value().value
+        dut.command.value = command(LAYOUT, operands)
         for number in range(3):
             first = bench.now + Beats.latency(CONFIG) + number * parts + Mxm.fetch_latency(CONFIG)
             for part, granule in enumerate(bench.weights[7 + 2 * number, token].reshape(parts, -1).tolist()):

@@ -3,15 +3,16 @@
 import cocotb
 import numpy as np
 
-from marey.hdl.isa import Address, Function, Isa, Op, Reduce, To, VxmBlocks
-from marey.hdl.sequencer import Sequencer, command_layout
+from marey.hdl.command import command_layout
+from marey.hdl.isa import Address, Function, Isa, Op, Reduce, To
+from marey.hdl.sequencer import Sequencer
 from marey.hdl.timing import Issue, uses
 from marey.hdl.vxm import Vxm
 from marey.sim.emulator import EmulatedTile
-from tests.cocotb.common import CONFIG, begin, cycle, lanes, rng, settle, signed
+from tests.cocotb.common import CONFIG, begin, command, cycle, lanes, rng, settle, signed
 
 ISA = Isa(CONFIG)
-LAYOUT = command_layout(ISA, Op.VXM)
+LAYOUT = command_layout(CONFIG, Op.VXM)
 BEATS, LANES = CONFIG.beats_per_result, CONFIG.lanes
 HALF = CONFIG.scalars // 2
 
@@ -32,15 +33,15 @@ class Bench:
 
     def command(self, operands):
         """Puts a command on the port in this cycle, notes what must come of it, and returns when the next may come."""
-        period = operands["middle"] * max(operands["interval"], operands["inner"]) + self.random.randrange(3)
         instruction = ISA.make(Op.VXM, **operands)
-        command = {name: value.offset if isinstance(value, Address) else value for name, value in instruction.operands.items()}
-        self.dut.command.value = LAYOUT.const({"valid": 1, "operands": command | {"period": period}}).as_value().value
-        issue = Issue(self.now - Sequencer.latency(CONFIG), 0, instruction, command, period, self.position, self.token)
+        resolved = {name: value.offset if isinstance(value, Address) else value for name, value in instruction.operands.items()}
+        period = resolved["middle"] * max(resolved["interval"], resolved["inner"]) + self.random.randrange(3)
+        self.dut.command.value = command(LAYOUT, resolved | {"period": period})
+        issue = Issue(self.now - Sequencer.latency(CONFIG, Op.VXM), 0, instruction, resolved, period, self.position, self.token)
         found = {use.unit: use for use in uses(CONFIG, issue)}
         cycles = found["vxm"].cycles
         granules = []
-        for at in cycles if command["stream"] else []:
+        for at in cycles if resolved["stream"] else []:
             most = 1 << CONFIG.accumulator_bits - 1
             x = [self.random.choice([-most, most - 1, self.random.randrange(-most, most),
                                      self.random.randrange(-5000, 5000)]) for _ in range(LANES)]
@@ -117,7 +118,7 @@ def draw(random, engine=0):
         "shift": random.randrange(-10, 48), "narrow": random.randrange(2), "bare": random.randrange(2),
         "to": random.choice(list(To)),
         "mask": random.randrange(2), "scalar": scalar, "scalar_hop": random.randrange(2),
-        "reduce": reduce, "into": random.randrange(1, HALF - 2) if reduce is not Reduce.NONE else 0, "blocks": VxmBlocks.NONE,
+        "reduce": reduce, "into": random.randrange(1, HALF - 2) if reduce is not Reduce.NONE else 0,
     }
 
 
@@ -147,8 +148,7 @@ async def the_likeliest_is_chosen(dut):
     for high in (3, 1000):
         bench.tile.mem[:] = np.random.default_rng(high).integers(-high, high, len(bench.tile.mem))
         for x in (0, 5):
-            operands = ISA.make(Op.VXM).operands | {"x": x, "x_step": 1, "inner": 20, "reduce": Reduce.ARGMAX, "y": 0, "dst": 0}
-            last = bench.command(operands)
+            last = bench.command({"x": x, "x_step": 1, "inner": 20, "reduce": Reduce.ARGMAX})
             for _ in range(last + Vxm.reduce_latency(CONFIG) + 2):
                 await bench.step()
             assert dut.chosen.value.to_unsigned() == int(bench.tile.mem[x * LANES:(x + 20) * LANES].argmax())
@@ -159,13 +159,13 @@ async def broken_promises_show(dut):
     """A granule that does not come, one that is not taken, two beats at once, a command too early."""
     await begin(dut)
     bench = Bench(dut, rng())
-    command = ISA.make(Op.VXM).operands | {"x": 0, "y": 0, "dst": 0, "stream": 1, "inner": 4}
-    bench.command(command)
+    streaming = {"stream": 1, "inner": 4}
+    bench.command(streaming)
     bench.stream.clear()
     await bench.step()
     await bench.step()
     assert dut.starved.value == 1
-    bench.command(command)
+    bench.command(streaming)
     await settle()
     assert dut.overrun.value == 1
     bench.writes.clear()

@@ -55,6 +55,11 @@ def pack(layout, **fields):
     return layout.const(fields).as_value().value
 
 
+def command(layout, operands):
+    """A command port's value, all operands at once."""
+    return pack(layout, valid=1, operands=operands, **({"rows": ~0} if CONFIG.compact else {}))
+
+
 def signed(value, bits):
     """An unsigned number as two's complement."""
     return value - (1 << bits) if value >> bits - 1 else value

@@ -13,7 +13,7 @@ GOOD = PRESETS["sim8x8"]
     ("rows", 3), ("rows", 0), ("rows", 128), ("cols", 6), ("lanes", 16), ("lanes", 0), ("weight_bits", 5),
     ("wram_depth", 0), ("mem_depth", -1), ("program_depth", 2.5), ("link_timeout", 15), ("wram_depth", 1 << 24),
     ("mem_depth", True), ("rows", "8"), ("crc_bits", 3),
-    ("fetches", 3), ("fetches", 4), ("fetches", 0), ("compact", 2), ("compact", -1), ("compact", True), ("wram_latency", 3),
+    ("compact", 2), ("compact", -1), ("compact", True), ("wram_latency", 3),
     ("wram_latency", 0), ("wram_ports", 3), ("wram_ports", 0),
     ("act_depth", 1 << 14), ("x_depth", 8193), ("y_depth", 100), ("y_depth", 1 << 14), ("act_first", -1),
 ])
@@ -26,11 +26,18 @@ def test_a_bad_field_is_named(field, value):
 def test_hash_tells_all_fields_that_a_program_depends_on():
     assert replace(GOOD, name="other", link_timeout=100, crc_bits=8).hash == GOOD.hash
     changed = {"rows": 16, "cols": 16, "lanes": 4, "weight_bits": 4, "wram_depth": 100, "mem_depth": 100,
-               "program_depth": 100, "scalars": 16, "fetches": 2, "compact": 1, "wram_ports": 1, "wram_latency": 2,
+               "program_depth": 100, "scalars": 16, "compact": 1, "wram_ports": 1, "wram_latency": 2,
                "act_first": 64, "act_depth": 64, "x_depth": 100, "y_depth": 64, "multiply_bits": 4}
     assert set(changed) == {field.name for field in fields(Config)} - {"name", "link_timeout", "crc_bits"}
-    hashes = {replace(GOOD, **{field: value}).hash for field, value in changed.items()}
-    assert len(hashes | {GOOD.hash}) == len(changed) + 1
+    small = replace(GOOD, wram_depth=1024, mem_depth=1024)
+    hashes = {replace(small, **{field: value}).hash for field, value in changed.items()}
+    assert len(hashes | {small.hash}) == len(changed) + 1
+
+
+@pytest.mark.parametrize(("field", "value"), [("mem_depth", 2048), ("wram_depth", 1 << 15), ("scalars", 128)])
+def test_a_compact_tile_has_no_more_than_its_instructions_address(field, value):
+    with pytest.raises(ConfigError, match=f"{field} of a compact tile must be at most"):
+        replace(preset("up5k_4x4"), act_first=0, act_depth=0, x_depth=0, y_depth=0, **{field: value})
 
 
 def test_presets():

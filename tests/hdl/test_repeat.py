@@ -4,9 +4,10 @@ from amaranth.sim import Simulator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from marey.hdl.repeat import Repeat
+from marey.hdl.repeat import COUNTS, Repeat
 
 BITS = 5
+LOAD = dict.fromkeys((*COUNTS, "paced"), 1)
 
 
 @st.composite
@@ -35,13 +36,13 @@ def test_beats(run):
     async def bench(ctx):
         for command, pause in run:
             active, ends = beats(command)
-            ctx.set(dut.load, 1)
+            ctx.set(dut.load, LOAD)
             ctx.set(dut.start, 1)
             for name, value in command.items():
                 ctx.set(getattr(dut, name), value % (1 << BITS))
             assert not ctx.get(dut.overrun)
             await ctx.tick()
-            ctx.set(dut.load, 0)
+            ctx.set(dut.load, dict.fromkeys(LOAD, 0))
             ctx.set(dut.start, 0)
             for cycle in range(max(active) + 1):
                 assert ctx.get(dut.active) == (cycle in active) and ctx.get(dut.ends) == (cycle in ends), cycle
@@ -61,7 +62,8 @@ def test_a_command_too_early_shows():
     dut = Repeat(BITS)
 
     async def bench(ctx):
-        for name in ("load", "start", "middle", "outer", "interval"):
+        ctx.set(dut.load, LOAD)
+        for name in ("start", "middle", "outer", "interval"):
             ctx.set(getattr(dut, name), 1)
         ctx.set(dut.inner, 3)
         await ctx.tick()

@@ -4,10 +4,11 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from marey.hdl.mxm import Beats
+from marey.hdl.isa import Op
+from marey.hdl.mxm import Mxm
 from marey.hdl.packing import pack_mem, pack_program, pack_wram, unpack_mem
 from marey.hdl.protocol import Space, entry_bits, parts
-from marey.hdl.repeat import Repeat
+from marey.hdl.timing import engaged, mxm_beat, vxm_beat
 from marey.hdl.vxm import Vxm
 from marey.sim.emulator import EmulatedTile
 from marey.sw.scheduler import matmul
@@ -39,14 +40,14 @@ def test_busy_cycles(config, rows, inner, outer):
     tile.start(0)
     beats, granules = rows * inner * outer, rows * outer * config.beats_per_result
     # Where W-RAM has one port, all columns' reads count, of which the last are later than the first.
-    reads = {"wram.read": beats + config.cols - 1} if config.wram_ports == 1 else {}
+    reads = {"wram.read": beats + Mxm.array(config).skew(config)} if config.wram_ports == 1 else {}
     assert {unit: tile.busy[unit] for unit in tile.busy if not unit.startswith("engine")} == {
         "mxm": beats, "mem.act": beats, "wram": beats, "wram.late": beats, "drain": granules, "stream": granules,
         "vxm": granules, "mem.y": granules, "mem.write": granules} | reads
     # Engines are taken before their beats, between results, and as long as an instruction leaves.
-    assert tile.busy["engine.mxm"] == beats + Beats.latency(config) - Repeat.LATENCY
+    assert tile.busy["engine.mxm"] == beats + mxm_beat(config) - engaged(config, Op.MXM)
     taken = (rows * outer - 1) * inner + config.beats_per_result
-    assert tile.busy["engine0"] == taken + Vxm.leaving_cycles(config)
+    assert tile.busy["engine0"] == vxm_beat(config) - engaged(config, Op.VXM) + taken + Vxm.leaving_cycles(config)
     assert tile.busy["mxm"] < tile.cycles
 
 

@@ -87,7 +87,8 @@ def test_copies_of_mem_with_windows():
 def test_any_shape(data):
     shape = data.draw(any_shape(70))
     config = data.draw(st.sampled_from(ROOMY + INT4 + ONE_PORT))
-    config = replace(config, wram_depth=1 << 16, mem_depth=1 << 14)
+    deep, wide = (14, 10) if config.compact else (16, 14)
+    config = replace(config, wram_depth=1 << deep, mem_depth=1 << wide)
     model = quantise(tiny_model(shape), config.weight_bits)
     program = compile_quantised(model, config)
     with Device(Endpoint(config), config) as device:

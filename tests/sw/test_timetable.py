@@ -15,13 +15,14 @@ from marey.hdl.isa import Op
 from marey.hdl.timing import trace
 from marey.sim.endpoint import Endpoint
 from marey.sw.driver import Device
+from marey.sw.formats import DEFAULT_MODEL, load_model
 from marey.sw.measure import MEASURED, measure
 from marey.sw.page import page
 from marey.sw.perfetto import trace_events
 from marey.sw.program import compile_model
 from marey.sw.scheduler import matmul
 from marey.sw.timetable import PHASE, ROWS, chart, gaps, operations, runs, text
-from tests.configs import CONFIGS, ONE_PORT
+from tests.configs import CONFIGS
 from tests.faults import moved
 
 
@@ -30,9 +31,9 @@ def program(tiny_model):
     return compile_model(tiny_model, preset("sim8x8"), name="tiny")
 
 
-def test_a_tile_with_one_port_and_one_bank(tiny_model):
+def test_a_tile_with_one_port_and_one_bank():
     """What its units share is no row of the timetable."""
-    program = compile_model(tiny_model, next(config for config in ONE_PORT if config.compact))
+    program = compile_model(load_model(DEFAULT_MODEL), preset("up5k_4x4"))
     assert len(dict(chart(program)["units"])) == len(ROWS)
     assert trace_events(program)["traceEvents"] and list(text(program))
 
