@@ -1,4 +1,4 @@
-"""The bitstreams of the ECP5 boards, one after the other, and the page of what they took.
+"""The bitstreams of boards, one after the other, and the page of what they took.
 
     python -m marey.boards.bitstreams [BOARD ...]
 
@@ -19,25 +19,29 @@ from .build import BUILDS, build, builds
 
 PAGE = Path(__file__).parents[1] / "docs" / "boards.md"
 
-_COLUMNS = ("lut", "ff", "bram", "dsp")
+_COLUMNS = {"lut": "LUT", "lc": "logic cells", "ff": "FF", "bram": "block RAM", "dsp": "DSP", "spram": "SPRAM"}
+"""Resources, of which a family has some, and their names."""
 
 
 def page(known: dict[str, dict]) -> str:
     """Markdown: a table of builds, and each one's critical path and slices."""
     lines = ["# What the boards' bitstreams take", "", "`make bitstreams` builds them and writes this page.", "",
-             "| board | tile | LUT | FF | block RAM | DSP | MHz asked | MHz met | minutes | commit |",
-             "|---|---|---:|---:|---:|---:|---:|---:|---:|---|"]
+             f"| board | tile | {' | '.join(_COLUMNS.values())} | MHz asked | MHz met | minutes | commit |",
+             f"|---|---|{'---:|' * (len(_COLUMNS) + 3)}---|"]
     for found in known.values():
-        used = " | ".join(f"{found['resources'][column]:,}" for column in _COLUMNS)
-        lines.append(f"| {found['board']} | `{found['config']}` | {used} | {found['clock_mhz_target']:g} | "
-                     f"{found['clock_mhz_met']} | {found['seconds'] / 60:.0f} | {found['commit']} |")
+        lines.append("| {board} | `{config}` | {cells} | {clock_mhz_target:g} | {clock_mhz_met} | {minutes:.0f} | {commit} |".format(
+            cells=_cells(found["resources"]), minutes=found["seconds"] / 60, **found))
     for found in known.values():
         path = " > ".join(f"`{name}`" for name in found["critical_path"])
         lines += ["", f"## {found['board']}", "", f"Critical path: {path}.", "",
-                  "| component | LUT | FF | block RAM | DSP |", "|---|---:|---:|---:|---:|"]
-        lines += [f"| {name} | " + " | ".join(f"{taken[column]:,}" if taken[column] else "" for column in _COLUMNS) + " |"
-                  for name, taken in found["slices"].items() if any(taken.values())]
+                  f"| component | {' | '.join(_COLUMNS.values())} |", f"|---|{'---:|' * len(_COLUMNS)}"]
+        lines += [f"| {name} | {_cells(taken)} |" for name, taken in found["slices"].items() if any(taken.values())]
     return "\n".join(lines) + "\n"
+
+
+def _cells(taken):
+    """A row's cells of resources; empty where there is nothing."""
+    return " | ".join(f"{taken[column]:,}" if taken.get(column) else "" for column in _COLUMNS)
 
 
 def commit() -> str:

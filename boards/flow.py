@@ -44,15 +44,21 @@ def _synth_ecp5(top, options=""):
             f"synth_ecp5 {options}-top {top} -run map_cells:")
 
 
-def _synth_ice40(top, options, up):
-    """Multipliers are the design's own SB_MAC16s (`Ice40UpParts`): with -dsp Yosys would change those as well."""
-    return f"synth_ice40 {options}-device {'u' if up else 'hx'} -no-rw-check -top {top}"
+def _synth_ice40(top, flatten, up):
+    """Multipliers are the design's own SB_MAC16s (`Ice40UpParts`): with -dsp Yosys would change those as well. Where components
+    stay apart the ABC that synth_ice40 would call ends without a word, and the same without `-dress` does not."""
+    options = f"-device {'u' if up else 'hx'} -no-rw-check -top {top}"
+    if flatten:
+        return f"synth_ice40 {options}"
+    return (f"synth_ice40 -noflatten {options} -run begin:map_luts; techmap -map +/ice40/latches_map.v; simplemap; abc -lut 4; "
+            "ice40_wrapcarry -unwrap; techmap -map +/ice40/ff_map.v; clean; opt_lut -tech ice40; "
+            f"synth_ice40 -noflatten {options} -run map_cells:")
 
 
 def script(board: Board, flatten: bool = True) -> str:
     """Yosys commands that synthesise the design in a folder; without `flatten`, its components stay apart."""
     options = "" if flatten else "-noflatten "
-    synth = _synth_ecp5(NAME, options) if board.is_ecp5 else _synth_ice40(NAME, options, board.is_ice40up)
+    synth = _synth_ecp5(NAME, options) if board.is_ecp5 else _synth_ice40(NAME, flatten, board.is_ice40up)
     return f"read_rtlil {NAME}.il; read_verilog -sv ram.v; {_READ}{synth}"
 
 
