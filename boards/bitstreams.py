@@ -29,8 +29,8 @@ def page(known: dict[str, dict]) -> str:
              f"| board | tile | {' | '.join(_COLUMNS.values())} | MHz asked | MHz met | minutes | commit |",
              f"|---|---|{'---:|' * (len(_COLUMNS) + 3)}---|"]
     for found in known.values():
-        lines.append("| {board} | `{config}` | {cells} | {clock_mhz_target:g} | {clock_mhz_met} | {minutes:.0f} | {commit} |".format(
-            cells=_cells(found["resources"]), minutes=found["seconds"] / 60, **found))
+        row = "| {board} | `{config}` | {cells} | {clock_mhz_target:g} | {clock_mhz_met} | {minutes:.0f} | {commit} |"
+        lines.append(row.format(cells=_cells(found["resources"]), minutes=found["seconds"] / 60, **found))
     for found in known.values():
         path = " > ".join(f"`{name}`" for name in found["critical_path"])
         lines += ["", f"## {found['board']}", "", f"Critical path: {path}.", "",
