@@ -56,16 +56,15 @@ class Reducer(wiring.Component):
         pipe, lanes = Pipeline(m, self.registers(self._config)), self._config.lanes
         largest = Signal()
         m.d.comb += largest.eq((self.kind == Reduce.MAX) | (self.kind == Reduce.ARGMAX))
-        # A candidate is a key and the lane it came from; the lowest lane wins a draw.
+        # A candidate is a key and the lane it came from; the lowest lane wins a draw. The magnitude of a negative value is its
+        # complement and one, which is added last: until then it is the lowest bit of the key, and keys are in the same order.
         best, terms = [], []
         for lane in range(lanes):
             value = self.values[lane]
             key, term = Signal(signed(17), name=f"key{lane}"), Signal(signed(16), name=f"term{lane}")
-            # The magnitude of a negative value is its complement and one.
             negate = ~largest & value[-1] & self.keep[lane]
-            bits = Signal(signed(16), name=f"bits{lane}")
             m.d.comb += [
-                bits.eq(Mux(self.keep[lane], value ^ negate.replicate(16), Mux(largest, LOWEST, 0))), key.eq(bits + negate),
+                key.eq(Cat(negate, Mux(self.keep[lane], value ^ negate.replicate(16), Mux(largest, LOWEST, 0)))),
                 term.eq(Mux(self.keep[lane], value, 0)),
             ]
             with m.If((self.kind == Reduce.PICK) & (self.lane != lane)):
@@ -80,6 +79,7 @@ class Reducer(wiring.Component):
             if level < levels:
                 best = [self._better(m, best[i], best[i + 1], f"best{level}_{i}") for i in range(0, len(best), 2)]
                 terms = [terms[i] + terms[i + 1] for i in range(0, len(terms), 2)]
+        best = [((key >> 1) + key[0], lane) for key, lane in best]
         (((key, lane),), (term,)) = self._register(pipe, self.WHOLE, best, terms)
 
         beat = data.StructLayout({"active": 1, "first": 1, "ends": 1, "kind": Reduce, "number": self.number.shape()})
