@@ -107,29 +107,33 @@ class Sequencer(wiring.Component):
         m.submodules.decoder = decoder = Decoder(self._config)
         wiring.connect(m, wiring.flipped(self.host), fetch.host)
         instruction, issue = fetch.instruction, self.issuing
-        # Cycles still to wait: `wait`, and `turns` periods; `waiting` is whether there are any. What follows a slow
-        # operation is held up by `pause` first.
-        wait, turns, waiting, pause = Signal(WAIT_BITS), Signal(8), Signal(), Signal(SLOW_CYCLES - 1)
+        # Cycles still to wait: `wait`, then those of blocks, then periods; `waiting` is whether there are any. What follows a
+        # slow operation is held up by `pause` first.
+        wait, waiting, pause = Signal(WAIT_BITS), Signal(), Signal(SLOW_CYCLES - 1)
+        nop = instruction.operands.nop
+        blocks, turns = Signal.like(nop.blocks), Signal.like(nop.turns)
         m.d.comb += issue.eq(self.running & fetch.ready & ~waiting & ~pause[0])
         m.d.sync += pause.eq(pause >> 1)
         with m.If(issue):
-            nop, blocks = instruction.operands.nop, Signal(WAIT_BITS)
             is_nop = instruction.op == Op.NOP
-            with m.If(is_nop & (nop.blocks != 0)):
-                m.d.comb += blocks.eq((decoder.blocks << nop.blocks) >> 1)
             m.d.sync += [
-                wait.eq(instruction.wait + blocks), turns.eq(Mux(is_nop, nop.turns, 0)),
+                wait.eq(instruction.wait), blocks.eq(Mux(is_nop, nop.blocks, 0)), turns.eq(Mux(is_nop, nop.turns, 0)),
                 waiting.eq((instruction.wait != 0) | (is_nop & ((nop.turns != 0) | (nop.blocks != 0)))),
             ]
             with m.If(Cat(instruction.op == op for op in SLOW).any()):
                 m.d.sync += pause.eq(~0)
         with m.Elif(waiting & fetch.ready & ~pause[0]):
+            left = Signal(WAIT_BITS)
             with m.If(wait != 0):
-                m.d.sync += [wait.eq(wait - 1), waiting.eq((wait != 1) | (turns != 0))]
+                m.d.comb += left.eq(wait)
+                m.d.sync += waiting.eq((wait != 1) | (blocks != 0) | (turns != 0))
+            with m.Elif(blocks != 0):
+                m.d.comb += left.eq((decoder.blocks << blocks) >> 1)
+                m.d.sync += [blocks.eq(0), waiting.eq((left != 1) | (turns != 0))]
             with m.Else():
-                m.d.sync += [
-                    wait.eq(decoder.period - 1), turns.eq(turns - 1), waiting.eq((decoder.period != 1) | (turns != 1)),
-                ]
+                m.d.comb += left.eq(decoder.period)
+                m.d.sync += [turns.eq(turns - 1), waiting.eq((left != 1) | (turns != 1))]
+            m.d.sync += wait.eq(left - 1)
         with m.If(self.start):
             m.d.sync += [waiting.eq(0), pause.eq(0)]
 
