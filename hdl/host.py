@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 from .config import MAX_BITS
 from .protocol import Space, parts
 
-HOST_READ_LATENCY = 2
+HOST_READ_LATENCY = 3
 """Cycles from `read` to the cycle in which `read_data` is the word."""
 
 HostBus = wiring.Signature({
@@ -65,13 +65,13 @@ class EntryWriter(wiring.Component):
 
 
 class EntryReader(wiring.Component):
-    """Picks the link word out of an entry that a memory has read for the host. Latency 1 cycle from `data`.
+    """Picks the link word out of an entry that a memory has read for the host.
+
+    Latency: `reading` 1 cycle after the host's `read`, for the strobe has a long way; `read_data` 1 cycle after `data`.
 
     Members: `host`, the bus (its `read_data` is driven, 0 when this space is not asked);
     `reading`, the memory's port is the host's in this cycle; `entry`; `data`, from the memory, a cycle later.
     """
-
-    LATENCY = 1
 
     def __init__(self, space: Space, bits: int):
         self._space = space
@@ -88,7 +88,10 @@ class EntryReader(wiring.Component):
         m = Module()
         low, mine = self._low, self.host.space == self._space
         words = Array(self.data[start:start + 32] for start in range(0, self._parts * 32, 32))
-        m.d.comb += [self.reading.eq(self.host.read & mine), self.entry.eq(self.host.address[low:])]
+        m.d.comb += self.entry.eq(self.host.address[low:])
         # A block RAM's data come late in a cycle, and the link is far: the choice has a cycle of its own.
-        m.d.sync += self.host.read_data.eq(Mux(mine, words[self.host.address[:low]], 0))
+        m.d.sync += [
+            self.reading.eq(self.host.read & mine),
+            self.host.read_data.eq(Mux(mine, words[self.host.address[:low]], 0)),
+        ]
         return m
