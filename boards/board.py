@@ -10,6 +10,7 @@ from ..hdl.config import Config
 from ..hdl.errors import MareyError
 from ..hdl.verilog import Rams
 from ..sim.port import BAUD
+from .ecp5 import Ecp5Parts
 from .ice40 import Ice40UpParts
 
 
@@ -64,5 +65,6 @@ class Board:
         memories that start empty."""
         platform = self.platform()
         kind = type(platform)
-        platform.__class__ = type(kind.__name__, (Ice40UpParts if self.is_ice40up else Rams, kind), {})
+        parts = Ecp5Parts if self.is_ecp5 else Ice40UpParts if self.is_ice40up else Rams
+        platform.__class__ = type(kind.__name__, (parts, kind), {})
         return platform

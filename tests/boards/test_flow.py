@@ -28,9 +28,9 @@ WIDE = [random.Random(-index).getrandbits(36) for index in range(WIDE_DEPTH)]
 
 
 class Sample(wiring.Component):
-    """Answers a word w = (a, b) of signed halves with a * b ^ memory[n] ^ wide[n] (its low 32 bits) ^ s for the n-th, counted
-    from 1; and memory[n + 1] becomes b, wide[n + 1] becomes w. a is wider by what w has in its highest byte; s is the dot
-    product of w's bytes and of as many of its lowest bits, 5 at a time."""
+    """Answers a word w = (a, b) of signed halves with a * b ^ a * a >> 8 ^ memory[n] ^ wide[n] (its low 32 bits) ^ s for the
+    n-th, counted from 1; and memory[n + 1] becomes b, wide[n + 1] becomes w. The first a of each product is wider by what w has
+    in its highest byte; s is the dot product of w's bytes and of as many of its lowest bits, 5 at a time."""
 
     def __init__(self, clock_hz, baud):
         self._link = SerialLink(clock_hz, baud)
@@ -45,13 +45,15 @@ class Sample(wiring.Component):
         count, word, waited = Signal(range(WIDE_DEPTH)), Signal(32), Signal(2)
         # As the tile has them: a synthesis once put other multipliers in the place of these.
         m.submodules.product = product = Product(24, registered=False)
+        m.submodules.square = square = Product(24, registered=True)
         m.submodules.dot = dot = DotProduct(4, 5)
         reads, writes = [part.read_port() for part in (memory, wide)], [part.write_port() for part in (memory, wide)]
         m.d.comb += [
             *(port.addr.eq(count) for port in reads), *(port.addr.eq(count + 1) for port in writes),
             writes[0].data.eq(word[16:]), writes[1].data.eq(word),
-            link.tx.payload.eq(product.y ^ reads[0].data ^ reads[1].data[:32] ^ dot.sum),
-            product.a.eq(Cat(word[:16], word[24:])), product.b.eq(word[16:]), dot.a.eq(word), dot.b.eq(word),
+            link.tx.payload.eq(product.y ^ square.y >> 8 ^ reads[0].data ^ reads[1].data[:32] ^ dot.sum),
+            *(part.a.eq(Cat(word[:16], word[24:])) for part in (product, square)), product.b.eq(word[16:]), square.b.eq(word),
+            dot.a.eq(word), dot.b.eq(word),
         ]
         with m.FSM():
             with m.State("TAKE"):
@@ -85,8 +87,9 @@ def expected(words):
     memory, wide, answers = list(INIT), list(WIDE), []
     for count, word in enumerate(words, 1):
         a, b = signed_bits(word >> 24 << 16 | word & 0xFFFF, 24), signed_bits(word >> 16, 16)
+        square = a * signed_bits(word, 16)
         total = sum(signed_bits(word >> 8 * index, 8) * signed_bits(word >> 5 * index, 5) for index in range(4))
-        answers.append((a * b ^ memory[count] ^ wide[count] ^ total) & 0xFFFFFFFF)
+        answers.append((a * b ^ square >> 8 ^ memory[count] ^ wide[count] ^ total) & 0xFFFFFFFF)
         memory[count + 1], wide[count + 1] = word >> 16, word
     return answers
 
@@ -121,7 +124,7 @@ def test_what_a_component_takes(built):
     """A component has what those in it have."""
     board, folder = built
     found = slices(board, folder)
-    assert found["marey"]["bram"] >= 2 and found["marey"]["dsp"] == found["inside"]["dsp"] == (6 if board.is_ecp5 else 4)
+    assert found["marey"]["bram"] >= 2 and found["marey"]["dsp"] == found["inside"]["dsp"] == (8 if board.is_ecp5 else 6)
     link, parts = found["inside.link"], [found[f"inside.link.{name}"] for name in
                                          ("receiver", "gatherer", "splitter", "transmitter")]
     assert all(link[resource] >= sum(part[resource] for part in parts) for resource in link)
@@ -136,6 +139,6 @@ def test_the_bitstream(built):
     assert (folder / "marey.json").stat().st_mtime == made
     result = flow.place(board, folder)
     assert result["clock_mhz_met"] >= board.clock_hz / 1e6
-    assert result["resources"]["bram"] >= 2 and result["resources"]["dsp"] == (6 if board.is_ecp5 else 4)
+    assert result["resources"]["bram"] >= 2 and result["resources"]["dsp"] == (8 if board.is_ecp5 else 6)
     assert any(name.startswith("inside.") for name in result["critical_path"]), result["critical_path"]
     assert flow.pack(board, folder).stat().st_size > 50_000
