@@ -117,8 +117,9 @@ def place(board: Board, folder: Path, seed: int = 1) -> dict:
     if board.is_ecp5:
         size = platform.device.split("-")[1].lower().replace("f", "k")
         package = platform.package.replace("BG", "CABGA").replace("MG", "CSFBGA")
+        # The default placer scatters block RAMs so that an 85F full of them is not routed in an hour; this one takes minutes.
         options = [f"--{size}", "--package", package, "--speed", platform.speed, "--lpf", f"{NAME}.lpf", "--textcfg",
-                   f"{NAME}.config"]
+                   f"{NAME}.config", "--placer", "static"]
     else:
         size = re.sub("ice40", "", platform.device.lower())
         options = [f"--{size}", "--package", platform.package.lower(), "--pcf", f"{NAME}.pcf", "--asc", f"{NAME}.asc"]
