@@ -15,6 +15,7 @@ from ..hdl.config import Config
 from ..hdl.errors import MareyError
 from ..hdl.packing import pack_mem, pack_program, pack_wram
 from ..hdl.protocol import Space, entry_bits, parts
+from ..hdl.wram import Wram
 from ..sw.program import Program
 
 ROWS, BITS = 1024, 18
@@ -87,7 +88,8 @@ def contents(config: Config, program: Program | None) -> dict[str, np.ndarray]:
     codes = words[Space.PROGRAM].T[:-(-entry_bits(config, Space.PROGRAM) // 32)]
     found |= {f"program.part{part}": _bits(column[:, None]) for part, column in enumerate(codes)}
     weights = _bits(words[Space.WRAM])[:, :config.rows * config.weight_bits]
-    return found | {f"column{column}.wram.memory": weights[column::config.cols] for column in range(config.cols)}
+    return found | {f"column{column}.wram.bank{index}": weights[column::config.cols][bank.start:bank.stop]
+                    for column in range(config.cols) for index, bank in enumerate(Wram.banks(config))}
 
 
 class Burner:

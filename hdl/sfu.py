@@ -131,9 +131,9 @@ class Result(wiring.Component):
         m.d.comb += self.write.eq(first | self.second)
         # Are its first 16 bits zeros, the first 8 of what is left, and so on? 0 counts as 1: the mantissa's highest bit is 1
         # without a look.
-        headed, head = _without_zeros(self.x, (16,))
+        headed, head = _without_zeros(self.x, (16, 8))
         rest, found = Signal.like(headed, reset_less=True), Signal.like(head, reset_less=True)
-        normal, more = _without_zeros(rest, (8, 4, 2, 1))
+        normal, more = _without_zeros(rest, (4, 2, 1))
         mantissa, zeros, now = Signal(MANTISSA_BITS, reset_less=True), Signal(5, reset_less=True), Signal(5)
         m.d.comb += now.eq(Cat(more, found))
         m.d.sync += [rest.eq(headed), found.eq(head), mantissa.eq(Cat(normal[:-1], 1)), zeros.eq(now)]
