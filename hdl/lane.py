@@ -80,7 +80,7 @@ class Lane(wiring.Component):
         # Stage 5: the last beat's.
         pair = Signal(signed(len(product.y) + 1), reset_less=True)
         shift = pipe.through(range(1, 5), self.shift, "shift")
-        m.d.sync += pair.eq(Mux(self.second, pair + product.y, product.y))
+        m.d.sync += pair.eq(product.y + Mux(self.second, pair, 0))
         total = pipe.at(5, shift + octaves, "total")
         added, over, sign = self._shift(m, pipe, pair, total)
         # Stage 9: saturate.

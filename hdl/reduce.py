@@ -79,24 +79,23 @@ class Reducer(wiring.Component):
             if level < levels:
                 best = [self._better(m, best[i], best[i + 1], f"best{level}_{i}") for i in range(0, len(best), 2)]
                 terms = [terms[i] + terms[i + 1] for i in range(0, len(terms), 2)]
-        best = [((key >> 1) + key[0], lane) for key, lane in best]
         (((key, lane),), (term,)) = self._register(pipe, self.WHOLE, best, terms)
 
         beat = data.StructLayout({"active": 1, "first": 1, "ends": 1, "kind": Reduce, "number": self.number.shape()})
-        given, better = Signal(beat), Signal()
+        given, better, most = Signal(beat), Signal(), Signal.like(key, name="most", reset_less=True)
         m.d.comb += [getattr(given, name).eq(getattr(self, name)) for name, _ in beat]
         now = pipe.through(range(self.HALF, self.RESULT), given, "beat")
         m.d.sync += [self.done.eq(0), self.argmax.eq(0)]
         index = (now.number << levels) | lane if levels else now.number
         summing = (now.kind == Reduce.SUM) | (now.kind == Reduce.PICK)
-        m.d.comb += better.eq(now.first | (key > self.result[:len(key)].as_signed()))
+        m.d.comb += better.eq(now.first | (key > most))
         with m.If(now.active):
             m.d.sync += [self.done.eq(now.ends & (now.kind != Reduce.ARGMAX)),
                          self.argmax.eq(now.ends & (now.kind == Reduce.ARGMAX))]
             with m.If(summing & ~now.first):
                 m.d.sync += self.result.eq(term + self.result)
             with m.Elif(summing | better):
-                m.d.sync += [self.result.eq(Mux(summing, term, key)), self.index.eq(index)]
+                m.d.sync += [self.result.eq(Mux(summing, term, (key >> 1) + key[0])), most.eq(key), self.index.eq(index)]
         with m.If(self.argmax):
             m.d.sync += self.chosen.eq(self.index)
         return m
