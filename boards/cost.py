@@ -15,7 +15,7 @@ import click
 
 from ..hdl.config import PRESETS, Config, preset
 from ..hdl.errors import MareyError
-from .flow import ECP5, NAME, report, synthesise_tile
+from .flow import ECP5, ECP5_PLACER, NAME, report, synthesise_tile
 from .tools import run
 
 
@@ -27,8 +27,8 @@ def cost(config: Config, target_mhz: float = 100.0) -> dict:
     """
     with tempfile.TemporaryDirectory() as folder:
         synthesise_tile(config, folder)
-        run(folder, ECP5.nextpnr, "--85k", "--package", "CABGA756", "--json", f"{NAME}.json", "--freq", str(target_mhz),
-            "--lpf-allow-unconstrained", "--timing-allow-fail", "--report", "report.json", "-q")
+        run(folder, ECP5.nextpnr, "--85k", "--package", "CABGA756", *ECP5_PLACER, "--json", f"{NAME}.json", "--freq",
+            str(target_mhz), "--lpf-allow-unconstrained", "--timing-allow-fail", "--report", "report.json", "-q")
         return {"config": config.name, "device": "LFE5U-85F-6", "clock_mhz_target": target_mhz, **report(ECP5, folder)}
 
 

@@ -10,8 +10,10 @@ from pathlib import Path
 from amaranth.lib.wiring import Component
 
 from ..hdl import verilog
+from ..hdl.tile import Tile
 from ..sw.program import Program
 from .board import Board
+from .ecp5 import Ecp5Parts
 from .memories import Burner, contents, hold_places, rams
 from .tools import run
 from .top import BoardTop
@@ -30,6 +32,9 @@ class Family:
 
 ICE40 = Family("nextpnr-ice40", {"lc": "ICESTORM_LC", "bram": "ICESTORM_RAM", "dsp": "ICESTORM_DSP", "spram": "ICESTORM_SPRAM"})
 ECP5 = Family("nextpnr-ecp5", {"lut": "TRELLIS_COMB", "ff": "TRELLIS_FF", "bram": "DP16KD", "dsp": "MULT18X18D"})
+
+ECP5_PLACER = ("--placer", "static")
+"""nextpnr's other one scatters block RAMs so that an 85F full of them is not routed in an hour; this one takes minutes."""
 
 _PLACED = (".json", ".lpf", ".pcf")
 """Suffixes of what place and route starts from."""
@@ -106,7 +111,7 @@ def _unless_made(folder, name, sources):
 
 def synthesise_tile(config, folder: Path) -> None:
     """The tile alone, for an ECP5: `marey.json`."""
-    Path(folder, "tile.v").write_text(verilog.generate(config)[0])
+    Path(folder, "tile.v").write_text(verilog.convert(Tile(config), Ecp5Parts()))
     run(folder, "yosys", "-q", "-p", f"read_verilog -sv tile.v; {_READ}{_synth_ecp5(verilog.TOP)} -json {NAME}.json")
 
 
@@ -117,9 +122,8 @@ def place(board: Board, folder: Path, seed: int = 1) -> dict:
     if board.is_ecp5:
         size = platform.device.split("-")[1].lower().replace("f", "k")
         package = platform.package.replace("BG", "CABGA").replace("MG", "CSFBGA")
-        # The default placer scatters block RAMs so that an 85F full of them is not routed in an hour; this one takes minutes.
         options = [f"--{size}", "--package", package, "--speed", platform.speed, "--lpf", f"{NAME}.lpf", "--textcfg",
-                   f"{NAME}.config", "--placer", "static"]
+                   f"{NAME}.config", *ECP5_PLACER]
     else:
         size = re.sub("ice40", "", platform.device.lower())
         options = [f"--{size}", "--package", platform.package.lower(), "--pcf", f"{NAME}.pcf", "--asc", f"{NAME}.asc"]

@@ -32,15 +32,6 @@ _MODULE = re.compile(rf"^module {TOP}\(.*?^endmodule", re.MULTILINE | re.DOTALL)
 _PORT = re.compile(r"^  (input|output) (?:\[(\d+):0\] )?(\w+);", re.MULTILINE)
 
 
-def convert(component: Component) -> str:
-    """The component as Verilog text, top module `TOP`.
-
-    The same component always gives the same text: it has no paths, source locations or times.
-    """
-    text = verilog.convert(component, name=TOP, platform=Rams(), emit_src=False, strip_internal_attrs=True)
-    return text + RAM.read_text()
-
-
 class Rams:
     """The platform that puts a `marey_ram` in the place of a memory that starts empty.
 
@@ -60,6 +51,15 @@ class Rams:
             i_clk=ClockSignal(), i_read_address=read.addr, i_read_enable=read.en, o_read_data=read.data,
             i_write_address=write.addr, i_write_data=write.data, i_write_enable=write.en)
         return m
+
+
+def convert(component: Component, parts: Rams | None = None) -> str:
+    """The component as Verilog text, top module `TOP`; `parts`: a platform of a device's parts.
+
+    The same component always gives the same text: it has no paths, source locations or times.
+    """
+    text = verilog.convert(component, name=TOP, platform=parts or Rams(), emit_src=False, strip_internal_attrs=True)
+    return text + RAM.read_text()
 
 
 def generate(config: Config) -> tuple[str, dict]:
