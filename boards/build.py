@@ -43,7 +43,7 @@ def build(board: Board, folder: Path, program: Program | None = None, *, seed: i
         flow.image(folder).write_bytes(flash_image(program))
     say(f"{board.title}: place and route ... (minutes the first time; {folder}/{flow.family(board).nextpnr}.log)")
     result = {"board": board.name, "device": board.device, "config": board.tile.name,
-              "clock_mhz_target": board.clock_hz / 1e6, **flow.place(board, folder, seed),
+              "clock_mhz_target": board.clock_hz / 1e6, **flow.place(board, folder, seed, say),
               "bitstream": str(flow.pack(board, folder, program)), "seconds": round(time.monotonic() - begun)}
     if by_slice:
         say(f"{board.title}: what each component takes ...")

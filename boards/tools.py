@@ -14,6 +14,10 @@ class ToolError(MareyError):
     exit_code = 1
 
 
+class ToolTimeout(ToolError):
+    """A tool did not end in its time."""
+
+
 def find(tool: str) -> str:
     """The program that `tool` is here; ToolError if it is nowhere."""
     wheel = f"yowasp-{tool}"
@@ -23,14 +27,18 @@ def find(tool: str) -> str:
     return found
 
 
-def run(folder: Path, tool: str, *arguments: str) -> None:
-    """Runs a tool in a folder, which is all that a YoWASP tool sees. ToolError, with its last line, if it fails.
+def run(folder: Path, tool: str, *arguments: str, limit_s: float | None = None) -> None:
+    """Runs a tool in a folder, which is all that a YoWASP tool sees. ToolError, with its last line, if it fails, and
+    ToolTimeout if it has not ended after `limit_s` seconds.
 
     What it says is in the folder, in `<tool>.log`, as it says it.
     """
     log = Path(folder, f"{tool}.log")
     with log.open("w") as file:
-        done = subprocess.run([find(tool), *arguments], cwd=folder, stdout=file, stderr=subprocess.STDOUT)
+        try:
+            done = subprocess.run([find(tool), *arguments], cwd=folder, stdout=file, stderr=subprocess.STDOUT, timeout=limit_s)
+        except subprocess.TimeoutExpired:
+            raise ToolTimeout(f"{tool} did not end within {limit_s:g} seconds (see {log})") from None
     if done.returncode:
         said = log.read_text(errors="replace").splitlines()
         errors = [line for line in said if "ERROR" in line] or said[-1:] or ["no message"]

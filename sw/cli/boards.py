@@ -58,7 +58,8 @@ def boards_command(as_json):
               help="Model to burn in, where the board can have one; its tokens a second are told, too.")
 @TOKENIZER
 @FOLDER
-@click.option("--seed", type=int, default=1, show_default=True, help="Of place and route: another, another clock.")
+@click.option("--seed", type=int, default=1, show_default=True,
+              help="Of place and route, the first to try: another, another clock.")
 @click.option("--slices", "by_slice", is_flag=True, help="Say what each component takes, too: one synthesis more.")
 @JSON
 def build_command(board_name, model, tokenizer, output, seed, by_slice, as_json):

@@ -141,6 +141,30 @@ def test_the_page_of_builds(tmp_path, monkeypatch):
     assert {found["board"]: found["clock_mhz_met"] for found in row}["ulx3s-45f"] == 81.5
 
 
+@pytest.mark.parametrize(("clocks", "ran", "met"), [
+    ({4: 24.5}, [4], 24.5), ({4: 20, 5: 25, 6: 30}, [4, 5], 25), ({4: 22, 5: 23.99, 6: 20}, [4, 5, 6, 5], 23.9),
+    ({5: 26}, [4, 5], 26), ({4: 23, 5: 22}, [4, 5, 6, 4], 23), ({}, [4, 5, 6], None)])
+def test_seeds(clocks, ran, met, tmp_path, monkeypatch):
+    """The first seed that meets the clock, else the best; a seed that is never routed is passed over; what is there is kept."""
+    tried, said, folder = [], [], tmp_path / "folder"
+
+    def run(folder, tool, *options, limit_s=None):
+        tried.append(int(options[-1]))
+        if tried[-1] not in clocks:
+            raise tools.ToolTimeout("late")
+        (folder / "report.json").write_text(json.dumps({
+            "fmax": {"clk": {"achieved": clocks[tried[-1]]}}, "utilization": {}, "critical_paths": []}))
+
+    monkeypatch.setattr(flow, "run", run)
+    folder.mkdir()
+    if met is None:
+        with pytest.raises(tools.ToolTimeout, match="routed none of 3 seeds"):
+            flow.place(BOARDS["icebreaker"], folder, 4, said.append)
+    for _ in range(2 if met else 0):
+        assert flow.place(BOARDS["icebreaker"], folder, 4, said.append)["clock_mhz_met"] == met
+    assert tried == ran and len(said) == len(set(ran)) - any(clock >= 24 for clock in clocks.values())
+
+
 def test_tools(tmp_path, monkeypatch):
     """A tool that is missing, and one that fails: a line each, and a log."""
     with pytest.raises(tools.ToolError, match="nextpnr-nonesuch is not on PATH"):
