@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..sw.burn import flash_image
+from ..sw.fit import speed
 from ..sw.program import Program
 from . import flow
 from .board import Board
@@ -35,8 +36,11 @@ def build(board: Board, folder: Path, program: Program | None = None, *, seed: i
     Returns {"board", "device", "config", "clock_mhz_target", "clock_mhz_met", "resources", "critical_path", "bitstream",
     "seconds"}; with `by_slice` "slices", by component; with a program "model", "cycles_a_token" in the middle of its context,
     "tokens_per_second" at the board's clock or at what was met if that is less, and "flash", the file for the board's flash.
+    MareyError, before all that, for a program that cannot be burned in.
     """
     begun = time.monotonic()
+    if program:
+        program.check_resident()
     synthesise(board, folder, say)
     flow.image(folder).unlink(missing_ok=True)
     if program and board.flash_at is not None:
@@ -49,8 +53,7 @@ def build(board: Board, folder: Path, program: Program | None = None, *, seed: i
         say(f"{board.title}: what each component takes ...")
         result["slices"] = slices(board, folder)
     if program:
-        cycles = program.cycles(program.model.context // 2)
-        result |= {"model": program.name, "cycles_a_token": cycles,
+        result |= {"model": program.name, "cycles_a_token": program.cycles(program.model.context // 2),
                    "flash": str(flow.image(folder)) if flow.image(folder).exists() else None,
-                   "tokens_per_second": min(board.clock_hz, result["clock_mhz_met"] * 1e6) / cycles}
+                   "tokens_per_second": speed(program, min(board.clock_hz, result["clock_mhz_met"] * 1e6))}
     return result

@@ -24,6 +24,6 @@ class Platform(LatticeECP5Platform):
 
 
 BOARDS = [Board(
-    name="colorlight-i9", title="Colorlight i9", platform=Platform, tile=preset("ecp5_8x8"), clock_hz=80e6, baud=115_200,
+    name="colorlight-i9", title="Colorlight i9", platform=Platform, tile=preset("ecp5_8x8_int4"), clock_hz=80e6, baud=115_200,
     programmer=("openFPGALoader", "-b", "colorlight-i9", "{file}"),
 )]

@@ -6,7 +6,10 @@ from ..hdl.config import preset
 from .board import Board
 
 BOARDS = [
-    Board(name=f"ulx3s-{size}", title=f"ULX3S {size.upper()}", platform=platform, tile=preset(config), clock_hz=80e6,
+    Board(name=f"ulx3s-{kind}", title=f"ULX3S {title}", platform=platform, tile=preset(config), clock_hz=80e6,
           programmer=("openFPGALoader", "-b", "ulx3s", "{file}"))
-    for size, platform, config in (("45f", ULX3S_45F_Platform, "ecp5_8x8"), ("85f", ULX3S_85F_Platform, "ecp5_8x8_deep"))
+    for kind, title, platform, config in (
+        ("45f", "45F", ULX3S_45F_Platform, "ecp5_8x8"),
+        ("45f-int4", "45F, weights of 4 bits", ULX3S_45F_Platform, "ecp5_8x8_int4"),
+        ("85f", "85F", ULX3S_85F_Platform, "ecp5_8x8_deep"))
 ]

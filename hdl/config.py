@@ -184,6 +184,9 @@ PRESETS = {
         Config(name="sim8x8_int4", rows=8, cols=8, lanes=8, weight_bits=4, wram_depth=8192, mem_depth=8192),
         # For an ECP5-45F: 64 + 8 of its 72 multipliers, 128 KB of weights in block RAM.
         Config(name="ecp5_8x8", rows=8, cols=8, lanes=4, wram_depth=2048, wram_latency=2, mem_depth=1024, crc_bits=8),
+        # The same with weights of 4 bits, which has the model that ships resident.
+        Config(name="ecp5_8x8_int4", rows=8, cols=8, lanes=4, weight_bits=4, wram_depth=4096, wram_latency=2, mem_depth=1024,
+               crc_bits=8),
         # For an ECP5-85F: stories260K resident with a context of 128, in 195 of its 208 block RAMs.
         Config(name="ecp5_8x8_deep", rows=8, cols=8, lanes=4, wram_depth=5120, wram_latency=2, mem_depth=1024, act_first=896,
                act_depth=256, crc_bits=8),

@@ -54,7 +54,7 @@ def fit(shape: ModelConfig, targets: list[Target], model: Llama | None = None) -
         program, why = known[config.hash]
         rows.append({"name": target.name, "config": config.name, **_facts(program, why),
                      "clock_mhz": target.clock_hz and target.clock_hz / 1e6,
-                     "tokens_per_second": _speed(target, program)})
+                     "tokens_per_second": program and target.clock_hz and speed(program, target.clock_hz, target.baud)})
     return rows
 
 
@@ -77,26 +77,27 @@ def _facts(program, why):
             "link_words": program.link_words()}
 
 
-def _speed(target: Target, program: Program | None):
-    """Tokens a second in the middle of the context; the link works while the tile computes."""
-    if program is None or target.clock_hz is None:
-        return None
-    word_seconds = WORD_BITS / target.baud if target.baud else 1 / target.clock_hz
-    seconds = max(program.cycles(program.model.context // 2) / target.clock_hz, program.link_words() * word_seconds)
+def speed(program: Program, clock_hz: float, baud: int | None = None) -> float:
+    """Tokens a second in the middle of the context, to four digits; the link works while the tile computes.
+
+    `baud`, of its line, matters for a streamed model alone; without it the link brings a word a cycle.
+    """
+    word_seconds = WORD_BITS / baud if baud else 1 / clock_hz
+    seconds = max(program.cycles(program.model.context // 2) / clock_hz, program.link_words() * word_seconds)
     return float(f"{1 / seconds:.4g}")
 
 
 def lines(rows: list[dict]) -> list[str]:
     """What `fit` found, as a table for people."""
-    found = [f"{'target':<16}{'tile':<12}{'mode':<10}{'positions':>9}{'W-RAM':>8}{'MEM':>7}"
+    found = [f"{'target':<16}{'tile':<15}{'mode':<10}{'positions':>9}{'W-RAM':>8}{'MEM':>7}"
              f"{'cycles at 0':>13}{'mid':>12}{'last':>12}{'MHz':>7}{'tokens/s':>10}"]
     for row in rows:
         if row["mode"] == "no":
-            found.append(f"{row['name']:<16}{row['config']:<12}no        {row['why']}")
+            found.append(f"{row['name']:<16}{row['config']:<15}no        {row['why']}")
             continue
         used = [f"{kind['used'] / kind['of']:.0%}" for kind in row["memory"].values()]
         clock, speed = (f"{value:g}" if value else "-" for value in (row["clock_mhz"], row["tokens_per_second"]))
-        found.append(f"{row['name']:<16}{row['config']:<12}{row['mode']:<10}{row['positions']:>9}{used[0]:>8}{used[1]:>7}"
+        found.append(f"{row['name']:<16}{row['config']:<15}{row['mode']:<10}{row['positions']:>9}{used[0]:>8}{used[1]:>7}"
                      f"{row['cycles']['0']:>13,}{row['cycles']['mid']:>12,}{row['cycles']['last']:>12,}{clock:>7}{speed:>10}")
     return found
 

@@ -128,6 +128,12 @@ class Program:
         """How a model is run: "resident" or "streamed"."""
         return "streamed" if self.stream else "resident"
 
+    def check_resident(self) -> None:
+        """MareyError, in a line, for a program of which the tile has one segment at a time, and which nothing can burn in."""
+        if self.stream:
+            raise MareyError(f"{self.name} is streamed through {self.config.name}, and cannot be burned in: `marey fit` says "
+                             "where it is resident")
+
     @property
     def wram_words(self) -> int:
         """Words of W-RAM in use."""

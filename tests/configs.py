@@ -34,7 +34,7 @@ ROOMY = [
 """Shapes of tiles with room for a small model."""
 
 INT4 = [
-    Config(name="q8", rows=8, cols=8, lanes=8, weight_bits=4, wram_depth=4096, mem_depth=2048),
+    Config(name="q8", rows=8, cols=8, lanes=8, weight_bits=4, wram_depth=3072, wram_latency=2, mem_depth=2048),
     Config(name="q4", rows=4, cols=4, lanes=1, weight_bits=4, wram_depth=8192, mem_depth=4096),
     Config(name="q48", rows=4, cols=8, lanes=2, weight_bits=4, wram_depth=8192, mem_depth=4096),
     Config(name="c4", rows=4, cols=4, lanes=1, weight_bits=4, wram_depth=8192, mem_depth=1024, compact=1),

@@ -45,10 +45,10 @@ def boards_command(as_json):
     if as_json:
         click.echo(json.dumps(rows))
         return
-    click.echo(f"{'board':<16}{'device':<20}{'tile':<15}{'MHz':>5}{'met':>7}{'baud':>10}")
+    click.echo(f"{'board':<16}{'device':<18}{'tile':<15}{'MHz':>5}{'met':>7}{'baud':>10}")
     for row in rows:
         met = row["clock_mhz_met"] or "-"
-        line = "{board:<16}{device:<20}{config:<15}{clock_mhz_target:>5g}{met:>7}{baud:>10}  {note}"
+        line = "{board:<16}{device:<18}{config:<15}{clock_mhz_target:>5g}{met:>7}{baud:>10}  {note}"
         click.echo(line.format(**row, met=met).rstrip())
 
 
@@ -135,6 +135,8 @@ def virtual_command(board_name, model, tokenizer, output):
     if model and not board.is_ecp5:
         raise MareyError(f"{board.title} has no model in its bitstream: load it over the terminal")
     program = load_or_compile(model, tokenizer, board.tile) if model else None
+    if program:
+        program.check_resident()
     folder = output or Path("build", board.name)
     synthesise(board, folder, _say)
     pins, terminal = virtual_board(board, folder, program), Terminal()

@@ -11,6 +11,8 @@ from marey.sw.formats import DEFAULT_MODEL
 DEVICE = {"lc": 5280, "bram": 30, "dsp": 8, "spram": 4}
 TOKENS_PER_SECOND = 1000
 
+pytestmark = pytest.mark.xdist_group("icebreaker")  # one build for all
+
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):

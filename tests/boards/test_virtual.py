@@ -81,7 +81,7 @@ def test_sixteen_tokens_of_a_virtual_ecp5(compiler, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["icebreaker", "ulx3s-85f"])
+@pytest.mark.parametrize("name", ["icebreaker", "ulx3s-45f-int4", "ulx3s-85f"])
 def test_the_default_model_on_a_virtual_board(compiler, tmp_path, name):
     """What `marey generate` runs, on the whole tile, burned in where the device can; docs/virtual.md has the last result."""
     board = BOARDS[name]

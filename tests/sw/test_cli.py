@@ -208,7 +208,7 @@ def test_fit(tiny, tmp_path):
 
 
 def test_a_streamed_program(tmp_path):
-    """It compiles, runs, is listed and reported on; a timetable is of a single run."""
+    """It compiles, runs, is listed and reported on; a timetable is of a single run, and nothing burns it in."""
     model = write_tiny(tmp_path, ModelConfig(dim=32, hidden_dim=64, n_layers=12, n_heads=4, n_kv_heads=4, vocab_size=384,
                                              seq_len=16, tied=False))
     program = tmp_path / "x.marey"
@@ -218,3 +218,7 @@ def test_a_streamed_program(tmp_path):
     assert "classifier" in marey("disasm", program).stdout
     assert json.loads(marey("report", program, "--position", 3, "--json").stdout)["mode"] == "streamed"
     refused("timetable", program, "--text", "--position", 0, word="is streamed")
+    refused("run", program, "--backend", "emulator", "--burned", word="cannot be burned in")
+    for verb in ("build", "virtual"):
+        refused(verb, "--board", "ulx3s-45f", "--model", program, "-o", tmp_path / "x", word="cannot be burned in")
+        assert not (tmp_path / "x").exists()
