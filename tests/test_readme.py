@@ -8,15 +8,21 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from marey.boards.all import BOARDS
+from marey.boards.build import builds
 from marey.hdl.config import preset
 from marey.hdl.manual import manual
 from marey.sim.backends import open_transport
 from marey.sw.bench import bench
 from marey.sw.cli import main
+from marey.sw.cli.base import compile_file
 from marey.sw.driver import Device
-from marey.sw.formats import load_model, load_tokenizer
+from marey.sw.fit import speed
+from marey.sw.formats import DEFAULT_MODEL, load_model, load_tokenizer
+from marey.sw.layout import CompileError
 from marey.sw.program import compile_model
 
+POSITIONS = 128
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 COMMANDS = [line[2:].split("#")[0].strip() for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL)
@@ -79,6 +85,34 @@ def test_figures(compiler, stories):
         share = -(-model.config.macs(position) // config.macs) / cycles
         line = next(line for line in README.splitlines() if line.startswith(f"| stories260K, token at position {position},"))
         assert f"| {cycles:,} | {share:.1%}".replace("%", " %") in line
+
+
+def tokens_per_second(board, model):
+    """Of a resident model the mean over the first positions; of a streamed one what its link brings, amid its context."""
+    try:
+        program = compile_file(model, None, board.tile)
+    except CompileError:
+        return "-"
+    if program.stream:
+        return f"{speed(program, board.clock_hz, board.baud):.2g}, streamed"
+    return f"{POSITIONS * board.clock_hz / sum(map(program.cycles, range(POSITIONS))):,.0f}"
+
+
+def board_row(name, stories):
+    """The README's row of a board that was built: what it takes, the clock that it meets, the speed at the one that it has."""
+    built, board = builds()[name], BOARDS[name]
+    taken = built["resources"]
+    cells = f"{taken['lut']:,} LUT" if "lut" in taken else f"{taken['lc']:,} cells"
+    speeds = " | ".join(tokens_per_second(board, model) for model in (DEFAULT_MODEL, stories))
+    return (f"| `{name}` | `{board.tile.name}` | {cells} | {taken['bram']} | {taken['dsp']} | {built['clock_mhz_met']} of "
+            f"{built['clock_mhz_target']:g} MHz | {speeds} |")
+
+
+def test_the_table_of_boards(stories):
+    """It has every build on record, and no other."""
+    assert {board_row(name, stories) for name in builds()} == set(re.findall(r"^\| `[^|]*` \| `[^|]*` \| .* MHz \|.*$", README,
+                                                                             re.MULTILINE))
+    assert all(built["clock_mhz_met"] >= built["clock_mhz_target"] for built in builds().values())
 
 
 def test_every_file_of_the_tour_is_there():
