@@ -187,7 +187,7 @@ PRESETS = {
         # The same with weights of 4 bits, which has the model that ships resident.
         Config(name="ecp5_8x8_int4", rows=8, cols=8, lanes=4, weight_bits=4, wram_depth=4096, wram_latency=2, mem_depth=1024,
                crc_bits=8),
-        # For an ECP5-85F: stories260K resident with a context of 128, in 195 of its 208 block RAMs.
+        # For an ECP5-85F: stories260K resident with a context of 128, in 194 of its 208 block RAMs.
         Config(name="ecp5_8x8_deep", rows=8, cols=8, lanes=4, wram_depth=5120, wram_latency=2, mem_depth=1024, act_first=896,
                act_depth=256, crc_bits=8),
         # For an ECP5-25F: 16 + 1 of its 28 multipliers; for an 85F: 128 + 8 of its 156.
