@@ -108,6 +108,7 @@ def board_row(name, stories):
             f"{built['clock_mhz_target']:g} MHz | {speeds} |")
 
 
+@pytest.mark.slow
 def test_the_table_of_boards(stories):
     """It has every build on record, and no other."""
     assert {board_row(name, stories) for name in builds()} == set(re.findall(r"^\| `[^|]*` \| `[^|]*` \| .* MHz \|.*$", README,
