@@ -96,9 +96,9 @@ def lines(rows: list[dict]) -> list[str]:
             found.append(f"{row['name']:<16}{row['config']:<15}no        {row['why']}")
             continue
         used = [f"{kind['used'] / kind['of']:.0%}" for kind in row["memory"].values()]
-        clock, speed = (f"{value:g}" if value else "-" for value in (row["clock_mhz"], row["tokens_per_second"]))
+        clock, rate = (f"{value:g}" if value else "-" for value in (row["clock_mhz"], row["tokens_per_second"]))
         found.append(f"{row['name']:<16}{row['config']:<15}{row['mode']:<10}{row['positions']:>9}{used[0]:>8}{used[1]:>7}"
-                     f"{row['cycles']['0']:>13,}{row['cycles']['mid']:>12,}{row['cycles']['last']:>12,}{clock:>7}{speed:>10}")
+                     f"{row['cycles']['0']:>13,}{row['cycles']['mid']:>12,}{row['cycles']['last']:>12,}{clock:>7}{rate:>10}")
     return found
 
 
