@@ -73,10 +73,11 @@ class Device:
         self._hold(program)
 
     def adopt(self, program: Program) -> None:
-        """Takes it that the tile holds a program, from its flash or its bitstream. LinkError if its instructions are others,
-        MareyError for one that nothing can burn in."""
+        """Takes it that the tile holds a program, from its flash, its bitstream, or an earlier `load`.
+
+        LinkError if its instructions are others.
+        """
         program.check_config(self.config)
-        program.check_resident()
         expected = pack_program(self.config, program.image.codes(self.config))
         if not np.array_equal(self.link.read(Space.PROGRAM, 0, len(expected)), expected):
             raise LinkError(f"the tile does not hold {program.name or 'this program'}: load it, or burn it in")

@@ -218,7 +218,7 @@ def test_a_streamed_program(tmp_path):
     assert "classifier" in marey("disasm", program).stdout
     assert json.loads(marey("report", program, "--position", 3, "--json").stdout)["mode"] == "streamed"
     refused("timetable", program, "--text", "--position", 0, word="is streamed")
-    refused("run", program, "--backend", "emulator", "--burned", word="cannot be burned in")
+    refused("run", program, "--backend", "emulator", "--burned", code=1, word="does not hold")
     for verb in ("build", "virtual"):
         refused(verb, "--board", "ulx3s-45f", "--model", program, "-o", tmp_path / "x", word="cannot be burned in")
         assert not (tmp_path / "x").exists()
