@@ -44,10 +44,10 @@ bench: $(VENV)/use
 	@$(BIN)/marey bench
 
 test: $(VENV)/develop lint
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m "not slow"
+	@$(BIN)/python -m pytest -n $(JOBS) -m "not slow"
 
 test-slow: $(VENV)/develop
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m slow
+	@$(BIN)/python -m pytest -n $(JOBS) -m slow
 
 cost: $(VENV)/develop
 	@$(BIN)/python -m marey.boards.cost -o boards/costs.json

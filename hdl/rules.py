@@ -160,7 +160,7 @@ def _flat(pairs):
     if not pairs:
         return np.empty(0, np.int64), np.empty(0, np.int64)
     return (np.concatenate([use.cycles for _, use in pairs]),
-            np.concatenate([np.full(use.cycles.size, issue.pc) for issue, use in pairs]))
+            np.repeat([issue.pc for issue, _ in pairs], [use.cycles.size for _, use in pairs]))
 
 
 def entries_of(use: Use, width: int) -> np.ndarray:
@@ -170,26 +170,25 @@ def entries_of(use: Use, width: int) -> np.ndarray:
 
 def _disordered(config, by_unit, memory, accesses):
     """Accesses to a memory that do not happen in the order of the program."""
-    touched = []
-    for unit, (kind, _) in accesses.items():
-        if kind == "write":
-            touched += [use.addresses for _, use in by_unit[unit]]
-    if not touched:
-        return []
-    touched = np.unique(np.concatenate(touched))
-    entry, cycle, order, begun, pc, write = [], [], [], [], [], []
+    columns = []
     for unit, (kind, width) in accesses.items():
-        width = width(config)
-        for issue, use in by_unit[unit]:
-            entries = entries_of(use, width)
-            matters = np.isin(entries, touched)
-            entry.append(entries[matters])
-            cycle.append(np.repeat(use.cycles, width)[matters])
-            order.append(np.full(entry[-1].size, issue.cycle))
-            begun.append(cycle[-1] - use.delay)
-            pc.append(np.full(entry[-1].size, issue.pc))
-            write.append(np.full(entry[-1].size, kind == "write"))
-    entry, cycle, order, begun, pc, write = map(np.concatenate, (entry, cycle, order, begun, pc, write))
+        width, pairs = width(config), by_unit[unit]
+        if not pairs:
+            continue
+        sizes = [use.cycles.size * width for _, use in pairs]
+        facts = [(issue.cycle, use.delay, issue.pc, kind == "write") for issue, use in pairs]
+        entry = np.concatenate([entries_of(use, width) for _, use in pairs])
+        cycle = np.repeat(np.concatenate([use.cycles for _, use in pairs]), width)
+        columns.append((entry, cycle, *(np.repeat(fact, sizes) for fact in zip(*facts, strict=True))))
+    if not columns:
+        return []
+    entry, cycle, order, delay, pc, write = map(np.concatenate, zip(*columns, strict=True))
+    # What is never written has no order.
+    ordered = np.isin(entry, entry[write])
+    if not ordered.any():
+        return []
+    entry, cycle, order, delay, pc, write = (column[ordered] for column in (entry, cycle, order, delay, pc, write))
+    begun = cycle - delay
     # The order of the program, and within an instruction that of its beats, which read before they write.
     sort = np.lexsort((cycle, write, begun, order, entry))
     entry, cycle, pc, write = entry[sort], cycle[sort], pc[sort], write[sort]

@@ -26,8 +26,6 @@ DEPTH, WIDE_DEPTH = 600, 300
 INIT = [random.Random(index).getrandbits(16) for index in range(DEPTH)]
 WIDE = [random.Random(-index).getrandbits(36) for index in range(WIDE_DEPTH)]
 
-pytestmark = pytest.mark.xdist_group("flow")  # one build a board for all
-
 
 class Sample(wiring.Component):
     """Answers a word w = (a, b) of signed halves with a * b ^ a * a >> 8 ^ memory[n] ^ wide[n] (its low 32 bits) ^ s for the

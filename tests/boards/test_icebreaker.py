@@ -1,7 +1,5 @@
 """The whole tile on an iCE40 UP5K, with the default model resident: its bitstream, and the image of its flash."""
 
-import pytest
-
 from marey.boards import tools
 from marey.boards.all import BOARDS
 from marey.boards.build import build
@@ -11,27 +9,15 @@ from marey.sw.formats import DEFAULT_MODEL
 DEVICE = {"lc": 5280, "bram": 30, "dsp": 8, "spram": 4}
 TOKENS_PER_SECOND = 1000
 
-pytestmark = pytest.mark.xdist_group("icebreaker")  # one build for all
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    """What `marey build --board icebreaker --model MODEL` finds, and the program."""
+def test_the_default_model_on_the_whole_tile(tmp_path):
+    """What `marey build --board icebreaker --model MODEL` finds: it fits, meets its clock, and is as fast as is wanted over all
+    positions of its context, in cycles that the RTL counts too (`test_default_model.py`)."""
     tools.find("yosys")
     board = BOARDS["icebreaker"]
     program = compile_file(DEFAULT_MODEL, None, board.tile)
-    return build(board, tmp_path_factory.mktemp("icebreaker"), program), program
-
-
-def test_it_fits_and_meets_its_clock(built):
-    result, _ = built
+    result = build(board, tmp_path, program)
     assert all(result["resources"][kind] <= most for kind, most in DEVICE.items()), result["resources"]
     assert result["clock_mhz_met"] >= result["clock_mhz_target"] >= 24
-
-
-def test_a_thousand_tokens_a_second(built):
-    """Over all positions of its context: cycles, which the RTL counts too (`test_default_model.py`), at the board's clock."""
-    result, program = built
     cycles = [program.cycles(position) for position in range(program.model.context)]
     assert program.model.context >= 128
     assert len(cycles) / sum(cycles) * result["clock_mhz_target"] * 1e6 >= TOKENS_PER_SECOND

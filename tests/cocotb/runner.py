@@ -23,8 +23,8 @@ def run(component, bench: str, folder: Path, monkeypatch, **settings) -> None:
     for name in ("VERILATOR_ROOT", "PATH"):
         if name in kit.environment:
             monkeypatch.setenv(name, kit.environment[name])
-    # Without it, larger designs fail on a precompiled header that the wheel's makefiles misname.
-    monkeypatch.setenv("MAKEFLAGS", "CFG_CXXFLAGS_PCH_I=-include")
+    # Larger designs fail on a precompiled header that the wheel's makefiles misname; and to compile takes longer than to run.
+    monkeypatch.setenv("MAKEFLAGS", "CFG_CXXFLAGS_PCH_I=-include OPT_FAST=-O0 OPT_SLOW=-O0 OPT_GLOBAL=-O0")
     source = folder / "design.v"
     source.write_text(verilog.convert(component))
     waves = bool(os.environ.get("COCOTB_WAVES"))
