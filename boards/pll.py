@@ -8,6 +8,10 @@ from amaranth.lib.wiring import In, Out
 
 from ..hdl.errors import MareyError
 
+UP5K_PLL_PIN = "35"
+"""Of the SG48 package, the input of the UP5K's only PLL (Lattice's pinout, IOT_46b): a clock there is nothing else's, and one
+at another pin comes to the PLL from within."""
+
 
 @dataclass(frozen=True)
 class Ice40Setting:

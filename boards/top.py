@@ -8,7 +8,7 @@ from amaranth.lib.wiring import Component
 from ..hdl.flash import FlashLoader
 from ..hdl.serial import SerialTile
 from .board import Board
-from .pll import Ecp5Pll, Ice40Pll
+from .pll import UP5K_PLL_PIN, Ecp5Pll, Ice40Pll
 
 SETTLING = 1024
 """Clock cycles of reset after the PLL has locked: an iCE40's block RAMs answer only some microseconds after power-up."""
@@ -69,8 +69,7 @@ class BoardTop(Elaboratable):
         if board.is_ecp5:
             m.submodules.pll = pll = Ecp5Pll(input_hz, board.clock_hz)
         else:
-            # The UP5K's only PLL shares its input with the pin that both boards have their oscillator at.
-            own = platform.device.endswith("UP5K")
+            own = board.is_ice40up and platform.resources[source, 0].ios[0].names == [UP5K_PLL_PIN]
             m.submodules.pll = pll = Ice40Pll(input_hz, board.clock_hz, port if own else None)
         if board.is_ecp5 or not own:
             m.submodules.clock = clock = io.Buffer("i", port)

@@ -62,8 +62,8 @@ from .config import Config
 
 REQUEST_MAGIC = 0x4D
 RESPONSE_MAGIC = 0xE5
-VERSION = 2
-"""Counts changes of this protocol; in the `ID` register."""
+VERSION = 3
+"""Counts changes of this protocol and of what programs mean (`tests/hdl/test_version.py`); in the `ID` register."""
 
 
 class Opcode(enum.Enum, shape=4):

@@ -26,7 +26,7 @@ from .streaming import ARRAYS, Stream, StreamedLayout, fill_stream, plan_streame
 from .tokenizer import Tokenizer
 
 VERSION = 5
-"""Counts changes of the file format."""
+"""Counts changes of the file format, and of what its instructions mean."""
 
 DAMAGE = (OSError, EOFError, KeyError, TypeError, ValueError, AttributeError, RuntimeError, zipfile.BadZipFile, zlib.error,
           struct.error, OverflowError, MemoryError)

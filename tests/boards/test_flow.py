@@ -119,6 +119,30 @@ def test_the_netlist_at_its_pins(compiler, built):
     transport.close()
 
 
+class Echo(wiring.Component):
+    """Next to nothing: what comes goes out again."""
+
+    rx_line: In(1, init=1)
+    tx_line: Out(1, init=1)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.d.sync += self.tx_line.eq(self.rx_line)
+        return m
+
+
+@pytest.mark.parametrize("name", [
+    name if name in ("upduino", "hx8k") else pytest.param(name, marks=pytest.mark.slow) for name in BOARDS])
+def test_the_clock_and_the_pins_of_a_board(name, tmp_path):
+    """Place and route finds the PLL's input, and each pin."""
+    tools.find("yosys")
+    board = BOARDS[name]
+    flow.design(board, tmp_path, Echo())
+    flow.synthesise(board, tmp_path)
+    assert flow.place(board, tmp_path)["clock_mhz_met"] >= board.clock_hz / 1e6
+    assert flow.pack(board, tmp_path).exists()
+
+
 @pytest.mark.slow
 def test_what_a_component_takes(built):
     """A component has what those in it have."""

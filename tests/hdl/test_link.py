@@ -192,7 +192,7 @@ def test_tokens_come_as_they_are_made(line):
 
 def test_several_frames_at_once(line):
     line.send(np.concatenate([frame(Opcode.READ, 1, Space.REGISTER, 0, 1), frame(Opcode.READ, 2, Space.REGISTER, 1, 1)]))
-    assert [answer(line)[2] for _ in range(2)] == [[0x4D525902], [CONFIG.hash]]
+    assert [answer(line)[2] for _ in range(2)] == [[0x4D525903], [CONFIG.hash]]
 
 
 @given(noise=st.lists(st.integers(0, (1 << 32) - 1), min_size=1, max_size=12))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import Phase, assume, given, settings
 from hypothesis import strategies as st
 
-from marey.hdl.config import preset
+from marey.hdl.config import Config, preset
 from marey.hdl.rules import check
 from marey.hdl.timing import ProgramError
 from marey.sim import pysim, verilator
@@ -28,6 +28,7 @@ from tests.greedy import greedy_steps
 
 GROUPED = next(iter(MODELS))
 LARGE = {"wram_depth": 1 << 16, "mem_depth": 1 << 14}
+COMPACT = Config(name="c2", rows=2, cols=2, lanes=1, wram_depth=400, mem_depth=600, compact=1)
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +93,7 @@ def test_of_equal_logits_the_first_is_chosen(model):
 
 
 @pytest.mark.parametrize("config", [
-    replace(ROOMY[2], wram_depth=200), pytest.param(replace(ROOMY[0], wram_depth=100), marks=pytest.mark.slow),
+    replace(ROOMY[2], wram_depth=200), COMPACT, pytest.param(replace(ROOMY[0], wram_depth=100), marks=pytest.mark.slow),
     pytest.param(replace(ROOMY[3], wram_depth=100), marks=pytest.mark.slow)], ids=lambda config: config.name)
 def test_on_the_rtl(model, config, compiler):
     """Weights come in over the link while the tile is at work, and move no run by a cycle."""

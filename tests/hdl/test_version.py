@@ -1,0 +1,60 @@
+"""A program runs only on a tile that takes it as it was meant: the ID register has the VERSION of what programs count on."""
+
+import enum
+import hashlib
+
+from marey.hdl import integer, isa
+from marey.hdl.config import Config
+from marey.hdl.isa import Function, Reduce, Sfu, To
+from marey.hdl.manual import encoding
+from marey.hdl.protocol import VERSION
+from marey.hdl.timing import trace, uses
+from tests.configs import op
+
+MEANT = {3: "5ff7c746a826e791"}
+"""By version, the digest of `meaning`."""
+
+CONFIGS = [
+    Config(name="int4", rows=8, cols=4, lanes=2, weight_bits=4, wram_depth=64, wram_latency=2, mem_depth=64),
+    Config(name="compact", rows=4, cols=4, lanes=1, weight_bits=4, wram_depth=64, wram_ports=1, mem_depth=64, compact=1),
+]
+
+
+def samples(config):
+    """A program that has every operation, and every function of the slices."""
+    def make(name, **operands):
+        return op(config, name, **operands)
+
+    half = config.scalars // 2
+    yield from (make("SET", register=1, value=9), make("ADD", register=1, value=1), make("INDEX", register=2, times=3, bits=2))
+    yield from (make("PERIOD", value=40), make("NOP", wait=5), make("LOOP", count=2, target=4))
+    yield from (make("MXM", inner=3, middle=2, outer=2, paced=1), make("MXM", inner=2, fetch=1))
+    yield from (make("VXM", inner=2, middle=2, stream=1, to=to) for to in To)
+    yield from (make("VXM", inner=4, outer=2, by_vector=1, plus=1, function=function) for function in Function)
+    yield from (make("VXM", inner=2, pair=1, reduce=reduce, into=int(reduce not in (Reduce.NONE, Reduce.ARGMAX)))
+                for reduce in Reduce)
+    yield from (make("SFU", function=function, into=half, count=2) for function in Sfu if function is not Sfu.MULTIPLY)
+    yield make("SFU", function=Sfu.MULTIPLY, a=half, b=half, into=half)
+    yield from (make("TOKEN"), make("HALT"))
+
+
+def meaning():
+    """What a compiled program counts on, in lines: encodings, cycles, tables of functions."""
+    for kind in (value for value in vars(isa).values() if isinstance(value, enum.EnumMeta) and list(value)):
+        yield f"{kind.__name__} {[(member.name, member.value) for member in kind]}"
+    for config in CONFIGS:
+        yield from encoding(config)
+        for issue in trace(config, list(samples(config))):
+            yield f"{issue.cycle} {issue.op.name}"
+            for use in uses(config, issue):
+                addresses = None if use.addresses is None else use.addresses.tolist()
+                yield f"{use.unit} {use.cycles.tolist()} {addresses} {use.delay}"
+    for table in (integer.exp2_table, integer.sigmoid_table, integer.reciprocal_table, integer.rsqrt_table):
+        yield f"{table.__name__} {table().tolist()}"
+
+
+def test_a_change_of_meaning_is_a_new_version():
+    digest = hashlib.sha256("\n".join(meaning()).encode()).hexdigest()[:16]
+    assert MEANT[VERSION] == digest, (
+        f"programs mean something else than in version {VERSION}: raise it in hdl/protocol.py, and that of sw/program.py, and "
+        f"put {digest} here")
