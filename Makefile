@@ -16,7 +16,7 @@ help:
 	@echo "make test-slow  the tests that take minutes"
 	@echo "make bench      matrix products on the tile, cycles and utilisation"
 	@echo "make cost       what the tile costs on an ECP5, and its clock: synthesis, place and route, minutes"
-	@echo "make bitstreams  all ECP5 boards' bitstreams, and docs/boards.md of what they take: hours"
+	@echo "make bitstreams  all boards' bitstreams, and docs/boards.md of what they take: most of an hour"
 	@echo "make train      train the default model anew: PyTorch, and most of an hour"
 	@echo "make screenshot docs/timetable.png, of stories260K's timetable, by a headless Chromium"
 	@echo "make docs       docs/instructions.md, from the layouts"

@@ -55,9 +55,9 @@ def commit() -> str:
 @click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), default=Path("build"), show_default=True,
               help="Folder of the boards' folders.")
 def main(boards, output):
-    """Build the bitstreams of BOARDS, or of every ECP5 board."""
+    """Build the bitstreams of BOARDS, or of every board."""
     try:
-        chosen = [board_named(name) for name in boards] or [board for board in BOARDS.values() if board.is_ecp5]
+        chosen = [board_named(name) for name in boards] or BOARDS.values()
         made_from, late = commit(), []
         for board in chosen:
             result = build(board, output / board.name, by_slice=True, say=lambda line: click.echo(line, err=True))

@@ -6,6 +6,6 @@ from ..hdl.config import preset
 from .board import Board
 
 BOARDS = [Board(
-    name="hx8k", title="iCE40-HX8K breakout", platform=ICE40HX8KBEVNPlatform, tile=preset("hx8k_2x2"), clock_hz=24e6,
+    name="hx8k", title="iCE40-HX8K breakout", platform=ICE40HX8KBEVNPlatform, tile=preset("hx8k_2x2"), clock_hz=36e6,
     programmer=("openFPGALoader", "-b", "ice40_generic", "{file}"),
 )]

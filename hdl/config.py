@@ -197,9 +197,9 @@ PRESETS = {
         Config(name="up5k_4x4", rows=4, cols=4, lanes=1, weight_bits=4, wram_depth=16384, wram_ports=1, mem_depth=512,
                act_first=448, act_depth=256, x_depth=1536, y_depth=1024, program_depth=128, compact=1, crc_bits=1,
                multiply_bits=1),
-        # For an iCE40 HX8K: 16 KB of block RAM in all, no multipliers.
-        Config(name="hx8k_2x2", rows=2, cols=2, lanes=1, wram_depth=1024, mem_depth=512, program_depth=128, scalars=32,
-               crc_bits=8, multiply_bits=1),
+        # For an iCE40 HX8K: no multipliers, 32 block RAMs of half a kilobyte; 10 are MEM, 6 W-RAM: models are streamed.
+        Config(name="hx8k_2x2", rows=2, cols=2, lanes=1, wram_depth=768, mem_depth=512, program_depth=128, compact=1,
+               crc_bits=1, multiply_bits=1),
         # Small, oblong and narrow on purpose: the shapes that a square tile does not try.
         Config(name="tiny4x4", rows=4, cols=4, lanes=1, wram_depth=16384, mem_depth=4096, program_depth=128),
         Config(name="tiny4x8", rows=4, cols=8, lanes=2, wram_depth=8192, mem_depth=4096, program_depth=128),

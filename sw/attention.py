@@ -47,19 +47,21 @@ class Attention(Passes):
         return {name: Address(0, self.multiples[times])} if self.multiples else {name: log2(times), "blocks": which}
 
     def _rotation(self, timeline):
-        """The rotation of the position, into `turn`: cosines and sines in pairs of granules. Angles add up, from two tables.
-
-        Returns the cycle from which on it is issued."""
+        """The rotation of the position, from two tables. Returns the cycle from which on it is issued."""
         layout = self.layout
         low, high = layout.constants["low"], layout.constants["high"]
         self._index(timeline, ONCE, Source.POSITION, 0, self.head, low, bits=log2(ROTARY_LOW))
         ready = self._index(timeline, ONCE_MORE, Source.POSITION, log2(ROTARY_LOW), 4 * self.head, high,
                             self._bits(layout.context, log2(ROTARY_LOW)))
         timeline.registers = self.registers | {ONCE: low, ONCE_MORE: high}
-        timeline.place(self._op(Op.VXM, "rotation", **self.aside, pair=1, by_vector=1, x=Address(0, ONCE),
-                                y=Address(0, ONCE_MORE), y_step=1, dst=self.buffer["turn"], outer=self.head, inner=4,
-                                x_hop=1, y_hop=4, dst_hop=2, shift=14, to=To.MEM), after=ready)
+        self._add_angles(timeline, Address(0, ONCE), Address(0, ONCE_MORE), ready)
         return ready
+
+    def _add_angles(self, timeline, low, high, after=LONG_AGO):
+        """Rotations of two angles make that of their sum, into `turn`: cosines and sines in pairs of granules."""
+        timeline.place(self._op(Op.VXM, "rotation", **self.aside, pair=1, by_vector=1, x=low, y=high, y_step=1,
+                                dst=self.buffer["turn"], outer=self.head, inner=4, x_hop=1, y_hop=4, dst_hop=2, shift=14,
+                                to=To.MEM), after=after)
 
     def _attention_inputs(self, timeline):
         """From x to this position's queries in `q`, its keys and values in the cache."""

@@ -1,6 +1,5 @@
 """Filling: a model's weights and constants where its layout has them."""
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -56,7 +55,8 @@ def fill(layout: Layout, model: QuantisedModel) -> tuple[np.ndarray, np.ndarray]
     if "final_gain" not in layout.alike:
         put(layout.constants["final_gain"], model.final_gain)
     put(layout.constants["one"], np.full(config.lanes, ONE))
-    fill_rotary(layout, put)
+    for name, rows in rotary_rows(layout).items():
+        put(layout.constants[name], rows)
     return weights, values[layout.constants["low"]:]
 
 
@@ -112,14 +112,17 @@ def _pad_heads(vector, shape, head):
     return padded.ravel()
 
 
-def fill_rotary(layout: Layout, put: Callable[[int, np.ndarray], None]) -> None:
-    """The tables of angles, as the two-beat products of `lowering` want them: see `marey.hdl.integer.rotation`."""
+def rotary_rows(layout: Layout) -> dict[str, np.ndarray]:
+    """The tables of angles, as the two-beat products of `lowering` want them, int16 [angles, values]: "low" has a row for
+    each of positions 0 to `ROTARY_LOW` - 1, "high" for each multiple of `ROTARY_LOW`; see `marey.hdl.integer.rotation`."""
     shape, lanes = layout.model, layout.config.lanes
+
+    def padded(table):
+        return np.stack([_pad_heads(row.ravel(), shape, layout.head) for row in table]).astype(np.int16)
+
     low, high = integer.rotary_tables(shape.head_dim, layout.context, shape.rope_theta)
-    put(layout.constants["low"], np.stack([_pad_heads(row.ravel(), shape, layout.head) for row in low]))
     cos, sin = high[..., 0], high[..., 1]
     # Cosines of sums, then sines, minus the sine in even lanes; each a product with the vector and one with its swap.
     pairs = [(cos, -sin), (-sin, cos), (-sin, cos), (-cos, sin)]
-    rows = np.stack([np.stack([_pad_heads(row.ravel(), shape, layout.head) for row in np.stack(pair, axis=-1)])
-                     for pair in pairs], axis=1)
-    put(layout.constants["high"], rows.reshape(len(high), 4, -1, lanes).transpose(0, 2, 1, 3))
+    factors = np.stack([padded(np.stack(pair, axis=-1)) for pair in pairs], axis=1)
+    return {"low": padded(low), "high": factors.reshape(len(high), 4, -1, lanes).transpose(0, 2, 1, 3).reshape(len(high), -1)}

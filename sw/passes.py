@@ -89,7 +89,9 @@ class Passes:
         return self.buffer["factors"] + self.layout.factors[name]
 
     def _word(self, name):
-        return self.buffer[name] // self.config.granules_per_word
+        word, within = divmod(self.buffer[name], self.config.granules_per_word)
+        assert not within, name
+        return word
 
     def _pass(self, note, count, **operands):
         """A pass over `count` granules of MEM."""

@@ -25,7 +25,7 @@ from .sections import lower_streamed
 from .streaming import ARRAYS, Stream, StreamedLayout, fill_stream, plan_streamed, stream
 from .tokenizer import Tokenizer
 
-VERSION = 5
+VERSION = 6
 """Counts changes of the file format, and of what its instructions mean."""
 
 DAMAGE = (OSError, EOFError, KeyError, TypeError, ValueError, AttributeError, RuntimeError, zipfile.BadZipFile, zlib.error,

@@ -85,7 +85,7 @@ class _Sections(Lowering):
     def _embedding(self, timeline):
         timeline.place(self._pass("embedding", self.dim, x=self._constant("row"), by_vector=1, y=self._constant("row_factor"),
                                   dst=self.buffer["x"], shift=self.shifts.embedding))
-        self._rotation(timeline)
+        self._add_angles(timeline, self._constant("low"), self._constant("high"))
 
     def _attention_norm(self, timeline):
         self._norm(timeline, "attention_gain", self.shifts.attention_norm)

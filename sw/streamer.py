@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..hdl.integer import ROTARY_LOW
 from .program import Program
 from .streaming import Run, put
 
@@ -53,7 +54,7 @@ class Streamer:
             if run.section.words:
                 self._fetch(run)
                 self._half, self._ready, following = 1 - self._half, None, next(coming)
-            device.write_mem(stream.segment, self._constants(run, token))
+            device.write_mem(stream.segment, self._constants(run, token, position))
             made = device.execute(run.section.entry, token=stream.operand(run, self._half, position), position=position,
                                   count=int(run.section.chooses), meanwhile=lambda following=following: self._fetch(following))
             chosen = made[0] if made else None
@@ -72,12 +73,14 @@ class Streamer:
                                        stream.weights[run.word:run.word + run.section.words])
             self._ready = run
 
-    def _constants(self, run, token):
+    def _constants(self, run, token, position):
         """What a run needs in MEM from granule `segment` on: int16 [granules, lanes]."""
         stream, section = self._stream, run.section
         if section is not stream.begin:
             return stream.constants[run.granule:run.granule + section.granules]
         values = np.zeros((section.granules, self._device.config.lanes), np.int16)
-        put(values, stream.row - stream.segment, stream.embedding[token])
-        put(values, stream.row_factor - stream.segment, np.full(values.shape[1], stream.factors[token]))
+        first = {"row": stream.embedding[token], "row_factor": np.full(values.shape[1], stream.factors[token]),
+                 "low": stream.low[position % ROTARY_LOW], "high": stream.high[position // ROTARY_LOW]}
+        for name, vector in first.items():
+            put(values, stream.places[name], vector)
         return values

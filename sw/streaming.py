@@ -3,8 +3,8 @@
 A token is a row of runs of one program. Each run does some steps of the token, from one vector in MEM to the next;
 its segment, the weights of the matrices that it needs, lies in one of two buffers in W-RAM, and while it computes the
 link fills the other. A matrix that is larger than a buffer goes through it in chunks of results, one run each. What stays
-on the tile: the program, the KV cache of all layers, the tables of angles, and the vectors on their way. The constants of
-a segment, and the embedding's row of a token, are written to MEM before the run.
+on the tile: the program, the KV cache of all layers, and the vectors on their way. The constants of a segment, the
+embedding's row of a token and the angles of its position among them, are written to MEM before the run.
 
 The token of a START says where its run works: see `Stream.operand`.
 """
@@ -14,11 +14,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ..hdl import integer
 from ..hdl.config import Config
 from ..hdl.isa import TOKEN_BITS
 from ..hdl.protocol import Space
-from .filling import ONE, fill_rotary, layer_constants, layer_linears, place
+from .filling import ONE, layer_constants, layer_linears, place, rotary_rows
 from .layout import ADVICE, FEWEST_POSITIONS, CompileError, Layout, Matrix, check_shape
 from .link import read_words, run_words, write_words
 from .model import ModelConfig
@@ -28,10 +27,13 @@ LAYER = ("attention norm", "qk", "v", "attention", "wo", "ffn norm", "w1", "w3",
 """Steps of a layer, in order. A matrix is a step by its name."""
 END = ("final norm", "classifier", "choice")
 """Steps after the last layer, for a token that is wanted."""
-CONSTANTS = {"embedding": ("row", "row_factor"), "attention norm": ("attention_gain",), "attention": ("key_offset", "score"),
+FIRST = ("row", "row_factor", "low", "high")
+"""What a token begins with: its row of the embedding and the factor, and the two angles that make its position's."""
+CONSTANTS = {"embedding": FIRST, "attention norm": ("attention_gain",), "attention": ("key_offset", "score"),
              "ffn norm": ("ffn_gain",), "final norm": ("final_gain",)}
 """What a step needs besides a matrix's factors."""
-ARRAYS = {"weights": np.int8, "constants": np.int16, "embedding": np.int8, "factors": np.int16}
+ARRAYS = {"weights": np.int8, "constants": np.int16, "embedding": np.int8, "factors": np.int16, "low": np.int16,
+          "high": np.int16}
 """What a stream holds in arrays, and their types."""
 MOST_STEPS = (1 << 12) - 1
 """INDEX multiplies by 12 bits: buffers lie that far apart at most, and so do chunks' results and layers' caches."""
@@ -72,7 +74,7 @@ class StreamedLayout(Layout):
 
     W-RAM: keys [kv head, layer, block], values [kv head, group of cols, layer, block], then two buffers of `room` words
     from `buffer` on. `matrices` are chunks: their `word` counts from the buffer's first, `results` are those of a chunk.
-    MEM: tables of angles, the constants of a segment from granule `segment` on (`layer`: their offsets from there, the
+    MEM: the constants of a segment from granule `segment` on (`layer`: their offsets from there, the
     embedding's and the end's among them), the buffers. `whole`: the logits of the whole vocabulary are kept in MEM, and the
     tile chooses among them; else those of a chunk, and the host does.
     """
@@ -164,13 +166,12 @@ class StreamedLayout(Layout):
 
     def _lay_granules(self):
         config, model = self.config, self.model
-        sizes = {"row": self.dim, "row_factor": config.lanes, "attention_gain": self.dim, "ffn_gain": self.dim,
+        sizes = {"row": self.dim, "row_factor": config.lanes, "low": self.head, "high": 4 * self.head,
+                 "attention_gain": self.dim, "ffn_gain": self.dim,
                  "final_gain": self.dim, "key_offset": self.kv_heads, "score": model.n_heads * config.lanes}
         factors = {name: matrix.results * config.cols for name, matrix in self.matrices.items()}
         sizes |= factors
-        self.constants, self.segment = self._lay({
-            "low": integer.ROTARY_LOW * self.head, "high": -(-self.context // integer.ROTARY_LOW) * 4 * self.head,
-            "one": config.lanes}, 0)
+        self.constants, self.segment = self._lay({"one": config.lanes}, 0)
 
         def lay(section):
             names = [name for step in section.steps for name in CONSTANTS.get(step, (step,) * (step in self.matrices))]
@@ -190,7 +191,8 @@ class StreamedLayout(Layout):
             "up": padded("w3"), "logits": padded("classifier") if self.whole else factors["classifier"],
             "factors": max(sum(factors[step] for step in section.steps if step in self.matrices) for section in sections)}
         words = self.in_words(self.segment + max(section.granules for section in sections))
-        at = self._lay_products(sizes, words * config.granules_per_word)
+        # Queries are read in words.
+        at = self.in_words(self._lay_products(sizes, words * config.granules_per_word)) * config.granules_per_word
         self.granules = self._keep({name: sizes[name] for name in ("q", "x", "turn", "factors", "up", "scale")}, at)
         self.buffers["o"] = self.buffers["q"]
 
@@ -238,12 +240,12 @@ class Stream:
     """What a driver needs to run a streamed model: the runs of a token and their segments.
 
     `begin`, `layer`, `end`: sections in order, those of a layer `layers` times. Buffers of `room` words from W-RAM word
-    `buffer` on; constants go to granule `segment` on, the embedding's row and factor to `row` and `row_factor`. `cell`
+    `buffer` on; constants go to granule `segment` on, those of `FIRST` to the `places` that follow it. `cell`
     and `cells` as in `StreamedLayout`. `chunk_logits`: logits that each run of the classifier leaves, of which the host
     makes the vocabulary's and chooses, or 0 if the tile does.
 
     `weights`, int8 [words, cols, rows], and `constants`, int16 [granules, lanes], have the segments in the order of the
-    runs; `embedding` is int8 [vocab, dim], `factors` int16 [vocab].
+    runs; `embedding` is int8 [vocab, dim], `factors` int16 [vocab]; `low` and `high` are as `filling.rotary_rows` has them.
     """
 
     begin: Section
@@ -253,8 +255,7 @@ class Stream:
     buffer: int
     room: int
     segment: int
-    row: int
-    row_factor: int
+    places: dict[str, int]
     cell: int
     cells: int
     chunk_logits: int
@@ -262,6 +263,8 @@ class Stream:
     constants: np.ndarray
     embedding: np.ndarray
     factors: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
 
     @classmethod
     def load(cls, facts: dict, arrays: dict[str, np.ndarray]) -> "Stream":
@@ -341,10 +344,7 @@ def fill_stream(layout: StreamedLayout, model: QuantisedModel) -> tuple[np.ndarr
         segments(layout.layer_sections, linears, layer_constants(layout, model, index))
     segments(layout.end_sections, {"classifier": _filled_up(layout, model)},
              {"final_gain": np.broadcast_to(model.final_gain, model.config.dim)})
-    stay = np.zeros((layout.segment, config.lanes), np.int16)
-    fill_rotary(layout, lambda at, vector: put(stay, at, vector))
-    put(stay, layout.constants["one"], np.full(config.lanes, ONE))
-    return np.concatenate(weights), np.concatenate(constants), stay
+    return np.concatenate(weights), np.concatenate(constants), np.full((layout.segment, config.lanes), ONE, np.int16)
 
 
 def put(values: np.ndarray, at: int, vector: np.ndarray) -> None:
@@ -367,5 +367,6 @@ def stream(layout: StreamedLayout, entries: dict[tuple[str, ...], int], weights:
                          for parts in ((layout.begin,), layout.layer_sections, layout.end_sections))
     matrix = layout.matrices["classifier"]
     return Stream(begin[0], layer, end, layout.model.n_layers, layout.buffer, layout.room, layout.segment,
-                  layout.segment + layout.layer["row"], layout.segment + layout.layer["row_factor"], layout.cell, layout.cells,
-                  0 if layout.whole else matrix.results * layout.config.cols, weights, constants, embedding, factors)
+                  {name: layout.layer[name] for name in FIRST}, layout.cell, layout.cells,
+                  0 if layout.whole else matrix.results * layout.config.cols, weights, constants, embedding, factors,
+                  **rotary_rows(layout))

@@ -71,6 +71,13 @@ def test_chunks_and_whole_layers(model, depth, chunked):
     assert any(section.chunks > 1 for section in program.stream.sections) == chunked
 
 
+def test_chunks_that_are_no_whole_words():
+    """What is read in words, behind what chunks of three results make, begins with a word all the same."""
+    shape = ModelConfig(dim=48, hidden_dim=14, n_layers=3, n_heads=6, n_kv_heads=2, vocab_size=51, seq_len=29, tied=False)
+    program = check_streamed(quantise(tiny_model(shape)), replace(ROOMY[3], wram_depth=132))
+    assert any(section.words % 4 for section in program.stream.sections)
+
+
 def test_logits_that_do_not_fit():
     """They are collected chunk by chunk, and the host chooses as the tile would: the first of the largest."""
     # Of so large a vocabulary that they need more than what they share their place with.
