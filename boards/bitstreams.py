@@ -63,6 +63,7 @@ def main(boards, output):
             result = build(board, output / board.name, by_slice=True, say=lambda line: click.echo(line, err=True))
             kept = {key: value for key, value in result.items() if key != "bitstream"} | {"commit": made_from}
             known = builds() | {board.name: kept}
+            known = {name: known[name] for name in BOARDS if name in known}
             BUILDS.write_text(json.dumps(known, indent=1) + "\n")
             PAGE.write_text(page(known))
             if result["clock_mhz_met"] < result["clock_mhz_target"]:
