@@ -85,6 +85,9 @@ def test_figures(compiler, stories):
         share = -(-model.config.macs(position) // config.macs) / cycles
         line = next(line for line in README.splitlines() if line.startswith(f"| stories260K, token at position {position},"))
         assert f"| {cycles:,} | {share:.1%}".replace("%", " %") in line
+    streamed = compile_model(model, preset("ecp5_8x8"))
+    said = f"in {streamed.cycles(0):,} cycles at position 0 and {streamed.link_words():,} words over the link"
+    assert said in " ".join(README.split())
 
 
 def tokens_per_second(board, model):
