@@ -32,7 +32,7 @@ $(VENV)/use: pyproject.toml
 	@$(BIN)/python -m pip install --quiet --editable .
 	@touch $@
 
-$(VENV)/develop: pyproject.toml $(VENV)/use
+$(VENV)/with-$(EXTRAS): pyproject.toml $(VENV)/use
 	@echo "adding what the tests need ..." >&2
 	@$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS)]'
 	@touch $@
@@ -43,16 +43,16 @@ run: $(VENV)/use
 bench: $(VENV)/use
 	@$(BIN)/marey bench
 
-test: $(VENV)/develop lint
+test: $(VENV)/with-$(EXTRAS) lint
 	@$(BIN)/python -m pytest -n $(JOBS) -m "not slow"
 
-test-slow: $(VENV)/develop
+test-slow: $(VENV)/with-$(EXTRAS)
 	@$(BIN)/python -m pytest -n $(JOBS) -m slow
 
-cost: $(VENV)/develop
+cost: $(VENV)/with-$(EXTRAS)
 	@$(BIN)/python -m marey.boards.cost -o boards/costs.json
 
-bitstreams: $(VENV)/develop
+bitstreams: $(VENV)/with-$(EXTRAS)
 	@$(BIN)/python -m marey.boards.bitstreams
 
 train: $(VENV)/use
@@ -72,7 +72,7 @@ screenshot: $(VENV)/use
 docs: $(VENV)/use
 	@$(BIN)/python -m marey.hdl.manual > docs/instructions.md
 
-lint: $(VENV)/develop
+lint: $(VENV)/with-$(EXTRAS)
 	@$(BIN)/ruff check .
 
 clean:
