@@ -36,17 +36,17 @@ def story(device, count):
     return steps
 
 
-def on_the_rtl(program):
-    """Sixteen steps of the tile alone."""
+def on_the_rtl(program, count=16):
+    """Steps of the tile alone."""
     with Device(open_transport(program.config, "verilator"), program.config) as device:
         device.load(program)
-        steps = story(device, 16)
-    assert [cycles for _, cycles in steps] == [program.cycles(position) for position in range(16)]
+        steps = story(device, count)
+    assert [cycles for _, cycles in steps] == [program.cycles(position) for position in range(count)]
     return steps
 
 
-def on_the_board(board, folder, program, *, burned):
-    """Sixteen steps of the netlist at its pins, over a pseudo-terminal."""
+def on_the_board(board, folder, program, *, burned, count=16):
+    """Steps of the netlist at its pins, over a pseudo-terminal."""
     flow.design(board, folder)
     flow.synthesise(board, folder)
     pins, terminal, ended = virtual_board(board, folder, program if burned else None), Terminal(), threading.Event()
@@ -55,7 +55,7 @@ def on_the_board(board, folder, program, *, burned):
     try:
         with Device(PortTransport(terminal.name, board.baud, PATIENCE), board.tile) as device:
             (device.adopt if burned else device.load)(program)
-            steps = story(device, 16)
+            steps = story(device, count)
     finally:
         ended.set()
         server.join()
@@ -78,6 +78,16 @@ def test_sixteen_tokens_of_a_virtual_ecp5(compiler, tmp_path):
     board = replace(BOARDS["ulx3s-85f"], tile=SMALL)
     program = compile_quantised(quantise(tiny_model(MODEL)), SMALL)
     assert on_the_board(board, tmp_path, program, burned=True) == on_the_rtl(program)
+
+
+@pytest.mark.slow
+def test_a_streamed_model_on_a_virtual_hx8k(compiler, tmp_path):
+    """The whole board: its tile, with a model that it has not room for."""
+    board = BOARDS["hx8k"]
+    shape = replace(MODEL, dim=16, hidden_dim=24, n_layers=2, n_heads=2, n_kv_heads=1, vocab_size=32)
+    program = compile_quantised(quantise(tiny_model(shape)), board.tile)
+    assert program.stream
+    assert on_the_board(board, tmp_path, program, burned=False, count=4) == on_the_rtl(program, 4)
 
 
 @pytest.mark.slow

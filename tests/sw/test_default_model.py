@@ -12,7 +12,7 @@ from marey.sw.driver import Device
 from marey.sw.formats import DEFAULT_MODEL, load_model, load_tokenizer
 from marey.sw.generate import generate
 from marey.sw.golden import Golden
-from marey.sw.program import compile_model
+from marey.sw.program import compile_model, compile_quantised
 from marey.sw.quantise import quantise
 from marey.sw.sampling import Sampler
 from marey.sw.train.judge import judge, write_stories
@@ -74,7 +74,7 @@ def test_the_tile_tells_a_story(compiler, model, tokenizer):
 
 @pytest.fixture(scope="module")
 def small(model, tokenizer):
-    """The model on the smallest board's tile."""
+    """The model on the tile of a UP5K."""
     return compile_model(model, preset("up5k_4x4"), tokenizer)
 
 
@@ -95,6 +95,17 @@ def test_a_small_board_tells_a_story(compiler, model, tokenizer, small):
             told[backend] = list(greedy_steps(small, quantised, device, 128))
             assert device.tally.measured == device.tally.predicted
     assert told["emulator"] == told["verilator"] and len(told["emulator"]) == 128
+
+
+@pytest.mark.slow
+def test_it_is_streamed_through_the_smallest_board(compiler, model):
+    """All 16 positions that the HX8K's tile has room for, in the RTL."""
+    quantised = quantise(model, 8)
+    program = compile_quantised(quantised, preset("hx8k_2x2"))
+    assert program.stream and program.model.context == 16
+    with Device(open_transport(program.config, "verilator"), program.config) as device:
+        device.load(program)
+        assert len(list(greedy_steps(program, quantised, device, 16))) == 16
 
 
 def test_the_loss_curve_is_that_of_the_log():
