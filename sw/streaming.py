@@ -274,8 +274,9 @@ class Stream:
         found = cls(**facts | {"begin": begin[0], "layer": layer, "end": end}, **arrays)
         sizes = [sum(getattr(run.section, size) for run in found.runs()) - skipped
                  for size, skipped in (("words", 0), ("granules", found.begin.granules))]
-        if [len(found.weights), len(found.constants)] != sizes or len(found.embedding) != len(found.factors) or any(
-                array.dtype != ARRAYS[name] for name, array in arrays.items()):
+        if ([len(found.weights), len(found.constants)] != sizes or len(found.embedding) != len(found.factors)
+                or set(found.places) != set(FIRST) or len(found.low) * len(found.high) < found.cells * found.cell
+                or any(array.dtype != ARRAYS[name] for name, array in arrays.items())):
             raise ValueError("stream")
         return found
 
