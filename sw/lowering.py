@@ -48,7 +48,8 @@ class Lowering(Attention):
 
         # A section's origin is where the one before it has written its vector, has issued its last and left the VXM.
         left = begin.beats() + Vxm.leaving_cycles(self.config)
-        loaded = max(loaded, begin.beats("issue") + 1 - first, left + 1 - vxm_beat(self.config) - first)
+        entered = vxm_beat(self.config) - Vxm.entering_cycles(self.config)
+        loaded = max(loaded, begin.beats("issue") + 1 - first, left + 1 - entered - first)
         before, layer = moved(begin), moved(layer, loaded)
         head, target = lay_out(self.config, before + layer), len(lay_out(self.config, [*before, layer[0]])) - 1
         middle = self._attention(first_issue(after))

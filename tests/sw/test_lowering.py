@@ -82,6 +82,17 @@ def test_copies_of_mem_with_windows():
         compile_quantised(quantised(shape, 8), replace(small, weight_bits=8, wram_depth=1024))
 
 
+def test_a_layer_waits_for_the_rotation_to_leave_the_vxm():
+    """Of so few positions the instructions between them take hardly a cycle."""
+    shape = ModelConfig(dim=12, hidden_dim=4, n_layers=1, n_heads=1, n_kv_heads=1, vocab_size=15, seq_len=4, tied=False)
+    (config,) = [config for config in INT4 if config.compact and config.wram_ports == 2]
+    model = quantise(tiny_model(shape), 4)
+    program = compile_quantised(model, config)
+    with Device(Endpoint(config), config) as device:
+        device.load(program)
+        assert len(list(greedy_steps(program, model, device, 4))) == 4
+
+
 @settings(max_examples=8, deadline=None)
 @given(data=st.data())
 def test_any_shape(data):
