@@ -40,7 +40,7 @@ def build(board: Board, folder: Path, program: Program | None = None, *, seed: i
     """
     begun = time.monotonic()
     if program:
-        program.check_resident()
+        program.check_burnable(board.tile)
     synthesise(board, folder, say)
     flow.image(folder).unlink(missing_ok=True)
     if program and board.flash_at is not None:

@@ -30,6 +30,8 @@ class Generation:
     text: str = ""
     steps: list[Step] = field(default_factory=list)
     link_words: int = 0
+    full: bool = False
+    """It ended because the context has no more positions."""
 
     @property
     def predicted_cycles(self) -> int:
@@ -59,8 +61,9 @@ class Generation:
 
     def table(self, simulated_hz: float | None) -> list[tuple[str, str]]:
         """Lines of the table that follows the text: what, and how much."""
+        full = ", as many as the tile has room for" * self.full
         rows = [
-            ("tokens", f"{len(self.steps)} ({len(self.prompt_tokens)} of the prompt)"),
+            ("tokens", f"{len(self.steps)} ({len(self.prompt_tokens)} of the prompt){full}"),
             ("cycles predicted", f"{self.predicted_cycles:,}"),
             ("cycles measured", f"{self.measured_cycles:,}"),
             ("utilisation of the MXM", f"{self.utilisation:.1%}"),
@@ -107,6 +110,7 @@ def generate(device: Device, program: Program, prompt: str, steps: int, sampler:
             break
         result.tokens.append(token)
         say(decode(token))
+        result.full = position == facts.context - 1 < len(tokens) + steps - 2
     say(decode.rest())
     result.link_words = device.tally.link_words
     return result

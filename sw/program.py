@@ -128,8 +128,12 @@ class Program:
         """How a model is run: "resident" or "streamed"."""
         return "streamed" if self.stream else "resident"
 
-    def check_resident(self) -> None:
-        """MareyError, in a line, for a program of which the tile has one segment at a time, and which nothing can burn in."""
+    def check_burnable(self, config: Config) -> None:
+        """MareyError, in a line, for a program that cannot be burned into a tile: another tile's, one that makes no tokens, or
+        one of which a tile has a segment at a time."""
+        self.check_config(config)
+        if self.model is None:
+            raise MareyError("this program was assembled by hand and makes no tokens: burn in a model's")
         if self.stream:
             raise MareyError(f"{self.name} is streamed through {self.config.name}, and cannot be burned in: `marey fit` says "
                              "where it is resident")

@@ -1,10 +1,14 @@
 """Choosing the next token."""
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from ..hdl.errors import MareyError
+
+COLDEST = 1e-6
+"""Of temperatures above 0: what is colder takes the likeliest token, too, and logits over it are no numbers any more."""
 
 
 @dataclass
@@ -18,9 +22,11 @@ class Sampler:
     _rng: np.random.Generator = field(init=False, repr=False)
 
     def __post_init__(self):
-        if self.temperature < 0 or not 0 < self.top_p <= 1:
-            raise MareyError(f"temperature must be 0 or more and top-p above 0 up to 1, not {self.temperature} and "
-                             f"{self.top_p}")
+        if not (self.temperature == 0 or COLDEST <= self.temperature < math.inf) or not 0 < self.top_p <= 1:
+            raise MareyError(f"temperature must be 0, or {COLDEST:g} or more, and top-p above 0 up to 1, not "
+                             f"{self.temperature} and {self.top_p}")
+        if self.seed < 0:
+            raise MareyError(f"a seed must be 0 or more, not {self.seed}")
         self._rng = np.random.default_rng(self.seed)
 
     @property

@@ -72,7 +72,9 @@ class Tokenizer:
         return self._backend.get_vocab()
 
     def encode(self, text: str, begin: bool = True) -> list[int]:
-        """Token ids of a text; if it is to `begin` one, with the tokens that this tokenizer puts before it."""
+        """Token ids of a text; if it is to `begin` one, with the tokens that this tokenizer puts before it. UnicodeError for
+        what is none in UTF-8."""
+        text.encode()
         return self._backend.encode(text, add_special_tokens=begin).ids
 
     def decode(self, tokens: list[int]) -> str:

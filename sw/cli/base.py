@@ -24,13 +24,15 @@ class Cli(click.Group):
         except MareyError as error:
             click.echo(f"marey: {error}", err=True)
             ctx.exit(error.exit_code)
-        except (BrokenPipeError, KeyboardInterrupt):
+        except BrokenPipeError:
+            raise  # click ends without a word, as whoever read the output has had enough
+        except KeyboardInterrupt:
             click.echo("marey: interrupted", err=True)
             ctx.exit(1)
         except MemoryError:
             click.echo("marey: not enough memory for this", err=True)
             ctx.exit(2)
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, UnicodeError) as error:
             where = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
             click.echo(f"marey: {where}{getattr(error, 'strerror', None) or error}", err=True)
             ctx.exit(2)
@@ -70,7 +72,9 @@ def on_device(command):
     Device for a configuration."""
     @wraps(command)
     def with_device(*arguments, backend, port, baud, patience, **options):
-        backend = backend or ("serial" if port else default_backend())
+        backend = backend or (default_backend() if port is None else "serial")
+        if port is not None and backend != "serial":
+            raise MareyError(f"--port {port} is for the backend serial, and not for {backend}")
 
         def connect(config: Config) -> Device:
             transport = open_transport(config, backend, port=port, baud=baud, patience=patience)
@@ -98,6 +102,13 @@ def _with(options, command):
 @click.version_option(package_name="marey")
 def main():
     """Marey: an open LPU. A model file in, a timetable out, text from a chip whose every cycle was known before."""
+
+
+def apart(output: Path | None, *inputs: Path | None) -> None:
+    """MareyError if what is to be written is a file that is to be read, or to be written, too."""
+    for other in inputs:
+        if output and other and (output == other or (output.exists() and other.exists() and output.samefile(other))):
+            raise MareyError(f"{output}: is a file that this command needs otherwise: name another place")
 
 
 def compile_file(model: Path, tokenizer: Path | None, config: Config) -> Program:

@@ -111,13 +111,14 @@ def flash_command(board_name, output, dry_run):
     if flow.image(folder).exists():
         commands.append([part.format(file=flow.image(folder)) for part in board.programmer] + ["-o", str(board.flash_at)])
     program = board.programmer[0]
-    if missing := shutil.which(program) is None:
-        click.echo(f"{program} is not on PATH: install it, and run", err=True)
+    missing = shutil.which(program) is None
     for command in commands:
         if dry_run or missing:
             click.echo(shlex.join(command))
         elif status := subprocess.run(command).returncode:
             raise MareyError(f"{program} failed with status {status}: is the board plugged in?")
+    if missing and not dry_run:
+        raise MareyError(f"{program} is not on PATH: install it, and run that")
 
 
 @main.command("virtual")
@@ -136,7 +137,7 @@ def virtual_command(board_name, model, tokenizer, output):
         raise MareyError(f"{board.title} has no model in its bitstream: load it over the terminal")
     program = load_or_compile(model, tokenizer, board.tile) if model else None
     if program:
-        program.check_resident()
+        program.check_burnable(board.tile)
     folder = output or Path("build", board.name)
     synthesise(board, folder, _say)
     pins, terminal = virtual_board(board, folder, program), Terminal()

@@ -1,6 +1,7 @@
 """Commands about model files: export, eval."""
 
 import json
+import tempfile
 from pathlib import Path
 
 import click
@@ -10,7 +11,7 @@ from ...hdl.errors import MareyError
 from .. import evaluate as evaluation
 from .. import fit as fitting
 from ..formats import FormatError, gguf, huggingface, llama2c, load_model, load_shape, load_tokenizer
-from .base import JSON, MODEL_FILE, TOKENIZER, main, on_device
+from .base import JSON, MODEL_FILE, TOKENIZER, apart, main, on_device
 
 LOOKED_THROUGH = 20_000_000
 """Weights up to which `fit` looks whether they lie on a grid."""
@@ -26,10 +27,11 @@ LOOKED_THROUGH = 20_000_000
               help="Of the matrices in a GGUF file.")
 def export_command(model, output, tokenizer, kind):
     """Write MODEL in another format."""
-    if output.exists() and model.exists() and output.samefile(model):
-        raise MareyError(f"{output}: is the model itself: name another place")
+    apart(output, model, tokenizer)
     loaded = load_model(model)
     words = load_tokenizer(tokenizer, model, loaded.config.vocab_size)
+    if output.suffix == ".bin":
+        _keep_tokenizer(output, words, loaded.config.vocab_size)
     match output.suffix, kind:
         case ".gguf", _:
             gguf.write(output, loaded, words, kind.upper())
@@ -40,6 +42,16 @@ def export_command(model, output, tokenizer, kind):
         case _:
             raise MareyError(f"{output}: cannot write {kind} there: name a .gguf file, or with f32 a .bin file or a folder")
     click.echo(f"{output}: {sum(path.stat().st_size for path in (output, *output.glob('*')) if path.is_file())} bytes")
+
+
+def _keep_tokenizer(output, words, vocab_size):
+    """MareyError if a tokenizer beside a llama2.c file would be lost: to the file itself, or to another one."""
+    beside = output.with_name("tokenizer.bin")
+    apart(output, beside)
+    with tempfile.TemporaryDirectory() as folder:
+        llama2c.write_tokenizer(Path(folder, beside.name), words, vocab_size)
+        if beside.exists() and beside.read_bytes() != Path(folder, beside.name).read_bytes():
+            raise MareyError(f"{beside}: is another model's, and this one's would take its place: name a folder of its own")
 
 
 @main.command("fit")

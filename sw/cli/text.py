@@ -7,11 +7,12 @@ from pathlib import Path
 import click
 
 from ...hdl.config import preset
+from ...hdl.errors import MareyError
 from ..formats import DEFAULT_MODEL
 from ..generate import generate
 from ..program import Program
 from ..sampling import Sampler
-from .base import CONFIG, MODEL, MODEL_FILE, TOKENIZER, compile_file, generation, main
+from .base import CONFIG, MODEL, MODEL_FILE, TOKENIZER, apart, compile_file, generation, main
 
 
 @main.command("generate")
@@ -33,6 +34,7 @@ def generate_command(prompt, model, tokenizer, config_name, backend, connect, st
 @CONFIG
 def compile_command(model, output, tokenizer, config_name):
     """Compile MODEL to a program file for a configuration."""
+    apart(output, model, tokenizer)
     program = compile_file(model, tokenizer, preset(config_name))
     program.save(output)
     click.echo(f"{output}: {program.summary()}")
@@ -48,8 +50,10 @@ def run_command(file, prompt, backend, connect, steps, temperature, top_p, seed,
     if program.model is not None:
         _generate(program, backend, connect, prompt, steps, Sampler(temperature, top_p, seed), burned, as_json)
         return
+    if prompt:
+        raise MareyError(f"{file}: was assembled by hand, has no model in it, and takes no prompt")
     with connect(program.config) as device:
-        device.load(program)
+        (device.adopt if burned else device.load)(program)
         device.run(count=0)
         runs = [{"entry": 0, "predicted_cycles": device.tally.predicted, "measured_cycles": device.tally.measured}]
     if as_json:

@@ -16,7 +16,7 @@ from ..perfetto import trace_events
 from ..program import Program
 from ..report import report
 from ..timetable import text
-from .base import CONFIG, JSON, MODEL_FILE, TOKENIZER, load_or_compile, main
+from .base import CONFIG, JSON, MODEL_FILE, TOKENIZER, apart, load_or_compile, main
 
 POSITION = click.option("--position", type=click.IntRange(min=0), default=127, show_default=True, help="Position of the token.")
 
@@ -72,6 +72,11 @@ def timetable_command(model, output, position, tokens, as_text, perfetto, measur
         raise MareyError(f"--signals: no unit {', '.join(sorted(unknown))}: there are {', '.join(MEASURED)}")
     if fst and shutil.which("vcd2fst") is None:
         raise MareyError("--fst: vcd2fst is not on PATH: install GTKWave, or write a --vcd")
+    if image and not (measured or vcd or fst):
+        raise MareyError("--image is what --measure runs: give both")
+    made = [path for path in (output, perfetto, vcd, fst) if path]
+    for index, path in enumerate(made):
+        apart(path, model, image, tokenizer, *made[:index])
     program = _program(model, tokenizer, config_name, position, tokens)
     if program.stream:
         raise MareyError(f"{model}: is streamed through {program.config.name} in many runs, and a timetable is of one: choose "

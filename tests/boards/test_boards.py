@@ -90,7 +90,7 @@ def test_flash(board, tmp_path, monkeypatch):
     file.write_bytes(b"")
     monkeypatch.setenv("PATH", str(tmp_path))
     result = marey("flash", "--board", board.name, "-o", tmp_path)
-    assert result.exit_code == 0 and str(file) in result.stdout and "not on PATH" in result.stderr
+    assert result.exit_code == 2 and str(file) in result.stdout and "not on PATH" in result.stderr
     if board.flash_at is not None:
         flow.image(tmp_path).write_bytes(b"")
         result = marey("flash", "--board", board.name, "-o", tmp_path)

@@ -1,6 +1,8 @@
 """The command line as a person meets it: output, JSON, exit codes, one line for every error."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from click.testing import CliRunner
 
 from marey.hdl.config import PRESETS
 from marey.sw.cli import main
+from marey.sw.formats import load_model
 from marey.sw.model import ModelConfig
 from marey.sw.tiny import write_tiny
 
@@ -129,7 +132,7 @@ def test_export(tiny, tmp_path):
     assert marey("export", there, "-o", tmp_path / "folder").exit_code == 0
     assert marey("export", tmp_path / "folder", "-o", tmp_path / "again.bin").exit_code == 0
     assert (tmp_path / "again.bin").read_bytes() == tiny.read_bytes()
-    refused("export", there, "-o", there, word="is the model itself")
+    refused("export", there, "-o", there, word="needs otherwise")
     refused("export", tiny, "-o", tmp_path / "x.onnx", word=".gguf")
     refused("export", tiny, "-o", tmp_path / "x.bin", "--type", "q8_0", word=".gguf")
 
@@ -205,6 +208,60 @@ def test_fit(tiny, tmp_path):
     lines = marey("fit", tiny).stdout.splitlines()
     assert len(lines) == 1 + len(found["targets"]) and lines[1].split()[:3] == ["sim8x8", "sim8x8", "resident"]
     refused("fit", tmp_path / "absent.bin", word="no such file")
+
+
+def test_nothing_is_written_over_what_is_needed(tmp_path):
+    """Models, programs, tokenizers, and what the command writes besides."""
+    model, program = write_tiny(tmp_path), tmp_path / "tiny.marey"
+    marey("compile", model, "-o", program)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    refused("compile", model, "-o", model, word="needs otherwise")
+    refused("timetable", program, "--position", 0, "-o", program, word="needs otherwise")
+    refused("timetable", program, "--position", 0, "-o", tmp_path / "x", "--perfetto", tmp_path / "x", word="needs otherwise")
+    refused("export", model, "-o", tmp_path / "tokenizer.bin", word="needs otherwise")
+    assert before == {path: path.read_bytes() for path in tmp_path.iterdir()}
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "tokenizer.bin").write_bytes(b"another's")
+    refused("export", model, "-o", other / "y.bin", word="is another model's")
+    assert [path.name for path in other.iterdir()] == ["tokenizer.bin"]
+
+
+def test_what_would_be_ignored_is_refused(tiny, tmp_path):
+    by_hand = tmp_path / "x.asm"
+    by_hand.write_text("HALT\n")
+    program = tmp_path / "x.marey"
+    marey("asm", by_hand, "-o", program)
+    refused("run", program, "--prompt", "x", word="takes no prompt")
+    refused("build", "--board", "ulx3s-45f", "--model", program, "-o", tmp_path / "x", word="for configuration sim8x8")
+    marey("asm", by_hand, "-o", program, "--config", "ecp5_8x8")
+    refused("build", "--board", "ulx3s-45f", "--model", program, "-o", tmp_path / "x", word="makes no tokens")
+    refused("generate", "x", "--model", tiny, "--backend", "emulator", "--port", tmp_path, word="for the backend serial")
+    refused("generate", "x", "--model", tiny, "--port", "", code=1, word="there is no port")
+    refused("timetable", tiny, "--position", 0, "--text", "--image", program, word="give both")
+    for option, value in (("--temperature", "nan"), ("--temperature", "inf"), ("--temperature", "1e-9"), ("--seed", -1)):
+        refused("generate", "x", "--model", tiny, "--backend", "emulator", option, value, word="must be 0")
+
+
+def test_text_that_no_encoding_has(tiny):
+    refused("generate", "\udcff", "--model", tiny, "--backend", "emulator", word="surrogates not allowed")
+
+
+def test_a_reader_that_has_had_enough(tiny, tmp_path):
+    """Closes the pipe, and hears no complaint."""
+    program = tmp_path / "x.marey"
+    marey("compile", tiny, "-o", program)
+    command = [sys.executable, "-c", "from marey.sw.cli import main; main()", "timetable", program, "--position", "0", "--text"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b"" and process.wait() in (0, 1)
+
+
+def test_a_full_context(tiny):
+    """A text that ends there says so."""
+    told = marey("generate", "", "--model", tiny, "--backend", "emulator", "--steps", 400).stdout
+    assert ("as many as the tile has room for" in told) == (f"{load_model(tiny).config.seq_len} (1 of the prompt)" in told)
 
 
 def test_a_streamed_program(tmp_path):
