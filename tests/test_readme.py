@@ -21,6 +21,7 @@ from marey.sw.fit import speed
 from marey.sw.formats import DEFAULT_MODEL, load_model, load_tokenizer
 from marey.sw.layout import CompileError
 from marey.sw.program import compile_model
+from marey.sw.report import report
 
 POSITIONS = 128
 ROOT = Path(__file__).parents[1]
@@ -88,6 +89,13 @@ def test_figures(compiler, stories):
     streamed = compile_model(model, preset("ecp5_8x8"))
     said = f"in {streamed.cycles(0):,} cycles at position 0 and {streamed.link_words():,} words over the link"
     assert said in " ".join(README.split())
+
+
+def test_the_table_of_a_token(stories):
+    """docs/tile.md's is what `marey report` prints."""
+    written = re.findall(r"^\| [^|]+ \| ([\d,]+) \| (\d+) \| (\d+) \|", (ROOT / "docs" / "tile.md").read_text(), re.MULTILINE)
+    phases = report(compile_model(load_model(stories), preset("sim8x8")), POSITIONS - 1)["phases"]
+    assert [(f"{row['cycles']:,}", f"{row['mac_floor_cycles']:.0f}", str(row["idle_before"])) for row in phases] == written
 
 
 def tokens_per_second(board, model):
