@@ -412,12 +412,15 @@ class Isa:
         name, *words = line.split()
         if name not in Op.__members__:
             raise EncodingError(f"{name!r} is no operation: there are {', '.join(Op.__members__)}")
-        wait, operands = 0, {}
+        wait, operands, said = 0, {}, set()
         for word in words:
             match = re.fullmatch(r"(\w+)=(?:(-?\d+)|A(\d+)\+(\d+)|([A-Z]\w*))", word)
             if not match:
                 raise EncodingError(f"{word!r} should be NAME=NUMBER, NAME=A<register>+NUMBER or NAME=WORD")
             key, number, base, offset, choice = match.groups()
+            if key in said:
+                raise EncodingError(f"{word!r}: {key} is said twice")
+            said.add(key)
             member = dict(self.operands[Op[name]]).get(key)
             shape = member.shape if member else None
             if key == "wait" and number:

@@ -5,6 +5,7 @@ from functools import reduce, wraps
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from ...hdl.config import PRESETS, Config
 from ...hdl.errors import MareyError
@@ -118,7 +119,12 @@ def compile_file(model: Path, tokenizer: Path | None, config: Config) -> Program
 
 
 def load_or_compile(path: Path, tokenizer: Path | None, config: Config) -> Program:
-    """The program in a program file, or that of a model file."""
+    """The program in a program file, or that of a model file. MareyError for a --config that is not the program's."""
     if path.is_file() and zipfile.is_zipfile(path):
-        return Program.load(path)
+        program = Program.load(path)
+        if tokenizer:
+            raise MareyError(f"{path}: a program has its tokenizer in it: leave --tokenizer away")
+        if click.get_current_context().get_parameter_source("config_name") is ParameterSource.COMMANDLINE:
+            program.check_config(config)
+        return program
     return compile_file(path, tokenizer, config)

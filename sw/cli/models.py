@@ -58,7 +58,9 @@ def _keep_tokenizer(output, words, vocab_size):
 @MODEL_FILE
 @JSON
 def fit_command(model, as_json):
-    """Where MODEL fits, resident or streamed, and how fast it would be: from its header, weights need not be there."""
+    """Where MODEL fits, resident or streamed, and how fast it would be: from its header, weights need not be there.
+
+    A streamed model waits for its link, which is the UART of a board, and brings a word a cycle to a tile without one."""
     shape = load_shape(model)
     rows = fitting.fit(shape, fitting.targets(), _weights(model, shape))
     click.echo(fitting.as_json(model.name, rows) if as_json else "\n".join(fitting.lines(rows)))

@@ -45,7 +45,7 @@ def compile_command(model, output, tokenizer, config_name):
 @click.option("--prompt", default="", help="Text to begin with.")
 @generation
 def run_command(file, prompt, backend, connect, steps, temperature, top_p, seed, burned, as_json):
-    """Run a program FILE: generate text, or, if it was assembled by hand, run it once and count its cycles."""
+    """Run a program FILE: generate text, or, if it was assembled by hand, run it once, for one token, and count its cycles."""
     program = Program.load(file)
     if program.model is not None:
         _generate(program, backend, connect, prompt, steps, Sampler(temperature, top_p, seed), burned, as_json)
@@ -54,7 +54,7 @@ def run_command(file, prompt, backend, connect, steps, temperature, top_p, seed,
         raise MareyError(f"{file}: was assembled by hand, has no model in it, and takes no prompt")
     with connect(program.config) as device:
         (device.adopt if burned else device.load)(program)
-        device.run(count=0)
+        device.run()
         runs = [{"entry": 0, "predicted_cycles": device.tally.predicted, "measured_cycles": device.tally.measured}]
     if as_json:
         click.echo(json.dumps({"config": program.config.name, "runs": runs}))

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from ...hdl.config import preset
+from ...hdl.errors import MareyError
 from ...hdl.verilog import generate as generate_verilog
 from ..assembly import assemble
 from ..bench import bench
@@ -21,7 +22,11 @@ from .base import CONFIG, JSON, main, on_device
 def asm_command(file, output, config_name):
     """Assemble FILE (- for standard input) to a program file. It starts at its first instruction."""
     config = preset(config_name)
-    program = Program.from_instructions(config, assemble(config, file.read()))
+    try:
+        text = file.read()
+    except UnicodeDecodeError as error:
+        raise MareyError(f"{file.name}: is no text: {error}") from None
+    program = Program.from_instructions(config, assemble(config, text))
     program.save(output)
     click.echo(f"{output}: {program.summary()}")
 
@@ -43,10 +48,10 @@ def bench_command(config_name, backend, connect, as_json):
     """Matrix products on the tile: cycles from go to done, fill and drain included."""
     config = preset(config_name)
     rows = []
-    if not as_json:
-        click.echo(f"{config.name}: {config.rows} x {config.cols} multiply-accumulates a cycle, backend {backend}")
-        click.echo(f"{'product':<20}{'MACs':>10}{'predicted':>12}{'measured':>12}{'utilisation':>13}")
     for row in bench(config, lambda: connect(config)):
+        if not rows and not as_json:
+            click.echo(f"{config.name}: {config.rows} x {config.cols} multiply-accumulates a cycle, backend {backend}")
+            click.echo(f"{'product':<20}{'MACs':>10}{'predicted':>12}{'measured':>12}{'utilisation':>13}")
         rows.append(asdict(row))
         if not as_json:
             click.echo(f"{row.name:<20}{row.macs:>10}{row.predicted_cycles:>12}{row.measured_cycles:>12}"

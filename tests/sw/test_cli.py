@@ -236,11 +236,26 @@ def test_what_would_be_ignored_is_refused(tiny, tmp_path):
     refused("build", "--board", "ulx3s-45f", "--model", program, "-o", tmp_path / "x", word="for configuration sim8x8")
     marey("asm", by_hand, "-o", program, "--config", "ecp5_8x8")
     refused("build", "--board", "ulx3s-45f", "--model", program, "-o", tmp_path / "x", word="makes no tokens")
+    refused("report", program, "--config", "sim8x8", word="for configuration ecp5_8x8")
+    refused("report", program, "--tokenizer", by_hand, word="leave --tokenizer away")
+    by_hand.write_text("NOP wait=3 wait=5\nHALT\n")
+    refused("asm", by_hand, "-o", program, word="wait is said twice")
+    by_hand.write_bytes(b"\x8d")
+    refused("asm", by_hand, "-o", program, word="x.asm: is no text")
     refused("generate", "x", "--model", tiny, "--backend", "emulator", "--port", tmp_path, word="for the backend serial")
     refused("generate", "x", "--model", tiny, "--port", "", code=1, word="there is no port")
     refused("timetable", tiny, "--position", 0, "--text", "--image", program, word="give both")
     for option, value in (("--temperature", "nan"), ("--temperature", "inf"), ("--temperature", "1e-9"), ("--seed", -1)):
         refused("generate", "x", "--model", tiny, "--backend", "emulator", option, value, word="must be 0")
+
+
+def test_a_program_by_hand_takes_what_was_said(tmp_path):
+    """Of a run that is asked for a token."""
+    by_hand, program = tmp_path / "x.asm", tmp_path / "x.marey"
+    by_hand.write_text("HALT if_prompt=1\nTOKEN\nHALT\n")
+    said = marey("asm", by_hand, "-o", program).stdout
+    (run,) = json.loads(marey("run", program, "--backend", "emulator", "--json").stdout)["runs"]
+    assert run["predicted_cycles"] == run["measured_cycles"] and f", {run['predicted_cycles']} cycles" in said
 
 
 def test_text_that_no_encoding_has(tiny):
