@@ -24,13 +24,13 @@ SMALL = 4
 def draw_program(random, entry=0):
     """Random slices' work, in two nested loops that step addresses; to lie at `entry`."""
     def number(op, name):
-        shape = ISA.operands[op][name].shape
+        shape, least = ISA.operands[op][name].shape, int(name in (*COUNTS, "register"))
         if isinstance(shape, data.Layout):
-            return Address(random.randrange(1 << shape["offset"].width), random.randrange(4))
+            return Address(random.randrange(least, 1 << shape["offset"].width), random.randrange(4))
         if isinstance(shape, type):
             return random.choice(list(shape))
         shape = Shape.cast(shape)
-        return random.randrange(1 if name in (*COUNTS, "register") else 0, 1 << shape.width - shape.signed)
+        return random.randrange(least, 1 << shape.width - shape.signed)
 
     def work():
         op = random.choice([Op.MXM, Op.VXM, Op.SFU, Op.NOP, Op.ADD, Op.INDEX, Op.PERIOD])

@@ -4,12 +4,15 @@ import os
 import shutil
 from pathlib import Path
 
+import pytest
 from cocotb_tools.check_results import get_results
 from cocotb_tools.runner import get_runner
 
 from marey.hdl import verilog
 from marey.sim import verilator
 
+SEED = os.environ.get("COCOTB_RANDOM_SEED", "1" if os.environ.get("CI") else None)
+"""CI draws the same every time, as it does of Hypothesis (`tests/conftest.py`)."""
 LINT = ["ASCRANGE", "CASEINCOMPLETE", "UNOPTFLAT", "WIDTHEXPAND", "WIDTHTRUNC"]
 
 
@@ -31,10 +34,13 @@ def run(component, bench: str, folder: Path, monkeypatch, **settings) -> None:
     runner = get_runner("verilator")
     runner.build(sources=[source], hdl_toplevel=verilog.TOP, build_dir=folder, always=True, waves=waves,
                  build_args=["--assert", *(f"-Wno-{name}" for name in LINT)], log_file=folder / "build.log")
-    results = runner.test(hdl_toplevel=verilog.TOP, test_module=f"tests.cocotb.{bench}", build_dir=folder, waves=waves,
-                          test_dir=folder, results_xml=str((folder / "results.xml").resolve()),
-                          extra_env={name: str(value) for name, value in settings.items()} | {
-                              "PYTHONPATH": str(Path(__file__).parents[2])}, log_file=folder / "test.log")
+    try:
+        results = runner.test(hdl_toplevel=verilog.TOP, test_module=f"tests.cocotb.{bench}", build_dir=folder, waves=waves,
+                              test_dir=folder, results_xml=str((folder / "results.xml").resolve()), seed=SEED,
+                              extra_env={name: str(value) for name, value in settings.items()} | {
+                                  "PYTHONPATH": str(Path(__file__).parents[2])}, log_file=folder / "test.log")
+    except SystemExit:
+        pytest.fail((folder / "test.log").read_text()[-5000:])
     ran, failed = get_results(Path(results))
-    assert ran > 0 and failed == 0, (folder / "test.log").read_text()[-5000:]
+    assert ran > 0 and failed == 0
     shutil.rmtree(folder, ignore_errors=True)
