@@ -1,7 +1,6 @@
 """Commands about model files: export, eval."""
 
 import json
-import tempfile
 from pathlib import Path
 
 import click
@@ -48,10 +47,8 @@ def _keep_tokenizer(output, words, vocab_size):
     """MareyError if a tokenizer beside a llama2.c file would be lost: to the file itself, or to another one."""
     beside = output.with_name("tokenizer.bin")
     apart(output, beside)
-    with tempfile.TemporaryDirectory() as folder:
-        llama2c.write_tokenizer(Path(folder, beside.name), words, vocab_size)
-        if beside.exists() and beside.read_bytes() != Path(folder, beside.name).read_bytes():
-            raise MareyError(f"{beside}: is another model's, and this one's would take its place: name a folder of its own")
+    if beside.exists() and beside.read_bytes() != llama2c.tokenizer_bytes(beside, words, vocab_size):
+        raise MareyError(f"{beside}: is another model's, and this one's would take its place: name a folder of its own")
 
 
 @main.command("fit")

@@ -154,6 +154,11 @@ def read_tokenizer(path: Path, vocab_size: int) -> Tokenizer:
 
 def write_tokenizer(path: Path, tokenizer: Tokenizer, vocab_size: int | None = None) -> None:
     """Writes a tokenizer file. FormatError for a tokenizer that pieces and scores do not say all of."""
+    path.write_bytes(tokenizer_bytes(path, tokenizer, vocab_size))
+
+
+def tokenizer_bytes(path: Path, tokenizer: Tokenizer, vocab_size: int | None = None) -> bytes:
+    """What `write_tokenizer` writes to a path, or the same FormatError."""
     if not vocabulary.is_sentencepiece(tokenizer) or tokenizer.encode("") != [BOS]:
         raise FormatError(f"{path}: llama2.c's format has no place for this tokenizer, only for one that merges pieces by "
                           "their scores, as SentencePiece does: write a .gguf file, or a folder")
@@ -162,7 +167,7 @@ def write_tokenizer(path: Path, tokenizer: Tokenizer, vocab_size: int | None = N
         pieces[token] = piece
     scores = vocabulary.scores(tokenizer, vocab_size)
     records = (struct.pack("<fi", score, len(piece)) + piece for piece, score in zip(pieces, scores, strict=True))
-    path.write_bytes(struct.pack("<i", max(map(len, pieces))) + b"".join(records))
+    return struct.pack("<i", max(map(len, pieces))) + b"".join(records)
 
 
 def _records(path, content):
