@@ -182,6 +182,11 @@ class Vxm(wiring.Component):
         """Cycles after an instruction's last beat for which it keeps its engine: in a compact tile it leaves the VXM first."""
         return Vxm.reduce_latency(config) if config.compact else 0
 
+    @staticmethod
+    def ending_cycles(config: Config) -> int:
+        """Cycles from an instruction's last beat to the last in which it writes or has its engine: no run ends before."""
+        return max(Vxm.latency(config), Vxm.leaving_cycles(config))
+
     def __init__(self, config: Config):
         self._config = config
         granule, scalar = address_bits(config.granules), address_bits(config.scalars)

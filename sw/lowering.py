@@ -166,7 +166,7 @@ class Lowering(Attention):
         timeline.place(self._pass("logits' scale", 1, x=layout.constants["one"], scalar=self.scalar,
                                   shift=self.shifts.logit_scale, dst=self.buffer["scale"]))
         chosen = timeline.place(self._op(Op.TOKEN, target=0), after=max(cycle for cycle, _ in timeline.placed) + 1)
-        done = timeline.beats() + max(Vxm.latency(self.config), Vxm.leaving_cycles(self.config)) - Sequencer.HALT_CYCLES
+        done = timeline.beats() + Vxm.ending_cycles(self.config) - Sequencer.HALT_CYCLES
         timeline.place(self._op(Op.HALT), after=max(chosen + next_issue(self.config, Op.TOKEN), done))
         return timeline
 

@@ -53,7 +53,7 @@ def matmul(config: Config, *, rows: int = 1, inner: int, outer: int, act: int, w
         dst=dst, dst_hop=outer * config.beats_per_result, to=To.MEM, shift=shift)
     interval = mxm_interval(config, {"inner": inner, "fetch": 0})
     last = offset + vxm_beat(config) + (rows * outer - 1) * interval + config.beats_per_result - 1
-    end = last + max(Vxm.latency(config), Vxm.leaving_cycles(config)) - Sequencer.HALT_CYCLES
+    end = last + Vxm.ending_cycles(config) - Sequencer.HALT_CYCLES
     return lay_out(config, [(0, mxm), (offset, vxm), (end, isa_of(config).make(Op.HALT))])
 
 

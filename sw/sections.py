@@ -63,9 +63,8 @@ class _Sections(Lowering):
 
     def _halt(self, timeline):
         """HALT, as soon as everything that was begun ends with the run."""
-        before = max(Vxm.latency(self.config), Vxm.leaving_cycles(self.config))
-        done = max([before] + [int(use.cycles[-1]) for cycle, instruction in timeline.placed
-                               for use in timeline.uses(instruction, cycle)])
+        done = max([Vxm.ending_cycles(self.config)] + [int(use.cycles[-1]) for cycle, instruction in timeline.placed
+                                                       for use in timeline.uses(instruction, cycle)])
         timeline.place(self._op(Op.HALT), after=max(done - Sequencer.HALT_CYCLES, timeline.beats("issue") + 1))
 
     # What a segment has lies elsewhere than a resident model's
