@@ -9,6 +9,7 @@ from marey.sw.formats import DEFAULT_MODEL
 DEVICE = {"lc": 5280, "bram": 30, "dsp": 8, "spram": 4}
 TOKENS_PER_SECOND = 1000
 
+
 def test_the_default_model_on_the_whole_tile(tmp_path):
     """What `marey build --board icebreaker --model MODEL` finds: it fits, meets its clock, and is as fast as is wanted over all
     positions of its context, in cycles that the RTL counts too (`test_default_model.py`)."""

@@ -42,5 +42,5 @@ def run(component, bench: str, folder: Path, monkeypatch, **settings) -> None:
     except SystemExit:
         pytest.fail((folder / "test.log").read_text()[-5000:])
     ran, failed = get_results(Path(results))
-    assert ran > 0 and failed == 0
+    assert ran > 0 and failed == 0, (folder / "test.log").read_text()[-5000:]
     shutil.rmtree(folder, ignore_errors=True)

@@ -274,9 +274,12 @@ def test_a_reader_that_has_had_enough(tiny, tmp_path):
 
 
 def test_a_full_context(tiny):
-    """A text that ends there says so."""
-    told = marey("generate", "", "--model", tiny, "--backend", "emulator", "--steps", 400).stdout
-    assert ("as many as the tile has room for" in told) == (f"{load_model(tiny).config.seq_len} (1 of the prompt)" in told)
+    """A text that ends there says so, and no other."""
+    positions = load_model(tiny).config.seq_len
+    for steps in (positions, positions + 1):
+        told = marey("generate", "", "--model", tiny, "--backend", "emulator", "--steps", steps).stdout
+        assert f" {positions} (1 of the prompt)" in told
+        assert ("as many as the tile has room for" in told) == (steps > positions)
 
 
 def test_a_streamed_program(tmp_path):
