@@ -1,0 +1,109 @@
+"""The pins: digests of what the compiler and the Verilog generator make, held by `tests/test_pins.py`.
+
+`python -m tests.pins` computes them anew and writes `tests/pins.json`. A change that means to alter a program, a quantised
+model or a tile's Verilog runs it, and its commit says which digests changed and why.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from marey.hdl.config import PRESETS, Config
+from marey.hdl.verilog import generate
+from marey.sw.formats import DEFAULT_MODEL, load_model
+from marey.sw.layout import CompileError
+from marey.sw.program import Program, compile_quantised, lay_out_model, schedule
+from marey.sw.quantise import quantise
+from marey.sw.standin import stand_in
+from marey.sw.tiny import tiny_model
+from tests.configs import INT4, MODELS, ONE_PORT, ROOMY
+
+FILE = Path(__file__).with_name("pins.json")
+STORIES = Path(__file__).parents[2] / "shared" / "models" / "stories260K.bin"
+STREAMED = [replace(config, wram_depth=depth, mem_depth=1 << 14) for config, depth in zip(ROOMY, (900, 900, 450, 900, 250),
+                                                                                          strict=True)]
+"""Tiles that have too little W-RAM for the drawn models, which are streamed there."""
+
+
+QUICK_TILES = ("s4", "w48", "q48", "p4")
+"""Tiles whose programs of drawn models `make test` holds; `make test-slow` holds those of all."""
+QUICK_PRESETS = ("tiny4x8", "up5k_4x4")
+"""Presets whose Verilog `make test` holds, likewise."""
+
+
+def verilog_digests(names: Iterable[str] = PRESETS) -> dict[str, str]:
+    """SHA-256 of the Verilog text of presets, by the preset's name."""
+    return {name: generate(PRESETS[name])[1]["sha256"] for name in names}
+
+
+def program_digest(program: Program) -> str:
+    """SHA-256 over a program's instructions, W-RAM words, MEM constants, streamed segments and facts of the model."""
+    digest = hashlib.sha256()
+    image = program.image
+    digest.update(repr((image.codes(program.config), image.granule, program.model.context, program.model.words,
+                        program.model.granules, program.model.logits, program.model.scale)).encode())
+    arrays = [image.weights, image.constants]
+    if program.stream:
+        facts = {name: value for name, value in asdict(program.stream).items() if not isinstance(value, np.ndarray)}
+        digest.update(json.dumps(facts, sort_keys=True).encode())
+        arrays += [value for value in vars(program.stream).values() if isinstance(value, np.ndarray)]
+    for array in arrays:
+        digest.update(f"{array.dtype} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def drawn_digests(tiles: Iterable[str] = ()) -> Iterator[tuple[str, str]]:
+    """Digests of whole programs of drawn models: resident ones on every kind of tile, and streamed ones; on some `tiles`
+    only, if they are given."""
+    quantised = cache(lambda shape, bits: quantise(tiny_model(shape), bits))
+    for kind, configs in (("resident", ROOMY + INT4 + ONE_PORT), ("streamed", STREAMED)):
+        for config in (config for config in configs if not tiles or config.name in tiles):
+            for shape, name in MODELS.items():
+                yield f"{kind} {config.name}: {name}", _or_error(lambda config=config, shape=shape: program_digest(
+                    compile_quantised(quantised(shape, config.weight_bits), config)))
+
+
+def shape_digests(path: Path) -> Iterator[tuple[str, str]]:
+    """Digests of a model file's programs without weights, which show the schedule, for each preset."""
+    model = load_model(path)
+    for name, config in PRESETS.items():
+        yield f"{path.stem} on {name}", _or_error(lambda config=config: program_digest(_scheduled(model, config)))
+
+
+def real_digests(path: Path, config: Config) -> str:
+    """Digest of the whole program of a model file: quantised, with its weights and constants."""
+    return program_digest(compile_quantised(quantise(load_model(path), config.weight_bits), config))
+
+
+REAL = [(DEFAULT_MODEL, "sim8x8"), (DEFAULT_MODEL, "sim8x8_int4"), (DEFAULT_MODEL, "up5k_4x4"), (STORIES, "sim8x8")]
+"""Model files and presets whose whole programs are pinned; each takes a calibration of half a minute."""
+
+
+def _scheduled(model, config):
+    without = stand_in(model.config, config.weight_bits, max(16, config.rows), model)
+    return schedule(lay_out_model(config, without), without)
+
+
+def _or_error(make):
+    try:
+        return make()
+    except CompileError:
+        return "refused"
+
+
+def main() -> None:
+    """Writes all pins to `FILE`."""
+    pins = {"verilog": verilog_digests(), "drawn": dict(drawn_digests()),
+            "shapes": dict(shape_digests(DEFAULT_MODEL)) | dict(shape_digests(STORIES)),
+            "real": {f"{path.stem} on {name}": real_digests(path, PRESETS[name]) for path, name in REAL}}
+    FILE.write_text(json.dumps(pins, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
