@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from ..hdl.errors import MareyError
+from ..hdl.spec.errors import MareyError
 from .all import BOARDS, board_named
 from .build import BUILDS, build, builds
 

@@ -6,8 +6,8 @@ from functools import cached_property
 
 from amaranth.vendor import LatticeECP5Platform
 
-from ..hdl.config import Config
-from ..hdl.errors import MareyError
+from ..hdl.spec.config import Config
+from ..hdl.spec.errors import MareyError
 from ..hdl.verilog import Rams
 from ..sim.port import BAUD
 from .ecp5 import Ecp5Parts

@@ -5,9 +5,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ..sw.burn import flash_image
-from ..sw.fit import speed
-from ..sw.program import Program
+from ..sw.program.program import Program
+from ..sw.runtime.burn import flash_image
+from ..sw.views.fit import speed
 from . import flow
 from .board import Board
 from .slices import slices

@@ -7,7 +7,7 @@ from amaranth.build import Attrs, Clock, Pins, Resource
 from amaranth.vendor import LatticeECP5Platform
 from amaranth_boards.resources import UARTResource
 
-from ..hdl.config import preset
+from ..hdl.spec.config import preset
 from .board import Board
 
 

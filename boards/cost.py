@@ -13,8 +13,8 @@ from pathlib import Path
 
 import click
 
-from ..hdl.config import PRESETS, Config, preset
-from ..hdl.errors import MareyError
+from ..hdl.spec.config import PRESETS, Config, preset
+from ..hdl.spec.errors import MareyError
 from .flow import ECP5, ECP5_PLACER, NAME, report, synthesise_tile
 from .tools import run
 

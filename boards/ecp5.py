@@ -2,8 +2,8 @@
 
 from amaranth import *
 
-from ..hdl.dot import DotProduct, registers, tree
-from ..hdl.product import MULTIPLIER_BITS, Product
+from ..hdl.parts.dot import DotProduct, registers, tree
+from ..hdl.parts.product import MULTIPLIER_BITS, Product
 from ..hdl.verilog import Rams
 
 OPERAND, RESULT = 18, 36

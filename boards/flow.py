@@ -13,7 +13,7 @@ from amaranth.lib.wiring import Component
 
 from ..hdl import verilog
 from ..hdl.tile import Tile
-from ..sw.program import Program
+from ..sw.program.program import Program
 from .board import Board
 from .ecp5 import Ecp5Parts
 from .memories import Burner, contents, hold_places, rams

@@ -2,7 +2,7 @@
 
 from amaranth_boards.ice40_hx8k_b_evn import ICE40HX8KBEVNPlatform
 
-from ..hdl.config import preset
+from ..hdl.spec.config import preset
 from .board import Board
 
 BOARDS = [Board(

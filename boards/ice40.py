@@ -2,9 +2,9 @@
 
 from amaranth import *
 
-from ..hdl.dot import DotProduct
-from ..hdl.product import Product
-from ..hdl.spram import SinglePortRam
+from ..hdl.parts.dot import DotProduct
+from ..hdl.parts.product import Product
+from ..hdl.parts.spram import SinglePortRam
 from ..hdl.verilog import Rams
 
 SPRAM_BITS, SPRAM_DEPTH, SPRAM_GRAIN = 16, 16384, 4

@@ -2,7 +2,7 @@
 
 from amaranth_boards.icebreaker import ICEBreakerPlatform
 
-from ..hdl.config import preset
+from ..hdl.spec.config import preset
 from .board import Board
 
 BOARDS = [Board(

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..hdl.config import Config
-from ..hdl.errors import MareyError
-from ..hdl.packing import pack_mem, pack_program, pack_wram
-from ..hdl.protocol import Space, entry_bits, parts
-from ..hdl.wram import Wram
-from ..sw.program import Program
+from ..hdl.mxm.wram import Wram
+from ..hdl.spec.config import Config
+from ..hdl.spec.errors import MareyError
+from ..hdl.spec.packing import pack_mem, pack_program, pack_wram
+from ..hdl.spec.protocol import Space, entry_bits, parts
+from ..sw.program.program import Program
 
 ROWS, BITS = 1024, 18
 """Of a DP16KD."""

@@ -4,7 +4,7 @@ from amaranth.build import Attrs
 from amaranth_boards.orangecrab_r0_2 import OrangeCrabR0_2_25FPlatform, OrangeCrabR0_2_85FPlatform
 from amaranth_boards.resources import UARTResource
 
-from ..hdl.config import preset
+from ..hdl.spec.config import preset
 from .board import Board
 
 

@@ -6,7 +6,7 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ..hdl.errors import MareyError
+from ..hdl.spec.errors import MareyError
 
 UP5K_PLL_PIN = "35"
 """Of the SG48 package, the input of the UP5K's only PLL (Lattice's pinout, IOT_46b): a clock there is nothing else's, and one

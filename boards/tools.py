@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ..hdl.errors import MareyError
+from ..hdl.spec.errors import MareyError
 
 
 class ToolError(MareyError):

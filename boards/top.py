@@ -5,7 +5,7 @@ from amaranth.lib import io, wiring
 from amaranth.lib.cdc import ResetSynchronizer
 from amaranth.lib.wiring import Component
 
-from ..hdl.flash import FlashLoader
+from ..hdl.link.flash import FlashLoader
 from ..hdl.serial import SerialTile
 from .board import Board
 from .pll import UP5K_PLL_PIN, Ecp5Pll, Ice40Pll

@@ -2,7 +2,7 @@
 
 from amaranth_boards.ulx3s import ULX3S_45F_Platform, ULX3S_85F_Platform
 
-from ..hdl.config import preset
+from ..hdl.spec.config import preset
 from .board import Board
 
 BOARDS = [

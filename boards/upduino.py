@@ -7,7 +7,7 @@ from amaranth.build import Attrs, Resource
 from amaranth_boards.resources import UARTResource
 from amaranth_boards.upduino_v3 import UpduinoV3Platform
 
-from ..hdl.config import preset
+from ..hdl.spec.config import preset
 from .board import Board
 
 

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
 
-from ..hdl.uart import BITS
+from ..hdl.link.uart import BITS
 from ..sim.pins import TOP, Pins
 from ..sim.terminal import Terminal
-from ..sw.program import Program
+from ..sw.program.program import Program
 from .board import Board
 from .cells import ecp5_cells
 from .flow import NAME

@@ -2,8 +2,8 @@
 
 from amaranth.lib import data
 
-from . import isa
-from .config import PRESETS
+from .spec import isa
+from .spec.config import PRESETS
 
 
 def manual() -> str:

@@ -6,9 +6,9 @@ from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from .config import Config
+from .link.uart import WORD_BITS, UartReceiver, UartTransmitter, divisor
+from .spec.config import Config
 from .tile import Tile
-from .uart import WORD_BITS, UartReceiver, UartTransmitter, divisor
 
 SILENCE_SECONDS = 0.004
 """Without a word, after which the link gives up a frame: more than a USB bridge pauses within one, and no more than a

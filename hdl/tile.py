@@ -4,14 +4,14 @@ from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from .config import Config
-from .isa import To
-from .link import Link
-from .mem import Mem
-from .mxm import Mxm
-from .scalars import Scalars
-from .sequencer import Sequencer
-from .vxm import Vxm
+from .link.link import Link
+from .mem.mem import Mem
+from .mxm.mxm import Mxm
+from .scalars.scalars import Scalars
+from .sequencer.sequencer import Sequencer
+from .spec.config import Config
+from .spec.isa import To
+from .vxm.vxm import Vxm
 
 PROBE = data.StructLayout({
     "running": 1, "issue": 1, "mxm": 1, "drain": 1, "vxm": 1, "mem.write": 1, "wram.keys": 1, "wram.values": 1,
@@ -40,9 +40,9 @@ class Tile(wiring.Component):
                   +-----+     values: MEM, keys, values +-----+
 
     Between go and done nothing waits: no wire between two slices has flow control, and the link can
-    stop a run (RESET) but not delay it. The latency of a run is what `marey.hdl.timing` says.
+    stop a run (RESET) but not delay it. The latency of a run is what `marey.hdl.timing.timing` says.
 
-    Members: `rx`, `tx`: link words, see `marey.hdl.protocol`; the only handshakes. `probe`: which units are at
+    Members: `rx`, `tx`: link words, see `marey.hdl.spec.protocol`; the only handshakes. `probe`: which units are at
     work, for whoever measures the timetable; a board leaves it open, and it costs nothing. A schedule that
     breaks a promise (see `overrun`, `collision`, `meeting`, `starved`, `dropped` of the slices) fails an assertion in
     simulation and is counted in `Register.SCHEDULE_FAULTS`.

@@ -10,22 +10,22 @@ from amaranth.back import verilog
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component
 
-from .config import Config
-from .host import HOST_READ_LATENCY
-from .isa import Isa, Op, Sfu
-from .mem import Mem
-from .mxm import Mxm
-from .protocol import VERSION, Space, entry_bits, entry_count, parts, space_words
-from .scalars import Scalars
-from .sequencer import Sequencer
+from .mem.mem import Mem
+from .mxm.mxm import Mxm
+from .parts.host import HOST_READ_LATENCY
+from .scalars.scalars import Scalars
+from .sequencer.sequencer import Sequencer
+from .spec.config import Config
+from .spec.isa import Isa, Op, Sfu
+from .spec.protocol import VERSION, Space, entry_bits, entry_count, parts, space_words
 from .tile import Tile
-from .timing import mxm_beat, next_issue, sfu_beat, vxm_beat
-from .vxm import Vxm
+from .timing.timing import mxm_beat, next_issue, sfu_beat, vxm_beat
+from .vxm.vxm import Vxm
 
 TOP = "marey_tile"
 """The top module's name."""
 
-RAM = Path(__file__).with_name("ram.v")
+RAM = Path(__file__).parent / "parts" / "ram.v"
 """The module `marey_ram`, which the text ends with."""
 
 _MODULE = re.compile(rf"^module {TOP}\(.*?^endmodule", re.MULTILINE | re.DOTALL)
@@ -74,7 +74,7 @@ def generate(config: Config) -> tuple[str, dict]:
         ports             [{name, direction, width}], as in the text
         memory            {space: {number, entry_bits, entries, parts, words}}; `parts` link words an entry
         instruction_bits  width of an instruction
-        latency           clock cycles, see `marey.hdl.timing`
+        latency           clock cycles, see `marey.hdl.timing.timing`
         sha256            of the text, UTF-8
     """
     text = convert(Tile(config))

@@ -2,7 +2,7 @@
 
 import sys
 
-from ..hdl.config import Config
+from ..hdl.spec.config import Config
 from . import pysim, verilator
 from .endpoint import Endpoint
 from .port import BAUD, PATIENCE, PortError, PortTransport

@@ -1,6 +1,6 @@
 """The emulator: executes programs in numpy, with the tile's results and the tile's timing.
 
-Legal programs (see `marey.hdl.rules`) touch MEM in the order of their instructions, so executing
+Legal programs (see `marey.hdl.timing.rules`) touch MEM in the order of their instructions, so executing
 each instruction whole, in order, gives what the overlapping hardware gives.
 """
 
@@ -8,15 +8,15 @@ from collections import Counter
 
 import numpy as np
 
-from ..hdl import integer
-from ..hdl.config import Config
-from ..hdl.integer import round_shift, saturate
-from ..hdl.isa import Function, Instruction, Op, Reduce, Sfu, To, isa_of
-from ..hdl.packing import pack_mem, pack_program, unpack_mem, unpack_program, unpack_wram
-from ..hdl.protocol import Space, entry_bits, parts
-from ..hdl.reduce import LOWEST
-from ..hdl.rules import violations
-from ..hdl.timing import blocks, cached_word, mxm_addresses, run_cycles, trace, uses, vxm_granules
+from ..hdl.spec import integer
+from ..hdl.spec.config import Config
+from ..hdl.spec.integer import round_shift, saturate
+from ..hdl.spec.isa import Function, Instruction, Op, Reduce, Sfu, To, isa_of
+from ..hdl.spec.packing import pack_mem, pack_program, unpack_mem, unpack_program, unpack_wram
+from ..hdl.spec.protocol import Space, entry_bits, parts
+from ..hdl.timing.rules import violations
+from ..hdl.timing.timing import blocks, cached_word, mxm_addresses, run_cycles, trace, uses, vxm_granules
+from ..hdl.vxm.reduce import LOWEST
 
 
 class EmulatedTile:
@@ -24,7 +24,7 @@ class EmulatedTile:
 
     Attributes: `wram` int8 [cols, wram_depth, rows]; `mem` int16 [mem_depth * rows]; `scalars`, int64 values and
     exponents [scalars, 2]; `program`, encoded instructions; `tokens` that the last run has made, its `cycles` and
-    `schedule_faults`; `busy`, cycles in use by unit (see `marey.hdl.timing.uses`) of the last run.
+    `schedule_faults`; `busy`, cycles in use by unit (see `marey.hdl.timing.timing.uses`) of the last run.
     """
 
     def __init__(self, config: Config):

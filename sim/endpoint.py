@@ -4,8 +4,8 @@ import zlib
 
 import numpy as np
 
-from ..hdl.config import Config
-from ..hdl.protocol import (
+from ..hdl.spec.config import Config
+from ..hdl.spec.protocol import (
     ID,
     MOST_TOKENS,
     REQUEST_MAGIC,

@@ -6,7 +6,7 @@ import numpy as np
 from amaranth.lib.wiring import Component
 from amaranth.sim import Simulator
 
-from ..hdl.config import Config
+from ..hdl.spec.config import Config
 from ..hdl.tile import Tile
 from .simulation import QUIET, ScheduleFault, Simulation, quiet_cycles
 

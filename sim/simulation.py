@@ -5,8 +5,8 @@ from time import perf_counter
 
 import numpy as np
 
-from ..hdl.config import Config
-from ..hdl.errors import MareyError
+from ..hdl.spec.config import Config
+from ..hdl.spec.errors import MareyError
 
 
 class BackendError(MareyError):

@@ -25,7 +25,7 @@ import numpy as np
 import platformdirs
 
 from ..hdl import verilog
-from ..hdl.config import Config
+from ..hdl.spec.config import Config
 from ..hdl.tile import Tile
 from .simulation import QUIET, BackendError, ScheduleFault, Simulation, quiet_cycles
 
@@ -148,7 +148,7 @@ def cache_folder() -> Path:
 
 def _verilog(config):
     """The tile's Verilog, kept for as long as what it is made from stays the same: conversion takes seconds."""
-    sources = [*sorted(Path(verilog.__file__).parent.glob("*.py")), verilog.RAM]
+    sources = [*sorted(Path(verilog.__file__).parent.rglob("*.py")), verilog.RAM]
     recipe = [str(config), amaranth.__version__, *(source.read_text() for source in sources)]
     kept = cache_folder() / f"{hashlib.sha256(chr(0).join(recipe).encode()).hexdigest()[:32]}.v"
     if not kept.exists():

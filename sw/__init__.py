@@ -1,12 +1,12 @@
 """From a model file to a program, and from a program to text: the Python API."""
 
-from ..hdl.config import Config, preset
+from ..hdl.spec.config import Config, preset
 from ..sim.backends import default_backend, open_transport
-from .driver import Device
 from .formats import load_model, load_tokenizer
-from .generate import Generation, generate
-from .program import Program, compile_model
-from .sampling import Sampler
+from .program.program import Program, compile_model
+from .runtime.driver import Device
+from .runtime.generate import Generation, generate
+from .text.sampling import Sampler
 
 __all__ = ["Config", "Device", "Generation", "Program", "Sampler", "compile_model", "generate", "load_model",
            "load_tokenizer", "open_device", "preset"]

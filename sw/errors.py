@@ -1,6 +1,6 @@
 """The error of every reader."""
 
-from ..hdl.errors import MareyError
+from ..hdl.spec.errors import MareyError
 
 
 class FormatError(MareyError):

@@ -8,7 +8,7 @@ from hypothesis import settings
 
 from marey.sim import verilator
 from marey.sw.formats import load_model
-from marey.sw.tiny import write_tiny
+from marey.sw.formats.tiny import write_tiny
 
 # CI draws the same examples every time, so that what it says of a change is due to the change; others explore.
 settings.register_profile("ci", derandomize=True)

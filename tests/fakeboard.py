@@ -4,7 +4,7 @@ import threading
 
 import numpy as np
 
-from marey.hdl.config import Config
+from marey.hdl.spec.config import Config
 from marey.sim.endpoint import Endpoint
 from marey.sim.terminal import Terminal
 

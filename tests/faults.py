@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from marey.sw.program import Program
+from marey.sw.program.program import Program
 
 
 def moved(program: Program, pc: int) -> Program:

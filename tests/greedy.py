@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from marey.sw.driver import Device
-from marey.sw.golden import Golden
-from marey.sw.program import Program
-from marey.sw.quantise import QuantisedModel
+from marey.sw.program.program import Program
+from marey.sw.quant.golden import Golden
+from marey.sw.quant.quantise import QuantisedModel
+from marey.sw.runtime.driver import Device
 
 
 def greedy_steps(program: Program, model: QuantisedModel, device: Device, count: int) -> Iterator[tuple[int, int]]:

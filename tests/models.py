@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 from hypothesis import strategies as st
 
-from marey.sw.model import Layer, Llama, ModelConfig
-from marey.sw.reference import Reference
+from marey.sw.model.model import Layer, Llama, ModelConfig
+from marey.sw.model.reference import Reference
 
 
 @st.composite

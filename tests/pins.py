@@ -13,14 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
-from marey.hdl.config import PRESETS, Config
+from marey.hdl.spec.config import PRESETS, Config
 from marey.hdl.verilog import generate
+from marey.sw.compiler.layout import CompileError
 from marey.sw.formats import DEFAULT_MODEL, load_model
-from marey.sw.layout import CompileError
-from marey.sw.program import Program, compile_quantised, lay_out_model, schedule
-from marey.sw.quantise import quantise
-from marey.sw.standin import stand_in
-from marey.sw.tiny import tiny_model
+from marey.sw.formats.tiny import tiny_model
+from marey.sw.program.program import Program, compile_quantised, lay_out_model, schedule
+from marey.sw.quant.quantise import quantise
+from marey.sw.quant.standin import stand_in
 from tests.configs import INT4, MODELS, ONE_PORT, ROOMY
 
 FILE = Path(__file__).with_name("pins.json")

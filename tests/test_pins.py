@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from marey.hdl.config import PRESETS
+from marey.hdl.spec.config import PRESETS
 from marey.sw.formats import DEFAULT_MODEL
 from tests import pins
 
@@ -23,7 +23,7 @@ def test_the_verilog_of_every_preset_is_pinned():
 
 def test_programs_of_drawn_models_on_some_tiles_are_pinned():
     found = dict(pins.drawn_digests(pins.QUICK_TILES))
-    assert len(found) == 25 and found == {name: PINS["drawn"][name] for name in found}
+    assert len(found) == 30 and found == {name: PINS["drawn"][name] for name in found}
 
 
 @pytest.mark.slow

@@ -10,18 +10,18 @@ from click.testing import CliRunner
 
 from marey.boards.all import BOARDS
 from marey.boards.build import builds
-from marey.hdl.config import preset
 from marey.hdl.manual import manual
+from marey.hdl.spec.config import preset
 from marey.sim.backends import open_transport
-from marey.sw.bench import bench
 from marey.sw.cli import main
 from marey.sw.cli.base import compile_file
-from marey.sw.driver import Device
-from marey.sw.fit import speed
+from marey.sw.compiler.layout import CompileError
 from marey.sw.formats import DEFAULT_MODEL, load_model, load_tokenizer
-from marey.sw.layout import CompileError
-from marey.sw.program import compile_model
-from marey.sw.report import report
+from marey.sw.program.program import compile_model
+from marey.sw.runtime.driver import Device
+from marey.sw.views.bench import bench
+from marey.sw.views.fit import speed
+from marey.sw.views.report import report
 
 POSITIONS = 128
 ROOT = Path(__file__).parents[1]

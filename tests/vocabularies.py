@@ -7,7 +7,7 @@ from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from marey.sw.formats.vocabulary import PRE_TOKENIZERS
-from marey.sw.tokenizer import SPACE, Tokenizer
+from marey.sw.text.tokenizer import SPACE, Tokenizer
 from marey.sw.train.grammar import stories
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
-from ...hdl.config import PRESETS, Config
-from ...hdl.errors import MareyError
+from ...hdl.spec.config import PRESETS, Config
+from ...hdl.spec.errors import MareyError
 from ...sim.backends import BACKENDS, default_backend, open_transport
 from ...sim.port import BAUD, PATIENCE
-from ..driver import Device
 from ..formats import DEFAULT_MODEL, load_model, load_tokenizer
-from ..program import Program, compile_model
+from ..program.program import Program, compile_model
+from ..runtime.driver import Device
 
 
 class Cli(click.Group):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from ...hdl.errors import MareyError
+from ...hdl.spec.errors import MareyError
 from .base import JSON, TOKENIZER, load_or_compile, main
 
 BOARD = click.option("--board", "board_name", required=True, help="Board, as `marey boards` calls it.")

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import click
 
-from ...hdl.config import PRESETS
-from ...hdl.errors import MareyError
-from .. import evaluate as evaluation
-from .. import fit as fitting
+from ...hdl.spec.config import PRESETS
+from ...hdl.spec.errors import MareyError
 from ..formats import FormatError, gguf, huggingface, llama2c, load_model, load_shape, load_tokenizer
+from ..views import evaluate as evaluation
+from ..views import fit as fitting
 from .base import JSON, MODEL_FILE, TOKENIZER, apart, main, on_device
 
 LOOKED_THROUGH = 20_000_000

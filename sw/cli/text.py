@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from ...hdl.config import preset
-from ...hdl.errors import MareyError
+from ...hdl.spec.config import preset
+from ...hdl.spec.errors import MareyError
 from ..formats import DEFAULT_MODEL
-from ..generate import generate
-from ..program import Program
-from ..sampling import Sampler
+from ..program.program import Program
+from ..runtime.generate import generate
+from ..text.sampling import Sampler
 from .base import CONFIG, MODEL, MODEL_FILE, TOKENIZER, apart, compile_file, generation, main
 
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from ...hdl.config import preset
-from ...hdl.errors import MareyError
+from ...hdl.spec.config import preset
+from ...hdl.spec.errors import MareyError
 from ...hdl.verilog import generate as generate_verilog
-from ..assembly import assemble
-from ..bench import bench
-from ..program import Program
+from ..program.assembly import assemble
+from ..program.program import Program
+from ..views.bench import bench
 from .base import CONFIG, JSON, main, on_device
 
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import click
 
-from ...hdl.config import preset
-from ...hdl.errors import MareyError
-from ..measure import MEASURED, NotAsPlanned, measure
-from ..page import page
-from ..perfetto import trace_events
-from ..program import Program
-from ..report import report
-from ..timetable import text
+from ...hdl.spec.config import preset
+from ...hdl.spec.errors import MareyError
+from ..program.program import Program
+from ..views.measure import MEASURED, NotAsPlanned, measure
+from ..views.page import page
+from ..views.perfetto import trace_events
+from ..views.report import report
+from ..views.timetable import text
 from .base import CONFIG, JSON, MODEL_FILE, TOKENIZER, apart, load_or_compile, main
 
 POSITION = click.option("--position", type=click.IntRange(min=0), default=127, show_default=True, help="Position of the token.")

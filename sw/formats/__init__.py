@@ -4,8 +4,8 @@ import zipfile
 from pathlib import Path
 
 from ..errors import FormatError
-from ..model import Llama, ModelConfig
-from ..tokenizer import Tokenizer
+from ..model.model import Llama, ModelConfig
+from ..text.tokenizer import Tokenizer
 from . import gguf, huggingface, llama2c
 
 __all__ = ["DEFAULT_MODEL", "FormatError", "load_model", "load_shape", "load_tokenizer"]

@@ -12,8 +12,8 @@ from gguf import GGML_QUANT_VERSION, GGMLQuantizationType, GGUFReader, GGUFValue
 from gguf.constants import MODEL_TENSOR, TENSOR_NAMES
 
 from ..errors import FormatError
-from ..model import Layer, Llama, ModelConfig, shapes
-from ..tokenizer import Tokenizer
+from ..model.model import Layer, Llama, ModelConfig, shapes
+from ..text.tokenizer import Tokenizer
 from . import gguf_tokenizer
 from .checks import checked_config, finite
 

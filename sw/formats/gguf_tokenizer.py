@@ -3,7 +3,7 @@
 from gguf import Keys, TokenType
 
 from ..errors import FormatError
-from ..tokenizer import BYTE, SPACE, Tokenizer
+from ..text.tokenizer import BYTE, SPACE, Tokenizer
 from . import vocabulary
 
 EOS_KEYS = (Keys.Tokenizer.EOS_ID, Keys.Tokenizer.EOT_ID, Keys.Tokenizer.EOM_ID)

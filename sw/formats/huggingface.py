@@ -13,8 +13,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from ..errors import FormatError
-from ..model import Layer, Llama, ModelConfig, shapes
-from ..tokenizer import JSON_LIMIT, Tokenizer
+from ..model.model import Layer, Llama, ModelConfig, shapes
+from ..text.tokenizer import JSON_LIMIT, Tokenizer
 from .checks import checked_config, finite
 from .vocabulary import check_fits
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import FormatError
-from ..model import Layer, Llama, ModelConfig, shapes
-from ..tokenizer import JSON_LIMIT, SPACE, Tokenizer
+from ..model.model import Layer, Llama, ModelConfig, shapes
+from ..text.tokenizer import JSON_LIMIT, SPACE, Tokenizer
 from . import vocabulary
 from .checks import checked_config, finite
 

@@ -6,7 +6,7 @@ from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tok
 from tokenizers import Tokenizer as Backend
 
 from ..errors import FormatError
-from ..tokenizer import BYTE, SPACE, Tokenizer
+from ..text.tokenizer import BYTE, SPACE, Tokenizer
 
 LONGEST = 1 << 10
 """Characters of a piece."""

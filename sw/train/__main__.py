@@ -16,8 +16,8 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from ..formats import gguf
-from ..model import Layer, Llama, ModelConfig
-from ..tokenizer import Tokenizer
+from ..model.model import Layer, Llama, ModelConfig
+from ..text.tokenizer import Tokenizer
 from .grammar import PLOTS, stories
 from .network import Matrix, Network
 from .tokenizer import train_tokenizer

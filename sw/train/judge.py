@@ -13,10 +13,10 @@ import click
 import numpy as np
 
 from ..formats import DEFAULT_MODEL, load_model, load_tokenizer
-from ..golden import Golden
-from ..quantise import quantise
-from ..sampling import Sampler
-from ..tokenizer import Tokenizer
+from ..quant.golden import Golden
+from ..quant.quantise import quantise
+from ..text.sampling import Sampler
+from ..text.tokenizer import Tokenizer
 from .grammar import stories
 from .reader import CAST, consists, has_a_plot, names
 

@@ -7,7 +7,7 @@ from tokenizers import Regex, models, pre_tokenizers, trainers
 from tokenizers import Tokenizer as Backend
 
 from ..formats.vocabulary import sentencepiece
-from ..tokenizer import SPACE, Tokenizer
+from ..text.tokenizer import SPACE, Tokenizer
 from .grammar import stories
 
 SPECIAL = ("<unk>", "<s>", "</s>")

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from marey.boards import bitstreams, build, flow, tools
 from marey.boards.all import BOARDS
 from marey.boards.pll import ecp5_setting, ice40_setting
-from marey.hdl.config import PRESETS
-from marey.hdl.errors import MareyError
-from marey.hdl.uart import divisor
+from marey.hdl.link.uart import divisor
+from marey.hdl.spec.config import PRESETS
+from marey.hdl.spec.errors import MareyError
 from marey.sw.cli import main
 
 every_board = pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)

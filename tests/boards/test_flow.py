@@ -17,8 +17,8 @@ from marey.boards import flow, tools
 from marey.boards.all import BOARDS
 from marey.boards.slices import slices
 from marey.boards.virtual import virtual_board
-from marey.hdl.dot import DotProduct
-from marey.hdl.product import Product
+from marey.hdl.parts.dot import DotProduct
+from marey.hdl.parts.product import Product
 from marey.hdl.serial import SerialLink
 from marey.sim.pins import PinsTransport
 

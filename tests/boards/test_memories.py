@@ -9,16 +9,16 @@ from hypothesis import strategies as st
 
 from marey.boards.memories import BITS, FEWEST_ROWS, ROWS, Burner, Ram, contents, hold_places, rams
 from marey.hdl import verilog
-from marey.hdl.config import Config
-from marey.hdl.errors import MareyError
+from marey.hdl.spec.config import Config
+from marey.hdl.spec.errors import MareyError
 from marey.hdl.tile import Tile
 from marey.sim.backends import open_transport
 from marey.sim.verilator import VerilatorTransport
-from marey.sw.driver import Device
-from marey.sw.model import ModelConfig
-from marey.sw.program import compile_quantised
-from marey.sw.quantise import quantise
-from marey.sw.tiny import tiny_model
+from marey.sw.formats.tiny import tiny_model
+from marey.sw.model.model import ModelConfig
+from marey.sw.program.program import compile_quantised
+from marey.sw.quant.quantise import quantise
+from marey.sw.runtime.driver import Device
 
 CONFIG = Config(name="burned", rows=4, cols=4, lanes=1, wram_depth=256, mem_depth=256, program_depth=128)
 MODEL = ModelConfig(dim=8, hidden_dim=8, n_layers=1, n_heads=1, n_kv_heads=1, vocab_size=16, seq_len=24)

@@ -8,17 +8,17 @@ import pytest
 from marey.boards import flow
 from marey.boards.all import BOARDS
 from marey.boards.virtual import serve, virtual_board
-from marey.hdl.config import Config
+from marey.hdl.spec.config import Config
 from marey.sim.backends import open_transport
 from marey.sim.port import PortTransport
 from marey.sim.terminal import Terminal
 from marey.sw.cli.base import compile_file
-from marey.sw.driver import Device
 from marey.sw.formats import DEFAULT_MODEL
-from marey.sw.model import ModelConfig
-from marey.sw.program import compile_quantised
-from marey.sw.quantise import quantise
-from marey.sw.tiny import tiny_model
+from marey.sw.formats.tiny import tiny_model
+from marey.sw.model.model import ModelConfig
+from marey.sw.program.program import compile_quantised
+from marey.sw.quant.quantise import quantise
+from marey.sw.runtime.driver import Device
 
 SMALL = Config(name="small", rows=4, cols=4, lanes=1, wram_depth=256, mem_depth=256, program_depth=128)
 """A tile whose netlist is built and simulated in minutes."""

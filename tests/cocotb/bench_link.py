@@ -6,8 +6,8 @@ from itertools import pairwise
 import cocotb
 import numpy as np
 
-from marey.hdl.host import HOST_READ_LATENCY
-from marey.hdl.protocol import REQUEST_MAGIC, RESPONSE_MAGIC, Opcode, Space, Status
+from marey.hdl.parts.host import HOST_READ_LATENCY
+from marey.hdl.spec.protocol import REQUEST_MAGIC, RESPONSE_MAGIC, Opcode, Space, Status
 from tests.cocotb.common import CONFIG, begin, cycle, rng, settle
 
 

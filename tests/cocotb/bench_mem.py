@@ -3,8 +3,8 @@
 import cocotb
 import numpy as np
 
-from marey.hdl.packing import pack_mem
-from marey.hdl.protocol import Space
+from marey.hdl.spec.packing import pack_mem
+from marey.hdl.spec.protocol import Space
 from tests.cocotb.common import CONFIG, begin, cycle, host_read, host_write, lanes, rng
 
 INSIDE = {port: [entry for entry in range(window.size) if window.holds(entry)] for port, window in CONFIG.windows.items()}

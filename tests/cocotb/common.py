@@ -6,7 +6,7 @@ import random
 from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, Timer
 
-from marey.hdl.host import HOST_READ_LATENCY
+from marey.hdl.parts.host import HOST_READ_LATENCY
 from tests.configs import CONFIGS, WINDOWED
 
 CONFIG = (*CONFIGS, WINDOWED)[int(os.environ.get("MAREY_CONFIG", "0"))]

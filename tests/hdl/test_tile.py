@@ -7,15 +7,15 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from marey.hdl.isa import Op, To
-from marey.hdl.packing import pack_mem, pack_program, pack_wram, unpack_mem
-from marey.hdl.protocol import Register, Space, entry_bits, parts
-from marey.hdl.rules import APART, EXCLUSIVE, PAIRED, check, violations
+from marey.hdl.spec.isa import Op, To
+from marey.hdl.spec.packing import pack_mem, pack_program, pack_wram, unpack_mem
+from marey.hdl.spec.protocol import Register, Space, entry_bits, parts
+from marey.hdl.timing.rules import APART, EXCLUSIVE, PAIRED, check, violations
 from marey.sim import pysim
 from marey.sim.endpoint import Endpoint
 from marey.sim.simulation import ScheduleFault
-from marey.sw.link import Link
-from marey.sw.scheduler import lay_out, matmul
+from marey.sw.compiler.scheduler import lay_out, matmul
+from marey.sw.runtime.link import Link
 from tests.configs import CONFIGS, any_config, codes, op
 
 

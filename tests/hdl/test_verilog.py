@@ -5,8 +5,8 @@ import json
 import re
 from dataclasses import replace
 
-from marey.hdl.isa import Isa
-from marey.hdl.protocol import Space, parts
+from marey.hdl.spec.isa import Isa
+from marey.hdl.spec.protocol import Space, parts
 from marey.hdl.tile import PROBE
 from marey.hdl.verilog import TOP, generate
 from tests.configs import CONFIGS

@@ -3,12 +3,12 @@
 import enum
 import hashlib
 
-from marey.hdl import integer, isa
-from marey.hdl.config import Config
-from marey.hdl.isa import Function, Reduce, Sfu, To
 from marey.hdl.manual import encoding
-from marey.hdl.protocol import VERSION
-from marey.hdl.timing import trace, uses
+from marey.hdl.spec import integer, isa
+from marey.hdl.spec.config import Config
+from marey.hdl.spec.isa import Function, Reduce, Sfu, To
+from marey.hdl.spec.protocol import VERSION
+from marey.hdl.timing.timing import trace, uses
 from tests.configs import op
 
 MEANT = {3: "5ff7c746a826e791"}
@@ -56,5 +56,5 @@ def meaning():
 def test_a_change_of_meaning_is_a_new_version():
     digest = hashlib.sha256("\n".join(meaning()).encode()).hexdigest()[:16]
     assert MEANT[VERSION] == digest, (
-        f"programs mean something else than in version {VERSION}: raise it in hdl/protocol.py, and that of sw/program.py, and "
+        f"programs mean something else than in version {VERSION}: raise it in hdl/spec/protocol.py, and that of sw/program/program.py, and "
         f"put {digest} here")

@@ -5,20 +5,20 @@ import subprocess
 import numpy as np
 import pytest
 
-from marey.hdl.config import Config, preset
+from marey.hdl.spec.config import Config, preset
 from marey.sim import pysim, verilator
 from marey.sim.backends import default_backend, open_transport
 from marey.sim.simulation import BackendError, ScheduleFault
-from marey.sw.bench import bench
-from marey.sw.driver import Device, ScheduleError
 from marey.sw.formats import load_model, load_tokenizer
-from marey.sw.generate import generate
-from marey.sw.golden import Golden
-from marey.sw.model import ModelConfig
-from marey.sw.program import Program, compile_model, compile_quantised
-from marey.sw.quantise import quantise
-from marey.sw.tiny import tiny_model as make_model
-from marey.sw.tiny import tiny_tokenizer
+from marey.sw.formats.tiny import tiny_model as make_model
+from marey.sw.formats.tiny import tiny_tokenizer
+from marey.sw.model.model import ModelConfig
+from marey.sw.program.program import Program, compile_model, compile_quantised
+from marey.sw.quant.golden import Golden
+from marey.sw.quant.quantise import quantise
+from marey.sw.runtime.driver import Device, ScheduleError
+from marey.sw.runtime.generate import generate
+from marey.sw.views.bench import bench
 from tests.configs import CONFIGS, INT4, MODELS, ONE_PORT, ROOMY, codes, op
 from tests.greedy import greedy_steps
 from tests.models import without_gains
@@ -185,9 +185,9 @@ def test_a_lie_about_cycles_is_an_error(compiler, tiny_model, monkeypatch):
 @pytest.mark.parametrize("opener", [lambda config: verilator.open_tile(config, checked=True), pysim.open_tile])
 def test_a_broken_promise_is_an_error(compiler, opener):
     """An MXM that nobody listens to fails an assertion of the tile."""
-    from marey.hdl.packing import pack_program
-    from marey.hdl.protocol import Space
-    from marey.sw.link import Link
+    from marey.hdl.spec.packing import pack_program
+    from marey.hdl.spec.protocol import Space
+    from marey.sw.runtime.link import Link
 
     config = CONFIGS[0]
     mxm = op(config, "MXM", 40, inner=2, outer=1)
@@ -200,9 +200,9 @@ def test_a_broken_promise_is_an_error(compiler, opener):
 
 
 def test_unchecked_simulation_counts_the_fault(compiler):
-    from marey.hdl.packing import pack_program
-    from marey.hdl.protocol import Space
-    from marey.sw.link import Link
+    from marey.hdl.spec.packing import pack_program
+    from marey.hdl.spec.protocol import Space
+    from marey.sw.runtime.link import Link
 
     config = CONFIGS[0]
     mxm = op(config, "MXM", 40, inner=2, outer=3)
@@ -247,7 +247,7 @@ def test_a_failed_build_names_its_log(compiler, monkeypatch, tmp_path):
 
 
 def test_a_trace_has_the_ports(compiler, tmp_path):
-    from marey.sw.link import Link
+    from marey.sw.runtime.link import Link
 
     with verilator.open_tile(CONFIGS[0], trace=tmp_path / "ports.vcd") as transport:
         Link(transport, CONFIGS[0])
@@ -256,7 +256,7 @@ def test_a_trace_has_the_ports(compiler, tmp_path):
 
 
 def test_programs_are_checked_before_they_run():
-    from marey.hdl.timing import ProgramError
+    from marey.hdl.timing.timing import ProgramError
 
     with pytest.raises(ProgramError):
         Program.from_instructions(CONFIGS[0], [op(CONFIGS[0], "NOP")])

@@ -10,17 +10,17 @@ from amaranth.lib.wiring import In, Out
 
 from marey.boards.virtual import serve
 from marey.hdl import verilog
-from marey.hdl.flash import FlashLoader
-from marey.hdl.packing import pack_program
-from marey.hdl.protocol import Register, Space
+from marey.hdl.link.flash import FlashLoader
 from marey.hdl.serial import SerialTile
+from marey.hdl.spec.packing import pack_program
+from marey.hdl.spec.protocol import Register, Space
 from marey.sim.pins import TOP, Pins, PinsTransport
 from marey.sim.port import PortTransport
 from marey.sim.terminal import Terminal
-from marey.sw.burn import flash_image
-from marey.sw.driver import Device
-from marey.sw.link import Link, LinkError
-from marey.sw.program import Program
+from marey.sw.program.program import Program
+from marey.sw.runtime.burn import flash_image
+from marey.sw.runtime.driver import Device
+from marey.sw.runtime.link import Link, LinkError
 from tests.configs import CONFIGS, codes, op
 
 CONFIG = CONFIGS[1]

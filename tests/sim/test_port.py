@@ -10,13 +10,13 @@ import time
 import pytest
 from click.testing import CliRunner
 
-from marey.hdl.config import preset
+from marey.hdl.spec.config import preset
 from marey.sim.port import PortError, PortTransport
 from marey.sw.cli import main
-from marey.sw.driver import Device
-from marey.sw.link import LinkError
-from marey.sw.program import compile_model
-from marey.sw.tiny import tiny_tokenizer
+from marey.sw.formats.tiny import tiny_tokenizer
+from marey.sw.program.program import compile_model
+from marey.sw.runtime.driver import Device
+from marey.sw.runtime.link import LinkError
 from tests.fakeboard import FakeBoard
 
 CONFIG = preset("tiny4x8")

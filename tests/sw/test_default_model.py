@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from marey.hdl.config import preset
+from marey.hdl.spec.config import preset
 from marey.sim.backends import open_transport
-from marey.sw.driver import Device
 from marey.sw.formats import DEFAULT_MODEL, load_model, load_tokenizer
-from marey.sw.generate import generate
-from marey.sw.golden import Golden
-from marey.sw.program import compile_model, compile_quantised
-from marey.sw.quantise import quantise
-from marey.sw.sampling import Sampler
+from marey.sw.program.program import compile_model, compile_quantised
+from marey.sw.quant.golden import Golden
+from marey.sw.quant.quantise import quantise
+from marey.sw.runtime.driver import Device
+from marey.sw.runtime.generate import generate
+from marey.sw.text.sampling import Sampler
 from marey.sw.train.judge import judge, write_stories
 from marey.sw.train.plot import plot
 from marey.sw.train.reader import has_a_plot

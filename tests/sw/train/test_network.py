@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from marey.sw.formats import gguf
-from marey.sw.model import ModelConfig
-from marey.sw.reference import Reference
-from marey.sw.tiny import tiny_tokenizer
+from marey.sw.formats.tiny import tiny_tokenizer
+from marey.sw.model.model import ModelConfig
+from marey.sw.model.reference import Reference
 
 torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install 'marey[train]'")
 

@@ -1,0 +1,1 @@
+"""The link: frames from and to the host."""

@@ -1,0 +1,81 @@
+"""The link's sending side: answers requests, reading memories for those that ask."""
+
+from amaranth import *
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from ..parts.host import HOST_READ_LATENCY
+from ..spec.config import Config
+from ..spec.protocol import RESPONSE_MAGIC, Response
+from .receiver import Answer
+
+
+class Responder(wiring.Component):
+    """Sends one response for each answer it is given.
+
+    Latency: the first word is on `tx` 1 cycle after `answer_valid`, or as many more as the checksum takes for it. Throughput:
+    a word of the payload every `HOST_READ_LATENCY` + 1 cycles when `tx` is ready, or as the checksum takes them.
+
+    Members: `answer`, `answer_valid`: what to send; `answered`: a pulse with the last word; `tx`;
+    `read`, `read_data`: the host bus; `advance`: the next word is to be addressed; `over`: there is none; `step`, `first`,
+    `last`, `crc`: the checksum's.
+    """
+
+    def __init__(self, config: Config):
+        super().__init__({
+            "answer": In(Answer(config)), "answer_valid": In(1), "answered": Out(1),
+            "tx": Out(stream.Signature(32)),
+            "read": Out(1), "read_data": In(32), "advance": Out(1), "over": In(1),
+            "step": Out(1), "first": Out(1), "last": In(1), "crc": In(32),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        taken = self.tx.valid & self.tx.ready
+        head, waiting = Signal(Response), Signal(HOST_READ_LATENCY)
+        m.d.comb += [
+            head.magic.eq(RESPONSE_MAGIC), head.status.eq(self.answer.status), head.sequence.eq(self.answer.sequence),
+            self.advance.eq(waiting[-1]),
+        ]
+        # A word that is read stays here until it is sent.
+        word = Signal(32, reset_less=True)
+        m.d.sync += waiting.eq(Cat(self.read, waiting))
+        with m.If(waiting[-1]):
+            m.d.sync += word.eq(self.read_data)
+
+        def send(word, then, *, checked=True, first=False, ready=True):
+            """One word, and the state that follows it."""
+            there = ready & (self.last | (not checked))
+            m.d.comb += [self.tx.payload.eq(word), self.tx.valid.eq(there), self.first.eq(first)]
+            if checked:
+                m.d.comb += self.step.eq(ready & (~self.last | self.tx.ready))
+            with m.If(taken):
+                m.next = then
+
+        with m.FSM():
+            with m.State("IDLE"):
+                with m.If(self.answer_valid):
+                    m.next = "STATUS"
+            with m.State("STATUS"):
+                send(head, "LENGTH", first=True)
+            with m.State("LENGTH"):
+                send(self.answer.length, "CRC")
+            with m.State("CRC"):
+                send(self.crc, "DONE", checked=False)
+                with m.If(taken & (self.answer.length != 0)):
+                    m.d.comb += self.read.eq(1)
+                    m.next = "FIRST"
+            for state in ("FIRST", "PAYLOAD"):
+                with m.State(state):
+                    send(word, "PAYLOAD", first=state == "FIRST", ready=~waiting.any())
+                    with m.If(taken):
+                        with m.If(self.over):
+                            m.next = "PAYLOAD_CRC"
+                        with m.Else():
+                            m.d.comb += self.read.eq(1)
+            with m.State("PAYLOAD_CRC"):
+                send(self.crc, "DONE", checked=False)
+            with m.State("DONE"):
+                m.d.comb += self.answered.eq(1)
+                m.next = "IDLE"
+        return m

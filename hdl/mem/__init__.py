@@ -1,0 +1,1 @@
+"""MEM: the memory of activations and constants."""

@@ -1,0 +1,1 @@
+"""The MXM: a systolic array with its weight memories."""

@@ -1,0 +1,84 @@
+"""One column of the MXM: its weights, and what it multiplies by them."""
+
+from amaranth import *
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from ..parts.dot import DotProduct
+from ..spec.config import Config, address_bits
+from ..spec.isa import TOKEN_BITS
+from .wram import Wram
+
+
+def wave_layout(config: Config) -> data.StructLayout:
+    """What comes to a column for every beat: activations, and what they are part of.
+
+    `first`, `last`: of a dot product; `fetch`: it is no part of one, but asks for the word of column `column` modulo cols;
+    where weights have 4 bits `low`, `high`: it is with a half of 8-bit weights.
+    """
+    halves = {"low": 1, "high": 1} if config.weight_bits == 4 else {}
+    return data.StructLayout({
+        "act": data.ArrayLayout(signed(8), config.rows), "first": 1, "last": 1, "fetch": 1, "column": TOKEN_BITS,
+    } | halves)
+
+
+class Column(wiring.Component):
+    """`rows` multiply-accumulates a cycle; each multiplier meets a new weight every cycle.
+
+    ::
+
+        address --> W-RAM --+--------------------------------------> weights
+                            v
+               act -----> [reg] --> x rows --> [reg] --> tree --> [reg] --> accumulate --> sum
+
+    Latency: a dot product whose last beat is at `wave`, and its weights at `weights`, in cycle c is at `sum`, with `done`, in
+    cycle c + `LATENCY`, for that cycle alone. A beat every cycle.
+
+    Members: `address`: of the weights, `Wram.LATENCY` cycle before `wave`, or more (see `Wram.lead`); `wave`; `weights`; `sum`,
+    `done`; `write_enable`, `write_address`, `write_data`, `writing`: W-RAM's write side.
+    """
+
+    LATENCY = DotProduct.LATENCY + 1
+
+    def __init__(self, config: Config):
+        self._config = config
+        super().__init__({
+            "address": In(address_bits(config.wram_depth)),
+            "wave": In(wave_layout(config)),
+            "weights": Out(data.ArrayLayout(signed(config.weight_bits), config.rows)),
+            "sum": Out(signed(config.accumulator_bits)),
+            "done": Out(1),
+            "write_enable": In(config.rows),
+            "write_address": In(address_bits(config.wram_depth)),
+            "write_data": In(config.rows * config.weight_bits),
+            "writing": In(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        rows, bits = self._config.rows, self._config.weight_bits
+        m.submodules.wram = wram = Wram(self._config)
+        m.d.comb += [wram.address.eq(self.address), self.weights.eq(wram.weights)]
+        m.d.comb += [getattr(wram, name).eq(getattr(self, name))
+                     for name in ("write_enable", "write_address", "write_data", "writing")]
+        # Stages 1 to 3: operands, products, their sum.
+        halves, wave, word = bits == 4, self.wave, self.weights
+        m.submodules.dot = dot = DotProduct(rows, bits + halves)
+        m.d.comb += dot.a.eq(wave.act)
+        for row in range(rows):
+            # A low half has no sign.
+            m.d.comb += dot.b[row].eq(Cat(word[row], word[row][-1] & ~wave.low).as_signed() if halves else word[row])
+        # Stage 4: accumulate. A high half counts for 16.
+        total = dot.sum
+        if halves:
+            high = Signal(dot.LATENCY)
+            m.d.sync += high.eq(Cat(wave.high, high))
+            total = Mux(high[-1], dot.sum << 4, dot.sum)
+        first, last = Signal(dot.LATENCY), Signal(self.LATENCY)
+        m.d.sync += [
+            first.eq(Cat(wave.first, first)),
+            last.eq(Cat(wave.last, last)),
+            self.sum.eq(Mux(first[-1], total, self.sum + total)),
+        ]
+        m.d.comb += self.done.eq(last[-1])
+        return m

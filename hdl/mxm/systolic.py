@@ -1,0 +1,105 @@
+"""Columns one behind the other: a wave of activations moves through them, a column a cycle."""
+
+from amaranth import *
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from ..spec.config import Config, address_bits
+from .column import Column, wave_layout
+from .drain import Drain
+from .unload import Unload
+from .wram import Wram
+from .writer import WramWrite
+
+
+class Systolic(wiring.Component):
+    """The columns of an MXM of any size: each hands the wave to the next, so that no wire is longer than a column.
+
+    ::
+
+        wave -----> [reg] --+--> [reg] --+--> ... --> unload --+
+                            |            |                     v
+        address --> column 0     column 1     ...           granules
+                            |            |                     ^
+                            +----------> +---> drain ----------+
+
+    Latency, from `wave`: of a result `latency(config)` cycles from its last beat to its first granule, of a fetched word
+    `fetch_latency(config)`; then a granule a cycle. Column j reads its weights j cycles after column 0.
+
+    Members: `address`: of the weights, `address_lead(config)` cycles before `wave`; `wave`; `write`: W-RAM's write side;
+    `granule`, `valid`: results; `collision`: two of them in one cycle.
+    """
+
+    LEAST_LATENCY = 9
+    """Small arrays wait for this: while a product is on its way, the scalar unit makes the factor that it meets."""
+
+    @staticmethod
+    def address_lead(config: Config) -> int:
+        """Cycles by which an address comes before its wave."""
+        return Wram.lead(config)
+
+    @staticmethod
+    def skew(config: Config) -> int:
+        """Cycles from the first column's read of W-RAM to the last one's."""
+        return config.cols - 1
+
+    @staticmethod
+    def latency(config: Config) -> int:
+        """Cycles from the last beat of a result to its first granule."""
+        return max(Systolic._drained(config), Systolic.LEAST_LATENCY)
+
+    @staticmethod
+    def fetch_latency(config: Config) -> int:
+        """Cycles from the beat of a fetched word to its first granule."""
+        return config.cols + Unload.LATENCY
+
+    @staticmethod
+    def _drained(config):
+        """Cycles from the last beat of a result to the first granule that leaves the drain."""
+        return Wram.LATENCY + Column.LATENCY + Drain.latency(config)
+
+    def __init__(self, config: Config):
+        self._config = config
+        super().__init__({
+            "address": In(address_bits(config.wram_depth)),
+            "wave": In(wave_layout(config)),
+            "write": In(WramWrite(config)),
+            "granule": Out(data.ArrayLayout(signed(config.accumulator_bits), config.lanes)),
+            "valid": Out(1),
+            "collision": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self._config
+        m.submodules.drain = drain = Drain(config)
+        m.submodules.unload = unload = Unload(config)
+        address, wave = self.address, self.wave
+        for index in range(config.cols):
+            m.submodules[f"column{index}"] = column = Column(config)
+            # The wave meets the weights, and moves on; a fetched word takes the place of its activations.
+            here, leaving, later = (Signal.like(value, name=f"{name}{index}", reset_less=True)
+                                    for name, value in (("here", wave), ("leaving", wave), ("address", address)))
+            m.d.sync += [here.eq(wave), later.eq(address)]
+            m.d.comb += [
+                column.address.eq(address), column.wave.eq(here), leaving.eq(here),
+                column.write_enable.eq(self.write.enable[index]), column.write_data.eq(self.write.data[index]),
+                column.write_address.eq(self.write.address), column.writing.eq(self.write.writing),
+                drain.sums[index].eq(column.sum), drain.done[index].eq(column.done),
+            ]
+            with m.If(here.fetch & (here.column % config.cols == index)):
+                m.d.comb += [leaving.act[row].eq(column.weights[row]) for row in range(config.rows)]
+            address, wave = later, leaving
+        # A small array's results wait.
+        result = Cat(drain.granule, drain.valid)
+        for stage in range(self.latency(config) - self._drained(config)):
+            later = Signal.like(result, name=f"result{stage}")
+            m.d.sync += later.eq(result)
+            result = later
+        granule, valid = Signal(drain.granule.shape()), Signal()
+        m.d.comb += [
+            Cat(granule, valid).eq(result), unload.word.eq(wave.act), unload.word_valid.eq(wave.fetch),
+            self.granule.eq(Mux(unload.valid, unload.granule, granule)), self.valid.eq(valid | unload.valid),
+            self.collision.eq(drain.collision | (valid & unload.valid)),
+        ]
+        return m

@@ -1,0 +1,89 @@
+"""The weight RAM of one column."""
+
+from itertools import accumulate, pairwise
+
+from amaranth import *
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from ..parts.spram import SinglePortRam
+from ..spec.config import Config, address_bits
+
+
+class Wram(wiring.Component):
+    """One column's weights: a word of `rows` weights every cycle.
+
+    Read latency `config.wram_latency`: an address comes `lead(config)` cycles ahead of its activations. Where that is 2, there
+    are banks, each with a register behind it: a large W-RAM lies all over its device, and the way to the multipliers has a
+    cycle.
+    With two ports a read and a write each cycle; a word that is read while it is written is undefined: the schedule, and a
+    host that loads ahead, stay clear of it. With one port every word is, and the schedule stays clear of that.
+
+    Members: `address`, `weights`: read; `write_enable` (a bit a row), `write_address`, `write_data`: write; `writing`: one port
+    is for that now, in this column or in another.
+    """
+
+    LATENCY = SinglePortRam.LATENCY
+
+    @staticmethod
+    def lead(config: Config) -> int:
+        """Cycles that a read takes longer than `LATENCY`."""
+        return config.wram_latency - Wram.LATENCY
+
+    @staticmethod
+    def banks(config: Config) -> list[range]:
+        """The words of each bank: powers of two, so that none is a choice between block RAMs that have more and fewer."""
+        depth = config.wram_depth
+        sizes = [1 << bit for bit in reversed(range(depth.bit_length())) if depth >> bit & 1] if Wram.lead(config) else [depth]
+        return [range(*ends) for ends in pairwise(accumulate(sizes, initial=0))]
+
+    def __init__(self, config: Config):
+        self._config = config
+        word, address = config.rows * config.weight_bits, address_bits(config.wram_depth)
+        super().__init__({
+            "address": In(address),
+            "weights": Out(word),
+            "write_enable": In(config.rows),
+            "write_address": In(address),
+            "write_data": In(word),
+            "writing": In(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        width, grain = self._config.rows * self._config.weight_bits, self._config.weight_bits
+        if self._config.wram_ports == 1:
+            m.submodules.memory = memory = SinglePortRam(width=width, depth=self._config.wram_depth, grain=grain)
+            m.d.comb += [
+                memory.address.eq(Mux(self.writing, self.write_address, self.address)),
+                memory.write.eq(self.write_enable), memory.write_data.eq(self.write_data), self.weights.eq(memory.data),
+            ]
+            return m
+        for index, bank in enumerate(self.banks(self._config)):
+            m.submodules[f"bank{index}"] = memory = Memory(shape=unsigned(width), depth=len(bank), init=[])
+            read, write = memory.read_port(), memory.write_port(granularity=grain)
+            word, chosen = read.data, _has(bank, self.address)
+            m.d.comb += [
+                read.addr.eq(self.address), read.en.eq(1), write.addr.eq(self.write_address), write.data.eq(self.write_data),
+                write.en.eq(Mux(_has(bank, self.write_address), self.write_enable, 0)),
+            ]
+            if self.lead(self._config):
+                word = Signal(width, name=f"word{index}", reset_less=True)
+                m.d.sync += word.eq(read.data)
+            if index == 0:
+                m.d.comb += self.weights.eq(word)
+                continue
+            for stage in range(self._config.wram_latency):
+                later = Signal(name=f"chosen{index}_{stage}", reset_less=True)
+                m.d.sync += later.eq(chosen)
+                chosen = later
+            with m.If(chosen):
+                m.d.comb += self.weights.eq(word)
+        return m
+
+
+def _has(bank, address):
+    """Whether an address is in a bank: its first word is a multiple of its size."""
+    size = (len(bank) - 1).bit_length()
+    return address[size:] == bank.start >> size

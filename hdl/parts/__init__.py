@@ -1,0 +1,1 @@
+"""Parts that several slices share, and that boards replace by the primitives of a device."""

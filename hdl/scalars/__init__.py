@@ -1,0 +1,1 @@
+"""Scalar registers and the unit that computes with them."""

@@ -1,0 +1,79 @@
+"""The scalar registers, and the unit that computes with them."""
+
+from amaranth import *
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from ..spec.command import comes, command_layout
+from ..spec.config import Config, address_bits
+from ..spec.isa import Op, Sfu
+from .bank import Bank, Scalar
+from .sfu import Operand, Pace, Result
+
+
+class Scalars(wiring.Component):
+    """Reductions write the lower half of the registers, SFU instructions the upper half, mantissas with exponents.
+
+    ::
+
+        command --> pace --> bank --> operand: + epsilon, or a * b --> result: zeros, tables --> bank
+
+    Latency: the first SFU beat is `COMMAND_LATENCY` cycle after `command.valid`; the beat of cycle c reads its
+    operands from there on and writes in cycle c + `latency`, QUANTISE its second result a cycle later. One beat is at work at
+    a time: the next, or the next command, may come in the cycle of its last result.
+
+    Members: `command`; `address`, `scalar`: the VXM's read port; `write`, `write_address`, `write_value`: a
+    reduction's result; `active`: a beat is at work; `overrun`: a beat or a command came too early.
+    """
+
+    COMMAND_LATENCY = Pace.LATENCY
+    LATENCY = Bank.READ_LATENCY + Operand.LATENCY + Result.LATENCY
+
+    @classmethod
+    def latency(cls, config: Config, function: Sfu) -> int:
+        """Cycles from a beat to its result."""
+        return cls.LATENCY + (Operand.steps(config) if function is Sfu.MULTIPLY else 0)
+
+    def __init__(self, config: Config):
+        self._config = config
+        index = address_bits(config.scalars)
+        super().__init__({
+            "command": In(command_layout(config, Op.SFU)),
+            "address": In(index), "scalar": Out(Scalar),
+            "write": In(1), "write_address": In(index), "write_value": In(signed(32)),
+            "active": Out(1), "overrun": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        start = self.command.operands
+        m.submodules.bank = bank = Bank(self._config)
+        m.submodules.pace = pace = Pace(start.count.shape().width, start.period.shape().width)
+        m.submodules.operand = operand = Operand(self._config)
+        m.submodules.result = result = Result()
+        function, ends = Signal(Sfu), Signal()
+        a, b, into = (Signal(len(start.a) - 1, name=name) for name in ("a", "b", "into"))
+        m.d.comb += [
+            pace.start.eq(self.command.valid), pace.count.eq(start.count), pace.period.eq(start.period),
+            operand.function.eq(function), operand.beat.eq(pace.beat),
+            result.function.eq(function), result.start.eq(operand.done), result.x.eq(operand.x),
+            result.exponent.eq(operand.exponent),
+            ends.eq(result.write & (result.second | (function != Sfu.QUANTISE))),
+            self.overrun.eq((pace.begins & self.active & ~ends) | (self.command.valid & pace.more)),
+        ]
+        m.d.sync += self.active.eq(pace.begins | (self.active & ~ends))
+        with m.If(pace.again):
+            m.d.sync += [a.eq(a + 1), b.eq(b + 1)]
+        with m.If(result.write):
+            m.d.sync += into.eq(into + 1)
+        for name, part in {"a": a, "b": b, "into": into, "function": function, "epsilon": operand.epsilon}.items():
+            with m.If(comes(self._config, Op.SFU, self.command, name)):
+                m.d.sync += part.eq(start[name])
+        m.d.comb += [
+            bank.address.eq(self.address), self.scalar.eq(bank.scalar),
+            bank.reduce.eq(self.write), bank.reduce_into.eq(self.write_address), bank.reduce_value.eq(self.write_value),
+            bank.compute.eq(result.write), bank.compute_into.eq(into), bank.compute_value.eq(result.result),
+            bank.source.eq(Mux(operand.second, b, a)), bank.upper.eq(function == Sfu.MULTIPLY),
+            operand.reduced.eq(bank.reduced), operand.computed.eq(bank.computed),
+        ]
+        return m

@@ -1,0 +1,1 @@
+"""The sequencer: program memory, fetch, decode, and the start of every slice."""

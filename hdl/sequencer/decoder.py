@@ -1,0 +1,182 @@
+"""The decoder: what an issued instruction does."""
+
+from functools import reduce
+from operator import or_
+
+from amaranth import *
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from ..parts.multiply import multiply
+from ..spec.command import SLICES, Begin, command_layout
+from ..spec.config import Config
+from ..spec.isa import FACTOR_BITS, POSITION_BITS, TOKEN_BITS, MxmBlocks, Op, Source, VxmBlocks, isa_of
+
+ADDRESSES = {Op.MXM: ("act", "wgt"), Op.VXM: ("x", "y", "dst"), Op.SFU: ()}
+SCALED = {Op.MXM: (("inner", MxmBlocks.INNER), ("middle", MxmBlocks.MIDDLE)),
+          Op.VXM: (("interval", VxmBlocks.INTERVAL), ("middle", VxmBlocks.MIDDLE)), Op.SFU: ()}
+"""Operands that are resolved; those of an adder, or a shifter, stand at its place."""
+
+
+class Decoder(wiring.Component):
+    """What an issued instruction does: registers, loop counters, commands.
+
+    Latency: halt in the same cycle, jump and commands in the next, INDEX and PERIOD `PRODUCT_CYCLES` + 1 later.
+
+    The slices' operands lie over each other, and so do those that are resolved here: there are three adders for addresses
+    and two shifters for counts, which serve all, and one register for what needs no resolving.
+
+    Members: `issued`, `instruction`: from the sequencer; `start`, `begin`: a run begins; `jump`, `target`: continue
+    there; `halt`; `mxm`, `vxm`, `sfu`: commands, addresses and counts resolved; `period`, `position`, `token`:
+    registers; `blocks`, of the position; `chosen`, `made`: as in the sequencer.
+    """
+
+    FACTOR_STEP = 6
+    """Bits of a factor that are multiplied by in a cycle."""
+    PRODUCT_CYCLES = FACTOR_BITS // FACTOR_STEP
+
+    def __init__(self, config: Config):
+        self._config = config
+        self._isa = isa = isa_of(config)
+        super().__init__({
+            "issued": In(1),
+            "instruction": In(isa.layout),
+            "start": In(1),
+            "begin": In(Begin),
+            "jump": Out(1),
+            "target": Out(isa.operands[Op.LOOP]["target"].shape),
+            "halt": Out(1),
+            "mxm": Out(command_layout(config, Op.MXM)),
+            "vxm": Out(command_layout(config, Op.VXM)),
+            "sfu": Out(command_layout(config, Op.SFU)),
+            "period": Out(isa.count_bits),
+            "blocks": Out(isa.count_bits),
+            "position": Out(POSITION_BITS),
+            "token": Out(TOKEN_BITS),
+            "chosen": In(TOKEN_BITS),
+            "made": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.registers = registers = Memory(shape=unsigned(self._isa.register_bits), depth=self._isa.registers, init=[])
+        # Operands as they were issued, until the next are.
+        kept = Signal(self.instruction.operands.shape(), reset_less=True)
+        with m.If(self.issued):
+            m.d.sync += kept.eq(self.instruction.operands)
+        m.d.sync += self.blocks.eq((self.position >> (self._config.block - 1).bit_length()) + 1)
+        self._commands(m, kept, registers)
+        self._steps(m)
+        return m
+
+    def _is(self, op):
+        return self.instruction.op == op
+
+    def _commands(self, m, kept, registers):
+        """What the slices are told has no registers and no blocks in it any more; SET, ADD and INDEX change registers."""
+        operands = self.instruction.operands
+        numbers, valid, changed = self._resolve(m, registers)
+        counts = []
+        for place in range(2):
+            given, in_blocks = Signal(self._isa.count_bits), Signal()
+            for op, names in SCALED.items():
+                if names:
+                    name, blocks = names[place]
+                    with m.If(self._is(op)):
+                        of_op = operands[op.name.lower()]
+                        m.d.comb += [given.eq(of_op[name]), in_blocks.eq(of_op.blocks == blocks)]
+            counts.append(Signal(self._isa.count_bits, reset_less=True))
+            m.d.sync += counts[-1].eq(Mux(in_blocks, self.blocks << given[:2], given))
+        for op in SLICES:
+            command = getattr(self, op.name.lower())
+            m.d.comb += command.valid.eq(valid[op])
+            places = dict(zip(ADDRESSES[op], numbers, strict=False))
+            places |= {name: count for (name, _), count in zip(SCALED[op], counts, strict=False)}
+            for name, _ in self._isa.operands[op]:
+                m.d.comb += command.operands[name].eq(places.get(name, kept[op.name.lower()][name]))
+            m.d.comb += command.operands.period.eq(self.period)
+        self._change(m, kept, registers, changed)
+
+    def _address(self, m, place, base, offset):
+        """The operand of the instruction that is resolved at a place: its register and its offset."""
+        operands = self.instruction.operands
+        for op, names in ADDRESSES.items():
+            if place < len(names):
+                given = operands[op.name.lower()][names[place]]
+                with m.If(self._is(op)):
+                    m.d.comb += [base.eq(given.base), offset.eq(given.offset)]
+        if place == 0:
+            with m.If(self._is(Op.SET) | self._is(Op.ADD)):
+                m.d.comb += [base.eq(Mux(self._is(Op.ADD), operands.add.register, 0)), offset.eq(operands.add.value)]
+
+    def _resolve(self, m, registers):
+        """Addresses in the cycle of the issue, with an adder each. Returns them, when commands are valid, and what SET and ADD
+        write."""
+        resolved, numbers, valid = [], [], {op: Signal(name=f"{op.name}_valid") for op in SLICES}
+        for place in range(3):
+            read, offset = registers.read_port(domain="comb"), Signal(self._isa.register_bits)
+            self._address(m, place, read.addr, offset)
+            resolved.append(Signal(self._isa.register_bits))
+            numbers.append(Signal(self._isa.register_bits, reset_less=True))
+            m.d.comb += resolved[-1].eq(offset + read.data)
+            m.d.sync += numbers[-1].eq(resolved[-1])
+        m.d.sync += [signal.eq(self.issued & self._is(op)) for op, signal in valid.items()]
+        return numbers, valid, resolved[0]
+
+    def _change(self, m, kept, registers, changed):
+        """SET and ADD write as soon as they are resolved; INDEX and PERIOD multiply first, and add in the cycle after that."""
+        index, period, bits = self.instruction.operands.index, kept.period, self.FACTOR_STEP
+        steps = Signal(self.PRODUCT_CYCLES + 1)
+        of_period, factor = Signal(), Signal(POSITION_BITS, reset_less=True)
+        slow = self._is(Op.INDEX) | self._is(Op.PERIOD)
+        source = Mux(index.source == Source.TOKEN, self.token, self.position) >> index.right
+        mask = Mux(index.bits == 0, ~0, (1 << index.bits) - 1)
+        m.d.sync += steps.eq(Cat(self.issued & slow, steps))
+        with m.If(self.issued):
+            m.d.sync += [of_period.eq(self._is(Op.PERIOD)), factor.eq(Mux(self._is(Op.PERIOD), self.blocks, source & mask))]
+        # Some of the other factor's bits a cycle, the highest first: fewer adders.
+        times = Signal(FACTOR_BITS)
+        m.d.comb += times.eq(Mux(of_period, period.times, kept.index.times))
+        turns = [Mux(step, part, 0) for step, part in zip(steps[:-1], reversed(_chunks(times, bits)), strict=True)]
+        product = Signal(max(self._isa.register_bits, self._isa.count_bits), reset_less=True)
+        m.d.sync += product.eq(Mux(steps[0], 0, product << bits) + multiply(factor, reduce(or_, turns)))
+        write, total = registers.write_port(), Signal(signed(self._isa.count_bits + 2))
+        indexing = steps[-1] & ~of_period
+        m.d.comb += [
+            write.en.eq(indexing | (self.issued & (self._is(Op.SET) | self._is(Op.ADD)))),
+            write.addr.eq(Mux(indexing, kept.index.register, self.instruction.operands.set.register)),
+            write.data.eq(Mux(indexing, kept.index.value + product, changed)),
+            total.eq(product[:self._isa.count_bits] + period.value),
+        ]
+        with m.If(steps[-1] & of_period):
+            m.d.sync += self.period.eq(Mux(total < period.least, period.least, total))
+
+    def _steps(self, m):
+        """Where to go on: loops, tokens, the end."""
+        operands = self.instruction.operands
+        # A loop's counter is the number of the turn that is ending, from 1 on.
+        counters = Array(Signal(self._isa.count_bits, name=f"loop{i}", init=1) for i in range(self._isa.counters))
+        counter, again, wanted = counters[operands.loop.counter], Signal(), Signal(POSITION_BITS)
+        m.d.comb += again.eq(counter != operands.loop.count)
+        m.d.sync += [self.jump.eq(0), self.made.eq(0), self.target.eq(operands.loop.target)]
+        with m.If(self.issued):
+            with m.Switch(self.instruction.op):
+                with m.Case(Op.HALT):
+                    m.d.comb += self.halt.eq(~operands.halt.if_prompt | (wanted == 0))
+                with m.Case(Op.LOOP):
+                    m.d.sync += [self.jump.eq(again), counter.eq(Mux(again, counter + 1, 1))]
+                with m.Case(Op.TOKEN):
+                    m.d.sync += [
+                        self.token.eq(self.chosen), self.position.eq(self.position + 1), self.made.eq(1),
+                        wanted.eq(wanted - 1), self.jump.eq(wanted != 1), self.target.eq(operands.token.target),
+                    ]
+        with m.If(self.start):
+            m.d.sync += [
+                self.token.eq(self.begin.token), self.position.eq(self.begin.position), wanted.eq(self.begin.count),
+            ]
+
+
+def _chunks(value, bits):
+    """A value's bits, so many at a time, the lowest first."""
+    return [value[start:start + bits] for start in range(0, len(value), bits)]

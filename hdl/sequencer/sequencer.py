@@ -1,0 +1,148 @@
+"""The sequencer: one program counter that starts every slice at its appointed cycle."""
+
+from amaranth import *
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from ..parts.host import HostBus
+from ..spec.command import Begin, command_layout
+from ..spec.config import Config
+from ..spec.isa import POSITION_BITS, TOKEN_BITS, WAIT_BITS, Op
+from .decoder import Decoder
+from .fetch import Fetch
+from .rows import Rows
+
+SLOW = (Op.HALT, Op.INDEX, Op.PERIOD, Op.LOOP, Op.TOKEN)
+"""Operations after which the next waits for what they decide: they take `SLOW_CYCLES`, but for a compact tile's."""
+SLOW_CYCLES = max(Fetch.LATENCY + 1, Decoder.PRODUCT_CYCLES + 2)
+
+
+class Sequencer(wiring.Component):
+    """Program memory, loops, address registers, position and token, cycle counter; starts the slices.
+
+    ::
+
+        fetch --> instruction --> decode --> commands of the slices
+          ^           issue: this cycle  | address registers, loop counters, position, period
+          +------------------------------+ LOOP, TOKEN
+
+    After `start` in cycle 0 the first instruction issues in cycle `first_issue(config)`; the one after an instruction that
+    issued in cycle t issues in cycle t + `issue_cycles(config, op)` + wait. A slice has its whole command
+    `latency(config, op)` cycles after issue, and TOKEN looks at what was `chosen` `token_latency(config)` cycles after issue. A
+    HALT that issued in cycle t ends the run: `cycles` is then t + `HALT_CYCLES`, the cycles in which `running` was 1.
+
+    A compact tile's is `Rows` instead of fetch and decoder.
+
+    Members: `start`, `begin`: begin a run; `running`; `cycles`, of this run or the last; `mxm`, `vxm`, `sfu`:
+    commands; `issuing`: an instruction issues in this cycle; `position`, `token`: of this step; `chosen`: by the VXM's
+    last ARGMAX; `made`, for one cycle: the token is a new one; `host`: the link's way to the program memory, used only
+    between runs.
+    """
+
+    HALT_CYCLES = 0
+
+    @staticmethod
+    def token_latency(config: Config) -> int:
+        """Cycles from the issue of a TOKEN to its look at the choice."""
+        return Rows.TOKEN_LATENCY if config.compact else 0
+
+    @staticmethod
+    def latency(config: Config, op: Op) -> int:
+        """Cycles from an issue to the slice's command."""
+        return Rows.latency(op) if config.compact else 1
+
+    @staticmethod
+    def first_issue(config: Config) -> int:
+        """Cycles from start to the first issue."""
+        return Rows.FIRST_ISSUE if config.compact else Fetch.LATENCY
+
+    @staticmethod
+    def issue_cycles(config: Config, op: Op, bits: int = 0, right: int = 0) -> int:
+        """Cycles from an issue to the next, without a wait; `bits` and `right` are an INDEX's."""
+        if config.compact:
+            return Rows.issue_cycles(op, bits, right)
+        return SLOW_CYCLES if op in SLOW else 1
+
+    def __init__(self, config: Config):
+        self._config = config
+        super().__init__({
+            "start": In(1),
+            "begin": In(Begin),
+            "running": Out(1),
+            "cycles": Out(32),
+            "issuing": Out(1),
+            "mxm": Out(command_layout(config, Op.MXM)),
+            "vxm": Out(command_layout(config, Op.VXM)),
+            "sfu": Out(command_layout(config, Op.SFU)),
+            "position": Out(POSITION_BITS),
+            "token": Out(TOKEN_BITS),
+            "chosen": In(TOKEN_BITS),
+            "made": Out(1),
+            "host": In(HostBus),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        halt = (self._in_rows if self._config.compact else self._at_once)(m)
+        with m.If(self.running):
+            m.d.sync += self.cycles.eq(self.cycles + 1)
+        with m.If(halt):
+            m.d.sync += self.running.eq(0)
+        with m.If(self.start):
+            m.d.sync += [self.running.eq(1), self.cycles.eq(0)]
+        return m
+
+    def _in_rows(self, m):
+        """A compact tile's instructions. Returns whether the run is over."""
+        m.submodules.rows = rows = Rows(self._config)
+        wiring.connect(m, wiring.flipped(self.host), rows.host)
+        m.d.comb += [getattr(rows, name).eq(getattr(self, name)) for name in ("running", "start", "begin", "chosen")]
+        m.d.comb += [getattr(self, name).eq(getattr(rows, name))
+                     for name in ("issuing", "mxm", "vxm", "sfu", "position", "token", "made")]
+        return rows.halt
+
+    def _at_once(self, m):
+        """Instructions of one fetch. Returns whether the run is over."""
+        m.submodules.fetch = fetch = Fetch(self._config)
+        m.submodules.decoder = decoder = Decoder(self._config)
+        wiring.connect(m, wiring.flipped(self.host), fetch.host)
+        instruction, issue = fetch.instruction, self.issuing
+        # Cycles still to wait: `wait`, then those of blocks, then periods; `waiting` is whether there are any. What follows a
+        # slow operation is held up by `pause` first.
+        wait, waiting, pause = Signal(WAIT_BITS), Signal(), Signal(SLOW_CYCLES - 1)
+        nop = instruction.operands.nop
+        blocks, turns = Signal.like(nop.blocks), Signal.like(nop.turns)
+        m.d.comb += issue.eq(self.running & fetch.ready & ~waiting & ~pause[0])
+        m.d.sync += pause.eq(pause >> 1)
+        with m.If(issue):
+            is_nop = instruction.op == Op.NOP
+            m.d.sync += [
+                wait.eq(instruction.wait), blocks.eq(Mux(is_nop, nop.blocks, 0)), turns.eq(Mux(is_nop, nop.turns, 0)),
+                waiting.eq((instruction.wait != 0) | (is_nop & ((nop.turns != 0) | (nop.blocks != 0)))),
+            ]
+            with m.If(Cat(instruction.op == op for op in SLOW).any()):
+                m.d.sync += pause.eq(~0)
+        with m.Elif(waiting & fetch.ready & ~pause[0]):
+            left = Signal(WAIT_BITS)
+            with m.If(wait != 0):
+                m.d.comb += left.eq(wait)
+                m.d.sync += waiting.eq((wait != 1) | (blocks != 0) | (turns != 0))
+            with m.Elif(blocks != 0):
+                m.d.comb += left.eq((decoder.blocks << blocks) >> 1)
+                m.d.sync += [blocks.eq(0), waiting.eq((left != 1) | (turns != 0))]
+            with m.Else():
+                m.d.comb += left.eq(decoder.period)
+                m.d.sync += [turns.eq(turns - 1), waiting.eq((left != 1) | (turns != 1))]
+            m.d.sync += wait.eq(left - 1)
+        with m.If(self.start):
+            m.d.sync += [waiting.eq(0), pause.eq(0)]
+
+        m.d.comb += [
+            fetch.running.eq(self.running), fetch.take.eq(issue),
+            fetch.go.eq(self.start | decoder.jump), fetch.entry.eq(Mux(self.start, self.begin.entry, decoder.target)),
+            decoder.issued.eq(issue), decoder.instruction.eq(instruction), decoder.start.eq(self.start),
+            decoder.begin.eq(self.begin), decoder.chosen.eq(self.chosen),
+            self.mxm.eq(decoder.mxm), self.vxm.eq(decoder.vxm), self.sfu.eq(decoder.sfu),
+            self.position.eq(decoder.position), self.token.eq(decoder.token), self.made.eq(decoder.made),
+        ]
+        return decoder.halt

@@ -1,0 +1,1 @@
+"""The specification: configuration, instructions, encodings, the link's protocol and integer arithmetic."""

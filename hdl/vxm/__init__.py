@@ -1,0 +1,1 @@
+"""The VXM: lanes of vector arithmetic, and reductions."""

@@ -1,0 +1,112 @@
+"""The VXM's reductions: what is common to all values of a round."""
+
+from collections.abc import Collection
+
+from amaranth import *
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from ..parts.pipeline import Pipeline
+from ..spec.config import Config, address_bits
+from ..spec.isa import TOKEN_BITS, Reduce, isa_of
+
+LOWEST = -(1 << 15)
+
+
+class Reducer(wiring.Component):
+    """Maximum (with its index), largest magnitude, sum or one lane of the values that the VXM makes.
+
+    ::
+
+        values --> keys --> half the tree --> [reg] --> the other half --> [reg] --> with what came before --> [reg]
+
+    A compact tile has the last of these registers only.
+
+    Latency: `result` and `index` are those of all beats from the last `first` one on, `latency(config)` cycles after the
+    beat that `ends`, with `done`. A granule a cycle.
+
+    Members: `values`, `keep` (a bit a lane: others do not count); `kind`; `active`, `first`, `ends`: the beat;
+    `number`, of the granule in its round; `lane`: the one that PICK picks; `result`, `index`, `done`; `chosen`: the
+    index of the last ARGMAX.
+    """
+
+    HALF, WHOLE, RESULT = 1, 2, 3
+
+    @staticmethod
+    def registers(config: Config) -> Collection[int]:
+        """The stages that a register ends."""
+        return (Reducer.RESULT,) if config.compact else (Reducer.HALF, Reducer.WHOLE, Reducer.RESULT)
+
+    @staticmethod
+    def latency(config: Config) -> int:
+        """Cycles from the values of a beat to the result."""
+        return len(Reducer.registers(config))
+
+    def __init__(self, config: Config):
+        self._config = config
+        super().__init__({
+            "values": In(data.ArrayLayout(signed(16), config.lanes)), "keep": In(config.lanes), "kind": In(Reduce),
+            "active": In(1), "first": In(1), "ends": In(1), "number": In(isa_of(config).number_bits),
+            "lane": In(address_bits(config.lanes)),
+            "result": Out(signed(32)), "index": Out(TOKEN_BITS), "done": Out(1), "argmax": Out(1), "chosen": Out(TOKEN_BITS),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        pipe, lanes = Pipeline(m, self.registers(self._config)), self._config.lanes
+        largest = Signal()
+        m.d.comb += largest.eq((self.kind == Reduce.MAX) | (self.kind == Reduce.ARGMAX))
+        # A candidate is a key and the lane it came from; the lowest lane wins a draw. The magnitude of a negative value is its
+        # complement and one, which is added last: until then it is the lowest bit of the key, and keys are in the same order.
+        best, terms = [], []
+        for lane in range(lanes):
+            value = self.values[lane]
+            key, term = Signal(signed(17), name=f"key{lane}"), Signal(signed(16), name=f"term{lane}")
+            negate = ~largest & value[-1] & self.keep[lane]
+            m.d.comb += [
+                key.eq(Cat(negate, Mux(self.keep[lane], value ^ negate.replicate(16), Mux(largest, LOWEST, 0)))),
+                term.eq(Mux(self.keep[lane], value, 0)),
+            ]
+            with m.If((self.kind == Reduce.PICK) & (self.lane != lane)):
+                m.d.comb += term.eq(0)
+            best.append((key, C(lane, address_bits(lanes))))
+            terms.append(term)
+
+        levels, half = (lanes - 1).bit_length(), ((lanes - 1).bit_length() + 1) // 2
+        for level in range(levels + 1):
+            if level == half:
+                best, terms = self._register(pipe, self.HALF, best, terms)
+            if level < levels:
+                best = [self._better(m, best[i], best[i + 1], f"best{level}_{i}") for i in range(0, len(best), 2)]
+                terms = [terms[i] + terms[i + 1] for i in range(0, len(terms), 2)]
+        (((key, lane),), (term,)) = self._register(pipe, self.WHOLE, best, terms)
+
+        beat = data.StructLayout({"active": 1, "first": 1, "ends": 1, "kind": Reduce, "number": self.number.shape()})
+        given, better, most = Signal(beat), Signal(), Signal.like(key, name="most", reset_less=True)
+        m.d.comb += [getattr(given, name).eq(getattr(self, name)) for name, _ in beat]
+        now = pipe.through(range(self.HALF, self.RESULT), given, "beat")
+        m.d.sync += [self.done.eq(0), self.argmax.eq(0)]
+        index = (now.number << levels) | lane if levels else now.number
+        summing = (now.kind == Reduce.SUM) | (now.kind == Reduce.PICK)
+        m.d.comb += better.eq(now.first | (key > most))
+        with m.If(now.active):
+            m.d.sync += [self.done.eq(now.ends & (now.kind != Reduce.ARGMAX)),
+                         self.argmax.eq(now.ends & (now.kind == Reduce.ARGMAX))]
+            with m.If(summing & ~now.first):
+                m.d.sync += self.result.eq(term + self.result)
+            with m.Elif(summing | better):
+                m.d.sync += [self.result.eq(Mux(summing, term, (key >> 1) + key[0])), most.eq(key), self.index.eq(index)]
+        with m.If(self.argmax):
+            m.d.sync += self.chosen.eq(self.index)
+        return m
+
+    def _better(self, m, one, other, name):
+        """The candidate with the larger key, the first of two that are alike."""
+        chosen, lane = Signal(signed(17), name=name), Signal(one[1].shape(), name=f"{name}_lane")
+        second = other[0] > one[0]
+        m.d.comb += [chosen.eq(Mux(second, other[0], one[0])), lane.eq(Mux(second, other[1], one[1]))]
+        return chosen, lane
+
+    def _register(self, pipe, stage, best, terms):
+        best = [(pipe.at(stage, key, f"key{i}_"), pipe.at(stage, lane, f"lane{i}_")) for i, (key, lane) in enumerate(best)]
+        return best, [pipe.at(stage, term, f"term{i}_") for i, term in enumerate(terms)]

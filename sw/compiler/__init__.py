@@ -1,0 +1,1 @@
+"""The compiler: from a quantised model to a program with a cycle for each instruction."""

@@ -1,0 +1,128 @@
+"""Filling: a model's weights and constants where its layout has them."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from ...hdl.spec import integer
+from ...hdl.spec.config import Config
+from ..model.model import ModelConfig
+from ..quant.quantise import Linear, QuantisedModel
+from .layout import MATRICES, Layout, Matrix
+
+ONE = 1 << 14
+"""The constant that makes a scalar a value in MEM, 14 bits finer."""
+
+
+def place(config: Config, weight: np.ndarray, matrix: Matrix) -> np.ndarray:
+    """A matrix [outputs, inputs] as W-RAM has it: int8 [words, cols, rows], zeros where it ends.
+
+    Output o * cols + c is in column c; its inputs lie in words o * inner to o * inner + inner - 1.
+    """
+    padded = np.zeros((matrix.results * config.cols, matrix.inner * config.rows), np.int8)
+    padded[:weight.shape[0], :weight.shape[1]] = weight
+    return (padded.reshape(matrix.results, config.cols, matrix.inner, config.rows)
+            .transpose(0, 2, 1, 3).reshape(-1, config.cols, config.rows))
+
+
+def fill(layout: Layout, model: QuantisedModel) -> tuple[np.ndarray, np.ndarray]:
+    """W-RAM, int8 [words, cols, rows], and MEM's constants, int16 [granules, lanes] from the table of angles on, of a model."""
+    config, shape = layout.config, model.config
+    weights = np.zeros((layout.words, config.cols, config.rows), np.int8)
+    values = np.zeros((layout.constants_end, config.lanes), np.int16)
+
+    def put(at, vector):
+        flat = values.reshape(-1)[at * config.lanes:]
+        flat[:vector.size] = vector.ravel()
+
+    for index in range(shape.n_layers):
+        words, granules = index * layout.words_stride, layout.layer_constants + index * layout.constants_stride
+        for name, linear in layer_linears(layout, model, index).items():
+            matrix = layout.matrices[name]
+            weights[words + matrix.word:][:matrix.words] = place(config, linear.weight, matrix)
+            put(granules + layout.layer[name], _by_group(layout, name, linear.factors, matrix.results * config.cols))
+        for name, vector in layer_constants(layout, model, index).items():
+            if name not in layout.alike:
+                put(granules + layout.layer[name], vector)
+    # What fills up the vocabulary is never chosen: it is like the last token, and the first of two is.
+    classifier = model.linears["classifier"]
+    last = np.minimum(np.arange(layout.vocabulary), shape.vocab_size - 1)
+    matrix = layout.classifier
+    weights[matrix.word:][:matrix.words] = place(config, classifier.weight[last], matrix)
+    weights[layout.embedding:][:matrix.words] = place(config, model.embedding[last], matrix)
+    put(layout.constants["classifier"], _by_group(layout, "classifier", classifier.factors[:, last], layout.vocabulary))
+    put(layout.constants["embedding"], _by_group(layout, "embedding", model.embedding_factors, layout.vocabulary))
+    if "final_gain" not in layout.alike:
+        put(layout.constants["final_gain"], model.final_gain)
+    put(layout.constants["one"], np.full(config.lanes, ONE))
+    for name, rows in rotary_rows(layout).items():
+        put(layout.constants[name], rows)
+    return weights, values[layout.constants["low"]:]
+
+
+def _by_group(layout, name, factors, outputs):
+    """A matrix's factors [groups, N] as MEM has them: zeros where a matrix ends, or, of those that are alike, a granule."""
+    if name in layout.alike:
+        return factors[0, :1].repeat(layout.config.lanes)
+    return np.pad(factors, ((0, 0), (0, outputs - factors.shape[1])))
+
+
+def head_order(shape: ModelConfig) -> np.ndarray:
+    """Query heads in the order of the tile: the first of every group, then the second of every group, and so on."""
+    return np.arange(shape.n_heads).reshape(shape.n_kv_heads, -1).T.ravel()
+
+
+def layer_constants(layout: Layout, model: QuantisedModel, index: int) -> dict[str, np.ndarray]:
+    """A layer's constants but for its matrices' factors, int16, by their names in `Layout.layer`."""
+    config, shape, layer = layout.config, model.config, model.layers[index]
+    return {"attention_gain": np.broadcast_to(layer.attention_gain, shape.dim),
+            "ffn_gain": np.broadcast_to(layer.ffn_gain, shape.dim),
+            "key_offset": _pad_heads(layer.key_offset.ravel(), shape, layout.head),
+            "score": np.repeat(layer.score_factor[head_order(shape)], config.lanes)}
+
+
+def layer_linears(layout: Layout, model: QuantisedModel, index: int) -> dict[str, Linear]:
+    """A layer's operations as they lie in W-RAM: heads filled up, and queries in their order."""
+    shape = model.config
+    found = {name: model.linears[f"layers.{index}.{name}"] for name in MATRICES}
+    order = head_order(shape)
+    every = np.concatenate([order, shape.n_heads + np.arange(shape.n_kv_heads)])
+
+    def heads(linear, which):
+        weight = linear.weight.reshape(-1, shape.head_dim, linear.weight.shape[1])[which]
+        padded = np.zeros((len(which), layout.head, weight.shape[2]), np.int8)
+        padded[:, :shape.head_dim] = weight
+        multiplier = linear.factors.reshape(linear.groups, -1, shape.head_dim)[:, which]
+        return replace(linear, weight=padded.reshape(-1, weight.shape[2]),
+                       multiplier=_pad_heads(multiplier.ravel(), shape, layout.head).reshape(linear.groups, -1))
+
+    found["qk"] = heads(found["qk"], every)
+    found["v"] = heads(found["v"], np.arange(shape.n_kv_heads))
+    wo = found["wo"]
+    columns = np.zeros((shape.dim, shape.n_heads, layout.head), np.int8)
+    columns[:, :, :shape.head_dim] = wo.weight.reshape(shape.dim, shape.n_heads, shape.head_dim)[:, order]
+    multiplier = wo.multiplier[order] if wo.groups > 1 else wo.multiplier
+    found["wo"] = replace(wo, weight=columns.reshape(shape.dim, -1), multiplier=multiplier)
+    return found
+
+
+def _pad_heads(vector, shape, head):
+    padded = np.zeros((vector.size // shape.head_dim, head), vector.dtype)
+    padded[:, :shape.head_dim] = vector.reshape(-1, shape.head_dim)
+    return padded.ravel()
+
+
+def rotary_rows(layout: Layout) -> dict[str, np.ndarray]:
+    """The tables of angles, as the two-beat products of `lowering` want them, int16 [angles, values]: "low" has a row for
+    each of positions 0 to `ROTARY_LOW` - 1, "high" for each multiple of `ROTARY_LOW`; see `marey.hdl.spec.integer.rotation`."""
+    shape, lanes = layout.model, layout.config.lanes
+
+    def padded(table):
+        return np.stack([_pad_heads(row.ravel(), shape, layout.head) for row in table]).astype(np.int16)
+
+    low, high = integer.rotary_tables(shape.head_dim, layout.context, shape.rope_theta)
+    cos, sin = high[..., 0], high[..., 1]
+    # Cosines of sums, then sines, minus the sine in even lanes; each a product with the vector and one with its swap.
+    pairs = [(cos, -sin), (-sin, cos), (-sin, cos), (-cos, sin)]
+    factors = np.stack([padded(np.stack(pair, axis=-1)) for pair in pairs], axis=1)
+    return {"low": padded(low), "high": factors.reshape(len(high), 4, -1, lanes).transpose(0, 2, 1, 3).reshape(len(high), -1)}

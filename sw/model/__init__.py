@@ -1,0 +1,1 @@
+"""Models: their shapes, weights and float32 reference."""

@@ -1,0 +1,1 @@
+"""Programs: what a tile is loaded with, its file and its text."""

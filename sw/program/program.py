@@ -1,0 +1,342 @@
+"""A program: everything that a tile and its driver need, in one object and in one file."""
+
+import json
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from ...hdl.spec.config import Config
+from ...hdl.spec.errors import MareyError
+from ...hdl.spec.isa import EncodingError, Instruction, Isa
+from ...hdl.timing.rules import check
+from ...hdl.timing.timing import blocks, run_cycles, trace
+from ..compiler.filling import fill
+from ..compiler.layout import CompileError, Layout, plan
+from ..compiler.lowering import lower
+from ..compiler.sections import lower_streamed
+from ..compiler.streaming import ARRAYS, Stream, StreamedLayout, fill_stream, plan_streamed, stream
+from ..model.model import Llama, ModelConfig
+from ..quant.quantise import GROUP, QuantisedModel, quantise
+from ..text.tokenizer import Tokenizer
+from .assembly import disassemble
+
+VERSION = 6
+"""Counts changes of the file format, and of what its instructions mean."""
+
+DAMAGE = (OSError, EOFError, KeyError, TypeError, ValueError, AttributeError, RuntimeError, zipfile.BadZipFile, zlib.error,
+          struct.error, OverflowError, MemoryError)
+"""What the libraries that read an archive raise when it is damaged."""
+
+LARGEST = 1 << 32
+"""Bytes of all arrays beyond which an archive is not unpacked."""
+
+
+class ProgramFileError(MareyError):
+    """A file that is no program, or is damaged, or is another version's."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """What the tile is loaded with: instructions from 0 on; weights, int8 [words, cols, rows], from W-RAM word 0 on;
+    constants, int16 [granules, lanes], from MEM granule `granule` on."""
+
+    instructions: list[Instruction]
+    weights: np.ndarray
+    constants: np.ndarray
+    granule: int = 0
+
+    def codes(self, config: Config) -> list[int]:
+        """The instructions, encoded."""
+        isa = Isa(config)
+        return [isa.encode(instruction) for instruction in self.instructions]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFacts:
+    """What a driver needs to know of a compiled model: its shape, for how many positions there is room, how many W-RAM words
+    and MEM granules it takes, and where its int16 logits (`vocab_size` from granule `logits` on) and their scale (granule
+    `scale`) are after a token.
+
+    A logit is worth logit * scale * `logit_unit`.
+    """
+
+    shape: ModelConfig
+    context: int
+    words: int
+    granules: int
+    logits: int
+    scale: int
+    logit_unit: float
+
+
+@dataclass(frozen=True)
+class Program:
+    """An image for a configuration, and for a model what is to be known of it and its tokenizer.
+
+    A resident model's program makes a token, or several, in one run from instruction 0 on. If there is a `stream`, a token
+    is its runs, and the image has what stays on the tile. `sections`: where parts of the listing begin, and what they are
+    called.
+    """
+
+    config: Config
+    image: Image
+    name: str = ""
+    model: ModelFacts | None = None
+    tokenizer: Tokenizer | None = None
+    sections: dict[int, str] = field(default_factory=dict)
+    stream: Stream | None = None
+
+    def __post_init__(self):
+        object.__setattr__(self, "_cycles", {})
+
+    @classmethod
+    def from_instructions(cls, config: Config, instructions: list[Instruction]) -> "Program":
+        """A bare program. ProgramError if it breaks a rule of the tile."""
+        check(config, instructions)
+        return cls(config, Image(instructions, np.zeros((0, config.cols, config.rows), np.int8),
+                                 np.zeros((0, config.lanes), np.int16)))
+
+    def runs(self, wanted: bool = True) -> list[tuple[int, int, int]]:
+        """A token's runs: (entry, tokens that each is asked for, number of such runs)."""
+        if self.stream is None:
+            return [(0, int(wanted), 1)]
+        return [(section.entry, int(section.chooses), times) for section, times in self.stream.counted(wanted)]
+
+    def cycles(self, position: int = 0, wanted: bool = True) -> int:
+        """Predicted cycles of the token at a position, all its runs together; less if none is `wanted` after it, as within
+        a prompt."""
+        return sum(times * self.run_cycles(position, count, entry) for entry, count, times in self.runs(wanted))
+
+    def run_cycles(self, position: int, count: int, entry: int = 0) -> int:
+        """Predicted cycles of a run that makes `count` tokens, the first at a position.
+
+        A run of several is as long as its tokens one by one, but for what starts and ends a run.
+        """
+        known = (entry, blocks(self.config, position) if count <= 1 else position, count)
+        if known not in self._cycles:
+            *_, halt = trace(self.config, self.image.instructions, entry, position=position, count=count)
+            self._cycles[known] = run_cycles(halt)
+        return self._cycles[known]
+
+    @property
+    def mode(self) -> str:
+        """How a model is run: "resident" or "streamed"."""
+        return "streamed" if self.stream else "resident"
+
+    def check_burnable(self, config: Config) -> None:
+        """MareyError, in a line, for a program that cannot be burned into a tile: another tile's, one that makes no tokens, or
+        one of which a tile has a segment at a time."""
+        self.check_config(config)
+        if self.model is None:
+            raise MareyError("this program was assembled by hand and makes no tokens: burn in a model's")
+        if self.stream:
+            raise MareyError(f"{self.name} is streamed through {self.config.name}, and cannot be burned in: `marey fit` says "
+                             "where it is resident")
+
+    @property
+    def wram_words(self) -> int:
+        """Words of W-RAM in use."""
+        return self.model.words if self.model else len(self.image.weights)
+
+    def link_words(self, wanted: bool = True) -> int:
+        """Words over the link that a token of a streamed model takes, both ways; 0 for a resident one, which takes few."""
+        return self.stream.link_words(self.config, wanted) if self.stream else 0
+
+    def formula(self) -> tuple[int, int, int]:
+        """(a, b, least): a token at a position takes a + b * max(blocks, least) cycles."""
+        counts = range(1, self.model.context // self.config.block + 1)
+        cycles = [self.cycles((count - 1) * self.config.block) for count in counts]
+        steps = np.diff(cycles)
+        if len(steps) == 0:
+            return cycles[0], 0, 1
+        slope = int(steps[-1])
+        same = len(steps) - next((i for i, step in enumerate(steps[::-1]) if step != slope), len(steps))
+        return cycles[-1] - slope * len(cycles), slope, same + 1
+
+    def check_config(self, config: Config) -> None:
+        """MareyError unless the program was compiled for a tile like this."""
+        if self.config.hash != config.hash:
+            raise MareyError(f"this program is for configuration {self.config.name} ({self.config.hash:08x}), and the tile "
+                             f"is {config.name} ({config.hash:08x}): compile it with --config {config.name}")
+
+    def summary(self) -> str:
+        """One line: what it is and what it takes."""
+        line = f"{self.config.name}, {len(self.image.instructions)} instructions, "
+        if self.stream:
+            line += (f"streamed: {sum(times for _, times in self.stream.counted())} runs a token, with segments of up to "
+                     f"{self.stream.room} W-RAM words of {self.config.wram_depth}")
+        else:
+            line += f"{self.wram_words} W-RAM words of {self.config.wram_depth}"
+        if self.model is None:
+            return f"{line}, {self.cycles()} cycles"
+        constant, slope, least = self.formula()
+        return (f"{line}, {self.model.context} positions; a token takes {constant} + {slope} * blocks cycles, blocks = "
+                f"position / {self.config.block} + 1" + f" (from {least} blocks on)" * (least > 1))
+
+    def listing(self) -> Iterator[str]:
+        """The readable timetable, line by line; it assembles to the same instructions."""
+        yield f"; configuration {self.config.name} ({self.config.hash:08x}); {self.summary()}"
+        yield from disassemble(self.config, self.image.instructions, self.sections, [entry for entry, _, _ in self.runs()])
+
+    def save(self, path: Path) -> None:
+        """Writes the program as a numpy archive: arrays, and a JSON description."""
+        size = (Isa(self.config).width + 7) // 8
+        codes = b"".join(code.to_bytes(size, "little") for code in self.image.codes(self.config))
+        arrays = {"program": np.frombuffer(codes, np.uint8).reshape(-1, size), "weights": self.image.weights,
+                  "constants": self.image.constants}
+        facts = None
+        if self.stream:
+            arrays |= {f"stream.{name}": getattr(self.stream, name) for name in ARRAYS}
+            facts = {name: value for name, value in asdict(self.stream).items() if name not in ARRAYS}
+        description = {
+            "marey": VERSION, "config": asdict(self.config), "name": self.name,
+            "notes": [instruction.note for instruction in self.image.instructions],
+            "sections": list(self.sections.items()),
+            "granule": self.image.granule, "model": asdict(self.model) if self.model else None, "stream": facts,
+            "cycles": self.cycles(),
+        }
+        if self.tokenizer:
+            arrays["tokenizer"] = np.frombuffer(self.tokenizer.to_json().encode(), np.uint8)
+        arrays["description"] = np.frombuffer(json.dumps(description).encode(), np.uint8)
+        with path.open("wb") as file:
+            np.savez_compressed(file, **arrays)
+
+    @classmethod
+    def load(cls, path: Path, checked: bool = True) -> "Program":
+        """Reads a program file. ProgramFileError if it is none, or, unless not to be `checked`, if it breaks a rule of the
+        tile."""
+        if not path.is_file():
+            raise ProgramFileError(f"{path}: no such file")
+        try:
+            arrays = _read_arrays(path)
+            description = json.loads(bytes(arrays["description"]))
+            if description["marey"] != VERSION:
+                raise ProgramFileError(f"{path}: version {description['marey']} of the program format, and this Marey reads "
+                                       f"version {VERSION}: compile it again")
+            program, cycles = _unpack_program(description, arrays), description["cycles"]
+            if checked:
+                verify(program)
+                if program.cycles() != cycles:
+                    raise ProgramFileError(f"{path}: says {cycles} cycles, but its instructions take {program.cycles()}: "
+                                           "damaged")
+        except MareyError as error:
+            raise ProgramFileError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from None
+        except DAMAGE:
+            raise ProgramFileError(f"{path}: damaged, or not a program that `marey compile` or `marey asm` wrote") from None
+        return program
+
+
+def compile_model(model: Llama, config: Config, tokenizer: Tokenizer | None = None, name: str = "") -> Program:
+    """Quantises, lowers, schedules and checks a model for a configuration. CompileError if it cannot run there."""
+    return compile_quantised(quantise(model, config.weight_bits, group=max(GROUP, config.rows)), config, tokenizer, name)
+
+
+def compile_quantised(model: QuantisedModel, config: Config, tokenizer: Tokenizer | None = None, name: str = "") -> Program:
+    """Lowers, schedules and checks an integer model for a configuration: resident if it fits, else streamed. CompileError
+    if it can be neither."""
+    layout = lay_out_model(config, model)
+    program = _filled(replace(schedule(layout, model), name=name, tokenizer=tokenizer), layout, model)
+    verify(program)
+    return program
+
+
+def lay_out_model(config: Config, model: QuantisedModel) -> Layout:
+    """The layout of a model, a `StreamedLayout` if it has to be streamed. CompileError if it can be neither."""
+    try:
+        return plan(config, model.config, model.groups, model.alike)
+    except CompileError as resident:
+        return plan_streamed(config, model.config, str(resident))
+
+
+def schedule(layout: Layout, model: QuantisedModel) -> Program:
+    """A model's program with all but its weights and constants, and so with its cycles. CompileError if it does not fit the
+    tile's program memory, or an instruction cannot count as far."""
+    try:
+        return _schedule(layout, model)
+    except EncodingError as error:
+        raise CompileError(f"{layout.config.name} cannot count so far: {error}") from None
+
+
+def _schedule(layout, model):
+    config = layout.config
+    facts = ModelFacts(shape=model.config, context=min(layout.context, model.config.seq_len), words=layout.words,
+                       granules=layout.granules, logits=layout.buffers["logits"], scale=layout.buffers["scale"],
+                       logit_unit=model.logit_unit)
+    weights, constants = np.zeros((0, config.cols, config.rows), np.int8), np.zeros((0, config.lanes), np.int16)
+    if not isinstance(layout, StreamedLayout):
+        code = lower(layout, model)
+        return Program(config, Image(code.instructions, weights, constants), model=facts, sections=code.sections)
+    code, entries = lower_streamed(layout, model)
+    return Program(config, Image(code.instructions, weights, constants), model=facts, sections=code.sections,
+                   stream=stream(layout, entries, weights, constants, model.embedding, model.embedding_factor[0]))
+
+
+def _filled(program, layout, model):
+    """A scheduled program, with the weights and constants of its model."""
+    if program.stream is None:
+        weights, constants = fill(layout, model)
+        return replace(program, image=replace(program.image, weights=weights, constants=constants,
+                                              granule=layout.constants["low"]))
+    weights, constants, stay = fill_stream(layout, model)
+    return replace(program, image=replace(program.image, constants=stay),
+                   stream=replace(program.stream, weights=weights, constants=constants, factors=model.embedding_factors[0]))
+
+
+def verify(program: Program) -> None:
+    """Checks a program against the rules of the tile, a model's for every number of blocks. ProgramError if it breaks one."""
+    config, instructions = program.config, program.image.instructions
+    if program.model is None:
+        check(config, instructions)
+        return
+    context = program.model.context
+    positions = [min(first + config.block, context) - 1 for first in range(0, context, config.block)]
+    if program.stream is not None:
+        for section in program.stream.sections:
+            # What does not use the cache takes nothing from the position but addresses.
+            for position in positions if section.cached else (0, context - 1):
+                for operand in program.stream.operands(section, position):
+                    check(config, instructions, section.entry, position=position, count=int(section.chooses), token=operand)
+        return
+    for position in positions:
+        check(config, instructions, position=position)
+    for position, count in ((0, 0), (context - 1, 0), (config.block - 1, 2)):
+        check(config, instructions, position=min(position, context - 2), count=count)
+
+
+def _read_arrays(path):
+    """The arrays of an archive, whose checksums are tested before anything is made of its contents."""
+    with path.open("rb") as file:
+        with zipfile.ZipFile(file) as archive:
+            if sum(member.file_size for member in archive.infolist()) > LARGEST or archive.testzip() is not None:
+                raise zipfile.BadZipFile
+        file.seek(0)
+        with np.load(file, allow_pickle=False) as archive:
+            return dict(archive)
+
+
+def _unpack_program(description, arrays):
+    config = Config(**description["config"])
+    isa = Isa(config)
+    instructions = [replace(isa.decode(int.from_bytes(code.tobytes(), "little")), note=str(note))
+                    for code, note in zip(arrays["program"], description["notes"], strict=True)]
+    tokenizer, model = None, None
+    if "tokenizer" in arrays:
+        tokenizer = Tokenizer.from_json(arrays["tokenizer"].tobytes().decode())
+    if description["model"] is not None:
+        facts = description["model"]
+        model = ModelFacts(**facts | {"shape": ModelConfig(**facts["shape"])})
+        if not 0 < model.context <= min(model.shape.seq_len, config.wram_depth * config.cols):
+            raise ValueError("context")
+    image = Image(instructions, arrays["weights"], arrays["constants"], description["granule"])
+    stream = None
+    if description["stream"] is not None:
+        stream = Stream.load(description["stream"], {name: arrays[f"stream.{name}"] for name in ARRAYS})
+    if image.weights.dtype != np.int8 or image.constants.dtype != np.int16:
+        raise ValueError("types")
+    return Program(config, image, description["name"], model, tokenizer,
+                   {int(at): str(name) for at, name in description["sections"]}, stream)

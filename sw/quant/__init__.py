@@ -1,0 +1,1 @@
+"""Quantisation: calibration, integer weights, and the golden integer model."""

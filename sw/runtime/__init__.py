@@ -1,0 +1,1 @@
+"""The runtime: the driver of a tile, and text generation."""

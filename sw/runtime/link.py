@@ -1,0 +1,185 @@
+"""The host's end of the link: requests out, answers in, and what to do when the line is bad."""
+
+import zlib
+from collections.abc import Callable
+
+import numpy as np
+
+from ...hdl.spec.config import Config
+from ...hdl.spec.errors import MareyError
+from ...hdl.spec.protocol import (
+    ID,
+    REQUEST_MAGIC,
+    RESPONSE_MAGIC,
+    Opcode,
+    Register,
+    Request,
+    Response,
+    Space,
+    StartHow,
+    StartWhere,
+    Status,
+    entry_bits,
+    parts,
+)
+from ...sim.transport import Transport
+
+FRAME_WORDS = 4096
+"""Words of payload in a frame: what is sent again when one of its bits was wrong."""
+TRIES = 4
+REQUEST_WORDS, RESPONSE_WORDS = 4, 3
+"""Of a request and an answer without payload; see `marey.hdl.spec.protocol`."""
+
+
+def write_words(config: Config, space: Space, entries: int) -> int:
+    """Words on the line, both ways, of writing entries to a memory: of undisturbed frames and their answers."""
+    size = parts(entry_bits(config, space))
+    frame = FRAME_WORDS // size * size
+    return entries * size + -(-entries * size // frame) * (REQUEST_WORDS + 1 + RESPONSE_WORDS)
+
+
+def read_words(config: Config, space: Space, entries: int) -> int:
+    """Words on the line, both ways, of reading entries of a memory."""
+    size = parts(entry_bits(config, space))
+    return entries * size + -(-entries * size // FRAME_WORDS) * (REQUEST_WORDS + 1 + RESPONSE_WORDS)
+
+
+def run_words(tokens: int) -> int:
+    """Words on the line, both ways, of a run that makes so many tokens: a START, and a WAIT until it is over."""
+    return 2 * (REQUEST_WORDS + RESPONSE_WORDS) + 3 + tokens * (RESPONSE_WORDS + 2)
+
+
+class LinkError(MareyError):
+    """The tile does not answer, or not as it should."""
+
+    exit_code = 1
+
+
+class Link:
+    """Requests to a tile over a transport, each repeated up to `TRIES` times.
+
+    Connecting resets the tile and makes sure that it was built for `config`; LinkError says so if not. After a
+    LinkError, `reset` makes a new start, without reloading what the tile holds.
+
+    `words_sent` and `words_received` count words on the line.
+    """
+
+    def __init__(self, transport: Transport, config: Config):
+        self.config = config
+        self._transport = transport
+        self._sequence = 0
+        self.words_sent = self.words_received = 0
+        self.reset()
+        registers = self.registers()
+        if registers[Register.ID] != ID:
+            raise LinkError(f"the device identifies itself as {registers[Register.ID]:#010x}, and a Marey tile of this "
+                            f"version as {ID:#010x}: flash it with this version's bitstream")
+        if registers[Register.CONFIG] != config.hash:
+            raise LinkError(f"the tile was built for configuration {registers[Register.CONFIG]:08x}, and not for "
+                            f"{config.name} ({config.hash:08x}): choose the configuration that it was built for")
+
+    def reset(self) -> None:
+        """Stops a run, and agrees on a sequence number."""
+        self._transport.drain()
+        self._request(Opcode.RESET)
+
+    def registers(self) -> dict[Register, int]:
+        """All registers."""
+        words = self.read(Space.REGISTER, 0, len(Register))
+        return {register: int(words[register.value]) for register in Register}
+
+    def write(self, space: Space, address: int, words: np.ndarray) -> None:
+        """Writes uint32 words from link word `address` on, whole entries of them."""
+        step = FRAME_WORDS // parts(entry_bits(self.config, space)) * parts(entry_bits(self.config, space))
+        for start in range(0, len(words), step):
+            self._request(Opcode.WRITE, space, address + start, payload=words[start:start + step])
+
+    def read(self, space: Space, address: int, count: int) -> np.ndarray:
+        """`count` words, uint32, from link word `address` on."""
+        return np.concatenate([
+            self._request(Opcode.READ, space, address + start, min(FRAME_WORDS, count - start))
+            for start in range(0, count, FRAME_WORDS)
+        ])
+
+    def start(self, entry: int, *, token: int = 0, position: int = 0, count: int = 1) -> None:
+        """Starts the program at an instruction, with a token at a position; `count` tokens are wanted, 0 of a prompt."""
+        where = StartWhere.const({"entry": entry, "token": token}).as_value().value
+        self._request(Opcode.START, address=where, length=StartHow.const({"position": position,
+            "count": count}).as_value().value)
+
+    def wait(self, show: Callable[[int], None] = lambda token: None) -> tuple[int, int, list[int]]:
+        """Waits for the end of the run; returns its cycles, its schedule faults and its tokens, which `show` gets as they
+        come."""
+        tokens: list[int] = []
+        self._tokens, self._show = tokens, show
+        cycles, faults = self._request(Opcode.WAIT)
+        return int(cycles), int(faults), tokens
+
+    def _request(self, opcode, space=Space.REGISTER, address=0, length=0, payload=None):
+        """Sends a request until it is answered, and returns the answer's payload."""
+        sequence = self._sequence
+        length = length if payload is None else len(payload)
+        head = Request.const({"magic": REQUEST_MAGIC, "opcode": opcode, "space": space, "sequence": sequence})
+        frame = _with_crc([head.as_value().value, address, length])
+        if payload is not None and length:
+            frame = np.concatenate([frame, _with_crc(payload)])
+        expected = {Opcode.READ: length, Opcode.WAIT: 2}.get(opcode, 0)
+        problem = ""
+        for attempt in range(TRIES):
+            if attempt:
+                self._transport.drain()
+            self._transport.send(frame)
+            self.words_sent += len(frame)
+            status, words, problem = self._answer(sequence)
+            made = 0
+            while status is Status.TOKEN and opcode is Opcode.WAIT:
+                self._take(made, words)
+                made += 1
+                status, words, problem = self._answer(sequence)
+            if status is Status.OK and len(words) == expected:
+                self._sequence = (sequence + 1) % 256
+                return words
+            if status not in (None, Status.OK, Status.CRC, Status.CUT_OFF, Status.SEQUENCE):
+                self._sequence = (sequence + 1) % 256
+                raise LinkError(f"the tile refused {opcode.name} {space.name} at {address}, {length} words: {status.name}")
+        raise LinkError(f"no sound answer to {opcode.name} in {TRIES} tries, the last time {problem}: "
+                        "check the cable and the speed of the line (--baud), then start again")
+
+    def _take(self, index, words):
+        """A token of the run; a WAIT that was repeated brings those again that came before."""
+        if index == len(self._tokens):
+            self._tokens.append(int(words[0]))
+            self._show(self._tokens[-1])
+
+    def _answer(self, sequence):
+        """Status, payload and what was wrong; the status is None for an answer that is not sound or not to this request."""
+        head = self._receive(3)
+        if len(head) < 3:
+            return None, (), "there was silence"
+        if int(head[2]) != _crc(head[:2]) or int(head[0]) >> 24 != RESPONSE_MAGIC:
+            return None, (), "its header was damaged"
+        response = Response.from_bits(int(head[0]))
+        payload = np.zeros(0, np.uint32)
+        if head[1]:
+            payload = self._receive(int(head[1]) + 1)
+            if len(payload) != int(head[1]) + 1 or int(payload[-1]) != _crc(payload[:-1]):
+                return None, (), "its payload was damaged"
+            payload = payload[:-1]
+        status = Status(response.status)
+        if status in (Status.OK, Status.TOKEN) and response.sequence != sequence:
+            return None, (), "it was the answer to another request"
+        return status, payload, f"the status was {status.name}"
+
+    def _receive(self, count):
+        words = self._transport.receive(count)
+        self.words_received += len(words)
+        return words
+
+
+def _with_crc(words):
+    words = np.asarray(words, np.uint32)
+    return np.append(words, np.uint32(_crc(words)))
+
+
+def _crc(words):
+    return zlib.crc32(np.asarray(words, "<u4").tobytes())

@@ -1,0 +1,60 @@
+"""Choosing the next token."""
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ...hdl.spec.errors import MareyError
+
+COLDEST = 1e-6
+"""Of temperatures above 0: what is colder takes the likeliest token, too, and logits over it are no numbers any more."""
+
+
+@dataclass
+class Sampler:
+    """Draws a token from logits: temperature 0 takes the likeliest (the first of equals); top_p < 1 keeps the likeliest
+    tokens that together reach that probability (nucleus sampling, Holtzman et al., 2019)."""
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+    _rng: np.random.Generator = field(init=False, repr=False)
+
+    def __post_init__(self):
+        if not (self.temperature == 0 or COLDEST <= self.temperature < math.inf) or not 0 < self.top_p <= 1:
+            raise MareyError(f"temperature must be 0, or {COLDEST:g} or more, and top-p above 0 up to 1, not "
+                             f"{self.temperature} and {self.top_p}")
+        if self.seed < 0:
+            raise MareyError(f"a seed must be 0 or more, not {self.seed}")
+        self._rng = np.random.default_rng(self.seed)
+
+    @property
+    def greedy(self) -> bool:
+        """It takes the likeliest token, and needs to see no logits for that."""
+        return self.temperature == 0
+
+    def __call__(self, logits: np.ndarray) -> np.ndarray:
+        """Tokens [...] for logits [..., vocab]."""
+        if self.greedy:
+            return np.argmax(logits, axis=-1)
+        scaled = np.asarray(logits, np.float64) / self.temperature
+        probability = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
+        probability /= probability.sum(axis=-1, keepdims=True)
+        order = np.argsort(-probability, axis=-1, kind="stable")
+        ranked = np.take_along_axis(probability, order, axis=-1)
+        total = np.cumsum(ranked, axis=-1)
+        ranked[total - ranked >= self.top_p] = 0
+        total = np.cumsum(ranked, axis=-1)
+        draw = self._rng.random((*total.shape[:-1], 1)) * total[..., -1:]
+        chosen = np.minimum((total <= draw).sum(axis=-1, keepdims=True), total.shape[-1] - 1)
+        return np.take_along_axis(order, chosen, axis=-1)[..., 0]
+
+
+def sample_text(model, steps: int, sampler: Sampler, batch: int = 8) -> np.ndarray:
+    """Token sequences [batch, steps + 1] that a model (a `Reference` or `Golden`) writes from its first token on; what follows
+    an end is a new text."""
+    tokens = np.full((batch, steps + 1), model.model.config.bos)
+    for position in range(steps):
+        tokens[:, position + 1] = sampler(model.step(tokens[:, position], position))
+    return tokens

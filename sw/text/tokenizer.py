@@ -1,0 +1,176 @@
+"""Tokenizers: text to token ids and back. All encoding is the `tokenizers` library's, whose JSON says everything of one."""
+
+import codecs
+import json
+import re
+from collections.abc import Iterator
+
+from tokenizers import Tokenizer as Backend
+
+from ..errors import FormatError
+
+JSON_LIMIT = 1 << 26
+"""Bytes beyond which a JSON text is not read; the largest vocabularies take a quarter of it."""
+MOST_TOKENS = 1 << 20
+"""Tokens beyond which a vocabulary is taken to be damaged."""
+SPACE = "▁"
+"""How SentencePiece spells a space."""
+BYTE = re.compile("<0x([0-9A-F]{2})>")
+"""How SentencePiece spells a byte that is no text."""
+ABLE = {
+    "normalizer": {"Sequence", "Prepend", "Replace", "NFC", "NFD", "NFKC", "NFKD", "Lowercase", "Strip",
+                   "StripAccents"},
+    "pre_tokenizer": {"Sequence", "ByteLevel", "Digits", "Split", "Metaspace"},
+    "post_processor": {"Sequence", "TemplateProcessing", "ByteLevel"},
+    "decoder": {"Sequence", "ByteLevel", "Replace", "ByteFallback", "Fuse", "Strip", "Metaspace"},
+    "model": {"BPE", "Unigram"},
+}
+"""The library's components that Marey knows how to stream: byte-level, or SentencePiece's."""
+
+
+class Tokenizer:
+    """A tokenizer of the library.
+
+    `about`: its JSON. `added`: tokens that are found in a text as a whole, special ones among them. `pieces`: the bytes that
+    each token adds to a text, none for the special ones. `byte_level`: it spells every byte as a
+    letter, as GPT-2 does; else it spells spaces as SentencePiece does. `strips`: a text's first space is the tokenizer's own.
+    """
+
+    def __init__(self, backend: Backend):
+        self._backend = backend
+        self.about = json.loads(backend.to_str())
+        _check(self.about)
+        self.byte_level = "ByteLevel" in _kinds(self.about["decoder"])
+        self.strips = not self.byte_level and not backend.decoder.decode([SPACE + "x"]).startswith(" ")
+        self.added = backend.get_added_tokens_decoder()
+        self.pieces = dict(self._pieces())
+
+    @classmethod
+    def from_json(cls, text: str) -> "Tokenizer":
+        """The tokenizer that a `tokenizer.json` describes. FormatError if it is none, or of a kind that Marey cannot stream."""
+        if len(text) > JSON_LIMIT:
+            raise FormatError(f"a tokenizer of {len(text)} characters, too large to be one")
+        try:
+            about = json.loads(text)
+        except (ValueError, RecursionError):
+            raise FormatError("damaged, or no JSON") from None
+        _check_raw(about)
+        try:
+            backend = Backend.from_str(text)
+        except Exception as error:  # the library raises nothing narrower
+            raise FormatError(f"no tokenizer of the tokenizers library: {' '.join(str(error).split())[:200]}") from None
+        backend.no_truncation()
+        backend.no_padding()
+        return cls(backend)
+
+    def to_json(self) -> str:
+        """What `from_json` makes the same tokenizer of."""
+        return self._backend.to_str()
+
+    def vocabulary(self) -> dict[str, int]:
+        """Tokens by the names that the library has for them."""
+        return self._backend.get_vocab()
+
+    def encode(self, text: str, begin: bool = True) -> list[int]:
+        """Token ids of a text; if it is to `begin` one, with the tokens that this tokenizer puts before it. UnicodeError for
+        what is none in UTF-8."""
+        text.encode()
+        return self._backend.encode(text, add_special_tokens=begin).ids
+
+    def decode(self, tokens: list[int]) -> str:
+        """The text of tokens."""
+        stream = self.stream()
+        return "".join(map(stream, tokens)) + stream.rest()
+
+    def stream(self) -> "Stream":
+        """A decoder that is fed one token at a time."""
+        return Stream(self)
+
+    def _pieces(self) -> Iterator[tuple[int, bytes]]:
+        letters = byte_letters()
+        fallback = "ByteFallback" in _kinds(self.about["decoder"])
+        for name, token in self.vocabulary().items():
+            if token in self.added:
+                yield token, b"" if self.added[token].special else name.encode()
+            elif self.byte_level:
+                yield token, b"".join(letters.get(letter) or letter.encode() for letter in name)
+            elif fallback and (byte := BYTE.fullmatch(name)):
+                yield token, bytes.fromhex(byte[1])
+            else:
+                yield token, name.replace(SPACE, " ").encode()
+
+
+class Stream:
+    """Decodes token by token: call it with a token, get the text that is complete by then."""
+
+    def __init__(self, tokenizer: Tokenizer):
+        self._tokenizer = tokenizer
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._begun = False
+
+    def __call__(self, token: int) -> str:
+        piece = self._tokenizer.pieces.get(token, b"")
+        first, self._begun = not self._begun, bool(piece)  # after a special token a text begins anew
+        return self._decoder.decode(piece.removeprefix(b" ") if first and self._tokenizer.strips else piece)
+
+    def rest(self) -> str:
+        """What is left of a character that never became whole."""
+        return self._decoder.decode(b"", final=True)
+
+
+def byte_letters() -> dict[str, bytes]:
+    """GPT-2's spelling: a letter for each byte, itself where it prints in Latin-1, else one from U+0100 on."""
+    printed = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printed]
+    return {chr(byte): bytes([byte]) for byte in printed} | {chr(256 + n): bytes([byte]) for n, byte in enumerate(others)}
+
+
+def _nodes(section) -> Iterator[dict]:
+    """The components of a section of the library's JSON, sequences and what is in them."""
+    waiting = [section]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict):
+            if isinstance(node.get("type"), str):
+                yield node
+            waiting.extend(node.values())
+        elif isinstance(node, list):
+            waiting.extend(node)
+
+
+def _kinds(section) -> set[str]:
+    return {node["type"] for node in _nodes(section)}
+
+
+def _check_raw(about) -> None:
+    """FormatError for components that Marey cannot stream, before the library has a look: it panics at some, and makes
+    tables as long as the largest token."""
+    if not isinstance(about, dict) or not isinstance(about.get("model"), dict):
+        raise FormatError("no JSON object with a model in it")
+    for section, able in ABLE.items():
+        if unable := _kinds(about.get(section)) - able:
+            raise FormatError(f"its {section} is {', '.join(sorted(unable))[:80]!r}, and Marey knows "
+                              f"{', '.join(sorted(able))}")
+    for name in ("dropout", "continuing_subword_prefix", "end_of_word_suffix"):
+        if about["model"].get(name):
+            raise FormatError(f"its model has a {name}, which Marey cannot do")
+    vocabulary, added = about["model"].get("vocab"), about.get("added_tokens")
+    tokens = [*(vocabulary.values() if isinstance(vocabulary, dict) else ()),
+              *(token.get("id") for token in (added if isinstance(added, list) else ()) if isinstance(token, dict))]
+    if not all(isinstance(token, int) and 0 <= token < MOST_TOKENS for token in tokens):
+        raise FormatError(f"its vocabulary has tokens that are not numbers from 0 to {MOST_TOKENS - 1}: damaged?")
+
+
+def _check(about: dict) -> None:
+    """FormatError for what the library takes, and would stumble over later."""
+    if not about["decoder"]:
+        raise FormatError("it has no decoder, so nothing says how its tokens become text")
+    for node in _nodes(about["post_processor"]):
+        for item in (*node.get("single", ()), *node.get("pair", ())):
+            name = item.get("SpecialToken", {}).get("id")
+            if name is not None and name not in node["special_tokens"]:
+                raise FormatError(f"its post_processor puts in {name!r}, which it does not define")
+    model = about["model"]
+    unknown = model.get("unk_token")
+    if (model["type"] == "Unigram" and model["unk_id"] is None) or (unknown is not None and unknown not in model["vocab"]):
+        raise FormatError("its model has no token for what is in none of its pieces")

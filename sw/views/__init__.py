@@ -1,0 +1,1 @@
+"""Views of a program: reports, timetables, measurements and evaluations."""

@@ -1,0 +1,134 @@
+"""The benchmark: matrix products on the tile, values checked, cycles from go to done."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...hdl.spec.config import Config
+from ...hdl.spec.errors import MareyError
+from ...hdl.timing.rules import check
+from ..compiler.filling import place
+from ..compiler.layout import CompileError, Matrix
+from ..compiler.scheduler import matmul
+from ..program.program import Image, Program
+from ..quant.golden import linear as golden_linear
+from ..quant.quantise import Linear
+from ..runtime.driver import Device
+
+SHAPES = [
+    # vectors, outputs, inputs
+    (1, 512, 512),
+    (1, 64, 64),
+    (1, 172, 64),
+    (1, 64, 172),
+    (64, 64, 64),
+    (128, 128, 128),
+]
+"""Matrix-vector and matrix-matrix products; a tile that cannot hold one gets a smaller one."""
+FEWEST = 8
+"""Vectors below which a matrix product is made smaller by its matrix."""
+
+
+class BenchError(MareyError):
+    """The tile gave a wrong value."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True)
+class Row:
+    """A product that was run. `utilisation` = macs / (rows * cols) / measured cycles, fill and drain included."""
+
+    name: str
+    macs: int
+    predicted_cycles: int
+    measured_cycles: int
+    utilisation: float
+
+
+@dataclass(frozen=True)
+class Product:
+    """A matrix product as a program: inputs from MEM word 0 on, results from granule `dst` on."""
+
+    program: Program
+    vectors: int
+    inner: int
+    outer: int
+    dst: int
+
+    def run(self, device: Device, x: np.ndarray, outputs: int) -> np.ndarray:
+        """int8 inputs [vectors, K] to int16 results [vectors, outputs]."""
+        padded = np.zeros((self.vectors, self.inner * device.config.rows), np.int16)
+        padded[:, :x.shape[1]] = x
+        device.write_mem(0, padded)
+        device.run(count=0)
+        results = device.read_mem(self.dst, self.vectors * self.outer * device.config.cols)
+        return results.reshape(self.vectors, -1)[:, :outputs]
+
+
+def product_program(config: Config, linear: Linear, vectors: int) -> Product:
+    """A product of `vectors` inputs with a matrix. CompileError if it does not fit the configuration."""
+    outputs, inputs = linear.weight.shape
+    matrix = Matrix(0, -(-inputs // config.rows), -(-outputs // config.cols))
+    results = vectors * matrix.results * config.beats_per_result
+    dst = vectors * matrix.inner * config.granules_per_word
+    scale = dst + results
+    granules = scale + matrix.results * config.beats_per_result
+    if matrix.words > config.wram_depth or granules > config.granules:
+        raise CompileError(f"{vectors} products {outputs}x{inputs} need {matrix.words} W-RAM words and {granules} MEM "
+                           f"granules, and {config.name} has {config.wram_depth} and {config.granules}")
+    code = matmul(config, rows=vectors, inner=matrix.inner, outer=matrix.results, act=0, wgt=0, scale=scale, dst=dst,
+                  shift=linear.shift)
+    constants = np.zeros((granules, config.lanes), np.int16)
+    constants.reshape(-1)[scale * config.lanes:][:outputs] = linear.multiplier[0]
+    check(config, code)
+    return Product(Program(config, Image(code, place(config, linear.weight, matrix), constants)), vectors, matrix.inner,
+                   matrix.results, dst)
+
+
+def workloads(config: Config) -> Iterator[tuple[str, Product, Linear, np.ndarray]]:
+    """Name, program, operation and int8 inputs [vectors, K] of each row, made from fixed seeds."""
+    seen = set()
+    for shape in SHAPES:
+        while True:
+            linear, x = _random(config, shape)
+            try:
+                product = product_program(config, linear, shape[0])
+                break
+            except CompileError:
+                shape = _smaller(*shape)
+        if shape not in seen:
+            seen.add(shape)
+            vectors, outputs, inputs = shape
+            name = f"gemv_{outputs}x{inputs}" if vectors == 1 else f"gemm_{vectors}x{outputs}x{inputs}"
+            yield name, product, linear, x
+
+
+def bench(config: Config, connect: Callable[[], Device]) -> Iterator[Row]:
+    """Runs every workload on one device; BenchError for a wrong value, ScheduleError for a wrong cycle count."""
+    with connect() as device:
+        for name, product, linear, x in workloads(config):
+            device.load(product.program)
+            before = device.tally.measured
+            y = product.run(device, x, len(linear.weight))
+            if not np.array_equal(y, golden_linear(linear, x)):
+                raise BenchError(f"{name}: the tile's values differ from the golden model's")
+            measured, macs = device.tally.measured - before, linear.weight.size * product.vectors
+            yield Row(name, macs, product.program.cycles(), measured, macs / config.macs / measured)
+
+
+def _smaller(vectors, outputs, inputs):
+    if vectors > FEWEST:
+        return vectors // 2, outputs, inputs
+    return vectors, max(1, outputs // 2), max(1, inputs // 2)
+
+
+def _random(config, shape):
+    """A linear operation with values all over their ranges, and inputs for it."""
+    vectors, outputs, inputs = shape
+    rng = np.random.default_rng(shape)
+    limit = 1 << config.weight_bits - 1
+    weight = rng.integers(-limit, limit, (outputs, inputs)).astype(np.int8)
+    multiplier = rng.integers(1 << 14, 1 << 15, (1, outputs)).astype(np.int16)
+    return Linear(weight, multiplier, 20, inputs), rng.integers(-128, 128, (vectors, inputs)).astype(np.int8)

@@ -1,0 +1,105 @@
+"""Quality: perplexity of the float model, of its integer models and of the tile, on the same text."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from ...hdl.spec.errors import MareyError
+from ..formats import load_model, load_tokenizer
+from ..model.model import Llama
+from ..model.reference import Reference
+from ..program.program import compile_quantised
+from ..quant.golden import Golden
+from ..quant.quantise import quantise
+from ..runtime.driver import Device
+from ..text.sampling import Sampler, sample_text
+
+SEED = 1
+"""Of the text to judge by; the quantiser calibrates on text of seed 0."""
+BATCH = 16
+BITS = {"int8": 8, "int4": 4}
+
+
+class Tile:
+    """A device with a program, as a model that takes one sequence, token by token."""
+
+    def __init__(self, device: Device):
+        self.device = device
+
+    def step(self, tokens: np.ndarray, position: int) -> np.ndarray:
+        """Logits [1, vocab] after the tokens [1] at a position; positions come in order from 0."""
+        self.device.run(int(tokens[0]), position)
+        return self.device.logits()[None]
+
+
+def evaluate(path: Path, text: Path | None = None, tokenizer: Path | None = None, quants: Iterable[str] = ("int8",),
+             tile: Callable[[], Device] | None = None, tile_tokens: int = 1000) -> dict:
+    """Perplexities and top-1 agreement of a model file, on a text file, or on 4,000 tokens that the float model writes.
+
+    `quants`: of "int8" and "int4". `tile`: opens a tile, on which the first `tile_tokens` tokens or somewhat more are run, with
+    weights of its own bits; the others see only these then. Returns {"model", "tokens", "float32": {"perplexity"}, and by
+    quant and "tile" {"perplexity", "ratio", "top1_agreement"}}.
+    """
+    model = load_model(path)
+    config = model.config
+    if text is None:
+        tokens = sample_text(Reference(model, BATCH), min(255, config.seq_len - 1), Sampler(1.0, 1.0, SEED), BATCH)
+    else:
+        tokens = _rows(text, load_tokenizer(tokenizer, path, config.vocab_size), config)
+    if tile is not None:
+        tokens = tokens[:-(-tile_tokens // (tokens.shape[1] - 1))]
+    models = {"float32": Reference(model, len(tokens))}
+    models |= {quant: Golden(quantise(model, BITS[quant]), len(tokens)) for quant in quants}
+    losses, choices = score(models, tokens)
+    if tile is not None:
+        losses["tile"], choices["tile"] = _on_tile(tile, model, tokens)
+    perplexity = {name: float(np.exp(loss.mean())) for name, loss in losses.items()}
+    result = {"model": Path(path).name, "tokens": losses["float32"].size, "float32": {"perplexity": perplexity["float32"]}}
+    for name in losses.keys() - {"float32"}:
+        result[name] = {"perplexity": perplexity[name], "ratio": perplexity[name] / perplexity["float32"],
+                        "top1_agreement": float((choices[name] == choices["float32"]).mean())}
+    return result
+
+
+def score(models: dict, tokens: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Losses (nats) and likeliest tokens of each model at every position of token rows [batch, n]: [n - 1, batch] each."""
+    losses, choices = {name: [] for name in models}, {name: [] for name in models}
+    for position in tqdm(range(tokens.shape[1] - 1), desc="evaluating", disable=None, leave=False):
+        for name, model in models.items():
+            logits = model.step(tokens[:, position], position).astype(np.float64)
+            logits -= logits.max(axis=-1, keepdims=True)
+            total = np.log(np.exp(logits).sum(axis=-1))
+            losses[name].append(total - logits[np.arange(len(tokens)), tokens[:, position + 1]])
+            choices[name].append(logits.argmax(axis=-1))
+    return {name: np.array(value) for name, value in losses.items()}, {
+        name: np.array(value) for name, value in choices.items()}
+
+
+def _on_tile(tile, model: Llama, tokens):
+    """What `score` says of the tile, a row of tokens after another."""
+    rows = []
+    with tile() as device:
+        program = compile_quantised(quantise(model, device.config.weight_bits), device.config)
+        if program.model.context < tokens.shape[1] - 1:
+            raise MareyError(f"{device.config.name} has room for {program.model.context} positions, and the text has rows of "
+                             f"{tokens.shape[1] - 1}: choose a larger configuration")
+        device.load(program)
+        for row in tokens:
+            rows.append(score({"tile": Tile(device)}, row[None]))
+    return tuple(np.concatenate([row[part]["tile"] for row in rows], axis=1) for part in (0, 1))
+
+
+def _rows(text, tokenizer, config):
+    """A text file as rows of tokens, each from the model's first token on, as long as the context allows."""
+    try:
+        tokens = tokenizer.encode(text.read_text(encoding="utf-8"), begin=False)
+    except (OSError, UnicodeDecodeError) as error:
+        raise MareyError(f"{text}: cannot be read as UTF-8 text: {error}") from None
+    if len(tokens) < 2:
+        raise MareyError(f"{text}: too short to judge by, it has {len(tokens)} tokens")
+    width = min(config.seq_len, len(tokens) + 1, 256) - 1
+    count = len(tokens) // width
+    rows = np.array(tokens[:count * width]).reshape(count, width)
+    return np.concatenate([np.full((count, 1), config.bos), rows], axis=1)

@@ -1,0 +1,47 @@
+"""The timetable as a trace for Perfetto and chrome://tracing: one track a unit, one microsecond a clock cycle.
+
+Format: https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU (Trace Event Format).
+"""
+
+from itertools import groupby
+
+from ..program.program import Program
+from .timetable import ROWS, operations, runs
+
+PROCESS = 1
+TOKENS = 1
+"""The track of tokens and their layers; those of the units follow."""
+
+
+def trace_events(program: Program, position: int = 0, count: int = 1) -> dict:
+    """The trace of a run as JSON takes it: complete events, which nest within a track."""
+    listed = list(operations(program, position, count))
+    tracks = {unit: TOKENS + 1 + number for number, unit in enumerate(ROWS)}
+    name = f"{program.name or 'program'} on {program.config.name}; 1 us is 1 clock cycle"
+    events = [_named("process_name", 0, name), _named("thread_name", TOKENS, "tokens and layers")]
+    events += [_named("thread_name", track, ROWS[unit]) for unit, track in tracks.items()]
+    for at, token in groupby(listed, key=lambda operation: operation.issue.position):
+        token = list(token)
+        events.append(_event(f"position {at}", TOKENS, token[0].issue.cycle, token[-1].issue.cycle + 1))
+        for layer, inside in groupby(token, key=lambda operation: operation.layer):
+            inside = list(inside)
+            if layer is not None:
+                events.append(_event(f"layer {layer}", TOKENS, inside[0].issue.cycle, inside[-1].issue.cycle + 1))
+    for operation in listed:
+        issue = operation.issue
+        facts = {"phase": operation.phase, "instruction": f"{issue.pc}: {issue.instruction}", "issued": issue.cycle}
+        for use in (use for use in operation.uses if use.unit in tracks):
+            for start, length, stride, times in runs(use.cycles):
+                for turn in range(times):
+                    first = start + stride * turn
+                    events.append(_event(operation.name, tracks[use.unit], first, first + length, facts))
+    return {"traceEvents": events, "displayTimeUnit": "ms", "otherData": {"unit": "one microsecond is one clock cycle"}}
+
+
+def _named(kind, track, name):
+    return {"name": kind, "ph": "M", "pid": PROCESS, "tid": track, "args": {"name": name}}
+
+
+def _event(name, track, start, end, facts=None):
+    return {"name": name, "ph": "X", "pid": PROCESS, "tid": track, "ts": int(start), "dur": int(end - start),
+            "args": facts or {}}

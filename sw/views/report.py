@@ -1,0 +1,93 @@
+"""The report: what a model takes of a tile, and where the cycles of a token go, product by product."""
+
+import json
+from importlib.resources import files
+
+from ...hdl.spec.isa import Op
+from ...hdl.timing.timing import run_cycles, trace, uses
+from ..program.program import Program
+
+OUTSIDE = ("embedding", "classifier")
+"""Products that are not a layer's."""
+
+
+def clocks() -> dict[str, dict]:
+    """What `make cost` found: {"clock_mhz_met", "device", ...} by configuration."""
+    return json.loads(files("marey.boards").joinpath("costs.json").read_text())
+
+
+def report(program: Program, position: int) -> dict:
+    """A program's memories, and the cycles of its token at a position.
+
+    Keys: model, config, mode, program_words, memory (see `memory`), position, cycles, mac_floor_cycles, utilisation, phases
+    (see `phases`), link_words (a token's, of a streamed model), tokens_per_second (see `speeds`), and summary: all that in
+    words, for people.
+    """
+    config, image = program.config, program.image
+    cycles, floor = program.cycles(position), program.model.shape.macs(position) / config.macs
+    used, seconds, link_words = memory(program), speeds(program, position), program.link_words()
+    summary = {
+        "program": "{used} instructions of {of}".format(**used["program_words"]),
+        "W-RAM": "{used:,} words of {of:,}".format(**used["wram_words"]),
+        "MEM": "{used:,} words of {of:,}".format(**used["mem_words"]),
+        "positions": program.model.context,
+        f"cycles at position {position}": f"{cycles:,}",
+        "MACs' floor": f"{floor:,.0f} cycles, {floor / cycles:.1%}",
+    } | ({"link words a token": f"{link_words:,}"} if program.stream else {}) | {
+        f"tokens a second, {device}": f"{speed:,.0f}" for device, speed in seconds.items()}
+    return {
+        "model": program.name, "config": config.name, "mode": program.mode, "program_words": len(image.instructions),
+        "memory": used,
+        "position": position, "cycles": cycles, "mac_floor_cycles": floor, "utilisation": floor / cycles,
+        "phases": phases(program, position), "link_words": link_words, "tokens_per_second": seconds, "summary": summary,
+    }
+
+
+def memory(program: Program) -> dict[str, dict[str, int]]:
+    """What a model's program uses of each memory, and what there is: {"used", "of"} by memory."""
+    config, granules = program.config, program.model.granules
+    return {
+        "wram_words": {"used": program.wram_words, "of": config.wram_depth},
+        "mem_words": {"used": -(-granules // config.granules_per_word), "of": config.mem_depth},
+        "program_words": {"used": len(program.image.instructions), "of": config.program_depth},
+    }
+
+
+def speeds(program: Program, position: int) -> dict[str, float]:
+    """Tokens a second by device, at the clock that place and route met for this configuration; of a streamed model, if
+    its link brings a word in every cycle."""
+    cycles = max(program.cycles(position), program.link_words())
+    return {cost["device"]: round(cost["clock_mhz_met"] * 1e6 / cycles, 1)
+            for name, cost in clocks().items() if name == program.config.name}
+
+
+def phases(program: Program, position: int) -> list[dict]:
+    """By matrix product, in the order of a token at a position: {"name", "cycles", "mac_floor_cycles", "idle_before"}.
+
+    `cycles` are those from the last beat of the product before it to its own last beat, all layers together; of them the
+    MXM is idle for `idle_before`; what the MACs that the model needs take at least are `mac_floor_cycles`. The last row,
+    "end", is what follows the last beat; of a streamed model, that of every run.
+    """
+    config, shape = program.config, program.model.shape
+    heads, kv = shape.n_heads * shape.head_dim, shape.kv_dim
+    macs = {
+        "embedding": 0, "qk": shape.dim * (heads + kv), "v": shape.dim * kv, "scores": shape.dim * (position + 1),
+        "values": shape.dim * (position + 1), "wo": heads * shape.dim, "w1": shape.dim * shape.hidden_dim,
+        "w3": shape.dim * shape.hidden_dim, "w2": shape.dim * shape.hidden_dim, "classifier": shape.classifier_macs,
+    }
+    rows: dict[str, dict] = {}
+    end = 0
+    for entry, count, times in program.runs():
+        last = 0
+        for issue in trace(config, program.image.instructions, entry, position=position, count=count):
+            if issue.op is Op.MXM:
+                beats = next(use.cycles for use in uses(config, issue) if use.unit == "mxm")
+                row = rows.setdefault(issue.instruction.note, {
+                    "name": issue.instruction.note, "cycles": 0, "mac_floor_cycles": 0, "idle_before": 0})
+                row["cycles"] += times * (int(beats[-1]) - last)
+                row["idle_before"] += times * (int(beats[0]) - last - 1)
+                last = int(beats[-1])
+        end += times * (run_cycles(issue) - last)
+    for name, row in rows.items():
+        row["mac_floor_cycles"] = macs[name] * (1 if name in OUTSIDE else shape.n_layers) / config.macs
+    return [*rows.values(), {"name": "end", "cycles": end, "mac_floor_cycles": 0, "idle_before": end}]

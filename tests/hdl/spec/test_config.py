@@ -1,0 +1,49 @@
+"""The configuration: what is legal, and when two tiles are one."""
+
+from dataclasses import asdict, fields, replace
+
+import pytest
+
+from marey.hdl.spec.config import PRESETS, Config, ConfigError, preset
+
+GOOD = PRESETS["sim8x8"]
+
+
+@pytest.mark.parametrize(("field", "value"), [
+    ("rows", 3), ("rows", 0), ("rows", 128), ("cols", 6), ("lanes", 16), ("lanes", 0), ("weight_bits", 5),
+    ("wram_depth", 0), ("mem_depth", -1), ("program_depth", 2.5), ("link_timeout", 15), ("wram_depth", 1 << 24),
+    ("mem_depth", True), ("rows", "8"), ("crc_bits", 3),
+    ("compact", 2), ("compact", -1), ("compact", True), ("wram_latency", 3),
+    ("wram_latency", 0), ("wram_ports", 3), ("wram_ports", 0),
+    ("act_depth", 1 << 14), ("x_depth", 8193), ("y_depth", 100), ("y_depth", 1 << 14), ("act_first", -1),
+])
+def test_a_bad_field_is_named(field, value):
+    with pytest.raises(ConfigError, match=field) as caught:
+        replace(GOOD, **{field: value})
+    assert "\n" not in str(caught.value)
+
+
+def test_hash_tells_all_fields_that_a_program_depends_on():
+    assert replace(GOOD, name="other", link_timeout=100, crc_bits=8).hash == GOOD.hash
+    changed = {"rows": 16, "cols": 16, "lanes": 4, "weight_bits": 4, "wram_depth": 100, "mem_depth": 100,
+               "program_depth": 100, "scalars": 16, "compact": 1, "wram_ports": 1, "wram_latency": 2,
+               "act_first": 64, "act_depth": 64, "x_depth": 100, "y_depth": 64, "multiply_bits": 4}
+    assert set(changed) == {field.name for field in fields(Config)} - {"name", "link_timeout", "crc_bits"}
+    small = replace(GOOD, wram_depth=1024, mem_depth=1024)
+    hashes = {replace(small, **{field: value}).hash for field, value in changed.items()}
+    assert len(hashes | {small.hash}) == len(changed) + 1
+
+
+@pytest.mark.parametrize(("field", "value"), [("mem_depth", 2048), ("wram_depth", 1 << 15), ("scalars", 128)])
+def test_a_compact_tile_has_no_more_than_its_instructions_address(field, value):
+    with pytest.raises(ConfigError, match=f"{field} of a compact tile must be at most"):
+        replace(preset("up5k_4x4"), act_first=0, act_depth=0, x_depth=0, y_depth=0, **{field: value})
+
+
+def test_presets():
+    assert {"sim8x8", "sim4x4"} <= set(PRESETS)
+    for name in PRESETS:
+        assert preset(name).name == name
+        assert Config(**asdict(preset(name))) == preset(name)
+    with pytest.raises(ConfigError, match="sim8x8"):
+        preset("nonesuch")

@@ -1,0 +1,139 @@
+"""Lowering: whole tokens of models of any shape, on tiles of any shape, are the golden model's, in the cycles predicted."""
+
+from dataclasses import replace
+from functools import cache
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from marey.hdl.spec.config import preset
+from marey.sim.endpoint import Endpoint
+from marey.sw.compiler.layout import CompileError, plan
+from marey.sw.formats.tiny import tiny_model
+from marey.sw.model.model import ModelConfig
+from marey.sw.program.program import compile_quantised
+from marey.sw.quant.quantise import quantise
+from marey.sw.runtime.driver import Device
+from tests.configs import CONFIGS, INT4, MODELS, ONE_PORT, ROOMY, any_shape
+from tests.greedy import greedy_steps
+from tests.models import without_gains
+
+
+@cache
+def quantised(shape, bits):
+    return quantise(tiny_model(shape), bits)
+
+
+@pytest.mark.parametrize("config", ROOMY + INT4 + ONE_PORT, ids=lambda config: config.name)
+@pytest.mark.parametrize("shape", MODELS, ids=MODELS.get)
+def test_tokens_are_the_golden_models(config, shape):
+    model = quantised(shape, config.weight_bits)
+    program = compile_quantised(model, config)
+    with Device(Endpoint(config), config) as device:
+        device.load(program)
+        assert len(list(greedy_steps(program, model, device, 10))) == 10
+
+
+@pytest.mark.parametrize("config", INT4, ids=lambda config: config.name)
+@pytest.mark.parametrize("axis", [None, 1])
+def test_one_factor_for_a_matrix_and_norms_without_gains(config, axis):
+    """Each matrix on one grid: a granule of factors each, but for those of queries and keys. Or a grid for each row."""
+    shape = next(iter(MODELS))
+    model = quantise(without_gains(tiny_model(shape), axis), 4)
+    gains = {"attention_gain", "ffn_gain", "final_gain"}
+    matrices = {"v", "wo", "w1", "w3", "w2", "classifier", "embedding"}
+    assert model.alike == (gains | matrices if axis is None else gains)
+    one = plan(config, shape, model.groups, model.alike).granules
+    assert one < plan(config, shape, model.groups, frozenset()).granules
+    program = compile_quantised(model, config)
+    with Device(Endpoint(config), config) as device:
+        device.load(program)
+        assert len(list(greedy_steps(program, model, device, 6))) == 6
+
+
+@pytest.mark.parametrize("config", [ROOMY[1], INT4[1]], ids=lambda config: config.name)
+def test_norms_without_gains_of_what_is_on_no_grid(config):
+    """Of 8 bits; and of 4 in groups, the embedding's too."""
+    drawn = tiny_model(next(iter(MODELS)))
+    model = quantise(replace(without_gains(drawn), embedding=drawn.embedding, classifier=drawn.classifier), config.weight_bits)
+    assert "final_gain" in model.alike and not model.alike & {"embedding", "classifier"}
+    program = compile_quantised(model, config)
+    with Device(Endpoint(config), config) as device:
+        device.load(program)
+        assert len(list(greedy_steps(program, model, device, 6))) == 6
+
+
+def test_copies_of_mem_with_windows():
+    """A model lies in them, and takes no more cycles; where it cannot, a line says so."""
+    config, shape = INT4[1], next(iter(MODELS))
+    model = quantise(without_gains(tiny_model(shape)), 4)
+    small = replace(config, mem_depth=512, act_first=448, act_depth=256, x_depth=1536, y_depth=1024)
+    program = compile_quantised(model, small)
+    assert program.cycles() == compile_quantised(model, config).cycles()
+    with Device(Endpoint(small), small) as device:
+        device.load(program)
+        assert len(list(greedy_steps(program, model, device, 6))) == 6
+    for tight in ({"y_depth": 128}, {"x_depth": 512}, {"act_depth": 4}):
+        with pytest.raises(CompileError, match=r"of which \d+ for the MXM, and \d+ and \d+ granules") as caught:
+            plan(replace(small, **tight), shape, model.groups, model.alike)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(CompileError, match="all of MEM must be readable"):
+        compile_quantised(quantised(shape, 8), replace(small, weight_bits=8, wram_depth=1024))
+
+
+def test_a_layer_waits_for_the_rotation_to_leave_the_vxm():
+    """Of so few positions the instructions between them take hardly a cycle."""
+    shape = ModelConfig(dim=12, hidden_dim=4, n_layers=1, n_heads=1, n_kv_heads=1, vocab_size=15, seq_len=4, tied=False)
+    (config,) = [config for config in INT4 if config.compact and config.wram_ports == 2]
+    model = quantise(tiny_model(shape), 4)
+    program = compile_quantised(model, config)
+    with Device(Endpoint(config), config) as device:
+        device.load(program)
+        assert len(list(greedy_steps(program, model, device, 4))) == 4
+
+
+@settings(max_examples=8, deadline=None)
+@given(data=st.data())
+def test_any_shape(data):
+    shape = data.draw(any_shape(70))
+    config = data.draw(st.sampled_from(ROOMY + INT4 + ONE_PORT))
+    deep, wide = (14, 10) if config.compact else (16, 14)
+    config = replace(config, wram_depth=1 << deep, mem_depth=1 << wide)
+    model = quantise(tiny_model(shape), config.weight_bits)
+    program = compile_quantised(model, config)
+    with Device(Endpoint(config), config) as device:
+        device.load(program)
+        assert list(greedy_steps(program, model, device, min(3, program.model.context)))
+
+
+def test_the_program_does_not_grow_with_the_layers():
+    """Nor with heads of the same number, nor with the context."""
+    shape = ModelConfig(dim=32, hidden_dim=44, n_layers=1, n_heads=4, n_kv_heads=2, vocab_size=50, seq_len=32)
+    config = replace(ROOMY[0], wram_depth=1 << 14)
+    sizes = {len(compile_quantised(quantise(tiny_model(other)), config).image.instructions)
+             for other in (shape, replace(shape, n_layers=5), replace(shape, seq_len=128))}
+    assert len(sizes) == 1 and sizes.pop() < preset("tiny4x4").program_depth
+
+
+def test_cycles_grow_with_the_position_by_the_formula():
+    shape = ModelConfig(dim=32, hidden_dim=44, n_layers=2, n_heads=4, n_kv_heads=2, vocab_size=50, seq_len=128)
+    program = compile_quantised(quantise(tiny_model(shape)), replace(ROOMY[0], mem_depth=4096))
+    constant, slope, least = program.formula()
+    for position in range(128):
+        assert program.cycles(position) == constant + slope * max(position // 4 + 1, least) or position // 4 + 1 < least
+
+
+def test_what_cannot_fit():
+    model = quantise(tiny_model(next(iter(MODELS))))
+    with pytest.raises(CompileError, match="choose a larger configuration") as caught:
+        compile_quantised(model, CONFIGS[0])
+    assert "\n" not in str(caught.value)
+    with pytest.raises(CompileError, match="scalar registers"):
+        compile_quantised(model, replace(ROOMY[0], scalars=16))
+    with pytest.raises(CompileError, match="instructions"):
+        compile_quantised(model, replace(ROOMY[0], program_depth=40))
+    with pytest.raises(CompileError, match="quantise in larger groups"):
+        compile_quantised(quantise(tiny_model(model.config), 4, group=4), INT4[0])
+    with pytest.raises(CompileError, match="16 bits"):
+        plan(ROOMY[0], replace(model.config, vocab_size=100_000), {}, frozenset())
