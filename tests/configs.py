@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from marey.hdl.spec.config import Config
 from marey.hdl.spec.isa import Isa, Op
-from marey.sw.model.model import ModelConfig
+from marey.sw.model.config import ModelConfig
 
 CONFIGS = [
     Config(name="square", rows=4, cols=4, lanes=4, wram_depth=64, mem_depth=64, program_depth=64, link_timeout=32),

@@ -19,7 +19,7 @@ from pathlib import Path
 from marey.sw.errors import FormatError
 from marey.sw.formats import gguf, huggingface, llama2c, load_model, load_tokenizer
 from marey.sw.formats.tiny import tiny_model, tiny_tokenizer
-from marey.sw.model.model import ModelConfig
+from marey.sw.model.config import ModelConfig
 from tests.sw.formats.test_llama2c import versioned
 from tests.vocabularies import byte_level, unigram
 

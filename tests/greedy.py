@@ -6,7 +6,7 @@ import numpy as np
 
 from marey.sw.program.program import Program
 from marey.sw.quant.golden import Golden
-from marey.sw.quant.quantise import QuantisedModel
+from marey.sw.quant.model import QuantisedModel
 from marey.sw.runtime.driver import Device
 
 

@@ -1,11 +1,10 @@
 """Shapes of models to draw, and what two models must have in common to be the same."""
 
-from dataclasses import replace
-
 import numpy as np
 from hypothesis import strategies as st
 
-from marey.sw.model.model import Layer, Llama, ModelConfig
+from marey.sw.model.config import ModelConfig
+from marey.sw.model.model import Model
 from marey.sw.model.reference import Reference
 
 
@@ -20,7 +19,7 @@ def shapes(draw, least_vocabulary: int = 3) -> ModelConfig:
         tied=draw(st.booleans()))
 
 
-def without_gains(model: Llama, axis: int | None = None) -> Llama:
+def without_gains(model: Model, axis: int | None = None) -> Model:
     """A model's matrices on grids of 4 bits, one grid along an axis if one is given, else one a matrix; its norms' gains 1."""
     def plain(values):
         if values.ndim == 1:
@@ -28,22 +27,19 @@ def without_gains(model: Llama, axis: int | None = None) -> Llama:
         step = np.abs(values).max(axis=axis, keepdims=True) / 7
         return np.rint(values / step) * step
 
-    embedding = plain(model.embedding)
-    return replace(
-        model, layers=[Layer(**{name: plain(values) for name, values in vars(layer).items()}) for layer in model.layers],
-        embedding=embedding, classifier=embedding if model.config.tied else plain(model.classifier),
-        final_norm=plain(model.final_norm))
+    weights = {name: plain(values) for name, values in model.weights.items()}
+    return Model(model.config, weights | ({"classifier": weights["embedding"]} if model.config.tied else {}))
 
 
-def logits(model: Llama, steps: int = 5) -> np.ndarray:
+def logits(model: Model, steps: int = 5) -> np.ndarray:
     """Float32 logits [steps, vocab] of a model, after tokens 0, 1, 2 ..."""
     reference = Reference(model)
     return np.concatenate([reference.step(np.array([position % model.config.vocab_size]), position)
                            for position in range(min(steps, model.config.seq_len))])
 
 
-def assert_same(one: Llama, other: Llama) -> None:
+def assert_same(one: Model, other: Model) -> None:
     """The same configuration, and the same logits, bit for bit."""
     assert one.config == other.config
-    assert (other.classifier is other.embedding) == other.config.tied
+    assert (other["classifier"] is other["embedding"]) == other.config.tied
     assert np.array_equal(logits(one), logits(other))

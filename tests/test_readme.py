@@ -83,7 +83,7 @@ def test_figures(compiler, stories):
     program = compile_model(model, config, load_tokenizer(None, stories, 512))
     for position in (0, 255):
         cycles = program.cycles(position)
-        share = -(-model.config.macs(position) // config.macs) / cycles
+        share = -(-model.graph.macs(position) // config.macs) / cycles
         line = next(line for line in README.splitlines() if line.startswith(f"| stories260K, token at position {position},"))
         assert f"| {cycles:,} | {share:.1%}".replace("%", " %") in line
     streamed = compile_model(model, preset("ecp5_8x8"))

@@ -8,6 +8,7 @@ import click
 from ...hdl.spec.config import PRESETS
 from ...hdl.spec.errors import MareyError
 from ..formats import FormatError, gguf, huggingface, llama2c, load_model, load_shape, load_tokenizer
+from ..model.families import graph_of
 from ..views import evaluate as evaluation
 from ..views import fit as fitting
 from .base import JSON, MODEL_FILE, TOKENIZER, apart, main, on_device
@@ -65,7 +66,7 @@ def fit_command(model, as_json):
 
 def _weights(path, shape):
     """The model, if its weights are there, and few enough to look through for a grid of 4 bits; else None."""
-    if shape.linear_macs > LOOKED_THROUGH:
+    if graph_of(shape).macs(-1) > LOOKED_THROUGH:
         return None
     try:
         return load_model(path)

@@ -12,7 +12,7 @@ from ...hdl.spec.integer import ROTARY_LOW
 from ...hdl.spec.isa import Address, Function, MxmBlocks, Op, Reduce, Sfu, Source, To, VxmBlocks
 from ...hdl.timing.timing import mxm_beat, next_issue, sfu_beat, vxm_beat
 from ...hdl.vxm.vxm import Vxm
-from ..quant.quantise import FRACTION
+from ..quant.model import FRACTION
 from .passes import KEY, ONCE, ONCE_MORE, REDUCED, VALUE, Passes, log2
 from .scheduler import stream_offset
 from .timeline import LONG_AGO
@@ -67,7 +67,7 @@ class Attention(Passes):
         """From x to this position's queries in `q`, its keys and values in the cache."""
         layout, config = self.layout, self.config
         self._paced(timeline)
-        self._norm(timeline, "attention_gain", self.shifts.attention_norm)
+        self._norm(timeline, "attention_norm", self.shifts["attention_norm"])
         self._scaled_product(timeline, "qk", "input", self.scalar, self.buffer["qk"])
         value = {"outer": layout.matrices["v"].results, "dst": Address(0, VALUE), "dst_hop": self.value_groups,
                  "to": To.VALUES, "narrow": 1}
@@ -117,7 +117,7 @@ class Attention(Passes):
         vxm = self._op(Op.VXM, "scores", stream=1, by_vector=1, y=self._constant("score"), y_hop=1, dst=self.buffer["score"],
                        dst_hop=row, inner=config.beats_per_result, interval=max(beats, config.beats_per_result),
                        outer=self.heads, **self._in_blocks(VxmBlocks.MIDDLE, config.block // config.cols),
-                       shift=self.shifts.score, to=To.MEM, mask=1, reduce=Reduce.MAX, into=REDUCED)
+                       shift=self.shifts["scores"], to=To.MEM, mask=1, reduce=Reduce.MAX, into=REDUCED)
         # At one block, where what it needs is needed soonest; nothing else is to be in the VXM when there are more.
         one = [replace(part, operands=part.operands | {"middle": config.block // config.cols}) for part in (mxm, vxm)]
         offset = stream_offset(config, beats)
@@ -156,7 +156,7 @@ class Attention(Passes):
                        **self._in_blocks(MxmBlocks.INNER, inner), **self.wide, **how)
         vxm = self._op(Op.VXM, "values", stream=1, dst=self.buffer["o"], dst_hop=self.head, inner=config.beats_per_result,
                        middle=self.groups, outer=self.heads, **self._in_blocks(VxmBlocks.INTERVAL, inner),
-                       scalar=self.reciprocals, scalar_hop=1, shift=-self.shifts.value_gain, narrow=1, to=To.MEM, **how)
+                       scalar=self.reciprocals, scalar_hop=1, shift=-self.shifts["values"], narrow=1, to=To.MEM, **how)
         return mxm, vxm
 
     def _beats_a_block(self):

@@ -6,8 +6,8 @@ import numpy as np
 
 from ...hdl.spec import integer
 from ...hdl.spec.config import Config
-from ..model.model import ModelConfig
-from ..quant.quantise import Linear, QuantisedModel
+from ..model.config import ModelConfig
+from ..quant.model import Linear, QuantisedModel
 from .layout import MATRICES, Layout, Matrix
 
 ONE = 1 << 14
@@ -42,7 +42,7 @@ def fill(layout: Layout, model: QuantisedModel) -> tuple[np.ndarray, np.ndarray]
             weights[words + matrix.word:][:matrix.words] = place(config, linear.weight, matrix)
             put(granules + layout.layer[name], _by_group(layout, name, linear.factors, matrix.results * config.cols))
         for name, vector in layer_constants(layout, model, index).items():
-            if name not in layout.alike:
+            if name not in layout.uniform:
                 put(granules + layout.layer[name], vector)
     # What fills up the vocabulary is never chosen: it is like the last token, and the first of two is.
     classifier = model.linears["classifier"]
@@ -52,8 +52,8 @@ def fill(layout: Layout, model: QuantisedModel) -> tuple[np.ndarray, np.ndarray]
     weights[layout.embedding:][:matrix.words] = place(config, model.embedding[last], matrix)
     put(layout.constants["classifier"], _by_group(layout, "classifier", classifier.factors[:, last], layout.vocabulary))
     put(layout.constants["embedding"], _by_group(layout, "embedding", model.embedding_factors, layout.vocabulary))
-    if "final_gain" not in layout.alike:
-        put(layout.constants["final_gain"], model.final_gain)
+    if "final_norm" not in layout.uniform:
+        put(layout.constants["final_norm"], model.vector("final_norm"))
     put(layout.constants["one"], np.full(config.lanes, ONE))
     for name, rows in rotary_rows(layout).items():
         put(layout.constants[name], rows)
@@ -61,8 +61,8 @@ def fill(layout: Layout, model: QuantisedModel) -> tuple[np.ndarray, np.ndarray]
 
 
 def _by_group(layout, name, factors, outputs):
-    """A matrix's factors [groups, N] as MEM has them: zeros where a matrix ends, or, of those that are alike, a granule."""
-    if name in layout.alike:
+    """A matrix's factors [groups, N] as MEM has them: zeros where a matrix ends, or, of those that are uniform, a granule."""
+    if name in layout.uniform:
         return factors[0, :1].repeat(layout.config.lanes)
     return np.pad(factors, ((0, 0), (0, outputs - factors.shape[1])))
 
@@ -74,11 +74,11 @@ def head_order(shape: ModelConfig) -> np.ndarray:
 
 def layer_constants(layout: Layout, model: QuantisedModel, index: int) -> dict[str, np.ndarray]:
     """A layer's constants but for its matrices' factors, int16, by their names in `Layout.layer`."""
-    config, shape, layer = layout.config, model.config, model.layers[index]
-    return {"attention_gain": np.broadcast_to(layer.attention_gain, shape.dim),
-            "ffn_gain": np.broadcast_to(layer.ffn_gain, shape.dim),
-            "key_offset": _pad_heads(layer.key_offset.ravel(), shape, layout.head),
-            "score": np.repeat(layer.score_factor[head_order(shape)], config.lanes)}
+    config, shape = layout.config, model.config
+    return {"attention_norm": np.broadcast_to(model.vector("attention_norm", index), shape.dim),
+            "ffn_norm": np.broadcast_to(model.vector("ffn_norm", index), shape.dim),
+            "key_offset": _pad_heads(model.vector("key_offset", index).ravel(), shape, layout.head),
+            "score": np.repeat(model.vector("score", index)[head_order(shape)], config.lanes)}
 
 
 def layer_linears(layout: Layout, model: QuantisedModel, index: int) -> dict[str, Linear]:

@@ -1,6 +1,6 @@
 """The layout: where everything of a model lies in MEM and in W-RAM.
 
-MEM: constants first, then the buffers of a token. W-RAM: layers, all alike, each with its matrices and its part of
+MEM: constants first, then the buffers of a token. W-RAM: layers, all uniform, each with its matrices and its part of
 the KV cache; then the classifier, and the embedding if it is not the same. Keys and queries of heads that are no
 multiple of the block are filled up with zeros, and so is every vector.
 """
@@ -11,7 +11,7 @@ from ...hdl.spec import integer
 from ...hdl.spec.config import Config
 from ...hdl.spec.errors import MareyError
 from ...hdl.spec.isa import TOKEN_BITS
-from ..model.model import ModelConfig
+from ..model.config import ModelConfig
 
 MATRICES = ("qk", "v", "wo", "w1", "w3", "w2")
 """Of a layer, in the order of use."""
@@ -45,7 +45,7 @@ class Layout:
     """Addresses: MEM in granules (`constants`, `buffers`, by name), W-RAM in words.
 
     `constants` of a layer lie at the same offsets from `layer_constants` on, `constants_stride` apart; so do matrices and
-    cache from word 0 on, `words_stride` apart. `context`: positions that the cache has room for. `groups`, `alike`: see
+    cache from word 0 on, `words_stride` apart. `context`: positions that the cache has room for. `groups`, `uniform`: see
     `QuantisedModel`.
     """
 
@@ -53,7 +53,7 @@ class Layout:
     model: ModelConfig
     context: int
     groups: dict[str, int] = field(default_factory=dict)
-    alike: frozenset[str] = frozenset()
+    uniform: frozenset[str] = frozenset()
     head: int = 0
     """Values of a head, zeros included."""
     matrices: dict[str, Matrix] = field(default_factory=dict)
@@ -181,11 +181,11 @@ class Layout:
 
     def _factors(self, name, values):
         """How many values a matrix's factors take."""
-        return self.config.lanes if name in self.alike else values
+        return self.config.lanes if name in self.uniform else values
 
     def _gain(self, name):
         """Likewise those of a norm."""
-        return 0 if name in self.alike else self.dim
+        return 0 if name in self.uniform else self.dim
 
     def _lay_granules(self):
         """From what the MXM reads, too, to what the VXM reads as y alone, so that each of `Config.windows` has its part."""
@@ -200,7 +200,7 @@ class Layout:
         scaled = {name: factors[name] for name in SCALED if name not in self.groups}
         self.layer, start = self._lay(scaled, 0)
         rest, self.constants_stride = self._lay({
-            "attention_gain": self._gain("attention_gain"), "ffn_gain": self._gain("ffn_gain"),
+            "attention_norm": self._gain("attention_norm"), "ffn_norm": self._gain("ffn_norm"),
             **{name: factors[name] for name in MATRICES if name not in scaled}, "key_offset": self.kv_heads,
             "score": model.n_heads * lanes}, start)
         self.layer |= rest
@@ -208,7 +208,7 @@ class Layout:
         at = self._keep({"x": sizes["x"], "scale": lanes}, self.layer_constants + model.n_layers * self.constants_stride)
         looked_up, at = self._lay({"embedding": self._factors("embedding", self.embedding_groups * self.vocabulary)}, at)
         x = [(0, at)]
-        rest, at = self._lay({"high": sizes["high"], "final_gain": self._gain("final_gain"),
+        rest, at = self._lay({"high": sizes["high"], "final_norm": self._gain("final_norm"),
                               "classifier": factors["classifier"]}, at)
         self.constants, self.constants_end = self.constants | looked_up | rest, at
         at = self._keep({"turn": sizes["turn"]}, at)
@@ -259,10 +259,10 @@ def check_shape(config: Config, model: ModelConfig) -> None:
         raise CompileError(f"a token has {TOKEN_BITS} bits, and the model's vocabulary {model.vocab_size} entries")
 
 
-def plan(config: Config, model: ModelConfig, groups: dict[str, int], alike: frozenset[str]) -> Layout:
+def plan(config: Config, model: ModelConfig, groups: dict[str, int], uniform: frozenset[str]) -> Layout:
     """The layout with the largest context, up to the model's, that fits. CompileError if even a short one does not.
 
-    `groups`, `alike`: see `QuantisedModel`.
+    `groups`, `uniform`: see `QuantisedModel`.
     """
     check_shape(config, model)
     if any(group % config.rows for name, group in groups.items() if name != "wo"):
@@ -270,7 +270,7 @@ def plan(config: Config, model: ModelConfig, groups: dict[str, int], alike: froz
                            "groups")
     context = model.seq_len
     while True:
-        layout = Layout(config, model, context, groups, alike)
+        layout = Layout(config, model, context, groups, uniform)
         fits = layout.words <= config.wram_depth and layout.granules <= config.granules and layout.readable
         if fits and layout.context << 14 < 1 << config.accumulator_bits - 1:
             return layout

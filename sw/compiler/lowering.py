@@ -12,7 +12,7 @@ from ...hdl.sequencer.sequencer import Sequencer
 from ...hdl.spec.isa import Address, Function, Instruction, Op, Reduce, Sfu, Source, To
 from ...hdl.timing.timing import next_issue, vxm_beat
 from ...hdl.vxm.vxm import Vxm
-from ..quant.quantise import QuantisedModel
+from ..quant.model import QuantisedModel
 from .attention import Attention
 from .layout import CompileError, Layout
 from .passes import ABSMAX, CONSTANTS, KEY, ONCE, ONCE_MORE, REDUCED, VALUE, WORDS, log2
@@ -89,8 +89,8 @@ class Lowering(Attention):
         config, layout = self.config, self.layout
         factor, row, inner = layout.constants["embedding"], layout.embedding, layout.classifier.inner
         timeline.registers = self.registers | {ONCE: factor, ONCE_MORE: row}
-        groups, measured = layout.embedding_groups, self._measured("attention_gain")
-        if "embedding" in layout.alike:
+        groups, measured = layout.embedding_groups, self._measured("attention_norm")
+        if "embedding" in layout.uniform:
             factors = {"by_vector": 1, "y": factor}
         else:
             factors = {"scalar": REDUCED, "scalar_hop": 1}
@@ -105,7 +105,7 @@ class Lowering(Attention):
                             self._bits(self.shape.vocab_size, log2(config.cols)))
         fetch = self._op(Op.MXM, "embedding", fetch=1, wgt=Address(0, ONCE_MORE), outer=inner, wgt_hop=1, wrap=inner,
                          paced=int(config.granules_per_word > 1))
-        take = self._op(Op.VXM, "embedding", stream=1, shift=self.shifts.embedding, dst=self.buffer["x"], to=To.MEM,
+        take = self._op(Op.VXM, "embedding", stream=1, shift=self.shifts["embedding"], dst=self.buffer["x"], to=To.MEM,
                         dst_hop=self.dim // groups, inner=self.dim // groups, outer=groups,
                         **factors | (measured if groups == 1 else {}))
         timeline.place(fetch, take, offsets=(0, take_offset(config, Mxm.fetch_latency(config))), after=ready)
@@ -119,13 +119,13 @@ class Lowering(Attention):
         timeline = self._after_values()
         x = {"plus": 1, "x": self.buffer["x"], "x_step": 1}
         self._paced(timeline)
-        self._product(timeline, "wo", "o", self.buffer["x"], **x, **self._measured("ffn_gain"))
-        self._norm(timeline, "ffn_gain", self.shifts.ffn_norm)
+        self._product(timeline, "wo", "o", self.buffer["x"], **x, **self._measured("ffn_norm"))
+        self._norm(timeline, "ffn_norm", self.shifts["ffn_norm"])
         self._scaled_product(timeline, "w1", "input", self.scalar, self.buffer["gate"])
         self._scaled_product(timeline, "w3", "input", self.scalar, self.buffer["up"])
         self._activate(timeline)
         self._scaled_product(timeline, "w2", "input", self.step, self.buffer["x"], **x,
-                             **self._measured("attention_gain", "final_gain"))
+                             **self._measured("attention_norm", "final_norm"))
         return timeline
 
     def _activate(self, timeline):
@@ -134,7 +134,7 @@ class Lowering(Attention):
         gate, up = self.buffer["gate"], self.buffer["up"]
         timeline.best(self._spread("silu", self.hidden, rate, function=Function.SILU, x=gate, dst=gate, shift=15))
         spread = {"inner": config.beats_per_result, "middle": self.hidden // config.beats_per_result, "interval": rate}
-        hidden = {"x": gate, "y": up, "y_step": 1, "by_vector": 1, "dst": gate, "shift": self.shifts.hidden,
+        hidden = {"x": gate, "y": up, "y_step": 1, "by_vector": 1, "dst": gate, "shift": self.shifts["gated"],
                   "reduce": Reduce.ABSMAX, "into": ABSMAX}
         timeline.best([self._pass("silu(gate) * up", self.hidden, **hidden),
                        self._pass("silu(gate) * up", self.hidden, **hidden | spread)])
@@ -161,10 +161,10 @@ class Lowering(Attention):
             done = max(timeline.beats() + Vxm.reduce_latency(self.config) - Sequencer.HALT_CYCLES, 0)
             return timeline.place(self._op(Op.HALT, if_prompt=1), after=done) + next_issue(self.config, Op.HALT)
 
-        self._norm(timeline, "final_gain", self.shifts.final_norm, between=stop)
+        self._norm(timeline, "final_norm", self.shifts["final_norm"], between=stop)
         self._product(timeline, "classifier", "input", self.buffer["logits"], reduce=Reduce.ARGMAX)
         timeline.place(self._pass("logits' scale", 1, x=layout.constants["one"], scalar=self.scalar,
-                                  shift=self.shifts.logit_scale, dst=self.buffer["scale"]))
+                                  shift=self.shifts["choice"], dst=self.buffer["scale"]))
         chosen = timeline.place(self._op(Op.TOKEN, target=0), after=max(cycle for cycle, _ in timeline.placed) + 1)
         done = timeline.beats() + Vxm.ending_cycles(self.config) - Sequencer.HALT_CYCLES
         timeline.place(self._op(Op.HALT), after=max(chosen + next_issue(self.config, Op.TOKEN), done))

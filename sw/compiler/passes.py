@@ -12,7 +12,7 @@ from ...hdl.spec.integer import SQUARE_SHIFT
 from ...hdl.spec.isa import Address, Op, Reduce, Sfu, To, isa_of
 from ...hdl.timing.timing import issue_cycles, mxm_interval
 from ...hdl.vxm.vxm import Vxm
-from ..quant.quantise import QuantisedModel
+from ..quant.model import QuantisedModel
 from .layout import CompileError, Layout
 from .scheduler import product
 from .timeline import LONG_AGO, Timeline
@@ -113,13 +113,13 @@ class Passes:
 
     def _measured(self, *norms):
         """How what writes x for norms reduces it: if one has no gains, to its largest value."""
-        return {"reduce": Reduce.ABSMAX, "into": ABSMAX} if self.layout.alike.intersection(norms) else {}
+        return {"reduce": Reduce.ABSMAX, "into": ABSMAX} if self.layout.uniform.intersection(norms) else {}
 
     def _norm(self, timeline, name, shift, between=None):
         """From x to int8 in `input`, and its scalar; `name` is the gain's, and if there is none, x has been measured. `between`
         places something first, and returns when it is over."""
         x, gained = self.buffer["x"], self.buffer["gained"]
-        if name in self.layout.alike:
+        if name in self.layout.uniform:
             gained = x
         else:
             timeline.place(self._pass("norm: gain", self.dim, x=x, y=self._constant(name), by_vector=1, y_step=1, dst=gained,
@@ -169,7 +169,7 @@ class Passes:
         added = {"plus": 1, "x": dst, "x_step": 1}
         firsts = sorted({0} | ({1} if groups > 1 and not vxm.get("plus") else set())
                         | ({groups - 1} if vxm.keys() - added.keys() else set()))
-        alike = {"y_step": 0, "y_hop": 0} if name in self.layout.alike else {}
+        alike = {"y_step": 0, "y_hop": 0} if name in self.layout.uniform else {}
         parts, taken = list(pairwise([*firsts, groups])), []
         for first, end in parts:
             y = replace(take["y"], offset=take["y"].offset + first * granules)
@@ -191,7 +191,7 @@ class Passes:
         matrix, linear, _, constant = self._matrix(name)
         count = matrix.results * self.config.beats_per_result
         if matrix.groups == 1:
-            factors, count = self._factors(name), 1 if name in self.layout.alike else count
+            factors, count = self._factors(name), 1 if name in self.layout.uniform else count
             timeline.best(self._spread(f"{name}: factors", count, matrix.inner, x=constant, scalar=scalar, bare=1, shift=15,
                                        dst=factors))
             self._product(timeline, name, inputs, dst, factors, scalar=scalar, **vxm)

@@ -4,7 +4,7 @@ from ...hdl.sequencer.sequencer import Sequencer
 from ...hdl.spec.isa import Address, Op, Reduce, Source, To
 from ...hdl.timing.timing import issue_cycles
 from ...hdl.vxm.vxm import Vxm
-from ..quant.quantise import QuantisedModel
+from ..quant.model import QuantisedModel
 from .layout import CompileError
 from .lowering import Code, Lowering, first_issue, moved
 from .passes import log2
@@ -83,19 +83,19 @@ class _Sections(Lowering):
 
     def _embedding(self, timeline):
         timeline.place(self._pass("embedding", self.dim, x=self._constant("row"), by_vector=1, y=self._constant("row_factor"),
-                                  dst=self.buffer["x"], shift=self.shifts.embedding))
+                                  dst=self.buffer["x"], shift=self.shifts["embedding"]))
         self._add_angles(timeline, self._constant("low"), self._constant("high"))
 
     def _attention_norm(self, timeline):
-        self._norm(timeline, "attention_gain", self.shifts.attention_norm)
+        self._norm(timeline, "attention_norm", self.shifts["attention_norm"])
 
     def _ffn_norm(self, timeline):
-        self._norm(timeline, "ffn_gain", self.shifts.ffn_norm)
+        self._norm(timeline, "ffn_norm", self.shifts["ffn_norm"])
 
     def _final_norm(self, timeline):
-        self._norm(timeline, "final_gain", self.shifts.final_norm)
+        self._norm(timeline, "final_norm", self.shifts["final_norm"])
         timeline.place(self._pass("logits' scale", 1, x=self.layout.constants["one"], scalar=self.scalar,
-                                  shift=self.shifts.logit_scale, dst=self.buffer["scale"]))
+                                  shift=self.shifts["choice"], dst=self.buffer["scale"]))
 
     def _qk(self, timeline):
         self._scaled_product(timeline, "qk", "input", self.scalar, self._results("qk"))

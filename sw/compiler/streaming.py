@@ -17,8 +17,8 @@ import numpy as np
 from ...hdl.spec.config import Config
 from ...hdl.spec.isa import TOKEN_BITS
 from ...hdl.spec.protocol import Space
-from ..model.model import ModelConfig
-from ..quant.quantise import QuantisedModel
+from ..model.config import ModelConfig
+from ..quant.model import QuantisedModel
 from ..runtime.link import read_words, run_words, write_words
 from .filling import ONE, layer_constants, layer_linears, place, rotary_rows
 from .layout import ADVICE, FEWEST_POSITIONS, CompileError, Layout, Matrix, check_shape
@@ -29,8 +29,8 @@ END = ("final norm", "classifier", "choice")
 """Steps after the last layer, for a token that is wanted."""
 FIRST = ("row", "row_factor", "low", "high")
 """What a token begins with: its row of the embedding and the factor, and the two angles that make its position's."""
-CONSTANTS = {"embedding": FIRST, "attention norm": ("attention_gain",), "attention": ("key_offset", "score"),
-             "ffn norm": ("ffn_gain",), "final norm": ("final_gain",)}
+CONSTANTS = {"embedding": FIRST, "attention norm": ("attention_norm",), "attention": ("key_offset", "score"),
+             "ffn norm": ("ffn_norm",), "final norm": ("final_norm",)}
 """What a step needs besides a matrix's factors."""
 ARRAYS = {"weights": np.int8, "constants": np.int16, "embedding": np.int8, "factors": np.int16, "low": np.int16,
           "high": np.int16}
@@ -167,8 +167,8 @@ class StreamedLayout(Layout):
     def _lay_granules(self):
         config, model = self.config, self.model
         sizes = {"row": self.dim, "row_factor": config.lanes, "low": self.head, "high": 4 * self.head,
-                 "attention_gain": self.dim, "ffn_gain": self.dim,
-                 "final_gain": self.dim, "key_offset": self.kv_heads, "score": model.n_heads * config.lanes}
+                 "attention_norm": self.dim, "ffn_norm": self.dim,
+                 "final_norm": self.dim, "key_offset": self.kv_heads, "score": model.n_heads * config.lanes}
         factors = {name: matrix.results * config.cols for name, matrix in self.matrices.items()}
         sizes |= factors
         self.constants, self.segment = self._lay({"one": config.lanes}, 0)
@@ -344,7 +344,7 @@ def fill_stream(layout: StreamedLayout, model: QuantisedModel) -> tuple[np.ndarr
         linears = layer_linears(layout, model, index)
         segments(layout.layer_sections, linears, layer_constants(layout, model, index))
     segments(layout.end_sections, {"classifier": _filled_up(layout, model)},
-             {"final_gain": np.broadcast_to(model.final_gain, model.config.dim)})
+             {"final_norm": np.broadcast_to(model.vector("final_norm"), model.config.dim)})
     return np.concatenate(weights), np.concatenate(constants), np.full((layout.segment, config.lanes), ONE, np.int16)
 
 

@@ -4,7 +4,8 @@ import zipfile
 from pathlib import Path
 
 from ..errors import FormatError
-from ..model.model import Llama, ModelConfig
+from ..model.config import ModelConfig
+from ..model.model import Model
 from ..text.tokenizer import Tokenizer
 from . import gguf, huggingface, llama2c
 
@@ -14,7 +15,7 @@ DEFAULT_MODEL = Path(__file__).parents[1] / "models" / "stories.gguf"
 """The model that ships with Marey; docs/training.md tells how it was made."""
 
 
-def load_model(path: Path | str) -> Llama:
+def load_model(path: Path | str) -> Model:
     """The model in a file, or in a Hugging Face folder. FormatError if there is none."""
     path = Path(path)
     return _format(path).read(path)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from ..errors import FormatError
-from ..model.model import ModelConfig
+from ..model.config import ModelConfig
 
 LIMITS = {"dim": 1 << 16, "hidden_dim": 1 << 18, "n_layers": 512, "n_heads": 1024, "n_kv_heads": 1024,
           "seq_len": 1 << 20, "vocab_size": 1 << 20}

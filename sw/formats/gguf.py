@@ -12,7 +12,9 @@ from gguf import GGML_QUANT_VERSION, GGMLQuantizationType, GGUFReader, GGUFValue
 from gguf.constants import MODEL_TENSOR, TENSOR_NAMES
 
 from ..errors import FormatError
-from ..model.model import Layer, Llama, ModelConfig, shapes
+from ..model.config import ModelConfig
+from ..model.families import weight_shapes
+from ..model.model import Model
 from ..text.tokenizer import Tokenizer
 from . import gguf_tokenizer
 from .checks import checked_config, finite
@@ -26,6 +28,8 @@ LAYER_TENSORS = {
     "wv": MODEL_TENSOR.ATTN_V, "wo": MODEL_TENSOR.ATTN_OUT, "ffn_norm": MODEL_TENSOR.FFN_NORM,
     "w1": MODEL_TENSOR.FFN_GATE, "w2": MODEL_TENSOR.FFN_DOWN, "w3": MODEL_TENSOR.FFN_UP,
 }
+MODEL_TENSORS = {"embedding": MODEL_TENSOR.TOKEN_EMBD, "final_norm": MODEL_TENSOR.OUTPUT_NORM,
+                 "classifier": MODEL_TENSOR.OUTPUT}
 KEYS = {
     "dim": Keys.LLM.EMBEDDING_LENGTH, "hidden_dim": Keys.LLM.FEED_FORWARD_LENGTH, "n_layers": Keys.LLM.BLOCK_COUNT,
     "n_heads": Keys.Attention.HEAD_COUNT, "n_kv_heads": Keys.Attention.HEAD_COUNT_KV, "seq_len": Keys.LLM.CONTEXT_LENGTH,
@@ -117,7 +121,7 @@ class File:
         if unread := self._tensors.keys() - self._read:
             raise FormatError(f"{self.path}: it has a tensor {min(unread)[:80]}, which no Llama that Marey can do has")
 
-    def tensor(self, kind, shape, layer=None):
+    def tensor(self, kind, layer, shape):
         """A tensor as float32, dequantised if need be; of what is float32, a view of the file."""
         name = TENSOR_NAMES[kind].format(bid=layer) + ".weight"
         tensor = self._tensors.get(name)
@@ -139,18 +143,13 @@ class File:
         return finite(f"{self.path}: tensor {name}", values.reshape(shape))
 
 
-def read(path: Path) -> Llama:
+def read(path: Path) -> Model:
     """The model in a GGUF file. FormatError for anything that is none, or another architecture."""
     file = File(path)
     config = _config(file)
-    layers = [Layer(**{name: file.tensor(LAYER_TENSORS[name], shape, index) for name, shape in shapes(config).items()})
-              for index in range(config.n_layers)]
-    table = (config.vocab_size, config.dim)
-    embedding = file.tensor(MODEL_TENSOR.TOKEN_EMBD, table)
-    classifier = embedding if config.tied else file.tensor(MODEL_TENSOR.OUTPUT, table)
-    model = Llama(config, embedding, layers, file.tensor(MODEL_TENSOR.OUTPUT_NORM, (config.dim,)), classifier)
+    weights = {name: file.tensor(*_tensor(name), shape) for name, shape in weight_shapes(config).items()}
     file.check_all_read()
-    return model
+    return Model(config, weights)
 
 
 def read_shape(path: Path) -> ModelConfig:
@@ -163,7 +162,7 @@ def read_tokenizer(path: Path, vocab_size: int) -> Tokenizer:
     return gguf_tokenizer.read(File(path), vocab_size)
 
 
-def write(path: Path, model: Llama, tokenizer: Tokenizer, dtype: str = "F32") -> None:
+def write(path: Path, model: Model, tokenizer: Tokenizer, dtype: str = "F32") -> None:
     """Writes model and tokenizer; matrices as F32, Q8_0 or Q4_0, but as F32 those whose rows are no multiple of 32.
 
     FormatError for a tokenizer that the format has no place for.
@@ -195,17 +194,21 @@ def write(path: Path, model: Llama, tokenizer: Tokenizer, dtype: str = "F32") ->
         else:
             writer.add_tensor(name, values)
 
-    add(MODEL_TENSOR.TOKEN_EMBD, model.embedding)
-    add(MODEL_TENSOR.OUTPUT_NORM, model.final_norm)
-    if not config.tied:
-        add(MODEL_TENSOR.OUTPUT, model.classifier)
-    for index, layer in enumerate(model.layers):
-        for name, kind in LAYER_TENSORS.items():
-            add(kind, getattr(layer, name), index)
+    for name in weight_shapes(config):
+        kind, layer = _tensor(name)
+        add(kind, model[name], layer)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+def _tensor(name):
+    """The kind of tensor that holds a weight, and its layer, or None for a weight outside the layers."""
+    if name.startswith("layers."):
+        _, layer, name = name.split(".")
+        return LAYER_TENSORS[name], int(layer)
+    return MODEL_TENSORS[name], None
 
 
 def _q4_0(values):

@@ -13,7 +13,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from ..errors import FormatError
-from ..model.model import Layer, Llama, ModelConfig, shapes
+from ..model.config import ModelConfig
+from ..model.families import weight_shapes
+from ..model.model import Model
 from ..text.tokenizer import JSON_LIMIT, Tokenizer
 from .checks import checked_config, finite
 from .vocabulary import check_fits
@@ -26,7 +28,7 @@ LAYER_TENSORS = {
     "wo": "self_attn.o_proj", "ffn_norm": "post_attention_layernorm", "w1": "mlp.gate_proj", "w2": "mlp.down_proj",
     "w3": "mlp.up_proj",
 }
-EMBEDDING, FINAL_NORM, CLASSIFIER = "model.embed_tokens.weight", "model.norm.weight", "lm_head.weight"
+MODEL_TENSORS = {"embedding": "model.embed_tokens.weight", "final_norm": "model.norm.weight", "classifier": "lm_head.weight"}
 UNREAD = re.compile(r".*\.rotary_emb\.inv_freq")
 """Tensors of older folders that follow from `config.json`."""
 UNABLE = {"attention_bias": False, "mlp_bias": False, "hidden_act": "silu", "sliding_window": None,
@@ -38,18 +40,13 @@ SHARD = 1 << 30
 """Bytes of a file of weights to write, beyond which there are several: what is written is in memory twice."""
 
 
-def read(folder: Path) -> Llama:
+def read(folder: Path) -> Model:
     """The model in a folder. FormatError for one that is none, or that Marey cannot do."""
     config = read_shape(folder)
     tensors = _Tensors(folder)
-    layers = [Layer(**{name: _layer_tensor(tensors, config, index, name, shape) for name, shape in shapes(config).items()})
-              for index in range(config.n_layers)]
-    table = (config.vocab_size, config.dim)
-    embedding = tensors.get(EMBEDDING, table)
-    classifier = embedding if config.tied else tensors.get(CLASSIFIER, table)
-    model = Llama(config, embedding, layers, tensors.get(FINAL_NORM, (config.dim,)), classifier)
-    tensors.check_all_read(CLASSIFIER)
-    return model
+    weights = {name: _weight(tensors, config, name, shape) for name, shape in weight_shapes(config).items()}
+    tensors.check_all_read(MODEL_TENSORS["classifier"])
+    return Model(config, weights)
 
 
 def read_tokenizer(path: Path, vocab_size: int) -> Tokenizer:
@@ -67,7 +64,7 @@ def read_tokenizer(path: Path, vocab_size: int) -> Tokenizer:
         raise FormatError(f"{path}: {error}; or name another with --tokenizer FILE") from None
 
 
-def write(folder: Path, model: Llama, tokenizer: Tokenizer) -> None:
+def write(folder: Path, model: Model, tokenizer: Tokenizer) -> None:
     """Writes a folder, made if need be: float32 weights, config.json, tokenizer.json."""
     config = model.config
     folder.mkdir(parents=True, exist_ok=True)
@@ -110,22 +107,20 @@ def join_halves(weight: np.ndarray, heads: int) -> np.ndarray:
     return weight.reshape(heads, 2, -1, weight.shape[-1]).swapaxes(1, 2).reshape(weight.shape)
 
 
-def _heads(config, name):
-    """Heads of the rows of a weight that rotary embedding turns, else None."""
-    return {"wq": config.n_heads, "wk": config.n_kv_heads}.get(name)
+def _tensor(config, name):
+    """The tensor that holds a weight; and the heads of its rows, where rotary embedding turns them, else None."""
+    if name in MODEL_TENSORS:
+        return MODEL_TENSORS[name], None
+    _, layer, name = name.split(".")
+    heads = {"wq": config.n_heads, "wk": config.n_kv_heads}.get(name)
+    return f"model.layers.{layer}.{LAYER_TENSORS[name]}.weight", heads
 
 
 def _named(model):
     """Weights by Hugging Face's names."""
-    config = model.config
-    yield EMBEDDING, model.embedding
-    for index, layer in enumerate(model.layers):
-        for name, path in LAYER_TENSORS.items():
-            values, heads = getattr(layer, name), _heads(config, name)
-            yield f"model.layers.{index}.{path}.weight", values if heads is None else split_halves(values, heads)
-    yield FINAL_NORM, model.final_norm
-    if not config.tied:
-        yield CLASSIFIER, model.classifier
+    for name in weight_shapes(model.config):
+        tensor, heads = _tensor(model.config, name)
+        yield tensor, model[name] if heads is None else split_halves(model[name], heads)
 
 
 class _Tensors:
@@ -174,9 +169,9 @@ class _Tensors:
             raise FormatError(f"{path}: damaged, or no safetensors file: {' '.join(str(error).split())[:200]}") from None
 
 
-def _layer_tensor(tensors, config, index, name, shape):
-    values = tensors.get(f"model.layers.{index}.{LAYER_TENSORS[name]}.weight", shape)
-    heads = _heads(config, name)
+def _weight(tensors, config, name, shape):
+    tensor, heads = _tensor(config, name)
+    values = tensors.get(tensor, shape)
     return values if heads is None else join_halves(values, heads)
 
 

@@ -15,7 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import FormatError
-from ..model.model import Layer, Llama, ModelConfig, shapes
+from ..model.config import ModelConfig
+from ..model.families import weight_shapes
+from ..model.model import Model
 from ..text.tokenizer import JSON_LIMIT, SPACE, Tokenizer
 from . import vocabulary
 from .checks import checked_config, finite
@@ -34,7 +36,7 @@ BYTES_FROM = 3
 FIRST_BYTE = (b"<0x00>", b"\0")
 
 
-def read(path: Path) -> Llama:
+def read(path: Path) -> Model:
     """The model in a checkpoint, float32 weights mapped from the file. FormatError for anything else."""
     size, header = path.stat().st_size, _header(path)
     config = _config(path, header)
@@ -44,11 +46,11 @@ def read(path: Path) -> Llama:
     _check_size(path, size, 4 * (len(DIMENSIONS) + _count(config) + rotary))
     take = _Taker(path, 4 * len(DIMENSIONS))
     embedding = take(config.vocab_size, config.dim)
-    kinds = {name: take(config.n_layers, *shapes(config)[name]) for name in LEGACY_ORDER}
+    kinds = {name: take(config.n_layers, *_layer_shape(config, name)) for name in LEGACY_ORDER}
     final_norm = take(config.dim)
     take.skip(4 * rotary)
     classifier = embedding if config.tied else take(config.vocab_size, config.dim)
-    return Llama(config, embedding, _layers(config, kinds), final_norm, classifier)
+    return _model(config, embedding, kinds, final_norm, classifier)
 
 
 def read_shape(path: Path) -> ModelConfig:
@@ -90,7 +92,7 @@ def _read_versioned(path, size, header, config):
         _check_size(path, size, HEADER + 4 * count)
         take = matrix = _Taker(path, HEADER)
     else:
-        sizes = [config.vocab_size * config.dim, *(int(np.prod(shapes(config)[name])) for name in MATRICES)]
+        sizes = [config.vocab_size * config.dim, *(int(np.prod(_layer_shape(config, name))) for name in MATRICES)]
         if group <= 0 or any(size % group for size in sizes):
             raise FormatError(f"{path}: header says groups of {group}, which do not divide its matrices: damaged?")
         _check_size(path, size, HEADER + 4 * norms + (count - norms) // group * (group + 4))
@@ -100,12 +102,12 @@ def _read_versioned(path, size, header, config):
     final_norm = take(config.dim)
     embedding = matrix(config.vocab_size, config.dim)
     for name in MATRICES:
-        kinds[name] = [matrix(*shapes(config)[name]) for _ in range(config.n_layers)]
+        kinds[name] = [matrix(*_layer_shape(config, name)) for _ in range(config.n_layers)]
     classifier = embedding if config.tied else matrix(config.vocab_size, config.dim)
-    return Llama(config, embedding, _layers(config, kinds), final_norm, classifier)
+    return _model(config, embedding, kinds, final_norm, classifier)
 
 
-def write(path: Path, model: Llama, tokenizer: Tokenizer | None = None) -> None:
+def write(path: Path, model: Model, tokenizer: Tokenizer | None = None) -> None:
     """Writes a model as a legacy checkpoint, and a tokenizer as tokenizer.bin beside it.
 
     FormatError, and nothing written, if they have what the format has no place for.
@@ -118,8 +120,10 @@ def write(path: Path, model: Llama, tokenizer: Tokenizer | None = None) -> None:
                               f"{getattr(able, name)}: write a .gguf file, or a folder")
     header = [getattr(config, name) for name in DIMENSIONS]
     header[DIMENSIONS.index("vocab_size")] *= 1 if config.tied else -1
-    parts = [model.embedding, *(getattr(layer, name) for name in LEGACY_ORDER for layer in model.layers), model.final_norm,
-             np.zeros(config.seq_len * config.head_dim, "<f4"), *([] if config.tied else [model.classifier])]
+    layers = range(config.n_layers)
+    parts = [model["embedding"], *(model[f"layers.{index}.{name}"] for name in LEGACY_ORDER for index in layers),
+             model["final_norm"], np.zeros(config.seq_len * config.head_dim, "<f4"),
+             *([] if config.tied else [model["classifier"]])]
     if tokenizer is not None:
         write_tokenizer(path.with_name("tokenizer.bin"), tokenizer, config.vocab_size)
     with path.open("wb") as file:
@@ -192,8 +196,11 @@ def _records(path, content):
 
 def _count(config):
     """Weights of a model."""
-    layer = sum(int(np.prod(shape)) for shape in shapes(config).values())
-    return config.vocab_size * config.dim * (1 if config.tied else 2) + config.dim + config.n_layers * layer
+    return sum(int(np.prod(shape)) for shape in weight_shapes(config).values())
+
+
+def _layer_shape(config, name):
+    return weight_shapes(config)[f"layers.0.{name}"]
 
 
 def _check_size(path, size, expected):
@@ -202,8 +209,9 @@ def _check_size(path, size, expected):
                           f"{'truncated' if size < expected else 'too long'}, or no llama2.c checkpoint")
 
 
-def _layers(config, kinds):
-    return [Layer(**{name: kind[index] for name, kind in kinds.items()}) for index in range(config.n_layers)]
+def _model(config, embedding, kinds, final_norm, classifier):
+    layers = {f"layers.{index}.{name}": kind[index] for index in range(config.n_layers) for name, kind in kinds.items()}
+    return Model(config, {"embedding": embedding, **layers, "final_norm": final_norm, "classifier": classifier})
 
 
 class _Taker:

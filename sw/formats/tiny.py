@@ -4,7 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..model.model import Layer, Llama, ModelConfig, shapes
+from ..model.config import ModelConfig
+from ..model.families import weight_shapes
+from ..model.model import Model
 from ..text.tokenizer import SPACE, Tokenizer
 from . import llama2c
 from .vocabulary import sentencepiece
@@ -15,7 +17,7 @@ SHAPE = ModelConfig(dim=64, hidden_dim=172, n_layers=2, n_heads=8, n_kv_heads=4,
 """As stories260K, with fewer layers and words; untied, since a random tied model says one word again and again."""
 
 
-def tiny_model(config: ModelConfig = SHAPE, seed: int = 0) -> Llama:
+def tiny_model(config: ModelConfig = SHAPE, seed: int = 0) -> Model:
     """Random float32 weights that keep activations near 1."""
     rng = np.random.default_rng(seed)
 
@@ -24,10 +26,12 @@ def tiny_model(config: ModelConfig = SHAPE, seed: int = 0) -> Llama:
             return (1 + 0.1 * rng.standard_normal(shape)).astype(np.float32)
         return (rng.standard_normal(shape) / np.sqrt(shape[-1])).astype(np.float32)
 
-    embedding = weight(config.vocab_size, config.dim) * np.float32(2)
-    layers = [Layer(**{name: weight(*shape) for name, shape in shapes(config).items()}) for _ in range(config.n_layers)]
-    classifier = embedding if config.tied else weight(config.vocab_size, config.dim)
-    return Llama(config, embedding, layers, weight(config.dim), classifier)
+    shapes = weight_shapes(config)
+    weights = {"embedding": weight(*shapes["embedding"]) * np.float32(2)}
+    # The classifier is drawn before the final norm.
+    for name in sorted(shapes.keys() - weights, key=lambda name: (name == "final_norm", list(shapes).index(name))):
+        weights[name] = weight(*shapes[name]) - name.endswith("_bias")
+    return Model(config, weights)
 
 
 def tiny_tokenizer(vocab_size: int = SHAPE.vocab_size) -> Tokenizer:

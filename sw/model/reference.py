@@ -1,86 +1,122 @@
-"""The float32 reference: what the integer model is judged by and calibrated on."""
+"""The float32 reference: it walks a model's graph, and the integer model is judged by it and calibrated on it."""
 
 from collections.abc import Callable
 
 import numpy as np
 
-from .model import Llama
+from .graph import Kind, Operation
+from .model import Model
 
 
 class Reference:
     """A decoder in float32 with a KV cache, for `batch` independent sequences at once.
 
-    `observe(name, value)`, if given, is called with the intermediate values that calibration needs.
+    `observe(name, value)`, if given, is called with each value that the token makes: by its name in the graph, with the
+    layer before it ("3.gate"); of norms also ".gained", the input times the gain, and ".rms".
     """
 
-    def __init__(self, model: Llama, batch: int = 1, observe: Callable[[str, np.ndarray], None] | None = None):
+    def __init__(self, model: Model, batch: int = 1, observe: Callable[[str, np.ndarray], None] | None = None):
         self.model = model
         self._observe = observe or (lambda name, value: None)
         config = model.config
-        self._keys = self._values = np.zeros((config.n_layers, batch, 0, config.n_kv_heads, config.head_dim), np.float32)
+        self._keys = self._values_cache = np.zeros((config.n_layers, batch, 0, config.n_kv_heads, config.head_dim), np.float32)
         self._rotations = np.zeros((0, config.head_dim // 2), np.complex64)
 
-    @np.errstate(over="ignore", divide="ignore", invalid="ignore")  # what becomes of it is looked at, not how
+    @np.errstate(over="ignore", divide="ignore", invalid="ignore")  # the caller looks at what becomes of it
     def step(self, tokens: np.ndarray, position: int) -> np.ndarray:
         """Logits [batch, vocab] after the tokens [batch] at a position; positions come in order from 0."""
-        config, observe = self.model.config, self._observe
-        if position >= len(self._rotations):
+        graph, batch = self.model.graph, len(tokens)
+        if position >= self._keys.shape[2]:
             self._grow()
-        x = self.model.embedding[tokens]
-        for index, layer in enumerate(self.model.layers):
-            observe("x", x)
-            y = self._norm(f"{index}.attention", x, layer.attention_norm)
-            heads = (len(x), -1, config.head_dim)
-            q = self._turn((y @ layer.wq.T).reshape(heads), position)
-            k = self._turn((y @ layer.wk.T).reshape(heads), position)
-            v = (y @ layer.wv.T).reshape(heads)
-            for name, value in (("q", q), ("k", k), ("v", v)):
-                observe(f"{index}.{name}", value)
-            self._keys[index, :, position], self._values[index, :, position] = k, v
-            o = self._attend(index, q, position)
-            observe(f"{index}.o", o)
-            x = x + o.reshape(len(x), -1) @ layer.wo.T
-            observe("x", x)
-            y = self._norm(f"{index}.ffn", x, layer.ffn_norm)
-            a, b = y @ layer.w1.T, y @ layer.w3.T
-            h = a / (1 + np.exp(-a)) * b
-            for name, value in (("a", a), ("b", b), ("h", h)):
-                observe(f"{index}.{name}", value)
-            out = h @ layer.w2.T
-            observe(f"{index}.out", out)
-            x = x + out
-        observe("x", x)
-        logits = self._norm("final", x, self.model.final_norm) @ self.model.classifier.T
-        observe("logits", logits)
-        return logits
+        values = {"token": tokens}
+        layers = range(self.model.config.n_layers)
+        for layer, operations in [(None, graph.begin), *((layer, graph.layer) for layer in layers), (None, graph.end)]:
+            prefix = "" if layer is None else f"{layer}."
+            for operation in operations:
+                if operation.kind is Kind.CHOOSE:
+                    continue
+                inputs = [values[name] for name in operation.inputs]
+                result = getattr(self, f"_{operation.kind.name.lower()}")(operation, layer, position, *inputs)
+                shape = (batch, operation.output.heads, -1) if operation.output.heads else (batch, -1)
+                values[operation.output.name] = result.reshape(shape)
+                self._observe(prefix + operation.output.name, values[operation.output.name])
+        return values["logits"]
 
-    def _norm(self, name, x, gain):
+    def _embed(self, operation, layer, position, tokens):
+        return self.model.of(operation)[0][tokens]
+
+    def _position(self, operation, layer, position, x):
+        return x + self.model.of(operation)[0][position]
+
+    def _norm(self, operation: Operation, layer, position, x):
+        if operation.function == "layer":
+            x = x - x.mean(axis=-1, keepdims=True)
         rms = np.sqrt(np.mean(x * x, axis=-1, keepdims=True) + self.model.config.norm_eps)
+        gain = self.model.of(operation, layer)[0] if operation.weights else np.float32(1)
+        name = operation.output.name if layer is None else f"{layer}.{operation.output.name}"
         self._observe(f"{name}.gained", x * gain)
         self._observe(f"{name}.rms", rms)
+        bias = self.model.bias(operation, layer)
         y = x / rms * gain
-        self._observe(f"{name}.y", y)
-        return y
+        return y if bias is None else y + bias
+
+    def _linear(self, operation, layer, position, x):
+        flat = x.reshape(len(x), -1)
+        y = np.concatenate([flat @ weight.T for weight in self.model.of(operation, layer)], axis=-1)
+        bias = self.model.bias(operation, layer)
+        return y if bias is None else y + bias
+
+    def _rotate(self, operation, layer, position, x):
+        turned = np.ascontiguousarray(x).view(np.complex64) * self._rotations[position]
+        return turned.view(np.float32)
+
+    def _scores(self, operation, layer, position, qk):
+        config = self.model.config
+        q, k = qk[:, :config.n_heads], qk[:, config.n_heads:]
+        self._keys[layer, :, position] = k
+        keys = self._keys[layer, :, :position + 1].repeat(config.n_heads // config.n_kv_heads, axis=2)
+        return np.einsum("bhd,bthd->bht", q, keys) / np.sqrt(config.head_dim, dtype=np.float32)
+
+    def _softmax(self, operation, layer, position, scores):
+        weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+        weights /= weights.sum(axis=-1, keepdims=True)
+        return weights
+
+    def _values(self, operation, layer, position, weights, v):
+        config = self.model.config
+        self._values_cache[layer, :, position] = v
+        values = self._values_cache[layer, :, :position + 1].repeat(config.n_heads // config.n_kv_heads, axis=2)
+        return np.einsum("bht,bthd->bhd", weights, values)
+
+    def _add(self, operation, layer, position, one, other):
+        return one + other
+
+    def _multiply(self, operation, layer, position, one, other):
+        return one * other
+
+    def _activate(self, operation, layer, position, x):
+        return ACTIVATIONS[operation.function](x)
 
     def _grow(self):
         """Makes room for twice as many positions, from 64 on: a context may be far longer than what is done in it."""
         config, room = self.model.config, len(self._rotations)
         more = min(max(64, room), config.seq_len - room)
         empty = np.zeros((*self._keys.shape[:2], more, *self._keys.shape[3:]), np.float32)
-        self._keys, self._values = (np.concatenate([cache, empty], axis=2) for cache in (self._keys, self._values))
-        angle = np.arange(room + more)[:, None] * config.rope_theta ** (-np.arange(0, config.head_dim, 2) / config.head_dim)
-        self._rotations = np.exp(1j * angle).astype(np.complex64)
+        self._keys, self._values_cache = (np.concatenate([cache, empty], axis=2)
+                                          for cache in (self._keys, self._values_cache))
+        frequency = config.rope_theta ** (-np.arange(0, config.head_dim // 2 * 2, 2) / config.head_dim)
+        self._rotations = np.exp(1j * np.arange(room + more)[:, None] * frequency).astype(np.complex64)
 
-    def _turn(self, x, position):
-        turned = np.ascontiguousarray(x).view(np.complex64) * self._rotations[position]
-        return turned.view(np.float32)
 
-    def _attend(self, index, q, position):
-        config = self.model.config
-        group = config.n_heads // config.n_kv_heads
-        keys = self._keys[index, :, :position + 1].repeat(group, axis=2)
-        values = self._values[index, :, :position + 1].repeat(group, axis=2)
-        scores = np.einsum("bhd,bthd->bht", q, keys) / np.sqrt(config.head_dim, dtype=np.float32)
-        weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
-        weights /= weights.sum(axis=-1, keepdims=True)
-        return np.einsum("bht,bthd->bhd", weights, values)
+def silu(x: np.ndarray) -> np.ndarray:
+    """x * sigmoid(x)."""
+    return x / (1 + np.exp(-x))
+
+
+def gelu(x: np.ndarray) -> np.ndarray:
+    """GELU by its tanh approximation (Hendrycks and Gimpel, 2016, arXiv 1606.08415), as GPT-2 has it."""
+    return np.float32(0.5) * x * (1 + np.tanh(np.float32(np.sqrt(2 / np.pi)) * (x + np.float32(0.044715) * x * x * x)))
+
+
+ACTIVATIONS = {"silu": silu, "gelu": gelu}
+"""Functions of ACTIVATE operations, by name."""

@@ -20,8 +20,10 @@ from ..compiler.layout import CompileError, Layout, plan
 from ..compiler.lowering import lower
 from ..compiler.sections import lower_streamed
 from ..compiler.streaming import ARRAYS, Stream, StreamedLayout, fill_stream, plan_streamed, stream
-from ..model.model import Llama, ModelConfig
-from ..quant.quantise import GROUP, QuantisedModel, quantise
+from ..model.config import ModelConfig
+from ..model.model import Model
+from ..quant.model import QuantisedModel
+from ..quant.quantise import GROUP, quantise
 from ..text.tokenizer import Tokenizer
 from .assembly import disassemble
 
@@ -231,7 +233,7 @@ class Program:
         return program
 
 
-def compile_model(model: Llama, config: Config, tokenizer: Tokenizer | None = None, name: str = "") -> Program:
+def compile_model(model: Model, config: Config, tokenizer: Tokenizer | None = None, name: str = "") -> Program:
     """Quantises, lowers, schedules and checks a model for a configuration. CompileError if it cannot run there."""
     return compile_quantised(quantise(model, config.weight_bits, group=max(GROUP, config.rows)), config, tokenizer, name)
 
@@ -248,7 +250,7 @@ def compile_quantised(model: QuantisedModel, config: Config, tokenizer: Tokenize
 def lay_out_model(config: Config, model: QuantisedModel) -> Layout:
     """The layout of a model, a `StreamedLayout` if it has to be streamed. CompileError if it can be neither."""
     try:
-        return plan(config, model.config, model.groups, model.alike)
+        return plan(config, model.config, model.groups, model.uniform)
     except CompileError as resident:
         return plan_streamed(config, model.config, str(resident))
 

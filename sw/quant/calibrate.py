@@ -1,43 +1,50 @@
-"""Calibration: how large the float model's intermediate values get, on text that it writes itself."""
+"""Calibration: how large the float model's values get on text that it writes itself."""
 
 from collections import defaultdict
 
 import numpy as np
 
 from ...hdl.spec.errors import MareyError
-from ..model.model import Llama
+from ..model.graph import Graph, Kind
+from ..model.model import Model
 from ..model.reference import Reference
 from ..text.sampling import Sampler, sample_text
 
+RESIDUAL = "residual"
+"""The name under which the values that are the residual, at each point of the token, are recorded together."""
 
-def calibrate(model: Llama, seed: int, *, moments: bool = False, batch: int = 32, steps: int = 256) -> dict[str, np.ndarray]:
-    """Largest magnitudes of the reference's intermediate values, by name; for q, k, v and o by head and channel.
 
-    `logits.y` is the largest logit in units of the last norm's int8 result; `final.scalar` the largest of those units.
-    With `moments` also, as NAME.moment, the sums of products [K, K] of the inputs of matrices: norms' y, o and h.
-    MareyError for weights of which nothing sensible comes.
+def calibrate(model: Model, seed: int, *, moments: bool = False, batch: int = 32, steps: int = 256) -> dict[str, np.ndarray]:
+    """Largest magnitudes of the reference's values, by name, those of a layer with its number before them ("3.gate").
+
+    Values that attention reads and makes (queries with keys, values, outputs) are recorded by head and channel, all others
+    as one number; all points of the residual are recorded together as `RESIDUAL`. Keys are recorded as NAME.high and
+    NAME.low, too: the largest of each channel, and of its negative. `logits.integers` is the largest logit in units of the
+    final norm's 8-bit result, `final.scalar` the largest of those units. With `moments`, NAME.moment is the sum of products
+    [K, K] of the inputs of matrices. MareyError for weights that give nothing sensible.
     """
     largest: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(()))
+    watched = _Watched(model.graph)
     unit = {}
 
     def observe(name, value):
-        flat = np.abs(value)
-        if name == "final.gained":
+        flat, local = np.abs(value), name.rpartition(".")[2]
+        if name == f"{watched.final}.gained":
             unit["peak"] = flat.max(axis=-1, keepdims=True)
-        elif name == "final.rms":
+        elif name == f"{watched.final}.rms":
             unit["scalar"] = unit["peak"] / 127 / value
             largest["final.scalar"] = np.maximum(largest["final.scalar"], unit["scalar"].max())
-        head = name.rpartition(".")[2]
-        largest[name] = np.maximum(largest[name], flat.max(axis=0) if head in "qkvo" else flat.max())
-        if moments and head in "yoh":
+        recorded = RESIDUAL if local in watched.residual else name
+        largest[recorded] = np.maximum(largest[recorded], flat.max(axis=0 if local in watched.by_channel else None))
+        if moments and local in watched.inputs:
             inputs = value.reshape(len(value), -1).astype(np.float64)
             largest[f"{name}.moment"] = largest[f"{name}.moment"] + inputs.T @ inputs
-        if head == "k":
+        if local in watched.keys:
             for side, sign in (("high", 1), ("low", -1)):
                 extreme = (sign * value).max(axis=0)
                 largest[f"{name}.{side}"] = np.maximum(largest.get(f"{name}.{side}", extreme), extreme)
-        if head == "logits":
-            largest["logits.y"] = np.maximum(largest["logits.y"], (flat / unit["scalar"]).max())
+        if name == "logits":
+            largest["logits.integers"] = np.maximum(largest["logits.integers"], (flat / unit["scalar"]).max())
 
     steps = min(steps, model.config.seq_len)
     sample_text(Reference(model, batch, observe), steps, Sampler(1.0, 1.0, seed), batch)
@@ -45,3 +52,16 @@ def calibrate(model: Llama, seed: int, *, moments: bool = False, batch: int = 32
         raise MareyError("this model's values overflow or vanish on text that it writes itself: its weights are damaged, or "
                          "not those of a trained model")
     return dict(largest)
+
+
+class _Watched:
+    """Names of the values of a graph that calibration looks at in a way of their own."""
+
+    def __init__(self, graph: Graph):
+        self.residual = {operation.output.name for operation in graph.of_kind(Kind.EMBED, Kind.POSITION, Kind.ADD)}
+        self.inputs = {operation.inputs[0] for operation in graph.of_kind(Kind.LINEAR)}
+        self.keys = {operation.inputs[0] for operation in graph.of_kind(Kind.SCORES)}
+        averaged = list(graph.of_kind(Kind.VALUES))
+        self.by_channel = self.keys | {operation.inputs[1] for operation in averaged} | {
+            operation.output.name for operation in averaged}
+        self.final = next(operation.output.name for operation in graph.end if operation.kind is Kind.NORM)

@@ -1,7 +1,7 @@
 """The golden integer model: the definition of every result.
 
-A Llama decoder step in the arithmetic of `marey.hdl.spec.integer`. Vectors in memory are int16, inputs of matrix
-products int8, accumulators int32. A factor common to a whole vector (the 1/rms of a norm, the step of dynamic
+It walks the graph of a quantised model in the arithmetic of `marey.hdl.spec.integer`. Vectors in memory are int16, inputs of
+matrix products int8, accumulators int32. A factor common to a whole vector (the 1/rms of a norm, the step of dynamic
 quantisation) is a scalar that is applied after the matrix product that follows: linear operations let it through.
 """
 
@@ -9,7 +9,8 @@ import numpy as np
 
 from ...hdl.spec import integer
 from ...hdl.spec.integer import matvec, multiply, round_shift, saturate
-from .quantise import FRACTION, Linear, QuantisedModel
+from ..model.graph import Kind
+from .model import FRACTION, Linear, QuantisedModel
 
 
 def linear(operation: Linear, x: np.ndarray, scalar=None, plus: np.ndarray | int = 0) -> np.ndarray:
@@ -32,11 +33,13 @@ class Golden:
     """A decoder step by step, for `batch` independent sequences at once, with an int8 KV cache."""
 
     def __init__(self, model: QuantisedModel, batch: int = 1):
-        self.model = model
+        self.model, self._batch = model, batch
         config = model.config
         shape = (config.n_layers, batch, config.seq_len, config.n_kv_heads, config.head_dim)
-        self._keys, self._values = np.zeros(shape, np.int8), np.zeros(shape, np.int8)
+        self._keys, self._values_cache = np.zeros(shape, np.int8), np.zeros(shape, np.int8)
         self._rotary = integer.rotary_tables(config.head_dim, config.seq_len, config.rope_theta)
+        # A sum reads its second operand where the matrix that makes it adds the first: there, it is done already.
+        self._sums = {operation.inputs[1]: operation.inputs[0] for operation in model.graph.of_kind(Kind.ADD)}
 
     def step(self, tokens: np.ndarray, position: int) -> np.ndarray:
         """Logits, float64 [batch, vocab], after the tokens [batch] at a position; positions come in order from 0."""
@@ -45,57 +48,103 @@ class Golden:
 
     def integers(self, tokens: np.ndarray, position: int) -> tuple[np.ndarray, np.ndarray]:
         """The step's results as the tile has them: int16 logits [batch, vocab] and their int16 scales [batch, 1]."""
-        model, shifts = self.model, self.model.shifts
+        graph, n_layers = self.model.graph, self.model.config.n_layers
+        self._position_now, self._env, self._scalars = position, {"token": tokens}, {}
+        for layer, region in [(0, graph.begin), *((layer, graph.layer) for layer in range(n_layers)), (0, graph.end)]:
+            for operation in region:
+                if operation.kind is not Kind.CHOOSE:
+                    inputs = [self._env[name] for name in operation.inputs]
+                    execute = getattr(self, f"_{operation.kind.name.lower()}")
+                    self._env[operation.output.name] = execute(operation, layer, *inputs)
+        classifier = graph.find("classifier")
+        scalar = self._scalars[classifier.inputs[0]]
+        mantissa, exponent = (1, 0) if classifier.scaled else scalar
+        shape = (len(tokens), 1)
+        scale = round_shift(np.broadcast_to(mantissa, shape) << 14, np.clip(self.model.shifts["choice"] + exponent, 0, 47))
+        return self._env["logits"], saturate(scale, 16)
+
+    def _embed(self, operation, layer, tokens):
+        model = self.model
         factors = model.embedding_factors[:, tokens].T.astype(np.int64).repeat(model.embedding_group, axis=1)
-        x = saturate(round_shift(model.embedding[tokens] * factors[:, :model.config.dim], shifts.embedding), 16)
-        for index in range(model.config.n_layers):
-            x = self._attention(index, x, position)
-            x = self._feed_forward(index, x)
-        y, (mantissa, exponent) = self._norm(model.final_gain, shifts.final_norm, x)
-        scale = round_shift(mantissa << 14, np.clip(shifts.logit_scale + exponent, 0, 47))
-        return linear(model.linears["classifier"], y), saturate(scale, 16)
+        return saturate(round_shift(model.embedding[tokens] * factors[:, :model.config.dim], model.shifts["embedding"]), 16)
 
-    def _norm(self, gain, shift, x):
-        """int8 inputs for the next product, and their scalar."""
+    def _position(self, operation, layer, x):
+        return saturate(x + self.model.vector(operation.name)[self._position_now].astype(np.int64), 16)
+
+    def _norm(self, operation, layer, x):
+        """int8 inputs for the next products, and their scalar."""
+        gain, shift = self.model.vector(operation.name, layer), self.model.shifts[operation.name]
         y, step = integer.quantise(saturate(round_shift(x * gain, shift), 16))
-        return y, multiply(step, integer.rsqrt(integer.sum_of_squares(x) + self.model.epsilon))
+        self._scalars[operation.output.name] = multiply(step, integer.rsqrt(integer.sum_of_squares(x) + self.model.epsilon))
+        return y
 
-    def _attention(self, index, x, position):
+    def _quantise(self, operation, layer, x):
+        y, self._scalars[operation.output.name] = integer.quantise(x)
+        return y
+
+    def _linear(self, operation, layer, x):
+        made, plus = self.model.linear(operation.name, layer), 0
+        scalar = self._scalars[operation.inputs[0]] if operation.scaled else None
+        if made.bias is not None:
+            plus = made.bias.astype(np.int64)
+        if operation.output.name in self._sums:
+            # The residual takes the bias up first, as the tile does.
+            plus = saturate(self._env[self._sums[operation.output.name]] + plus, 16)
+        y = linear(made, x.reshape(len(x), -1), scalar, plus)
+        return y.reshape(len(x), operation.output.heads, -1) if operation.output.heads else y
+
+    def _add(self, operation, layer, x, result):
+        return result
+
+    def _rotate(self, operation, layer, heads):
+        """Queries, int8, and keys, `FRACTION` bits finer, of int16 heads [batch, heads and KV heads, head_dim]."""
+        q, k = np.split(heads, [self.model.config.n_heads], axis=1)
+        if operation.function == "none":
+            q = saturate(round_shift(q, FRACTION), 8)
+        else:
+            rotation = integer.rotation(self._rotary, self._position_now)
+            q, k = _turned(q, rotation, 14 + FRACTION, 8), _turned(k, rotation, 14, 16)
+        return np.concatenate([q, k], axis=1)
+
+    def _scores(self, operation, layer, heads):
+        """Scores of the position's queries with all keys so far, in units of 2**-8 of an octave."""
         model, config = self.model, self.model.config
-        layer = model.layers[index]
-        y, scalar = self._norm(layer.attention_gain, model.shifts.attention_norm, x)
-        heads = linear(model.linears[f"layers.{index}.qk"], y, scalar).reshape(len(x), -1, config.head_dim)
         q, k = np.split(heads, [config.n_heads], axis=1)
-        rotation = integer.rotation(self._rotary, position)
-        k = round_shift(_turned(k, rotation, 14, 16), FRACTION) + layer.key_offset
-        self._keys[index, :, position] = saturate(k, 8)
-        v = saturate(linear(model.linears[f"layers.{index}.v"], y, scalar), 8)
-        self._values[index, :, position] = v.reshape(len(x), -1, config.head_dim)
-        o = self._attend(index, _turned(q, rotation, 14 + FRACTION, 8), position)
-        return linear(model.linears[f"layers.{index}.wo"], o.reshape(len(x), -1), plus=x)
-
-    def _attend(self, index, q, position):
-        """Attention's output, int8 [batch, n_heads, head_dim], `value_gain` bits finer than the values."""
-        shifts, config = self.model.shifts, self.model.config
-        group = config.n_heads // config.n_kv_heads
-        keys = self._keys[index, :, :position + 1].repeat(group, axis=2).astype(np.float64)
-        values = self._values[index, :, :position + 1].repeat(group, axis=2).astype(np.float64)
+        k = round_shift(k, FRACTION) + model.vector("key_offset", layer)
+        self._keys[layer, :, self._position_now] = saturate(k, 8)
+        keys = self._cached(self._keys, layer)
         # float64 holds these products exactly.
         products = np.einsum("bhd,bthd->bht", q.astype(np.float64), keys).astype(np.int64)
-        factor = self.model.layers[index].score_factor[:, None].astype(np.int64)
-        scores = saturate(round_shift(products * factor, shifts.score), 16)
-        weights = integer.exp2_negative(scores.max(axis=-1, keepdims=True) - scores)
-        sums = np.einsum("bht,bthd->bhd", weights.astype(np.float64), values).astype(np.int64)
-        mantissa, exponent = integer.reciprocal(weights.sum(axis=-1, keepdims=True))
-        return saturate(round_shift(sums * mantissa, exponent - shifts.value_gain), 8)
+        factor = model.vector("score", layer)[:, None].astype(np.int64)
+        return saturate(round_shift(products * factor, model.shifts[operation.name]), 16)
 
-    def _feed_forward(self, index, x):
-        model = self.model
-        y, scalar = self._norm(model.layers[index].ffn_gain, model.shifts.ffn_norm, x)
-        gate, up = (linear(model.linears[f"layers.{index}.{name}"], y, scalar) for name in ("w1", "w3"))
-        hidden = saturate(round_shift(integer.silu(gate) * up, model.shifts.hidden), 16)
-        hidden, step = integer.quantise(hidden)
-        return linear(model.linears[f"layers.{index}.w2"], hidden, step, plus=x)
+    def _softmax(self, operation, layer, scores):
+        weights = integer.exp2_negative(scores.max(axis=-1, keepdims=True) - scores)
+        self._scalars[operation.output.name] = integer.reciprocal(weights.sum(axis=-1, keepdims=True))
+        return weights
+
+    def _values(self, operation, layer, weights, v):
+        """Attention's output, int8 [batch, n_heads, head_dim], some bits finer than the values."""
+        self._values_cache[layer, :, self._position_now] = saturate(v, 8)
+        sums = np.einsum("bht,bthd->bhd", weights.astype(np.float64), self._cached(self._values_cache, layer)).astype(np.int64)
+        mantissa, exponent = self._scalars[operation.inputs[0]]
+        return saturate(round_shift(sums * mantissa, exponent - self.model.shifts[operation.name]), 8)
+
+    def _activate(self, operation, layer, x):
+        return ACTIVATIONS[operation.function](x)
+
+    def _multiply(self, operation, layer, one, other):
+        return saturate(round_shift(one * other, self.model.shifts[operation.name]), 16)
+
+    def _cached(self, cache, layer):
+        """Keys or values of the positions so far, for each query head: float64 [batch, positions, n_heads, head_dim]."""
+        config = self.model.config
+        found = cache[layer, :, :self._position_now + 1].repeat(config.n_heads // config.n_kv_heads, axis=2)
+        return found.astype(np.float64)
+
+
+ACTIVATIONS = {"silu": integer.silu}
+"""Integer functions of ACTIVATE operations, by name."""
 
 
 def _turned(heads, rotation, shift, bits):

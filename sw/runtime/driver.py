@@ -10,6 +10,7 @@ from ...hdl.spec.errors import MareyError
 from ...hdl.spec.packing import pack_mem, pack_program, pack_wram, unpack_mem
 from ...hdl.spec.protocol import MOST_TOKENS, Space, entry_bits, parts
 from ...sim.transport import Transport
+from ..model.families import graph_of
 from ..program.program import Program
 from .link import Link, LinkError
 from .streamer import Streamer
@@ -99,8 +100,8 @@ class Device:
         else:
             tokens = self.execute(0, token=token, position=position, count=count, show=show)
         if program.model:
-            self.tally.macs += sum(program.model.shape.macs(at) - (0 if count else program.model.shape.classifier_macs)
-                                   for at in range(position, position + max(count, 1)))
+            graph, last = graph_of(program.model.shape), position + max(count, 1)
+            self.tally.macs += sum(graph.macs(at, bool(count)) for at in range(position, last))
         return tokens
 
     def execute(self, entry: int, *, token: int, position: int, count: int, show: Callable[[int], None] = lambda token: None,

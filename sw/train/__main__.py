@@ -16,7 +16,8 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from ..formats import gguf
-from ..model.model import Layer, Llama, ModelConfig
+from ..model.config import ModelConfig
+from ..model.model import Model
 from ..text.tokenizer import Tokenizer
 from .grammar import PLOTS, stories
 from .network import Matrix, Network
@@ -67,7 +68,7 @@ def losses(network, tokens, targets):
     return functional.cross_entropy(logits.flatten(0, 1), targets.flatten()), QUIET * residual.square().mean()
 
 
-def llama(network: Network) -> Llama:
+def llama(network: Network) -> Model:
     """The network's weights, on their grids, as a checkpoint."""
     config = network.config
 
@@ -76,13 +77,13 @@ def llama(network: Network) -> Llama:
         return (integers * step).detach().numpy()
 
     ones = np.ones(config.dim, np.float32)
-    layers = []
-    for block in network.blocks:
+    weights = {"embedding": weight(network.embedding), "final_norm": ones}
+    for index, block in enumerate(network.blocks):
         wq, wk = np.split(weight(block.qk), [config.dim])
-        layers.append(Layer(attention_norm=ones, wq=wq, wk=wk, wv=weight(block.v), wo=weight(block.wo), ffn_norm=ones,
-                            w1=weight(block.w1), w2=weight(block.w2), w3=weight(block.w3)))
-    table = weight(network.embedding)
-    return Llama(config, table, layers, ones, table)
+        layer = {"attention_norm": ones, "wq": wq, "wk": wk, "ffn_norm": ones}
+        layer |= {"wv" if name == "v" else name: weight(getattr(block, name)) for name in ("v", "wo", "w1", "w3", "w2")}
+        weights |= {f"layers.{index}.{name}": values for name, values in layer.items()}
+    return Model(config, weights)
 
 
 @click.command()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..model.model import ModelConfig
+from ..model.config import ModelConfig
 
 LIMIT = 7
 """Largest magnitude of a weight in steps; -8 is left out, so that the range is symmetric."""

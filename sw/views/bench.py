@@ -13,7 +13,7 @@ from ..compiler.layout import CompileError, Matrix
 from ..compiler.scheduler import matmul
 from ..program.program import Image, Program
 from ..quant.golden import linear as golden_linear
-from ..quant.quantise import Linear
+from ..quant.model import Linear
 from ..runtime.driver import Device
 
 SHAPES = [

@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from ...hdl.spec.errors import MareyError
 from ..formats import load_model, load_tokenizer
-from ..model.model import Llama
+from ..model.model import Model
 from ..model.reference import Reference
 from ..program.program import compile_quantised
 from ..quant.golden import Golden
@@ -77,7 +77,7 @@ def score(models: dict, tokens: np.ndarray) -> tuple[dict[str, np.ndarray], dict
         name: np.array(value) for name, value in choices.items()}
 
 
-def _on_tile(tile, model: Llama, tokens):
+def _on_tile(tile, model: Model, tokens):
     """What `score` says of the tile, a row of tokens after another."""
     rows = []
     with tile() as device:

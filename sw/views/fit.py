@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from ...hdl.spec.config import PRESETS, Config
 from ..compiler.layout import CompileError
-from ..model.model import Llama, ModelConfig
+from ..model.config import ModelConfig
+from ..model.model import Model
 from ..program.program import Program, lay_out_model, schedule
 from ..quant.quantise import GROUP
 from ..quant.standin import stand_in
@@ -37,7 +38,7 @@ def targets() -> list[Target]:
     return found + [Target(board.name, board.tile, board.clock_hz, board.baud) for board in BOARDS.values()]
 
 
-def fit(shape: ModelConfig, targets: list[Target], model: Llama | None = None) -> list[dict]:
+def fit(shape: ModelConfig, targets: list[Target], model: Model | None = None) -> list[dict]:
     """For each target {"name", "config", "mode", "why", "positions", "memory", "cycles", "link_words", "clock_mhz",
     "tokens_per_second"}.
 

@@ -5,6 +5,7 @@ from importlib.resources import files
 
 from ...hdl.spec.isa import Op
 from ...hdl.timing.timing import run_cycles, trace, uses
+from ..model.families import graph_of
 from ..program.program import Program
 
 OUTSIDE = ("embedding", "classifier")
@@ -24,7 +25,7 @@ def report(program: Program, position: int) -> dict:
     words, for people.
     """
     config, image = program.config, program.image
-    cycles, floor = program.cycles(position), program.model.shape.macs(position) / config.macs
+    cycles, floor = program.cycles(position), graph_of(program.model.shape).macs(position) / config.macs
     used, seconds, link_words = memory(program), speeds(program, position), program.link_words()
     summary = {
         "program": "{used} instructions of {of}".format(**used["program_words"]),
@@ -73,7 +74,7 @@ def phases(program: Program, position: int) -> list[dict]:
     macs = {
         "embedding": 0, "qk": shape.dim * (heads + kv), "v": shape.dim * kv, "scores": shape.dim * (position + 1),
         "values": shape.dim * (position + 1), "wo": heads * shape.dim, "w1": shape.dim * shape.hidden_dim,
-        "w3": shape.dim * shape.hidden_dim, "w2": shape.dim * shape.hidden_dim, "classifier": shape.classifier_macs,
+        "w3": shape.dim * shape.hidden_dim, "w2": shape.dim * shape.hidden_dim, "classifier": shape.vocab_size * shape.dim,
     }
     rows: dict[str, dict] = {}
     end = 0

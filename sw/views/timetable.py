@@ -287,7 +287,7 @@ def _template(program, token, start, end, listed):
         heads, both = shape.n_heads * shape.head_dim, shape.dim * (position + 1) * shape.n_layers
         macs = {"QKV": shape.n_layers * shape.dim * (heads + 2 * shape.kv_dim), "scores": both, "values": both,
                 "output": shape.n_layers * heads * shape.dim, "FFN": 3 * shape.n_layers * shape.dim * shape.hidden_dim,
-                "classifier": shape.classifier_macs}
+                "classifier": shape.vocab_size * shape.dim}
     phases, layers = {}, {}
     for operation in token:
         beats = {unit: operation.cycles(unit) for unit in ("mxm", "vxm", "sfu")}

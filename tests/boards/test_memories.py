@@ -15,7 +15,7 @@ from marey.hdl.tile import Tile
 from marey.sim.backends import open_transport
 from marey.sim.verilator import VerilatorTransport
 from marey.sw.formats.tiny import tiny_model
-from marey.sw.model.model import ModelConfig
+from marey.sw.model.config import ModelConfig
 from marey.sw.program.program import compile_quantised
 from marey.sw.quant.quantise import quantise
 from marey.sw.runtime.driver import Device

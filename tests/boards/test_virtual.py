@@ -15,7 +15,7 @@ from marey.sim.terminal import Terminal
 from marey.sw.cli.base import compile_file
 from marey.sw.formats import DEFAULT_MODEL
 from marey.sw.formats.tiny import tiny_model
-from marey.sw.model.model import ModelConfig
+from marey.sw.model.config import ModelConfig
 from marey.sw.program.program import compile_quantised
 from marey.sw.quant.quantise import quantise
 from marey.sw.runtime.driver import Device

@@ -56,5 +56,5 @@ def meaning():
 def test_a_change_of_meaning_is_a_new_version():
     digest = hashlib.sha256("\n".join(meaning()).encode()).hexdigest()[:16]
     assert MEANT[VERSION] == digest, (
-        f"programs mean something else than in version {VERSION}: raise it in hdl/spec/protocol.py, and that of sw/program/program.py, and "
-        f"put {digest} here")
+        f"programs mean something else than in version {VERSION}: raise it in hdl/spec/protocol.py and in "
+        f"sw/program/program.py, and put {digest} here")

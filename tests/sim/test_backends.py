@@ -12,7 +12,8 @@ from marey.sim.simulation import BackendError, ScheduleFault
 from marey.sw.formats import load_model, load_tokenizer
 from marey.sw.formats.tiny import tiny_model as make_model
 from marey.sw.formats.tiny import tiny_tokenizer
-from marey.sw.model.model import ModelConfig
+from marey.sw.model.config import ModelConfig
+from marey.sw.model.families import graph_of
 from marey.sw.program.program import Program, compile_model, compile_quantised
 from marey.sw.quant.golden import Golden
 from marey.sw.quant.quantise import quantise
@@ -117,7 +118,7 @@ def test_stories(compiler, stories, name, bound):
     config, tokenizer = preset(name), load_tokenizer(None, stories, 512)
     model = quantise(load_model(stories), config.weight_bits)
     program = compile_quantised(model, config, tokenizer, stories.name)
-    floor = sum(-(-model.config.macs(position) // program.config.macs) for position in range(256))
+    floor = sum(-(-model.graph.macs(position) // program.config.macs) for position in range(256))
     with Device(open_transport(program.config, "verilator"), program.config) as device:
         device.load(program)
         assert len(list(greedy_steps(program, model, device, 256))) == 256
@@ -135,7 +136,7 @@ def test_the_shape_of_stories15m(compiler):
     config = Config(name="stories15M", rows=8, cols=8, lanes=8, wram_depth=1 << 18, mem_depth=1 << 14)
     model = quantise(make_model(shape))
     program = compile_quantised(model, config)
-    floor = sum(-(-shape.macs(position) // config.macs) for position in range(256))
+    floor = sum(-(-graph_of(shape).macs(position) // config.macs) for position in range(256))
     with Device(open_transport(config, "verilator"), config) as device:
         device.load(program)
         assert len(list(greedy_steps(program, model, device, 256))) == 256

@@ -12,7 +12,7 @@ from marey.hdl.spec.config import PRESETS
 from marey.sw.cli import main
 from marey.sw.formats import load_model
 from marey.sw.formats.tiny import write_tiny
-from marey.sw.model.model import ModelConfig
+from marey.sw.model.config import ModelConfig
 
 STEP_KEYS = {"position", "token", "predicted_cycles", "measured_cycles", "mac_floor_cycles"}
 GENERATE_KEYS = {"config", "backend", "model", "prompt_tokens", "tokens", "text", "mac_floor_cycles", "predicted_cycles",

@@ -11,7 +11,8 @@ from marey.hdl.spec.config import preset
 from marey.sim.endpoint import Endpoint
 from marey.sw.compiler.layout import CompileError, plan
 from marey.sw.formats.tiny import tiny_model
-from marey.sw.model.model import ModelConfig
+from marey.sw.model.config import ModelConfig
+from marey.sw.model.model import Model
 from marey.sw.program.program import compile_quantised
 from marey.sw.quant.quantise import quantise
 from marey.sw.runtime.driver import Device
@@ -41,10 +42,10 @@ def test_one_factor_for_a_matrix_and_norms_without_gains(config, axis):
     """Each matrix on one grid: a granule of factors each, but for those of queries and keys. Or a grid for each row."""
     shape = next(iter(MODELS))
     model = quantise(without_gains(tiny_model(shape), axis), 4)
-    gains = {"attention_gain", "ffn_gain", "final_gain"}
+    gains = {"attention_norm", "ffn_norm", "final_norm"}
     matrices = {"v", "wo", "w1", "w3", "w2", "classifier", "embedding"}
-    assert model.alike == (gains | matrices if axis is None else gains)
-    one = plan(config, shape, model.groups, model.alike).granules
+    assert model.uniform == (gains | matrices if axis is None else gains)
+    one = plan(config, shape, model.groups, model.uniform).granules
     assert one < plan(config, shape, model.groups, frozenset()).granules
     program = compile_quantised(model, config)
     with Device(Endpoint(config), config) as device:
@@ -56,8 +57,9 @@ def test_one_factor_for_a_matrix_and_norms_without_gains(config, axis):
 def test_norms_without_gains_of_what_is_on_no_grid(config):
     """Of 8 bits; and of 4 in groups, the embedding's too."""
     drawn = tiny_model(next(iter(MODELS)))
-    model = quantise(replace(without_gains(drawn), embedding=drawn.embedding, classifier=drawn.classifier), config.weight_bits)
-    assert "final_gain" in model.alike and not model.alike & {"embedding", "classifier"}
+    tables = {name: drawn[name] for name in ("embedding", "classifier")}
+    model = quantise(Model(drawn.config, without_gains(drawn).weights | tables), config.weight_bits)
+    assert "final_norm" in model.uniform and not model.uniform & {"embedding", "classifier"}
     program = compile_quantised(model, config)
     with Device(Endpoint(config), config) as device:
         device.load(program)
@@ -76,7 +78,7 @@ def test_copies_of_mem_with_windows():
         assert len(list(greedy_steps(program, model, device, 6))) == 6
     for tight in ({"y_depth": 128}, {"x_depth": 512}, {"act_depth": 4}):
         with pytest.raises(CompileError, match=r"of which \d+ for the MXM, and \d+ and \d+ granules") as caught:
-            plan(replace(small, **tight), shape, model.groups, model.alike)
+            plan(replace(small, **tight), shape, model.groups, model.uniform)
         assert "\n" not in str(caught.value)
     with pytest.raises(CompileError, match="all of MEM must be readable"):
         compile_quantised(quantised(shape, 8), replace(small, weight_bits=8, wram_depth=1024))

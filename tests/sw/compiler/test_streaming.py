@@ -16,7 +16,7 @@ from marey.sw.compiler.layout import CompileError, Layout
 from marey.sw.compiler.streaming import StreamedLayout
 from marey.sw.formats import load_model
 from marey.sw.formats.tiny import tiny_model, tiny_tokenizer
-from marey.sw.model.model import ModelConfig
+from marey.sw.model.config import ModelConfig
 from marey.sw.program.assembly import assemble
 from marey.sw.program.program import Program, ProgramFileError, compile_model, compile_quantised, verify
 from marey.sw.quant.quantise import quantise

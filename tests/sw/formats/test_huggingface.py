@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 from marey.sw.errors import FormatError
 from marey.sw.formats import huggingface, load_model, load_tokenizer
 from marey.sw.formats.tiny import tiny_model, tiny_tokenizer
-from marey.sw.model.model import ModelConfig
+from marey.sw.model.config import ModelConfig
 
 SMALL = ModelConfig(dim=32, hidden_dim=44, n_layers=2, n_heads=4, n_kv_heads=2, vocab_size=300, seq_len=16, tied=False)
 
@@ -20,12 +20,12 @@ SMALL = ModelConfig(dim=32, hidden_dim=44, n_layers=2, n_heads=4, n_kv_heads=2, 
 def convert(folder, model, tokenizer, dtype=np.float32, shards=1, **changes):
     """Writes a folder as Hugging Face has it, independently of the reader."""
     config = model.config
-    tensors = {"model.embed_tokens.weight": model.embedding, "model.norm.weight": model.final_norm}
+    tensors = {"model.embed_tokens.weight": model["embedding"], "model.norm.weight": model["final_norm"]}
     if not config.tied:
-        tensors["lm_head.weight"] = model.classifier
-    for index, layer in enumerate(model.layers):
+        tensors["lm_head.weight"] = model["classifier"]
+    for index in range(config.n_layers):
         for name, path in huggingface.LAYER_TENSORS.items():
-            values = getattr(layer, name)
+            values = model[f"layers.{index}.{name}"]
             if name in ("wq", "wk"):
                 # Even channels of each head first, then odd ones.
                 heads = values.reshape(-1, config.head_dim, config.dim)
@@ -54,9 +54,8 @@ def test_the_same_model(tmp_path, dtype, shards):
     folder = convert(tmp_path / "hf", model, tokenizer, dtype, shards)
     read = load_model(folder)
     assert read.config == SMALL
-    for one, other in zip(model.layers, read.layers, strict=True):
-        for name in huggingface.LAYER_TENSORS:
-            assert np.array_equal(getattr(one, name).astype(dtype).astype(np.float32), getattr(other, name)), name
+    for name in model.weights:
+        assert np.array_equal(model[name].astype(dtype).astype(np.float32), read[name]), name
     text = "once upon a time, hé"
     assert load_tokenizer(None, folder, 300).encode(text) == tokenizer.encode(text)
 

@@ -11,7 +11,7 @@ import pytest
 
 from marey.sw.formats import gguf, huggingface, load_model, load_tokenizer
 from marey.sw.formats.tiny import tiny_model
-from marey.sw.model.model import ModelConfig
+from marey.sw.model.config import ModelConfig
 from marey.sw.model.reference import Reference
 from tests.vocabularies import byte_level
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from marey.sw.errors import FormatError
 from marey.sw.formats import llama2c, load_model
 from marey.sw.formats.tiny import tiny_model
-from marey.sw.model.model import ModelConfig
+from marey.sw.model.config import ModelConfig
 from tests.models import assert_same, shapes
 
 SMALL = ModelConfig(dim=8, hidden_dim=12, n_layers=2, n_heads=2, n_kv_heads=1, vocab_size=300, seq_len=16)
@@ -46,15 +46,15 @@ def versioned(model, version, group=0):
         means[key] = values
 
     for name in ("attention_norm", "ffn_norm"):
-        for index, layer in enumerate(model.layers):
-            add((name, index), getattr(layer, name))
-    add("final_norm", model.final_norm)
-    add("embedding", model.embedding)
+        for index in range(config.n_layers):
+            add(f"layers.{index}.{name}", model[f"layers.{index}.{name}"])
+    add("final_norm", model["final_norm"])
+    add("embedding", model["embedding"])
     for name in ("wq", "wk", "wv", "wo", "w1", "w2", "w3"):
-        for index, layer in enumerate(model.layers):
-            add((name, index), getattr(layer, name))
+        for index in range(config.n_layers):
+            add(f"layers.{index}.{name}", model[f"layers.{index}.{name}"])
     if not config.tied:
-        add("classifier", model.classifier)
+        add("classifier", model["classifier"])
     return b"".join(parts), means
 
 
@@ -76,8 +76,7 @@ def test_version_2(tmp_path_factory, config, seed, group):
     model = load_model(path)
     assert model.config == config
     for key, values in means.items():
-        found = getattr(model, key) if isinstance(key, str) else getattr(model.layers[key[1]], key[0])
-        assert np.array_equal(found, values), key
+        assert np.array_equal(model[key], values), key
 
 
 def refused(path, *words):

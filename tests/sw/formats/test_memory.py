@@ -7,12 +7,13 @@ import pytest
 
 from marey.sw.formats import gguf, huggingface, llama2c, load_model
 from marey.sw.formats.tiny import tiny_model, tiny_tokenizer
-from marey.sw.model.model import ModelConfig
+from marey.sw.model.config import ModelConfig
+from marey.sw.model.families import graph_of
 from tests.sw.formats.test_huggingface import convert
 from tests.sw.formats.test_llama2c import versioned
 
 CONFIG = ModelConfig(dim=256, hidden_dim=704, n_layers=6, n_heads=8, n_kv_heads=4, vocab_size=2000, seq_len=64, tied=False)
-WEIGHTS = 4 * (CONFIG.linear_macs + CONFIG.vocab_size * CONFIG.dim + (2 * CONFIG.n_layers + 1) * CONFIG.dim)
+WEIGHTS = 4 * (graph_of(CONFIG).macs(-1) + CONFIG.vocab_size * CONFIG.dim + (2 * CONFIG.n_layers + 1) * CONFIG.dim)
 LARGEST = 4 * CONFIG.vocab_size * CONFIG.dim
 SMALL = 3 << 20
 """Bytes for tokenizers, headers and objects."""

@@ -6,10 +6,11 @@ import pytest
 from marey.hdl.spec.integer import round_shift, saturate
 from marey.sim.endpoint import Endpoint
 from marey.sw.formats.tiny import tiny_model
-from marey.sw.model.model import ModelConfig
+from marey.sw.model.config import ModelConfig
 from marey.sw.model.reference import Reference
 from marey.sw.quant.golden import Golden, linear
-from marey.sw.quant.quantise import Linear, quantise
+from marey.sw.quant.model import Linear
+from marey.sw.quant.quantise import quantise
 from marey.sw.runtime.driver import Device
 from marey.sw.text.sampling import Sampler, sample_text
 from marey.sw.views.evaluate import evaluate, score

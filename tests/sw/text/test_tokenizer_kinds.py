@@ -15,7 +15,7 @@ from marey.sw.errors import FormatError
 from marey.sw.formats import gguf, huggingface, llama2c, load_model, load_tokenizer
 from marey.sw.formats.tiny import tiny_model, tiny_tokenizer
 from marey.sw.formats.vocabulary import PRE_TOKENIZERS, sentencepiece
-from marey.sw.model.model import ModelConfig
+from marey.sw.model.config import ModelConfig
 from marey.sw.program.program import Program, compile_model
 from marey.sw.runtime.driver import Device
 from marey.sw.runtime.generate import generate

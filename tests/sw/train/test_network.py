@@ -7,7 +7,7 @@ import pytest
 
 from marey.sw.formats import gguf
 from marey.sw.formats.tiny import tiny_tokenizer
-from marey.sw.model.model import ModelConfig
+from marey.sw.model.config import ModelConfig
 from marey.sw.model.reference import Reference
 
 torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install 'marey[train]'")

@@ -1,0 +1,33 @@
+"""Families of models: each file writes the graph of one family from a model's configuration."""
+
+from functools import cache
+
+from ...errors import FormatError
+from ..config import ModelConfig
+from ..graph import Graph, check
+from . import gpt2, llama
+
+FAMILIES = {"llama": llama, "gpt2": gpt2}
+"""The modules, by the name in `ModelConfig.family`. Each has `graph(config)` and `weight_shapes(config)`."""
+
+
+@cache
+def graph_of(config: ModelConfig) -> Graph:
+    """The checked graph of a model's token. FormatError for a family that does not exist."""
+    if config.family not in FAMILIES:
+        raise FormatError(f"no family of models is called {config.family!r}: there are {', '.join(FAMILIES)}")
+    return check(FAMILIES[config.family].graph(config))
+
+
+def weight_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """Shape of every weight by its full name, in the order of a token; matrices are [outputs, inputs].
+
+    A weight of a layer is called "layers.N." and its name. The classifier is listed where it is not the embedding.
+    """
+    found = {}
+    family = FAMILIES[config.family]
+    begin, layer, end = family.weight_shapes(config)
+    found |= begin
+    for index in range(config.n_layers):
+        found |= {f"layers.{index}.{name}": shape for name, shape in layer.items()}
+    return found | end

@@ -1,0 +1,218 @@
+"""The token as a graph: the operations that make one token of a model, and the values between them.
+
+A graph has three regions: `begin` makes the residual vector from the token and its position, `layer` is applied once for
+each layer, and `end` makes the logits and chooses the next token. A family (see `marey.sw.model.families`) writes the graph;
+the float reference, the quantiser, the golden integer model and the compiler walk it. The quantiser adds the operations
+that only integers need (`Kind.QUANTISE`), and `check` says between passes whether a graph is legal.
+"""
+
+import enum
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ...hdl.spec.errors import MareyError
+from .config import ModelConfig
+
+
+class GraphError(MareyError):
+    """A graph that breaks a rule; one line that names the operation and the rule."""
+
+
+class Number(enum.Enum):
+    """Kinds of numbers that a value is made of. The float reference computes all of them in float32."""
+
+    TOKEN = "a token"
+    WIDE = "16-bit integers in a unit of the value's own"
+    NARROW = "8-bit integers that have a scalar, or a unit, of their own"
+
+
+class Kind(enum.Enum):
+    """Kinds of operations."""
+
+    EMBED = "a row of a table, by the token"
+    POSITION = "the input plus a row of a table, by the position"
+    NORM = "the input divided by its root mean square; a layer norm subtracts the mean first"
+    LINEAR = "a matrix times the input, plus a bias if there is one"
+    ROTATE = "queries and keys turned by the position (rotary embedding), or as they are; queries become 8-bit integers"
+    SCORES = "products of queries with the keys of all positions so far; keeps this position's keys"
+    SOFTMAX = "exponentials of the scores and their sum, by head"
+    VALUES = "the values of all positions so far, averaged by the softmax; keeps this position's values"
+    ADD = "the sum of two values"
+    ACTIVATE = "a function of each channel"
+    MULTIPLY = "the product of two values, channel by channel"
+    QUANTISE = "8-bit integers that use their whole range, and the scalar that undoes it"
+    CHOOSE = "the token with the largest logit"
+
+
+class Phase(enum.Enum):
+    """Phases of a token, by which reports and timetables group operations."""
+
+    EMBEDDING = "embedding"
+    NORM = "norm"
+    QKV = "QKV"
+    SCORES = "scores"
+    SOFTMAX = "softmax"
+    VALUES = "values"
+    OUTPUT = "output"
+    FFN = "FFN"
+    CLASSIFIER = "classifier"
+    CONTROL = "control"
+
+
+@dataclass(frozen=True)
+class Value:
+    """A vector of `size` channels, in whole heads where `heads` says how many."""
+
+    name: str
+    size: int
+    number: Number
+    heads: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """One operation of a token.
+
+    `inputs`: names of values. `weights`: names of the weights, in a layer without the prefix "layers.N."; several of a
+    LINEAR lie above each other. `bias`: likewise, or empty. `function`: an ACTIVATE's, "silu" or "gelu"; a NORM's, "rms"
+    or "layer"; a ROTATE's, "rotary" or "none". `scaled`: the result of a LINEAR is multiplied by the scalar of its input.
+    """
+
+    kind: Kind
+    name: str
+    inputs: tuple[str, ...]
+    output: Value
+    phase: Phase
+    weights: tuple[str, ...] = ()
+    bias: tuple[str, ...] = ()
+    function: str = ""
+    scaled: bool = False
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The operations of a token, by region. `begin` and each layer make the residual "x" that the next region reads."""
+
+    config: ModelConfig
+    begin: tuple[Operation, ...]
+    layer: tuple[Operation, ...]
+    end: tuple[Operation, ...]
+
+    @property
+    def operations(self) -> tuple[Operation, ...]:
+        """All operations, those of a layer once."""
+        return self.begin + self.layer + self.end
+
+    def find(self, name: str) -> Operation | None:
+        """The operation of this name, if there is one."""
+        return next((operation for operation in self.operations if operation.name == name), None)
+
+    def of_kind(self, *kinds: Kind) -> Iterator[Operation]:
+        """The operations of these kinds, in order, those of a layer once."""
+        return (operation for operation in self.operations if operation.kind in kinds)
+
+    def producer(self, value: str, region: tuple[Operation, ...]) -> Operation | None:
+        """The operation in a region whose output is the value."""
+        return next((operation for operation in region if operation.output.name == value), None)
+
+    def readers(self, value: str, region: tuple[Operation, ...]) -> list[Operation]:
+        """The operations in a region that read a value."""
+        return [operation for operation in region if value in operation.inputs]
+
+    def inputs(self, operation: Operation) -> int:
+        """Channels of the operation's first input."""
+        known = {each.output.name: each.output.size for each in self.operations}
+        return known[operation.inputs[0]]
+
+    def macs(self, position: int, wanted: bool = True) -> int:
+        """Useful multiply-accumulates of the token at a position: those that the model needs, without padding or masked
+        positions. A token after which none is `wanted`, as within a prompt, needs no classifier."""
+        return sum(self.macs_of(operation, position) for operation in self.operations
+                   if wanted or operation not in self.end)
+
+    def macs_of(self, operation: Operation, position: int) -> int:
+        """Those of one operation, in all layers together."""
+        config = self.config
+        times = config.n_layers if operation in self.layer else 1
+        match operation.kind:
+            case Kind.LINEAR:
+                return times * operation.output.size * self.inputs(operation)
+            case Kind.SCORES | Kind.VALUES:
+                return times * config.dim * (position + 1)
+        return 0
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What is legal of a kind: the kinds of numbers of its inputs and its output, how many weights (at least, at most), and
+    the names of its functions."""
+
+    inputs: tuple[Number, ...]
+    output: Number
+    weights: tuple[int, int] = (0, 0)
+    functions: tuple[str, ...] = ("",)
+
+
+_T, _W, _N = Number.TOKEN, Number.WIDE, Number.NARROW
+LEGAL = {
+    Kind.EMBED: Rule((_T,), _W, (1, 1)),
+    Kind.POSITION: Rule((_W,), _W, (1, 1)),
+    Kind.NORM: Rule((_W,), _N, (0, 1), ("rms", "layer")),
+    Kind.LINEAR: Rule((_N,), _W, (1, 2)),
+    Kind.ROTATE: Rule((_W,), _W, functions=("rotary", "none")),
+    Kind.SCORES: Rule((_W,), _W),
+    Kind.SOFTMAX: Rule((_W,), _N),
+    Kind.VALUES: Rule((_N, _W), _N),
+    Kind.ADD: Rule((_W, _W), _W),
+    Kind.ACTIVATE: Rule((_W,), _W, functions=("silu", "gelu")),
+    Kind.MULTIPLY: Rule((_W, _W), _W),
+    Kind.QUANTISE: Rule((_W,), _N),
+    Kind.CHOOSE: Rule((_W,), _T),
+}
+"""What is legal, by kind. A bias is legal of a LINEAR, and of a NORM that is a layer norm."""
+
+
+def check(graph: Graph, integers: bool = False) -> Graph:
+    """The graph; GraphError names the first operation that breaks a rule.
+
+    A value is made before it is read, once; numbers are of the kind that `LEGAL` names; sums and products have operands of
+    one size; the layer makes a residual of the size that it reads. Of a float graph, before the quantiser has added what
+    `integers` need, a LINEAR may read 16-bit numbers, too.
+    """
+    known = {"token": Value("token", 1, Number.TOKEN)}
+    for region in (graph.begin, graph.layer, graph.end):
+        made = set()
+        for operation in region:
+            _check_operation(operation, known, integers)
+            if operation.output.name in made:
+                raise GraphError(f"{operation.name}: {operation.output.name} is made twice")
+            made.add(operation.output.name)
+            known[operation.output.name] = operation.output
+        if region is not graph.end and known.get("x", known["token"]).size != graph.config.dim:
+            raise GraphError(f"{region[-1].name if region else 'an empty region'}: the residual x must have "
+                             f"{graph.config.dim} channels")
+    if not graph.end or graph.end[-1].kind is not Kind.CHOOSE:
+        raise GraphError("a token ends with the choice of the next one")
+    return graph
+
+
+def _check_operation(operation, known, integers):
+    rule = LEGAL[operation.kind]
+
+    def require(condition, what):
+        if not condition:
+            raise GraphError(f"{operation.name} ({operation.kind.name}): {what}")
+
+    for name in operation.inputs:
+        require(name in known, f"{name} is read before it is made")
+    numbers = tuple(known[name].number for name in operation.inputs)
+    if operation.kind is Kind.LINEAR and not integers:
+        numbers = rule.inputs
+    require(numbers == rule.inputs, f"its inputs must be {', '.join(number.value for number in rule.inputs)}")
+    require(operation.output.number is rule.output, f"its output must be {rule.output.value}")
+    require(rule.weights[0] <= len(operation.weights) <= rule.weights[1], f"{len(operation.weights)} weights")
+    require(operation.function in rule.functions, f"function {operation.function!r}")
+    require(not operation.bias or operation.kind is Kind.LINEAR or operation.function == "layer", "it takes no bias")
+    if operation.kind in (Kind.ADD, Kind.MULTIPLY):
+        sizes = [known[name].size for name in operation.inputs]
+        require(sizes == [operation.output.size] * 2, f"sizes {sizes} and {operation.output.size} differ")
