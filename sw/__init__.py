@@ -2,8 +2,9 @@
 
 from ..hdl.spec.config import Config, preset
 from ..sim.backends import default_backend, open_transport
+from .compiler.compile import compile_model
 from .formats import load_model, load_tokenizer
-from .program.program import Program, compile_model
+from .program.program import Program
 from .runtime.driver import Device
 from .runtime.generate import Generation, generate
 from .text.sampling import Sampler

@@ -15,9 +15,9 @@ from marey.hdl.spec.config import preset
 from marey.sim.backends import open_transport
 from marey.sw.cli import main
 from marey.sw.cli.base import compile_file
+from marey.sw.compiler.compile import compile_model
 from marey.sw.compiler.layout import CompileError
 from marey.sw.formats import DEFAULT_MODEL, load_model, load_tokenizer
-from marey.sw.program.program import compile_model
 from marey.sw.runtime.driver import Device
 from marey.sw.views.bench import bench
 from marey.sw.views.fit import speed

@@ -175,13 +175,15 @@ class Instruction:
     """One instruction: operation, cycles to wait before the next, and operands by name.
 
     Operands are what `Isa.operands[op]` names: integers, or `Address` where the operand is one.
-    `note` says in words what it is for; it is not encoded.
+    `operation` names the operation of the model's graph that it belongs to, and `note` says in words what it is for; neither
+    is encoded.
     """
 
     op: Op
     wait: int = 0
     operands: dict[str, int | Address] = field(default_factory=dict)
     note: str = field(default="", compare=False)
+    operation: str = field(default="", compare=False)
 
     def __getitem__(self, name: str) -> int | Address:
         return self.operands[name]

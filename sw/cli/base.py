@@ -11,8 +11,9 @@ from ...hdl.spec.config import PRESETS, Config
 from ...hdl.spec.errors import MareyError
 from ...sim.backends import BACKENDS, default_backend, open_transport
 from ...sim.port import BAUD, PATIENCE
+from ..compiler.compile import compile_model
 from ..formats import DEFAULT_MODEL, load_model, load_tokenizer
-from ..program.program import Program, compile_model
+from ..program.program import Program
 from ..runtime.driver import Device
 
 

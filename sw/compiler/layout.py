@@ -1,7 +1,7 @@
 """The layout: where everything of a model lies in MEM and in W-RAM.
 
-MEM: constants first, then the buffers of a token. W-RAM: layers, all uniform, each with its matrices and its part of
-the KV cache; then the classifier, and the embedding if it is not the same. Keys and queries of heads that are no
+MEM: constants first, then the buffers of a token. W-RAM: the layers one after another, each with its matrices and its part
+of the KV cache; then the classifier, and the embedding if it is a matrix of its own. Keys and queries of heads that are no
 multiple of the block are filled up with zeros, and so is every vector.
 """
 
@@ -10,15 +10,9 @@ from dataclasses import dataclass, field
 from ...hdl.spec import integer
 from ...hdl.spec.config import Config
 from ...hdl.spec.errors import MareyError
-from ...hdl.spec.isa import TOKEN_BITS
 from ..model.config import ModelConfig
-
-MATRICES = ("qk", "v", "wo", "w1", "w3", "w2")
-"""Of a layer, in the order of use."""
-SCALED = ("qk", "v", "w1", "w3", "w2")
-"""Those whose inputs have a scalar."""
-FEWEST_POSITIONS = 16
-ADVICE = ": choose a larger configuration"
+from ..model.graph import Graph, Kind, Operation
+from ..quant.model import QuantisedModel
 
 
 class CompileError(MareyError):
@@ -37,66 +31,61 @@ class Matrix:
 
     @property
     def words(self) -> int:
+        """W-RAM words of the matrix."""
         return self.inner * self.results
 
 
-@dataclass
+@dataclass(frozen=True)
+class Needs:
+    """What a layout depends on of a quantised model: its shape, its graph, and its `groups` and `uniform` (see
+    `QuantisedModel`)."""
+
+    shape: ModelConfig
+    graph: Graph
+    groups: dict[str, int] = field(default_factory=dict)
+    uniform: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, model: QuantisedModel) -> "Needs":
+        """Those of a quantised model."""
+        return cls(model.config, model.graph, model.groups, model.uniform)
+
+
 class Layout:
     """Addresses: MEM in granules (`constants`, `buffers`, by name), W-RAM in words.
 
-    `constants` of a layer lie at the same offsets from `layer_constants` on, `constants_stride` apart; so do matrices and
-    cache from word 0 on, `words_stride` apart. `context`: positions that the cache has room for. `groups`, `uniform`: see
-    `QuantisedModel`.
+    The constants of each layer lie at the same offsets (`layer`) from `layer_constants` on, `constants_stride` apart; so do
+    its matrices and its cache from word 0 on, `words_stride` apart. `context`: positions that the cache has room for.
+    `head`: values of a head, zeros included. `keys` and `values` are where a layer's cache begins, `key_words` and
+    `value_words` the words of one head's; `key_hop` leads from one head's keys to the next one's, `value_hop` from one group
+    of cols values to the next. Where weights have 4 bits, these six and `cache_stride` count pairs of words. `factors`: where
+    a matrix's factors lie in the buffer `factors`. Constants lie before granule `constants_end`. `reads`: MEM ranges that a
+    token reads, by port as in `Config.windows`: lists of (first, end), `end` exclusive.
     """
 
-    config: Config
-    model: ModelConfig
-    context: int
-    groups: dict[str, int] = field(default_factory=dict)
-    uniform: frozenset[str] = frozenset()
-    head: int = 0
-    """Values of a head, zeros included."""
-    matrices: dict[str, Matrix] = field(default_factory=dict)
-    keys: int = 0
-    values: int = 0
-    key_words: int = 0
-    """Words of one head's keys, likewise of its values; pairs of words where weights have 4 bits, as of `keys`, `values` and
-    `cache_stride`, which is that of layers."""
-    value_words: int = 0
-    key_hop: int = 0
-    """From one head's keys to the next one's, likewise from one group of cols values to the next."""
-    value_hop: int = 0
-    cache_stride: int = 0
-    words_stride: int = 0
-    classifier: Matrix | None = None
-    embedding: int = 0
-    words: int = 0
-    constants: dict[str, int] = field(default_factory=dict)
-    layer_constants: int = 0
-    layer: dict[str, int] = field(default_factory=dict)
-    constants_stride: int = 0
-    buffers: dict[str, int] = field(default_factory=dict)
-    factors: dict[str, int] = field(default_factory=dict)
-    """Where a matrix's factors lie in the buffer `factors`, from its first granule on."""
-    granules: int = 0
-    constants_end: int = 0
-    """Constants lie from `low` to before this granule."""
-    reads: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
-    """Where from and to before where a token reads MEM, by port as in `Config.windows`."""
-
-    def __post_init__(self):
-        config, model = self.config, self.model
+    def __init__(self, config: Config, needs: Needs, context: int):
+        self.config, self.needs, self.model, self.graph = config, needs, needs.shape, needs.graph
+        self.groups, self.uniform = needs.groups, needs.uniform
         block = config.block
-        self.context = -(-self.context // block) * block
-        self.head = self.padded(model.head_dim)
+        self.context = -(-context // block) * block
+        self.head = self.padded(self.model.head_dim)
+        self.matrices: dict[str, Matrix] = {}
+        self.constants: dict[str, int] = {}
+        self.layer: dict[str, int] = {}
+        self.buffers: dict[str, int] = {}
+        self.factors: dict[str, int] = {}
+        self.reads: dict[str, list[tuple[int, int]]] = {}
         self._lay_words()
         self._lay_granules()
+
+    # Sizes
 
     def padded(self, values: int) -> int:
         """The length of a vector in MEM: whole blocks, so that it is whole words and whole results."""
         return -(-values // self.config.block) * self.config.block
 
     def in_granules(self, values: int) -> int:
+        """Granules of so many values."""
         return values // self.config.lanes
 
     def in_words(self, granules: int) -> int:
@@ -110,53 +99,92 @@ class Layout:
 
     @property
     def readable(self) -> bool:
-        """All that a token reads of MEM is in the windows of its ports."""
+        """Whether all that a token reads of MEM is in the windows of its ports."""
         return all(self.config.windows[port].covers(*span) for port, spans in self.reads.items() for span in spans)
 
     @property
     def dim(self) -> int:
-        return self._whole(self.model.dim, "qk", "v", "w1", "w3", "classifier", "embedding")
+        """Values of the residual in MEM."""
+        normed = {operation.output.name for operation in self.graph.of_kind(Kind.NORM)}
+        return self._whole(self.model.dim, *(each.name for each in self.linears if each.inputs[0] in normed), "embedding")
 
     @property
     def hidden(self) -> int:
-        return self._whole(self.model.hidden_dim, "w2")
+        """Values of the feed-forward block's hidden vector in MEM."""
+        quantised = {operation.output.name for operation in self.graph.of_kind(Kind.QUANTISE)}
+        return self._whole(self.model.hidden_dim, *(each.name for each in self.linears if each.inputs[0] in quantised))
 
     def _whole(self, values, *matrices):
-        """The length in MEM of what these matrices have as inputs: whole groups of each."""
+        """The length in MEM of a vector that these matrices read: whole groups of each."""
         unit = max(self.config.block, *(self.groups.get(name, 1) for name in matrices))
         return -(-values // unit) * unit
 
     @property
     def vocabulary(self) -> int:
+        """Logits in MEM."""
         return self.padded(self.model.vocab_size)
 
     @property
     def heads(self) -> int:
+        """Values of all heads in MEM."""
         return self.model.n_heads * self.head
 
     @property
     def kv_heads(self) -> int:
+        """Values of all KV heads in MEM."""
         return self.model.n_kv_heads * self.head
 
-    def shapes(self) -> dict[str, tuple[int, int]]:
-        """(outputs, inputs) of a layer's matrices, filled up."""
-        return {"qk": (self.heads + self.kv_heads, self.dim), "v": (self.kv_heads, self.dim), "wo": (self.dim, self.heads),
-                "w1": (self.hidden, self.dim), "w3": (self.hidden, self.dim), "w2": (self.dim, self.hidden)}
+    @property
+    def embedding_groups(self) -> int:
+        """Groups of the embedding's channels, each with factors of its own."""
+        return self.dim // self.groups.get("embedding", self.dim)
 
-    def _lay(self, sizes: dict[str, int], at: int) -> tuple[dict[str, int], int]:
-        """Vectors of so many values: their granules from `at` on, and where they end."""
+    # Operations
+
+    @property
+    def linears(self) -> list[Operation]:
+        """The LINEAR operations, those of a layer once."""
+        return list(self.graph.of_kind(Kind.LINEAR))
+
+    @property
+    def norms(self) -> list[str]:
+        """The NORM operations of a layer."""
+        return [operation.name for operation in self.graph.layer if operation.kind is Kind.NORM]
+
+    def has(self, kind: Kind) -> bool:
+        """Whether the graph has an operation of a kind."""
+        return next(self.graph.of_kind(kind), None) is not None
+
+    def source(self, linear: Operation) -> Kind:
+        """The kind of operation that makes the input of a LINEAR."""
+        region = self.graph.layer if linear in self.graph.layer else self.graph.end
+        return self.graph.producer(linear.inputs[0], region).kind
+
+    @property
+    def scaled(self) -> list[str]:
+        """The LINEAR operations of a layer whose results are multiplied by the scalar of their input."""
+        return [each.name for each in self.linears if each.scaled and each in self.graph.layer]
+
+    def shapes(self) -> dict[str, tuple[int, int]]:
+        """(outputs, inputs) of a layer's matrices, filled up: heads to whole blocks each, other vectors as a whole."""
         found = {}
-        for name, values in sizes.items():
-            found[name] = at
-            at += self.in_granules(values)
-        return found, at
+        for operation in self.linears:
+            if operation in self.graph.layer:
+                inputs = {Kind.VALUES: self.heads, Kind.QUANTISE: self.hidden}.get(self.source(operation), self.dim)
+                reader = self.graph.readers(operation.output.name, self.graph.layer)[0]
+                outputs = operation.output.heads * self.head or (self.dim if reader.kind is Kind.ADD else self.hidden)
+                found[operation.name] = outputs, inputs
+        return found
+
+    # W-RAM
 
     def _lay_words(self):
         config, model = self.config, self.model
         word = 0
-        for name, (outputs, inputs) in self.shapes().items():
-            self.matrices[name] = self._matrix(name, word, outputs, inputs)
-            word += self.matrices[name].words
+        for operation in self.linears:
+            if operation in self.graph.layer:
+                self.matrices[operation.name] = self._matrix(operation, word, *self.shapes()[operation.name])
+                word += self.matrices[operation.name].words
         self.keys = -(-word // self.halves)
         self.key_words = self.context // config.cols * (self.head // config.rows)
         self.value_words = self.context // config.rows
@@ -164,81 +192,28 @@ class Layout:
         self.values = self.keys + model.n_kv_heads * self.key_words
         self.cache_stride = self.values + model.n_kv_heads * (self.head // config.cols) * self.value_words
         self.words_stride = self.cache_stride * self.halves
-        self.classifier = self._matrix("classifier", self.words_stride * model.n_layers, self.vocabulary, self.dim)
+        classifier = self.graph.find("classifier")
+        self.classifier = self._matrix(classifier, self.words_stride * model.n_layers, self.vocabulary, self.dim)
         self.embedding, self.words = self.classifier.word, self.classifier.word + self.classifier.words
         if not model.tied:
             self.embedding, self.words = self.words, self.words + self.classifier.words
 
-    def _matrix(self, name, word, outputs, inputs):
-        group = self.groups.get(name, inputs)
-        # A group of wo's inputs is a head, zeros included.
-        groups = self.model.n_heads if name == "wo" and name in self.groups else inputs // group
+    def _matrix(self, operation, word, outputs, inputs):
+        group = self.groups.get(operation.name, inputs)
+        # A group of inputs behind attention is a head, zeros included.
+        by_head = operation.name in self.groups and self.source(operation) is Kind.VALUES
+        groups = self.model.n_heads if by_head else inputs // group
         return Matrix(word, inputs // self.config.rows, outputs // self.config.cols, groups)
 
-    @property
-    def embedding_groups(self) -> int:
-        return self.dim // self.groups.get("embedding", self.dim)
+    # MEM
 
-    def _factors(self, name, values):
-        """How many values a matrix's factors take."""
-        return self.config.lanes if name in self.uniform else values
-
-    def _gain(self, name):
-        """Likewise those of a norm."""
-        return 0 if name in self.uniform else self.dim
-
-    def _lay_granules(self):
-        """From what the MXM reads, too, to what the VXM reads as y alone, so that each of `Config.windows` has its part."""
-        config, model, lanes = self.config, self.model, self.config.lanes
-        sizes, windows = self._sizes(), config.windows
-        factors = {name: self._factors(name, matrix.groups * matrix.results * config.cols)
-                   for name, matrix in (self.matrices | {"classifier": self.classifier}).items()}
-        at = self._lay_products(sizes, 0)
-        act = [(0, self.in_words(at))]
-        self.constants, at = self._lay({"low": sizes["low"], "one": lanes}, at)
-        # Those that a scalar goes into first are read as x, the others as y.
-        scaled = {name: factors[name] for name in SCALED if name not in self.groups}
-        self.layer, start = self._lay(scaled, 0)
-        rest, self.constants_stride = self._lay({
-            "attention_norm": self._gain("attention_norm"), "ffn_norm": self._gain("ffn_norm"),
-            **{name: factors[name] for name in MATRICES if name not in scaled}, "key_offset": self.kv_heads,
-            "score": model.n_heads * lanes}, start)
-        self.layer |= rest
-        self.layer_constants = max(at, windows["y"].first - start)
-        at = self._keep({"x": sizes["x"], "scale": lanes}, self.layer_constants + model.n_layers * self.constants_stride)
-        looked_up, at = self._lay({"embedding": self._factors("embedding", self.embedding_groups * self.vocabulary)}, at)
-        x = [(0, at)]
-        rest, at = self._lay({"high": sizes["high"], "final_norm": self._gain("final_norm"),
-                              "classifier": factors["classifier"]}, at)
-        self.constants, self.constants_end = self.constants | looked_up | rest, at
-        at = self._keep({"turn": sizes["turn"]}, at)
-        at = max(self._keep({"factors": sizes["attention factors"]}, at),
-                 self._keep({"factors": sizes["factors"], "up": sizes["up"]}, at))
-        self.factors = {"qk": 0, "v": self.in_granules(factors["qk"]), "w1": 0, "w3": self.in_granules(factors["w1"]), "w2": 0}
-        y = [(self.layer_constants + start, at)]
-        queries = max(self.in_words(at), windows["act"].first)
-        # Attention's output takes the place of its queries.
-        self.granules = self._keep({"q": sizes["q"]}, queries * config.granules_per_word)
-        self.buffers["o"] = self.buffers["q"]
-        self.reads = {"act": [*act, (queries, self.in_words(self.granules))], "x": x, "y": y}
-
-    def _sizes(self):
-        """Values of the buffers, and of the tables of angles. `factors`: of the feed-forward block's matrices."""
-        model, lanes = self.model, self.config.lanes
-        qk, v, w1, w3, w2 = (self._factors(name, self.shapes()[name][0]) for name in SCALED)
-        return {
-            "low": integer.ROTARY_LOW * self.head, "high": -(-self.context // integer.ROTARY_LOW) * 4 * self.head,
-            "x": self.dim, "gained": self.dim, "input": max(self.dim, self.hidden), "qk": self.heads + self.kv_heads,
-            "v": self.kv_heads if self.halves > 1 or self.config.wram_ports == 1 else 0, "q": self.heads, "k": self.kv_heads,
-            "turn": 2 * self.head, "score": model.n_heads * self.context, "gate": self.hidden, "up": self.hidden,
-            "attention factors": qk + v, "factors": max(w1 + w3, w2), "logits": self.vocabulary, "scale": lanes}
-
-    def _lay_products(self, sizes, at):
-        """What products read and most of what they make, never needed at once: vectors beside the int8 `input`, as far as that
-        is in use, and in place of all of them the scores."""
-        hidden, norm = self._keep({"input": sizes["input"]}, at), at + self.in_granules(self.dim)
-        return max(self._keep({name: sizes[name] for name in names}, start) for start, names in (
-            (hidden, ("gained",)), (norm, ("qk", "k", "v")), (hidden, ("gate",)), (norm, ("logits",)), (at, ("score",))))
+    def _lay(self, sizes: dict[str, int], at: int) -> tuple[dict[str, int], int]:
+        """Granules of vectors of so many values, one after another from `at` on, and where they end."""
+        found = {}
+        for name, values in sizes.items():
+            found[name] = at
+            at += self.in_granules(values)
+        return found, at
 
     def _keep(self, sizes, at):
         """Lays buffers one after another; returns where they end."""
@@ -246,38 +221,91 @@ class Layout:
         self.buffers |= found
         return end
 
+    def _factor_values(self, name, values):
+        """Values that the factors of a matrix, or of the embedding, take."""
+        return self.config.lanes if name in self.uniform else values
 
-def check_shape(config: Config, model: ModelConfig) -> None:
-    """CompileError for a model that a tile like this cannot run, however large its memories."""
-    if model.head_dim % 2:
-        raise CompileError(f"heads of {model.head_dim} values cannot be turned in pairs")
-    products = max(max(model.dim, model.hidden_dim) << config.weight_bits - 1, model.head_dim << 7) << 7
-    if products >= 1 << config.accumulator_bits - 1:
-        raise CompileError(f"dot products of {max(model.dim, model.hidden_dim)} values need more than the "
-                           f"{config.accumulator_bits} bits of {config.name}'s sums{ADVICE}")
-    if model.vocab_size > 1 << TOKEN_BITS:
-        raise CompileError(f"a token has {TOKEN_BITS} bits, and the model's vocabulary {model.vocab_size} entries")
+    def _gain_values(self, name):
+        """Values that the gains of a norm take."""
+        return 0 if name in self.uniform else self.dim
 
+    def bias_values(self, operation: Operation) -> int:
+        """Values that the bias of a LINEAR takes."""
+        if not operation.bias:
+            return 0
+        return self.shapes()[operation.name][0] if operation in self.graph.layer else self.vocabulary
 
-def plan(config: Config, model: ModelConfig, groups: dict[str, int], uniform: frozenset[str]) -> Layout:
-    """The layout with the largest context, up to the model's, that fits. CompileError if even a short one does not.
+    def _lay_granules(self):
+        """From what the MXM reads, too, to what the VXM reads as y alone, so that each of `Config.windows` has its part."""
+        config, model, lanes = self.config, self.model, self.config.lanes
+        sizes, windows = self._sizes(), config.windows
+        factors = {name: self._factor_values(name, matrix.groups * matrix.results * config.cols)
+                   for name, matrix in (self.matrices | {"classifier": self.classifier}).items()}
+        biases = {f"{each.name}_bias": self.bias_values(each) for each in self.linears if each.bias}
+        at = self._lay_products(sizes, 0)
+        act = [(0, self.in_words(at))]
+        self.constants, at = self._lay({"low": sizes["low"], "one": lanes}, at)
+        # Factors that a scalar goes into first are read as x, the others as y.
+        scaled = {name: factors[name] for name in self.scaled if name not in self.groups}
+        self.layer, start = self._lay(scaled, 0)
+        rest, self.constants_stride = self._lay({
+            **{name: self._gain_values(name) for name in self.norms},
+            **{name: factors[name] for name in self.matrices if name not in scaled}, "key_offset": self.kv_heads,
+            "score": model.n_heads * lanes,
+            **{name: values for name, values in biases.items() if name != "classifier_bias"}}, start)
+        self.layer |= rest
+        self.layer_constants = max(at, windows["y"].first - start)
+        at = self._keep({"x": sizes["x"], "scale": lanes}, self.layer_constants + model.n_layers * self.constants_stride)
+        looked_up, at = self._lay({"embedding": self._factor_values("embedding", self.embedding_groups * self.vocabulary)}, at)
+        classifier, at = self._lay({"classifier_bias": biases.get("classifier_bias", 0)}, at)
+        x = [(0, at)]
+        rest, at = self._lay({"high": sizes["high"], "final_norm": self._gain_values("final_norm"),
+                              "classifier": factors["classifier"], "positions": sizes["positions"]}, at)
+        self.constants, self.constants_end = self.constants | looked_up | classifier | rest, at
+        at = self._keep({"turn": sizes["turn"]}, at)
+        at = max(self._keep({"factors": sizes["attention factors"]}, at),
+                 self._keep({"factors": sizes["factors"], "up": sizes["up"]}, at))
+        self._lay_factors(factors)
+        y = [(self.layer_constants + start, at)]
+        queries = max(self.in_words(at), windows["act"].first)
+        # Attention's output takes the place of its queries.
+        self.granules = self._keep({"q": sizes["q"]}, queries * config.granules_per_word)
+        self.buffers["o"] = self.buffers["q"]
+        self.reads = {"act": [*act, (queries, self.in_words(self.granules))], "x": x, "y": y}
 
-    `groups`, `uniform`: see `QuantisedModel`.
-    """
-    check_shape(config, model)
-    if any(group % config.rows for name, group in groups.items() if name != "wo"):
-        raise CompileError(f"groups of {min(groups.values())} inputs are no whole words of {config.rows}: quantise in larger "
-                           "groups")
-    context = model.seq_len
-    while True:
-        layout = Layout(config, model, context, groups, uniform)
-        fits = layout.words <= config.wram_depth and layout.granules <= config.granules and layout.readable
-        if fits and layout.context << 14 < 1 << config.accumulator_bits - 1:
-            return layout
-        if context <= FEWEST_POSITIONS:
-            parts = "" if config.whole else " (of which {act} for the MXM, and {x} and {y} granules for the VXM)".format(
-                **{port: window.depth for port, window in config.windows.items()})
-            raise CompileError(f"with {context} positions the model needs {layout.words} W-RAM words and "
-                               f"{-(-layout.granules // config.granules_per_word)} MEM words, and {config.name} has "
-                               f"{config.wram_depth} and {config.mem_depth}{parts}{ADVICE}")
-        context //= 2
+    def _lay_factors(self, factors):
+        """Scaled factors of matrices that read the same input lie behind each other, others in the same place."""
+        ends: dict[str, int] = {}
+        for operation in self.linears:
+            if operation.scaled:
+                source = operation.inputs[0]
+                self.factors[operation.name] = ends.get(source, 0)
+                ends[source] = self.factors[operation.name] + self.in_granules(factors[operation.name])
+
+    def _sizes(self):
+        """Values of the buffers, and of the tables of angles. `factors`: of all that is behind attention."""
+        model, lanes, shapes = self.model, self.config.lanes, self.shapes()
+        rotary, gated = self.has(Kind.ANGLES), self.has(Kind.MULTIPLY)
+        by_input: dict[str, int] = {}
+        for operation in self.linears:
+            if operation.scaled:
+                outputs = shapes[operation.name][0] if operation.name in shapes else self.vocabulary
+                values = self._factor_values(operation.name, outputs)
+                by_input[operation.inputs[0]] = by_input.get(operation.inputs[0], 0) + values
+        before = next(each for each in self.linears if each.output.heads).inputs[0]
+        return {
+            "low": integer.ROTARY_LOW * self.head * rotary,
+            "high": -(-self.context // integer.ROTARY_LOW) * 4 * self.head * rotary,
+            "positions": self.context * self.dim * self.has(Kind.POSITION),
+            "x": self.dim, "gained": self.dim, "input": max(self.dim, self.hidden), "qk": self.heads + self.kv_heads,
+            "v": self.kv_heads if self.halves > 1 or self.config.wram_ports == 1 else 0, "q": self.heads,
+            "k": self.kv_heads * rotary, "turn": 2 * self.head * rotary, "score": model.n_heads * self.context,
+            "gate": self.hidden, "up": self.hidden * gated, "attention factors": by_input.pop(before),
+            "factors": max(by_input.values()), "logits": self.vocabulary, "scale": lanes}
+
+    def _lay_products(self, sizes, at):
+        """What products read and most of what they make, never needed at once: vectors beside the int8 `input`, as far as that
+        is in use, and in place of all of them the scores."""
+        hidden, norm = self._keep({"input": sizes["input"]}, at), at + self.in_granules(self.dim)
+        return max(self._keep({name: sizes[name] for name in names}, start) for start, names in (
+            (hidden, ("gained",)), (norm, ("qk", "k", "v")), (hidden, ("gate",)), (norm, ("logits",)), (at, ("score",))))

@@ -21,7 +21,8 @@ class GraphError(MareyError):
 class Number(enum.Enum):
     """Kinds of numbers that a value is made of. The float reference computes all of them in float32."""
 
-    TOKEN = "a token"
+    INDEX = "a token or a position"
+    ANGLES = "a rotation for each pair of channels of a head"
     WIDE = "16-bit integers in a unit of the value's own"
     NARROW = "8-bit integers that have a scalar, or a unit, of their own"
 
@@ -31,9 +32,11 @@ class Kind(enum.Enum):
 
     EMBED = "a row of a table, by the token"
     POSITION = "the input plus a row of a table, by the position"
+    ANGLES = "the rotations of the position"
     NORM = "the input divided by its root mean square; a layer norm subtracts the mean first"
     LINEAR = "a matrix times the input, plus a bias if there is one"
-    ROTATE = "queries and keys turned by the position (rotary embedding), or as they are; queries become 8-bit integers"
+    ROTATE = "queries and keys turned by the rotations of the position (rotary embedding)"
+    SPLIT = "queries and keys as they are, rounded to what attention reads"
     SCORES = "products of queries with the keys of all positions so far; keeps this position's keys"
     SOFTMAX = "exponentials of the scores and their sum, by head"
     VALUES = "the values of all positions so far, averaged by the softmax; keeps this position's values"
@@ -75,7 +78,7 @@ class Operation:
 
     `inputs`: names of values. `weights`: names of the weights, in a layer without the prefix "layers.N."; several of a
     LINEAR lie above each other. `bias`: likewise, or empty. `function`: an ACTIVATE's, "silu" or "gelu"; a NORM's, "rms"
-    or "layer"; a ROTATE's, "rotary" or "none". `scaled`: the result of a LINEAR is multiplied by the scalar of its input.
+    or "layer". `scaled`: the result of a LINEAR is multiplied by the scalar of its input.
     """
 
     kind: Kind
@@ -153,13 +156,15 @@ class Rule:
     functions: tuple[str, ...] = ("",)
 
 
-_T, _W, _N = Number.TOKEN, Number.WIDE, Number.NARROW
+_I, _W, _N = Number.INDEX, Number.WIDE, Number.NARROW
 LEGAL = {
-    Kind.EMBED: Rule((_T,), _W, (1, 1)),
-    Kind.POSITION: Rule((_W,), _W, (1, 1)),
+    Kind.EMBED: Rule((_I,), _W, (1, 1)),
+    Kind.POSITION: Rule((_W, _I), _W, (1, 1)),
+    Kind.ANGLES: Rule((_I,), Number.ANGLES),
     Kind.NORM: Rule((_W,), _N, (0, 1), ("rms", "layer")),
     Kind.LINEAR: Rule((_N,), _W, (1, 2)),
-    Kind.ROTATE: Rule((_W,), _W, functions=("rotary", "none")),
+    Kind.ROTATE: Rule((_W, Number.ANGLES), _W),
+    Kind.SPLIT: Rule((_W,), _W),
     Kind.SCORES: Rule((_W,), _W),
     Kind.SOFTMAX: Rule((_W,), _N),
     Kind.VALUES: Rule((_N, _W), _N),
@@ -167,7 +172,7 @@ LEGAL = {
     Kind.ACTIVATE: Rule((_W,), _W, functions=("silu", "gelu")),
     Kind.MULTIPLY: Rule((_W, _W), _W),
     Kind.QUANTISE: Rule((_W,), _N),
-    Kind.CHOOSE: Rule((_W,), _T),
+    Kind.CHOOSE: Rule((_W,), _I),
 }
 """What is legal, by kind. A bias is legal of a LINEAR, and of a NORM that is a layer norm."""
 
@@ -179,7 +184,7 @@ def check(graph: Graph, integers: bool = False) -> Graph:
     one size; the layer makes a residual of the size that it reads. Of a float graph, before the quantiser has added what
     `integers` need, a LINEAR may read 16-bit numbers, too.
     """
-    known = {"token": Value("token", 1, Number.TOKEN)}
+    known = {name: Value(name, 1, Number.INDEX) for name in ("token", "position")}
     for region in (graph.begin, graph.layer, graph.end):
         made = set()
         for operation in region:
@@ -188,7 +193,7 @@ def check(graph: Graph, integers: bool = False) -> Graph:
                 raise GraphError(f"{operation.name}: {operation.output.name} is made twice")
             made.add(operation.output.name)
             known[operation.output.name] = operation.output
-        if region is not graph.end and known.get("x", known["token"]).size != graph.config.dim:
+        if region is not graph.end and ("x" not in known or known["x"].size != graph.config.dim):
             raise GraphError(f"{region[-1].name if region else 'an empty region'}: the residual x must have "
                              f"{graph.config.dim} channels")
     if not graph.end or graph.end[-1].kind is not Kind.CHOOSE:

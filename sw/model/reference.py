@@ -28,7 +28,7 @@ class Reference:
         graph, batch = self.model.graph, len(tokens)
         if position >= self._keys.shape[2]:
             self._grow()
-        values = {"token": tokens}
+        values = {"token": tokens, "position": position}
         layers = range(self.model.config.n_layers)
         for layer, operations in [(None, graph.begin), *((layer, graph.layer) for layer in layers), (None, graph.end)]:
             prefix = "" if layer is None else f"{layer}."
@@ -37,6 +37,9 @@ class Reference:
                     continue
                 inputs = [values[name] for name in operation.inputs]
                 result = getattr(self, f"_{operation.kind.name.lower()}")(operation, layer, position, *inputs)
+                if operation.kind is Kind.ANGLES:
+                    values[operation.output.name] = result
+                    continue
                 shape = (batch, operation.output.heads, -1) if operation.output.heads else (batch, -1)
                 values[operation.output.name] = result.reshape(shape)
                 self._observe(prefix + operation.output.name, values[operation.output.name])
@@ -45,7 +48,7 @@ class Reference:
     def _embed(self, operation, layer, position, tokens):
         return self.model.of(operation)[0][tokens]
 
-    def _position(self, operation, layer, position, x):
+    def _position(self, operation, layer, position, x, _):
         return x + self.model.of(operation)[0][position]
 
     def _norm(self, operation: Operation, layer, position, x):
@@ -66,8 +69,11 @@ class Reference:
         bias = self.model.bias(operation, layer)
         return y if bias is None else y + bias
 
-    def _rotate(self, operation, layer, position, x):
-        turned = np.ascontiguousarray(x).view(np.complex64) * self._rotations[position]
+    def _angles(self, operation, layer, position, _):
+        return self._rotations[position]
+
+    def _rotate(self, operation, layer, position, x, rotation):
+        turned = np.ascontiguousarray(x).view(np.complex64) * rotation
         return turned.view(np.float32)
 
     def _scores(self, operation, layer, position, qk):

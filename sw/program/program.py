@@ -12,22 +12,18 @@ import numpy as np
 
 from ...hdl.spec.config import Config
 from ...hdl.spec.errors import MareyError
-from ...hdl.spec.isa import EncodingError, Instruction, Isa
+from ...hdl.spec.isa import Instruction, Isa
 from ...hdl.timing.rules import check
 from ...hdl.timing.timing import blocks, run_cycles, trace
-from ..compiler.filling import fill
-from ..compiler.layout import CompileError, Layout, plan
-from ..compiler.lowering import lower
-from ..compiler.sections import lower_streamed
-from ..compiler.streaming import ARRAYS, Stream, StreamedLayout, fill_stream, plan_streamed, stream
 from ..model.config import ModelConfig
-from ..model.model import Model
-from ..quant.model import QuantisedModel
-from ..quant.quantise import GROUP, quantise
+from ..model.families import graph_of
+from ..model.graph import Graph
+from ..quant.quantise import integer_graph
 from ..text.tokenizer import Tokenizer
 from .assembly import disassemble
+from .stream import ARRAYS, Stream
 
-VERSION = 6
+VERSION = 7
 """Counts changes of the file format, and of what its instructions mean."""
 
 DAMAGE = (OSError, EOFError, KeyError, TypeError, ValueError, AttributeError, RuntimeError, zipfile.BadZipFile, zlib.error,
@@ -126,6 +122,11 @@ class Program:
         return self._cycles[known]
 
     @property
+    def graph(self) -> Graph | None:
+        """The operations that a model's instructions belong to; None for a program without a model."""
+        return integer_graph(graph_of(self.model.shape)) if self.model else None
+
+    @property
     def mode(self) -> str:
         """How a model is run: "resident" or "streamed"."""
         return "streamed" if self.stream else "resident"
@@ -198,6 +199,7 @@ class Program:
         description = {
             "marey": VERSION, "config": asdict(self.config), "name": self.name,
             "notes": [instruction.note for instruction in self.image.instructions],
+            "operations": [instruction.operation for instruction in self.image.instructions],
             "sections": list(self.sections.items()),
             "granule": self.image.granule, "model": asdict(self.model) if self.model else None, "stream": facts,
             "cycles": self.cycles(),
@@ -231,62 +233,6 @@ class Program:
         except DAMAGE:
             raise ProgramFileError(f"{path}: damaged, or not a program that `marey compile` or `marey asm` wrote") from None
         return program
-
-
-def compile_model(model: Model, config: Config, tokenizer: Tokenizer | None = None, name: str = "") -> Program:
-    """Quantises, lowers, schedules and checks a model for a configuration. CompileError if it cannot run there."""
-    return compile_quantised(quantise(model, config.weight_bits, group=max(GROUP, config.rows)), config, tokenizer, name)
-
-
-def compile_quantised(model: QuantisedModel, config: Config, tokenizer: Tokenizer | None = None, name: str = "") -> Program:
-    """Lowers, schedules and checks an integer model for a configuration: resident if it fits, else streamed. CompileError
-    if it can be neither."""
-    layout = lay_out_model(config, model)
-    program = _filled(replace(schedule(layout, model), name=name, tokenizer=tokenizer), layout, model)
-    verify(program)
-    return program
-
-
-def lay_out_model(config: Config, model: QuantisedModel) -> Layout:
-    """The layout of a model, a `StreamedLayout` if it has to be streamed. CompileError if it can be neither."""
-    try:
-        return plan(config, model.config, model.groups, model.uniform)
-    except CompileError as resident:
-        return plan_streamed(config, model.config, str(resident))
-
-
-def schedule(layout: Layout, model: QuantisedModel) -> Program:
-    """A model's program with all but its weights and constants, and so with its cycles. CompileError if it does not fit the
-    tile's program memory, or an instruction cannot count as far."""
-    try:
-        return _schedule(layout, model)
-    except EncodingError as error:
-        raise CompileError(f"{layout.config.name} cannot count so far: {error}") from None
-
-
-def _schedule(layout, model):
-    config = layout.config
-    facts = ModelFacts(shape=model.config, context=min(layout.context, model.config.seq_len), words=layout.words,
-                       granules=layout.granules, logits=layout.buffers["logits"], scale=layout.buffers["scale"],
-                       logit_unit=model.logit_unit)
-    weights, constants = np.zeros((0, config.cols, config.rows), np.int8), np.zeros((0, config.lanes), np.int16)
-    if not isinstance(layout, StreamedLayout):
-        code = lower(layout, model)
-        return Program(config, Image(code.instructions, weights, constants), model=facts, sections=code.sections)
-    code, entries = lower_streamed(layout, model)
-    return Program(config, Image(code.instructions, weights, constants), model=facts, sections=code.sections,
-                   stream=stream(layout, entries, weights, constants, model.embedding, model.embedding_factor[0]))
-
-
-def _filled(program, layout, model):
-    """A scheduled program, with the weights and constants of its model."""
-    if program.stream is None:
-        weights, constants = fill(layout, model)
-        return replace(program, image=replace(program.image, weights=weights, constants=constants,
-                                              granule=layout.constants["low"]))
-    weights, constants, stay = fill_stream(layout, model)
-    return replace(program, image=replace(program.image, constants=stay),
-                   stream=replace(program.stream, weights=weights, constants=constants, factors=model.embedding_factors[0]))
 
 
 def verify(program: Program) -> None:
@@ -324,8 +270,9 @@ def _read_arrays(path):
 def _unpack_program(description, arrays):
     config = Config(**description["config"])
     isa = Isa(config)
-    instructions = [replace(isa.decode(int.from_bytes(code.tobytes(), "little")), note=str(note))
-                    for code, note in zip(arrays["program"], description["notes"], strict=True)]
+    instructions = [replace(isa.decode(int.from_bytes(code.tobytes(), "little")), note=str(note), operation=str(operation))
+                    for code, note, operation in zip(arrays["program"], description["notes"], description["operations"],
+                                                     strict=True)]
     tokenizer, model = None, None
     if "tokenizer" in arrays:
         tokenizer = Tokenizer.from_json(arrays["tokenizer"].tobytes().decode())

@@ -49,7 +49,7 @@ class Golden:
     def integers(self, tokens: np.ndarray, position: int) -> tuple[np.ndarray, np.ndarray]:
         """The step's results as the tile has them: int16 logits [batch, vocab] and their int16 scales [batch, 1]."""
         graph, n_layers = self.model.graph, self.model.config.n_layers
-        self._position_now, self._env, self._scalars = position, {"token": tokens}, {}
+        self._position_now, self._env, self._scalars = position, {"token": tokens, "position": position}, {}
         for layer, region in [(0, graph.begin), *((layer, graph.layer) for layer in range(n_layers)), (0, graph.end)]:
             for operation in region:
                 if operation.kind is not Kind.CHOOSE:
@@ -68,7 +68,7 @@ class Golden:
         factors = model.embedding_factors[:, tokens].T.astype(np.int64).repeat(model.embedding_group, axis=1)
         return saturate(round_shift(model.embedding[tokens] * factors[:, :model.config.dim], model.shifts["embedding"]), 16)
 
-    def _position(self, operation, layer, x):
+    def _position(self, operation, layer, x, _):
         return saturate(x + self.model.vector(operation.name)[self._position_now].astype(np.int64), 16)
 
     def _norm(self, operation, layer, x):
@@ -96,15 +96,18 @@ class Golden:
     def _add(self, operation, layer, x, result):
         return result
 
-    def _rotate(self, operation, layer, heads):
+    def _angles(self, operation, layer, position):
+        return integer.rotation(self._rotary, position)
+
+    def _rotate(self, operation, layer, heads, rotation):
         """Queries, int8, and keys, `FRACTION` bits finer, of int16 heads [batch, heads and KV heads, head_dim]."""
         q, k = np.split(heads, [self.model.config.n_heads], axis=1)
-        if operation.function == "none":
-            q = saturate(round_shift(q, FRACTION), 8)
-        else:
-            rotation = integer.rotation(self._rotary, self._position_now)
-            q, k = _turned(q, rotation, 14 + FRACTION, 8), _turned(k, rotation, 14, 16)
-        return np.concatenate([q, k], axis=1)
+        return np.concatenate([_turned(q, rotation, 14 + FRACTION, 8), _turned(k, rotation, 14, 16)], axis=1)
+
+    def _split(self, operation, layer, heads):
+        """The same of heads that nothing turns."""
+        q, k = np.split(heads, [self.model.config.n_heads], axis=1)
+        return np.concatenate([saturate(round_shift(q, FRACTION), 8), k], axis=1)
 
     def _scores(self, operation, layer, heads):
         """Scores of the position's queries with all keys so far, in units of 2**-8 of an octave."""

@@ -42,8 +42,8 @@ def quantise(model: Model, bits: int = 8, seed: int = 0, group: int = GROUP) -> 
 
 
 def integer_graph(graph: Graph) -> Graph:
-    """The graph with a QUANTISE in front of each LINEAR that reads 16-bit numbers, and a ROTATE that turns nothing in front
-    of SCORES without a rotation."""
+    """The graph with a QUANTISE in front of each LINEAR that reads 16-bit numbers, and a SPLIT in front of SCORES without a
+    rotation."""
     def region(operations):
         made, wide = [], {operation.output.name: operation.output for operation in operations
                           if operation.output.number is Number.WIDE}
@@ -52,8 +52,7 @@ def integer_graph(graph: Graph) -> Graph:
             if operation.kind is Kind.SCORES and operation.inputs[0] not in rotated:
                 (source,) = operation.inputs
                 heads = replace(wide[source], name=source + INTEGER)
-                made.append(Operation(kind=Kind.ROTATE, name="heads", inputs=(source,), output=heads, phase=Phase.QKV,
-                                      function="none"))
+                made.append(Operation(kind=Kind.SPLIT, name="heads", inputs=(source,), output=heads, phase=Phase.QKV))
                 operation = replace(operation, inputs=(heads.name,))
             if operation.kind is Kind.LINEAR and (value := wide.get(operation.inputs[0])):
                 narrow = replace(value, name=value.name + INTEGER, number=Number.NARROW)
@@ -197,7 +196,7 @@ class _Quantiser:
         steps = [self._head_steps(f"{layer}.{source}") for layer in self.layers]
         unit = [np.concatenate([q.ravel(), k.ravel()]) / 2.0**FRACTION for q, k in steps]
         # Rotation keeps the units of its input.
-        for name in (source, *self.graph.producer(operation.inputs[0], region).inputs):
+        for name in (source, self.graph.producer(operation.inputs[0], region).inputs[0]):
             self.units.steps[name] = unit
         # A step of q times a step of k is the same for all channels of a head; scores count 2**-8 of an octave.
         worth = [(q * k.repeat(group, axis=0))[:, 0] / np.sqrt(config.head_dim) * np.log2(np.e) * 256 for q, k in steps]

@@ -5,7 +5,7 @@ import numpy as np
 from ..model.config import ModelConfig
 from ..model.families import graph_of
 from ..model.graph import Kind
-from ..model.model import Model
+from ..model.model import Model, full_name
 from .gptq import on_grid
 from .model import Linear, QuantisedModel
 from .quantise import GROUP, integer_graph
@@ -39,7 +39,8 @@ def stand_in(config: ModelConfig, bits: int = 8, group: int = GROUP, model: Mode
         config=config, graph=graph, bits=bits, embedding=nothing, embedding_factor=factors["embedding"],
         embedding_group=sizes["embedding"], residual_unit=0, epsilon=1, vectors=vectors, logit_unit=1.0,
         shifts={operation.name: 0 for operation in graph.operations},
-        linears={name: Linear(nothing, factors[name], 0, sizes[name]) for name in inputs if name != "embedding"})
+        linears={full_name(each.name, 0 if each in graph.layer else None):
+                 Linear(nothing, factors[each.name], 0, sizes[each.name]) for each in graph.of_kind(Kind.LINEAR)})
 
 
 def _without_gains(model, norm):

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...hdl.spec.integer import ROTARY_LOW
-from ..compiler.streaming import Run, put
 from ..program.program import Program
+from ..program.stream import Run, put
 
 if TYPE_CHECKING:
     from .driver import Device

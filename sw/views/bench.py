@@ -8,13 +8,13 @@ import numpy as np
 from ...hdl.spec.config import Config
 from ...hdl.spec.errors import MareyError
 from ...hdl.timing.rules import check
-from ..compiler.filling import place
+from ..compiler.fill import place
 from ..compiler.layout import CompileError, Matrix
-from ..compiler.scheduler import matmul
 from ..program.program import Image, Program
 from ..quant.golden import linear as golden_linear
 from ..quant.model import Linear
 from ..runtime.driver import Device
+from ..compiler.matmul import matmul
 
 SHAPES = [
     # vectors, outputs, inputs

@@ -7,10 +7,10 @@ import numpy as np
 from tqdm import tqdm
 
 from ...hdl.spec.errors import MareyError
+from ..compiler.compile import compile_quantised
 from ..formats import load_model, load_tokenizer
 from ..model.model import Model
 from ..model.reference import Reference
-from ..program.program import compile_quantised
 from ..quant.golden import Golden
 from ..quant.quantise import quantise
 from ..runtime.driver import Device

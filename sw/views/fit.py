@@ -4,10 +4,12 @@ import json
 from dataclasses import dataclass
 
 from ...hdl.spec.config import PRESETS, Config
+from ..compiler.compile import schedule
 from ..compiler.layout import CompileError
+from ..compiler.plan import lay_out_model
 from ..model.config import ModelConfig
 from ..model.model import Model
-from ..program.program import Program, lay_out_model, schedule
+from ..program.program import Program
 from ..quant.quantise import GROUP
 from ..quant.standin import stand_in
 from .report import clocks, memory

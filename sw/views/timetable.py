@@ -14,7 +14,7 @@ from ...hdl.sequencer.sequencer import Sequencer
 from ...hdl.spec.isa import Op
 from ...hdl.timing.rules import ORDERED, RIVALS, entries_of
 from ...hdl.timing.timing import Issue, Use, run_cycles, trace, uses
-from ..compiler.filling import head_order
+from ..compiler.fill import head_order
 from ..program.program import Program
 
 ROWS = {

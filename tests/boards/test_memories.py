@@ -14,9 +14,9 @@ from marey.hdl.spec.errors import MareyError
 from marey.hdl.tile import Tile
 from marey.sim.backends import open_transport
 from marey.sim.verilator import VerilatorTransport
+from marey.sw.compiler.compile import compile_quantised
 from marey.sw.formats.tiny import tiny_model
 from marey.sw.model.config import ModelConfig
-from marey.sw.program.program import compile_quantised
 from marey.sw.quant.quantise import quantise
 from marey.sw.runtime.driver import Device
 

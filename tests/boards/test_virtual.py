@@ -13,10 +13,10 @@ from marey.sim.backends import open_transport
 from marey.sim.port import PortTransport
 from marey.sim.terminal import Terminal
 from marey.sw.cli.base import compile_file
+from marey.sw.compiler.compile import compile_quantised
 from marey.sw.formats import DEFAULT_MODEL
 from marey.sw.formats.tiny import tiny_model
 from marey.sw.model.config import ModelConfig
-from marey.sw.program.program import compile_quantised
 from marey.sw.quant.quantise import quantise
 from marey.sw.runtime.driver import Device
 

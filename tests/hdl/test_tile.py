@@ -14,8 +14,9 @@ from marey.hdl.timing.rules import APART, EXCLUSIVE, PAIRED, check, violations
 from marey.sim import pysim
 from marey.sim.endpoint import Endpoint
 from marey.sim.simulation import ScheduleFault
-from marey.sw.compiler.scheduler import lay_out, matmul
+from marey.sw.compiler.emit import lay_out
 from marey.sw.runtime.link import Link
+from marey.sw.compiler.matmul import matmul
 from tests.configs import CONFIGS, any_config, codes, op
 
 

@@ -9,12 +9,13 @@ from marey.hdl.spec.config import Config, preset
 from marey.sim import pysim, verilator
 from marey.sim.backends import default_backend, open_transport
 from marey.sim.simulation import BackendError, ScheduleFault
+from marey.sw.compiler.compile import compile_model, compile_quantised
 from marey.sw.formats import load_model, load_tokenizer
 from marey.sw.formats.tiny import tiny_model as make_model
 from marey.sw.formats.tiny import tiny_tokenizer
 from marey.sw.model.config import ModelConfig
 from marey.sw.model.families import graph_of
-from marey.sw.program.program import Program, compile_model, compile_quantised
+from marey.sw.program.program import Program
 from marey.sw.quant.golden import Golden
 from marey.sw.quant.quantise import quantise
 from marey.sw.runtime.driver import Device, ScheduleError

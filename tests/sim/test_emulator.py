@@ -11,7 +11,7 @@ from marey.hdl.spec.protocol import Space, entry_bits, parts
 from marey.hdl.timing.timing import engaged, mxm_beat, vxm_beat
 from marey.hdl.vxm.vxm import Vxm
 from marey.sim.emulator import EmulatedTile
-from marey.sw.compiler.scheduler import matmul
+from marey.sw.compiler.matmul import matmul
 from tests.configs import CONFIGS, any_config, codes
 
 

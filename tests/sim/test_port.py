@@ -13,8 +13,8 @@ from click.testing import CliRunner
 from marey.hdl.spec.config import preset
 from marey.sim.port import PortError, PortTransport
 from marey.sw.cli import main
+from marey.sw.compiler.compile import compile_model
 from marey.sw.formats.tiny import tiny_tokenizer
-from marey.sw.program.program import compile_model
 from marey.sw.runtime.driver import Device
 from marey.sw.runtime.link import LinkError
 from tests.fakeboard import FakeBoard

@@ -8,8 +8,8 @@ import pytest
 
 from marey.hdl.spec.config import preset
 from marey.sim.backends import open_transport
+from marey.sw.compiler.compile import compile_model, compile_quantised
 from marey.sw.formats import DEFAULT_MODEL, load_model, load_tokenizer
-from marey.sw.program.program import compile_model, compile_quantised
 from marey.sw.quant.golden import Golden
 from marey.sw.quant.quantise import quantise
 from marey.sw.runtime.driver import Device

@@ -39,7 +39,7 @@ def graph(config: ModelConfig) -> Graph:
 
     begin = (
         op(Kind.EMBED, "embedding", "token", Value("embedded", dim, wide), Phase.EMBEDDING, "embedding"),
-        op(Kind.POSITION, "positions", "embedded", Value("x", dim, wide), Phase.EMBEDDING, "positions"),
+        op(Kind.POSITION, "positions", "embedded position", Value("x", dim, wide), Phase.EMBEDDING, "positions"),
     )
     layer = (
         norm("attention_norm", "x", "attention_input"),
@@ -62,6 +62,6 @@ def graph(config: ModelConfig) -> Graph:
         norm("final_norm", "x", "final_input"),
         op(Kind.LINEAR, "classifier", "final_input", Value("logits", config.vocab_size, wide), Phase.CLASSIFIER,
            "classifier"),
-        op(Kind.CHOOSE, "choice", "logits", Value("chosen", 1, Number.TOKEN), Phase.CONTROL),
+        op(Kind.CHOOSE, "choice", "logits", Value("chosen", 1, Number.INDEX), Phase.CONTROL),
     )
     return Graph(config, begin, layer, end)

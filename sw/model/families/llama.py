@@ -33,14 +33,17 @@ def graph(config: ModelConfig) -> Graph:
     def norm(name, residual, output):
         return op(Kind.NORM, name, residual, Value(output, dim, narrow), Phase.NORM, weights=(name,), function="rms")
 
-    begin = (op(Kind.EMBED, "embedding", "token", Value("x", dim, wide), Phase.EMBEDDING, weights=("embedding",)),)
+    begin = (
+        op(Kind.EMBED, "embedding", "token", Value("x", dim, wide), Phase.EMBEDDING, weights=("embedding",)),
+        op(Kind.ANGLES, "angles", "position", Value("angles", config.head_dim, Number.ANGLES), Phase.EMBEDDING),
+    )
     layer = (
         norm("attention_norm", "x", "attention_input"),
         op(Kind.LINEAR, "qk", "attention_input", Value("qk", both, wide, heads + kv_heads), Phase.QKV,
            weights=("wq", "wk"), scaled=True),
         op(Kind.LINEAR, "v", "attention_input", Value("v", config.kv_dim, wide, kv_heads), Phase.QKV, weights=("wv",),
            scaled=True),
-        op(Kind.ROTATE, "rotate", "qk", Value("turned", both, wide, heads + kv_heads), Phase.QKV, function="rotary"),
+        op(Kind.ROTATE, "rotate", "qk angles", Value("turned", both, wide, heads + kv_heads), Phase.QKV),
         op(Kind.SCORES, "scores", "turned", Value("score", heads * config.seq_len, wide, heads), Phase.SCORES),
         op(Kind.SOFTMAX, "softmax", "score", Value("weight", heads * config.seq_len, narrow, heads), Phase.SOFTMAX),
         op(Kind.VALUES, "values", "weight v", Value("o", dim, narrow, heads), Phase.VALUES),
@@ -58,6 +61,6 @@ def graph(config: ModelConfig) -> Graph:
         norm("final_norm", "x", "final_input"),
         op(Kind.LINEAR, "classifier", "final_input", Value("logits", config.vocab_size, wide), Phase.CLASSIFIER,
            weights=("classifier",)),
-        op(Kind.CHOOSE, "choice", "logits", Value("chosen", 1, Number.TOKEN), Phase.CONTROL),
+        op(Kind.CHOOSE, "choice", "logits", Value("chosen", 1, Number.INDEX), Phase.CONTROL),
     )
     return Graph(config, begin, layer, end)

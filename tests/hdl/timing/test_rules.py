@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from marey.hdl.spec.isa import Address, Reduce, To
 from marey.hdl.timing.rules import check, violations
 from marey.hdl.timing.timing import ProgramError, trace, uses
-from marey.sw.compiler.scheduler import lay_out, matmul
+from marey.sw.compiler.emit import lay_out
+from marey.sw.compiler.matmul import matmul
 from tests.configs import CONFIGS, any_config, op
 
 CONFIG = CONFIGS[0]

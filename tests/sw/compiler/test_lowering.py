@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 
 from marey.hdl.spec.config import preset
 from marey.sim.endpoint import Endpoint
-from marey.sw.compiler.layout import CompileError, plan
+from marey.sw.compiler.compile import compile_quantised
+from marey.sw.compiler.layout import CompileError
+from marey.sw.compiler.plan import plan
 from marey.sw.formats.tiny import tiny_model
 from marey.sw.model.config import ModelConfig
 from marey.sw.model.model import Model
-from marey.sw.program.program import compile_quantised
 from marey.sw.quant.quantise import quantise
 from marey.sw.runtime.driver import Device
 from tests.configs import CONFIGS, INT4, MODELS, ONE_PORT, ROOMY, any_shape

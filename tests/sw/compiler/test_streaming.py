@@ -12,13 +12,14 @@ from marey.hdl.timing.rules import check
 from marey.hdl.timing.timing import ProgramError
 from marey.sim import pysim, verilator
 from marey.sim.endpoint import Endpoint
+from marey.sw.compiler.compile import compile_model, compile_quantised
 from marey.sw.compiler.layout import CompileError, Layout
-from marey.sw.compiler.streaming import StreamedLayout
+from marey.sw.compiler.streamed import StreamedLayout
 from marey.sw.formats import load_model
 from marey.sw.formats.tiny import tiny_model, tiny_tokenizer
 from marey.sw.model.config import ModelConfig
 from marey.sw.program.assembly import assemble
-from marey.sw.program.program import Program, ProgramFileError, compile_model, compile_quantised, verify
+from marey.sw.program.program import Program, ProgramFileError, verify
 from marey.sw.quant.quantise import quantise
 from marey.sw.runtime.driver import Device
 from marey.sw.runtime.generate import generate

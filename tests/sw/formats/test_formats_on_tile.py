@@ -5,11 +5,11 @@ import pytest
 
 from marey.hdl.spec.config import preset
 from marey.sim.backends import open_transport
+from marey.sw.compiler.compile import compile_model
 from marey.sw.formats import gguf, huggingface, load_model, load_tokenizer
 from marey.sw.formats.tiny import write_tiny
 from marey.sw.model.config import ModelConfig
 from marey.sw.model.reference import Reference
-from marey.sw.program.program import compile_model
 from marey.sw.runtime.driver import Device
 from marey.sw.runtime.generate import generate
 from tests.models import assert_same

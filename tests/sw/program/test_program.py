@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from marey.hdl.spec.config import preset
 from marey.hdl.spec.errors import MareyError
 from marey.sim.endpoint import Endpoint
+from marey.sw.compiler.compile import compile_model
 from marey.sw.formats.tiny import tiny_tokenizer
 from marey.sw.program.assembly import assemble
-from marey.sw.program.program import Program, ProgramFileError, compile_model
+from marey.sw.program.program import Program, ProgramFileError
 from marey.sw.runtime.driver import Device
 from marey.sw.runtime.generate import generate
 from tests.configs import op

@@ -11,12 +11,13 @@ from tokenizers import decoders, pre_tokenizers
 
 from marey.hdl.spec.config import preset
 from marey.sim.endpoint import Endpoint
+from marey.sw.compiler.compile import compile_model
 from marey.sw.errors import FormatError
 from marey.sw.formats import gguf, huggingface, llama2c, load_model, load_tokenizer
 from marey.sw.formats.tiny import tiny_model, tiny_tokenizer
 from marey.sw.formats.vocabulary import PRE_TOKENIZERS, sentencepiece
 from marey.sw.model.config import ModelConfig
-from marey.sw.program.program import Program, compile_model
+from marey.sw.program.program import Program
 from marey.sw.runtime.driver import Device
 from marey.sw.runtime.generate import generate
 from marey.sw.text.tokenizer import SPACE, Tokenizer, byte_letters

@@ -8,12 +8,12 @@ import pytest
 from gguf import GGUFWriter
 
 from marey.hdl.spec.config import PRESETS, preset
+from marey.sw.compiler.compile import compile_quantised
 from marey.sw.compiler.layout import CompileError
 from marey.sw.formats import DEFAULT_MODEL, FormatError, load_model, load_shape
 from marey.sw.formats.tiny import tiny_model
 from marey.sw.model.config import ModelConfig
 from marey.sw.model.families import graph_of
-from marey.sw.program.program import compile_quantised
 from marey.sw.quant.quantise import quantise
 from marey.sw.views.fit import Target, fit, lines, targets
 from marey.sw.views.report import memory

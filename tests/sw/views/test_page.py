@@ -10,8 +10,8 @@ from urllib.parse import quote, unquote
 import pytest
 
 from marey.hdl.spec.config import preset
+from marey.sw.compiler.compile import compile_model
 from marey.sw.formats import load_model
-from marey.sw.program.program import compile_model
 from marey.sw.views.measure import measure
 from marey.sw.views.page import page
 from marey.sw.views.timetable import operations

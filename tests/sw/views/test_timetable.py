@@ -14,10 +14,10 @@ from marey.hdl.spec.config import preset
 from marey.hdl.spec.isa import Op
 from marey.hdl.timing.timing import trace
 from marey.sim.endpoint import Endpoint
-from marey.sw.compiler.scheduler import matmul
+from marey.sw.compiler.compile import compile_model
 from marey.sw.formats import DEFAULT_MODEL, load_model
-from marey.sw.program.program import compile_model
 from marey.sw.runtime.driver import Device
+from marey.sw.compiler.matmul import matmul
 from marey.sw.views.measure import MEASURED, measure
 from marey.sw.views.page import page
 from marey.sw.views.perfetto import trace_events

@@ -1,11 +1,11 @@
-"""The timeline: gives each instruction of a section the earliest cycle that the rules of the tile allow.
+"""The scheduler: gives each step of a section the earliest cycle that the rules of the tile allow.
 
-Instructions come in the order of the data. For each the rules say which cycles are too early, by what it reads and
-writes and by the units that it needs, from the same `marey.hdl.timing.timing.uses` that the verifier reads. What fits into a
-gap goes there: the next product starts under the tail of the last, and a pass over a vector chases the one that writes it.
+Steps come in the order of the data. For each the rules say which cycles are too early, by what it reads and writes and by
+the units that it needs, from the same `marey.hdl.timing.uses` that the verifier reads. What fits into a gap goes there:
+the next product starts under the tail of the last, and a pass over a vector chases the one that writes it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,6 +14,8 @@ from ...hdl.spec.config import Config
 from ...hdl.spec.isa import Address, Instruction, Op
 from ...hdl.timing.rules import ORDERED, RIVALS, entries_of
 from ...hdl.timing.timing import Issue, Use, issue_cycles, uses
+from ...hdl.vxm.vxm import Vxm
+from .steps import ORIGIN, REGISTERS, After, Step
 
 BEFORE = 4096
 """Cycles before a section's origin that the timeline keeps account of."""
@@ -31,6 +33,7 @@ class Entries:
 
     @classmethod
     def of(cls, count: int) -> "Entries":
+        """Those of a memory that nothing has used."""
         return cls(*(np.full(count, LONG_AGO, np.int64) for _ in range(4)))
 
 
@@ -44,37 +47,100 @@ class Access:
     write: bool
 
 
+@dataclass(frozen=True)
+class Boundary:
+    """What a section finds that begins with the last beat of the pass before it, in cycle 0.
+
+    That pass has written `count` granules from MEM granule `granule` on: the `last` of them in as many cycles, the others
+    before; and it may have left a reduction in scalar register `scalar`.
+    """
+
+    granule: int
+    count: int
+    last: int
+    scalar: int
+
+
 @dataclass
 class Timeline:
     """A section of a program: instructions with the cycles that they issue in, from the section's origin on.
 
-    `registers`: what address registers hold, for one turn of the loop around the section; other turns are alike.
+    The origin is the first issue, or, with a `boundary`, the last beat of the pass before it. `registers`: what address
+    registers hold, for one turn of the loop around the section; other turns are alike.
     """
 
     config: Config
     registers: dict[int, int]
+    boundary: Boundary | None = None
     period: int = 1
     placed: list[tuple[int, Instruction]] = field(default_factory=list)
+    registers_ready: int = LONG_AGO
+    barrier: int = LONG_AGO
 
     def __post_init__(self):
         config = self.config
+        self.registers = dict(self.registers)
+        self._ready: dict[int, int] = {}
         self._memories = {"MEM granule": Entries.of(config.granules), "W-RAM word": Entries.of(config.wram_depth),
                           "scalar": Entries.of(config.scalars), "choice": Entries.of(1)}
         self._busy = {unit: np.zeros(BEFORE, bool) for unit in (*RIVALS, "issue")}
+        self._keep_busy("issue", -1)
+        if self.boundary:
+            self._begin_at(self.boundary)
 
-    def written(self, memory: str, which: np.ndarray | int, cycles: np.ndarray | int) -> None:
+    def _begin_at(self, boundary):
+        config = self.config
+        for unit in ("vxm", "mxm"):
+            self._keep_busy(unit, 0)
+        for engine in range(config.engines):
+            self._keep_busy(f"engine{engine}", Vxm.leaving_cycles(config))
+        cycles = np.full(boundary.count, Vxm.latency(config))
+        cycles[-boundary.last:] -= np.arange(boundary.last)[::-1]
+        self._wrote("MEM granule", boundary.granule + np.arange(boundary.count), cycles)
+        self._wrote("scalar", boundary.scalar, Vxm.reduce_latency(config))
+
+    def _wrote(self, memory, which, cycles):
         """Entries of a memory that something before the origin writes, in these cycles."""
         entries = self._memories[memory]
         entries.written[which] = entries.accessed[which] = cycles
 
-    def busy(self, unit: str, until: int) -> None:
-        """A unit that something before the origin keeps in use up to and including this cycle."""
+    def _keep_busy(self, unit, until):
+        """A unit that is in use, or not to be used, up to and including a cycle."""
         self._grow(unit, until + 1)
         self._busy[unit][:BEFORE + until + 1] = True
 
-    def place(self, *instructions: Instruction, after: int = LONG_AGO, offsets: Sequence[int] = (0,)) -> int:
-        """Issues instructions (one, or an MXM and its VXMs), each so many cycles after the first; returns the first's cycle,
-        `after` or later."""
+    def schedule(self, steps: Iterable[Step]) -> "Timeline":
+        """Places steps, one after another, each as early as possible; returns the timeline."""
+        for step in steps:
+            self.place(step)
+        return self
+
+    def place(self, step: Step) -> int:
+        """Issues a step; returns the cycle of its first instruction."""
+        after = max([self.barrier, *(self._bound(bound) for bound in step.after)])
+        instructions = step.choices[0] if len(step.choices) == 1 else self._first_to_end(step, after)
+        cycle = self._place(step.planned or instructions, step.offsets, after)
+        self.placed += [(cycle + offset, instruction)
+                        for offset, instruction in zip(step.offsets, instructions, strict=True)]
+        for offset, instruction in zip(step.offsets, instructions, strict=True):
+            self._update(instruction, cycle + offset)
+        if step.barrier:
+            self.barrier = cycle + issue_cycles(self.config, instructions[0])
+        return cycle
+
+    def _bound(self, after: After):
+        """The first cycle that a bound allows."""
+        if after.unit in (REGISTERS, ORIGIN):
+            return (self.registers_ready if after.unit == REGISTERS else 0) + after.distance
+        last = self.beats if after.unit in self._busy else self.last
+        return last(after.unit) + after.distance
+
+    def _place(self, instructions, offsets, after):
+        """Finds the first cycle from `after` on in which instructions can issue, and takes what they use."""
+        after = max([after] + [self._ready[value.base] - offset
+                               for offset, instruction in zip(offsets, instructions, strict=True)
+                               for value in instruction.operands.values()
+                               if isinstance(value, Address) and value.base in self._ready])
         parts = [(offset, self._uses(instruction)) for offset, instruction in zip(offsets, instructions, strict=True)]
         accesses = [(shift, access) for shift, (_, found) in parts for access in found]
         issuable = int(self._busy["issue"].argmin()) - BEFORE
@@ -87,17 +153,29 @@ class Timeline:
             self._busy[unit][cycles + cycle + BEFORE] = True
         for shift, access in accesses:
             self._record(access, cycle, shift)
-        self.placed += [(cycle + offset, instruction) for offset, instruction in zip(offsets, instructions, strict=True)]
         return cycle
 
-    def best(self, candidates: list[Instruction], after: int = LONG_AGO) -> int:
-        """Issues the one of several instructions for the same that ends first; returns its cycle."""
+    def _update(self, instruction, cycle):
+        """What the sequencer's registers hold after an instruction."""
+        match instruction.op:
+            case Op.SET | Op.INDEX:
+                register = instruction["register"]
+                self.registers[register] = instruction["value"]
+                self._ready[register] = cycle + issue_cycles(self.config, instruction)
+                self.registers_ready = max(self.registers_ready, self._ready[register])
+            case Op.PERIOD:
+                # Everything before it has issued, since it would mean another period.
+                self.period = instruction["value"]
+                self._keep_busy("issue", self.beats("issue"))
+
+    def _first_to_end(self, step, after):
+        """The choice that ends first, of one instruction each."""
         ends = []
-        for candidate in candidates:
+        for (choice,) in step.choices:
             trial = self._copy()
-            cycle = trial.place(candidate, after=after)
-            ends.append(cycle + max(int(cycles[-1]) for cycles in trial._uses(candidate)[0].values()))
-        return self.place(candidates[int(np.argmin(ends))], after=after)
+            cycle = trial._place((choice,), (0,), after)
+            ends.append(cycle + max(int(cycles[-1]) for cycles in trial._uses(choice)[0].values()))
+        return step.choices[int(np.argmin(ends))]
 
     def beats(self, unit: str = "vxm") -> int:
         """The last cycle in which a unit is in use."""
@@ -105,9 +183,18 @@ class Timeline:
         return int(found[-1]) - BEFORE if len(found) else LONG_AGO
 
     def last(self, unit: str) -> int:
-        """The last cycle in which what was placed uses a unit that is not among those that serve one use a cycle."""
+        """The last cycle in which a scheduled instruction uses a unit that is not among those that serve one use a cycle."""
         return max(int(use.cycles.max()) for cycle, instruction in self.placed for use in self.uses(instruction, cycle)
                    if use.unit == unit)
+
+    @property
+    def first_issue(self) -> int:
+        """The cycle of the section's first issue."""
+        return min(cycle for cycle, _ in self.placed)
+
+    def moved(self, origin: int = 0) -> list[tuple[int, Instruction]]:
+        """The scheduled instructions, in order, on the axis of another timeline that has this one's origin at `origin`."""
+        return sorted(((cycle + origin, instruction) for cycle, instruction in self.placed), key=lambda placed: placed[0])
 
     def uses(self, instruction: Instruction, cycle: int = 0) -> list[Use]:
         """What an instruction that is issued in a cycle uses, with what the registers and the period hold here."""
@@ -117,8 +204,8 @@ class Timeline:
         return uses(self.config, Issue(cycle, 0, instruction, operands, self.period))
 
     def _copy(self):
-        twin = Timeline(self.config, self.registers, self.period)
-        twin._memories = self._memories
+        twin = Timeline(self.config, self.registers, period=self.period)
+        twin._ready, twin._memories = self._ready, self._memories
         twin._busy = {unit: busy.copy() for unit, busy in self._busy.items()}
         twin._record = lambda *_: None
         return twin

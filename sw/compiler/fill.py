@@ -1,4 +1,4 @@
-"""Filling: a model's weights and constants where its layout has them."""
+"""Filling: a resident model's weights and constants where its layout has them."""
 
 from dataclasses import replace
 
@@ -7,8 +7,9 @@ import numpy as np
 from ...hdl.spec import integer
 from ...hdl.spec.config import Config
 from ..model.config import ModelConfig
+from ..model.graph import Kind
 from ..quant.model import Linear, QuantisedModel
-from .layout import MATRICES, Layout, Matrix
+from .layout import Layout, Matrix
 
 ONE = 1 << 14
 """The constant that makes a scalar a value in MEM, 14 bits finer."""
@@ -26,7 +27,7 @@ def place(config: Config, weight: np.ndarray, matrix: Matrix) -> np.ndarray:
 
 
 def fill(layout: Layout, model: QuantisedModel) -> tuple[np.ndarray, np.ndarray]:
-    """W-RAM, int8 [words, cols, rows], and MEM's constants, int16 [granules, lanes] from the table of angles on, of a model."""
+    """W-RAM, int8 [words, cols, rows], and MEM's constants, int16 [granules, lanes], from granule `constants_start` on."""
     config, shape = layout.config, model.config
     weights = np.zeros((layout.words, config.cols, config.rows), np.int8)
     values = np.zeros((layout.constants_end, config.lanes), np.int16)
@@ -41,6 +42,8 @@ def fill(layout: Layout, model: QuantisedModel) -> tuple[np.ndarray, np.ndarray]
             matrix = layout.matrices[name]
             weights[words + matrix.word:][:matrix.words] = place(config, linear.weight, matrix)
             put(granules + layout.layer[name], _by_group(layout, name, linear.factors, matrix.results * config.cols))
+            if linear.bias is not None:
+                put(granules + layout.layer[f"{name}_bias"], linear.bias)
         for name, vector in layer_constants(layout, model, index).items():
             if name not in layout.uniform:
                 put(granules + layout.layer[name], vector)
@@ -52,16 +55,23 @@ def fill(layout: Layout, model: QuantisedModel) -> tuple[np.ndarray, np.ndarray]
     weights[layout.embedding:][:matrix.words] = place(config, model.embedding[last], matrix)
     put(layout.constants["classifier"], _by_group(layout, "classifier", classifier.factors[:, last], layout.vocabulary))
     put(layout.constants["embedding"], _by_group(layout, "embedding", model.embedding_factors, layout.vocabulary))
+    if classifier.bias is not None:
+        put(layout.constants["classifier_bias"], classifier.bias[last])
     if "final_norm" not in layout.uniform:
         put(layout.constants["final_norm"], model.vector("final_norm"))
     put(layout.constants["one"], np.full(config.lanes, ONE))
-    for name, rows in rotary_rows(layout).items():
+    for name, rows in tables(layout, model).items():
         put(layout.constants[name], rows)
-    return weights, values[layout.constants["low"]:]
+    return weights, values[constants_start(layout):]
+
+
+def constants_start(layout: Layout) -> int:
+    """The granule of a resident model's first constant."""
+    return layout.constants["low"]
 
 
 def _by_group(layout, name, factors, outputs):
-    """A matrix's factors [groups, N] as MEM has them: zeros where a matrix ends, or, of those that are uniform, a granule."""
+    """A matrix's factors [groups, N] as MEM has them: zeros where a matrix ends, or, if they are uniform, one granule."""
     if name in layout.uniform:
         return factors[0, :1].repeat(layout.config.lanes)
     return np.pad(factors, ((0, 0), (0, outputs - factors.shape[1])))
@@ -73,37 +83,44 @@ def head_order(shape: ModelConfig) -> np.ndarray:
 
 
 def layer_constants(layout: Layout, model: QuantisedModel, index: int) -> dict[str, np.ndarray]:
-    """A layer's constants but for its matrices' factors, int16, by their names in `Layout.layer`."""
+    """A layer's constants but for its matrices' factors and biases, int16, by their names in `Layout.layer`."""
     config, shape = layout.config, model.config
-    return {"attention_norm": np.broadcast_to(model.vector("attention_norm", index), shape.dim),
-            "ffn_norm": np.broadcast_to(model.vector("ffn_norm", index), shape.dim),
-            "key_offset": _pad_heads(model.vector("key_offset", index).ravel(), shape, layout.head),
-            "score": np.repeat(model.vector("score", index)[head_order(shape)], config.lanes)}
+    gains = {name: np.broadcast_to(model.vector(name, index), shape.dim) for name in layout.norms}
+    return gains | {"key_offset": _pad_heads(model.vector("key_offset", index).ravel(), shape, layout.head),
+                    "score": np.repeat(model.vector("score", index)[head_order(shape)], config.lanes)}
 
 
 def layer_linears(layout: Layout, model: QuantisedModel, index: int) -> dict[str, Linear]:
     """A layer's operations as they lie in W-RAM: heads filled up, and queries in their order."""
-    shape = model.config
-    found = {name: model.linears[f"layers.{index}.{name}"] for name in MATRICES}
-    order = head_order(shape)
+    shape, order, found = model.config, head_order(model.config), {}
     every = np.concatenate([order, shape.n_heads + np.arange(shape.n_kv_heads)])
-
-    def heads(linear, which):
-        weight = linear.weight.reshape(-1, shape.head_dim, linear.weight.shape[1])[which]
-        padded = np.zeros((len(which), layout.head, weight.shape[2]), np.int8)
-        padded[:, :shape.head_dim] = weight
-        multiplier = linear.factors.reshape(linear.groups, -1, shape.head_dim)[:, which]
-        return replace(linear, weight=padded.reshape(-1, weight.shape[2]),
-                       multiplier=_pad_heads(multiplier.ravel(), shape, layout.head).reshape(linear.groups, -1))
-
-    found["qk"] = heads(found["qk"], every)
-    found["v"] = heads(found["v"], np.arange(shape.n_kv_heads))
-    wo = found["wo"]
-    columns = np.zeros((shape.dim, shape.n_heads, layout.head), np.int8)
-    columns[:, :, :shape.head_dim] = wo.weight.reshape(shape.dim, shape.n_heads, shape.head_dim)[:, order]
-    multiplier = wo.multiplier[order] if wo.groups > 1 else wo.multiplier
-    found["wo"] = replace(wo, weight=columns.reshape(shape.dim, -1), multiplier=multiplier)
+    for operation in layout.linears:
+        if operation not in layout.graph.layer:
+            continue
+        linear = model.linear(operation.name, index)
+        if operation.output.heads:
+            which = every if operation.output.heads > shape.n_kv_heads else np.arange(shape.n_kv_heads)
+            linear = _by_head(layout, shape, linear, which)
+        if layout.source(operation) is Kind.VALUES:
+            columns = np.zeros((shape.dim, shape.n_heads, layout.head), np.int8)
+            columns[:, :, :shape.head_dim] = linear.weight.reshape(shape.dim, shape.n_heads, shape.head_dim)[:, order]
+            multiplier = linear.multiplier[order] if linear.groups > 1 else linear.multiplier
+            linear = replace(linear, weight=columns.reshape(shape.dim, -1), multiplier=multiplier)
+        found[operation.name] = linear
     return found
+
+
+def _by_head(layout, shape, linear, which):
+    """An operation whose outputs are heads, with each head filled up."""
+    weight = linear.weight.reshape(-1, shape.head_dim, linear.weight.shape[1])[which]
+    padded = np.zeros((len(which), layout.head, weight.shape[2]), np.int8)
+    padded[:, :shape.head_dim] = weight
+    multiplier = linear.factors.reshape(linear.groups, -1, shape.head_dim)[:, which]
+    bias = None
+    if linear.bias is not None:
+        bias = _pad_heads(linear.bias.reshape(-1, shape.head_dim)[which].ravel(), shape, layout.head)
+    return replace(linear, weight=padded.reshape(-1, weight.shape[2]), bias=bias,
+                   multiplier=_pad_heads(multiplier.ravel(), shape, layout.head).reshape(linear.groups, -1))
 
 
 def _pad_heads(vector, shape, head):
@@ -112,10 +129,16 @@ def _pad_heads(vector, shape, head):
     return padded.ravel()
 
 
-def rotary_rows(layout: Layout) -> dict[str, np.ndarray]:
-    """The tables of angles, as the two-beat products of `lowering` want them, int16 [angles, values]: "low" has a row for
-    each of positions 0 to `ROTARY_LOW` - 1, "high" for each multiple of `ROTARY_LOW`; see `marey.hdl.spec.integer.rotation`."""
-    shape, lanes = layout.model, layout.config.lanes
+def tables(layout: Layout, model: QuantisedModel) -> dict[str, np.ndarray]:
+    """Tables by position, int16 [rows, values]: "positions" has a row for each position of the context. Those of angles are
+    as the two-beat products of the kernel want them: "low" has a row for each of positions 0 to `ROTARY_LOW` - 1, "high"
+    for each multiple of `ROTARY_LOW`; see `marey.hdl.spec.integer.rotation`. A model has those that it needs."""
+    shape, lanes, found = layout.model, layout.config.lanes, {}
+    for operation in layout.graph.of_kind(Kind.POSITION):
+        table = model.vector(operation.name)[:layout.context]
+        found["positions"] = np.pad(table, ((0, layout.context - len(table)), (0, layout.dim - shape.dim)))
+    if not layout.has(Kind.ANGLES):
+        return found
 
     def padded(table):
         return np.stack([_pad_heads(row.ravel(), shape, layout.head) for row in table]).astype(np.int16)
@@ -125,4 +148,5 @@ def rotary_rows(layout: Layout) -> dict[str, np.ndarray]:
     # Cosines of sums, then sines, minus the sine in even lanes; each a product with the vector and one with its swap.
     pairs = [(cos, -sin), (-sin, cos), (-sin, cos), (-cos, sin)]
     factors = np.stack([padded(np.stack(pair, axis=-1)) for pair in pairs], axis=1)
-    return {"low": padded(low), "high": factors.reshape(len(high), 4, -1, lanes).transpose(0, 2, 1, 3).reshape(len(high), -1)}
+    high = factors.reshape(len(high), 4, -1, lanes).transpose(0, 2, 1, 3).reshape(len(high), -1)
+    return found | {"low": padded(low), "high": high}

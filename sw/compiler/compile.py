@@ -1,0 +1,68 @@
+"""The compiler from end to end: a model, or a quantised one, to a program that has been checked."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from ...hdl.spec.config import Config
+from ...hdl.spec.isa import EncodingError
+from ..model.model import Model
+from ..program.program import Image, ModelFacts, Program, verify
+from ..quant.model import QuantisedModel
+from ..quant.quantise import GROUP, quantise
+from ..text.tokenizer import Tokenizer
+from .fill import constants_start, fill
+from .fill_streamed import fill_stream, stream
+from .layout import CompileError, Layout
+from .plan import lay_out_model
+from .resident import lower
+from .segments import lower_streamed
+from .streamed import StreamedLayout
+
+
+def compile_model(model: Model, config: Config, tokenizer: Tokenizer | None = None, name: str = "") -> Program:
+    """Quantises, lowers, schedules and checks a model for a configuration. CompileError if it cannot run there."""
+    return compile_quantised(quantise(model, config.weight_bits, group=max(GROUP, config.rows)), config, tokenizer, name)
+
+
+def compile_quantised(model: QuantisedModel, config: Config, tokenizer: Tokenizer | None = None, name: str = "") -> Program:
+    """Lowers, schedules and checks an integer model for a configuration: resident if it fits, else streamed. CompileError
+    if it can be neither."""
+    layout = lay_out_model(config, model)
+    program = _filled(replace(schedule(layout, model), name=name, tokenizer=tokenizer), layout, model)
+    verify(program)
+    return program
+
+
+def schedule(layout: Layout, model: QuantisedModel) -> Program:
+    """A model's program with all but its weights and constants, and so with its cycles. CompileError if it does not fit the
+    tile's program memory, or an instruction cannot count as far."""
+    try:
+        return _schedule(layout, model)
+    except EncodingError as error:
+        raise CompileError(f"{layout.config.name} cannot count so far: {error}") from None
+
+
+def _schedule(layout, model):
+    config = layout.config
+    facts = ModelFacts(shape=model.config, context=min(layout.context, model.config.seq_len), words=layout.words,
+                       granules=layout.granules, logits=layout.buffers["logits"], scale=layout.buffers["scale"],
+                       logit_unit=model.logit_unit)
+    weights, constants = np.zeros((0, config.cols, config.rows), np.int8), np.zeros((0, config.lanes), np.int16)
+    if not isinstance(layout, StreamedLayout):
+        code = lower(layout, model)
+        return Program(config, Image(code.instructions, weights, constants), model=facts, sections=code.sections)
+    code, entries = lower_streamed(layout, model)
+    return Program(config, Image(code.instructions, weights, constants), model=facts, sections=code.sections,
+                   stream=stream(layout, entries, weights, constants, model))
+
+
+def _filled(program, layout, model):
+    """A scheduled program, with the weights and constants of its model."""
+    if program.stream is None:
+        weights, constants = fill(layout, model)
+        return replace(program, image=replace(program.image, weights=weights, constants=constants,
+                                              granule=constants_start(layout)))
+    weights, constants, stay = fill_stream(layout, model)
+    return replace(program, image=replace(program.image, constants=stay),
+                   stream=replace(program.stream, weights=weights, constants=constants, factors=model.embedding_factors[0]))

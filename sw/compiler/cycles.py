@@ -1,0 +1,24 @@
+"""Numbers of cycles that depend on the number of blocks of the KV cache."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Cycles:
+    """max(`least`, `base` + `per_block` * blocks) cycles."""
+
+    base: int = 0
+    per_block: int = 0
+    least: int = 0
+
+    def at(self, blocks: int) -> int:
+        """The number of cycles for a number of blocks."""
+        return max(self.least, self.base + self.per_block * blocks)
+
+    def times(self, count: int) -> "Cycles":
+        """`count` times as many cycles."""
+        return Cycles(self.base * count, self.per_block * count, self.least * count)
+
+    def __add__(self, other: "Cycles") -> "Cycles":
+        """The sum; `least` stays non-negative."""
+        return Cycles(self.base + other.base, self.per_block + other.per_block, max(self.least + other.least, 0))

@@ -1,0 +1,17 @@
+"""Distances between instructions that the slices' latencies fix."""
+
+from ...hdl.mxm.mxm import Mxm
+from ...hdl.spec.config import Config
+from ...hdl.timing.timing import mxm_beat, vxm_beat
+from ...hdl.vxm.vxm import Vxm
+
+
+def stream_offset(config: Config, inner: int) -> int:
+    """Cycles from the issue of an MXM to that of the VXM that takes its results, the first just in time, where a result
+    takes `inner` beats."""
+    return take_offset(config, inner - 1 + Mxm.latency(config))
+
+
+def take_offset(config: Config, latency: int) -> int:
+    """The same where the first granule leaves the MXM `latency` cycles after the first beat."""
+    return mxm_beat(config) + latency - Vxm.STREAM_LATENCY - vxm_beat(config)

@@ -1,0 +1,63 @@
+"""Filling: a streamed model's segments, and the stream that a driver takes them from."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from ..program.stream import Section, Stream, put
+from ..quant.model import QuantisedModel
+from .fill import ONE, layer_constants, layer_linears, place, tables
+from .streamed import StreamedLayout
+
+
+def fill_stream(layout: StreamedLayout, model: QuantisedModel) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The segments' weights and constants (see `Stream`), and the constants that stay, int16 [granules, lanes]."""
+    config = layout.config
+    weights, constants = [], []
+
+    def segments(sections, linears, vectors):
+        for section in sections:
+            for chunk in range(section.chunks):
+                values = np.zeros((section.granules, config.lanes), np.int16)
+                for name in section.steps:
+                    if name in linears:
+                        matrix, linear = layout.matrices[name], linears[name]
+                        outputs = slice(chunk * matrix.results * config.cols, (chunk + 1) * matrix.results * config.cols)
+                        weights.append(place(config, linear.weight[outputs], matrix))
+                        put(values, layout.layer[name], linear.factors[0, outputs])
+                        if linear.bias is not None:
+                            put(values, layout.layer[f"{name}_bias"], linear.bias[outputs])
+                    for constant in layout.constants_of(name):
+                        if constant in vectors:
+                            put(values, layout.layer[constant], vectors[constant])
+                constants.append(values)
+
+    for index in range(model.config.n_layers):
+        segments(layout.layer_sections, layer_linears(layout, model, index), layer_constants(layout, model, index))
+    segments(layout.end_sections, {"classifier": _filled_up(layout, model)},
+             {"final_norm": np.broadcast_to(model.vector("final_norm"), model.config.dim)})
+    return np.concatenate(weights), np.concatenate(constants), np.full((layout.segment, config.lanes), ONE, np.int16)
+
+
+def _filled_up(layout, model):
+    """The classifier; what fills it up is like the last token, and never chosen, since the first of two is."""
+    classifier = model.linears["classifier"]
+    last = np.minimum(np.arange(layout.padded_results("classifier")), model.config.vocab_size - 1)
+    return replace(classifier, weight=classifier.weight[last], multiplier=classifier.factors[:, last])
+
+
+def stream(layout: StreamedLayout, entries: dict[tuple[str, ...], int], weights: np.ndarray, constants: np.ndarray,
+           model: QuantisedModel) -> Stream:
+    """A stream of a layout; `entries`: the first instruction of each section, by its steps."""
+    def entered(part: Section) -> Section:
+        return replace(part, entry=entries[part.steps])
+
+    matrix, nothing = layout.matrices["classifier"], np.zeros((0, 0), np.int16)
+    found = dict.fromkeys(("low", "high", "positions"), nothing) | tables(layout, model)
+    first = [name for operation in layout.graph.begin for name in layout.constants_of(operation.name)]
+    return Stream(
+        entered(layout.begin), tuple(map(entered, layout.layer_sections)), tuple(map(entered, layout.end_sections)),
+        layout.model.n_layers, layout.buffer, layout.room, layout.segment, {name: layout.layer[name] for name in first},
+        layout.cell, layout.cells, 0 if layout.whole else matrix.results * layout.config.cols, weights, constants,
+        model.embedding, model.embedding_factor[0], **found)
+

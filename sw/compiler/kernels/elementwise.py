@@ -1,0 +1,48 @@
+"""Kernels of functions and products of vectors, channel by channel."""
+
+from ....hdl.spec.isa import Function, Reduce
+from ...model.graph import Kind, Operation
+from ..builder import ABSMAX, Builder
+from ..steps import Step, best
+
+FUNCTIONS = {"silu": Function.SILU, "gelu": Function.GELU}
+"""Functions of the VXM, by the name of an ACTIVATE's function."""
+
+
+def activate(builder: Builder, operation: Operation) -> list[Step]:
+    """A function of `gate`, in its place, in the gaps of the product that is on its way."""
+    gate = builder.buffer["gate"]
+    passes = builder.spread(
+        operation.name, _hidden_granules(builder), _rate(builder, operation), function=FUNCTIONS[operation.function], x=gate,
+        dst=gate, shift=builder.shifts[operation.name], **_measured(builder, operation))
+    return [best(passes)]
+
+
+def multiply(builder: Builder, operation: Operation) -> list[Step]:
+    """`gate` times `up`, in the place of `gate`: at once, or result by result behind the product that makes `up`."""
+    gate, up, count = builder.buffer["gate"], builder.buffer["up"], _hidden_granules(builder)
+    beats, rate = builder.config.beats_per_result, _rate(builder, operation)
+    hidden = {"x": gate, "y": up, "y_step": 1, "by_vector": 1, "dst": gate, "shift": builder.shifts[operation.name],
+              **_measured(builder, operation)}
+    spread = {"inner": beats, "middle": count // beats, "interval": rate}
+    return [best([builder.vector_pass("silu(gate) * up", count, **hidden),
+                  builder.vector_pass("silu(gate) * up", count, **hidden | spread)])]
+
+
+def _hidden_granules(builder):
+    return builder.layout.in_granules(builder.layout.hidden)
+
+
+def _rate(builder, operation):
+    """Cycles from one result to the next of the product that makes the gate."""
+    layer = builder.graph.layer
+    while operation.kind is not Kind.LINEAR:
+        operation = builder.graph.producer(operation.inputs[0], layer)
+    matrix = builder.place.matrix(operation.name)
+    return matrix.inner // matrix.groups
+
+
+def _measured(builder, operation):
+    """Operands that measure the largest magnitude, if int8 is made of the result next."""
+    readers = builder.graph.readers(operation.output.name, builder.graph.layer)
+    return {"reduce": Reduce.ABSMAX, "into": ABSMAX} if any(each.kind is Kind.QUANTISE for each in readers) else {}

@@ -1,0 +1,96 @@
+"""Kernels of the beginning of a token: its embedding, the row of its position, and its angles."""
+
+from ....hdl.mxm.mxm import Mxm
+from ....hdl.spec.integer import ROTARY_LOW
+from ....hdl.spec.isa import Address, Op, Reduce, Source, To
+from ...model.graph import Operation
+from ..builder import REDUCED, Builder, log2
+from ..distances import take_offset
+from ..steps import Step, step
+from .norm import measured
+
+
+def look_up(builder: Builder, operation: Operation) -> list[Step]:
+    """The token's row of the embedding, from W-RAM into x."""
+    config, layout = builder.config, builder.layout
+    factor, row, inner = layout.constants["embedding"], layout.embedding, layout.classifier.inner
+    groups, reduced, steps = layout.embedding_groups, measured(builder, operation.output.name), []
+    if "embedding" in layout.uniform:
+        factors = {"by_vector": 1, "y": factor}
+    else:
+        factors = {"scalar": REDUCED, "scalar_hop": 1}
+        steps = [
+            builder.index("once", Source.TOKEN, log2(config.lanes), 1, factor,
+                          builder.bits(builder.shape.vocab_size, log2(config.lanes))),
+            step(builder.op(Op.VXM, "embedding: factor", **builder.aside, x=builder.registers.address("once"),
+                            reduce=Reduce.PICK, outer=groups, x_hop=layout.in_granules(layout.vocabulary), into=REDUCED)),
+        ]
+    if config.granules_per_word > 1:
+        steps.append(step(builder.op(Op.PERIOD, value=config.granules_per_word)))
+    fetch = builder.op(Op.MXM, "embedding", fetch=1, wgt=builder.registers.address("once_more"), outer=inner, wgt_hop=1,
+                       wrap=inner, paced=int(config.granules_per_word > 1))
+    take = builder.op(Op.VXM, "embedding", stream=1, shift=builder.shifts["embedding"], dst=builder.buffer["x"], to=To.MEM,
+                      dst_hop=builder.dim_granules // groups, inner=builder.dim_granules // groups, outer=groups,
+                      **factors | (reduced if groups == 1 else {}))
+    steps += [
+        builder.index("once_more", Source.TOKEN, log2(config.cols), inner, row,
+                      builder.bits(builder.shape.vocab_size, log2(config.cols))),
+        step(fetch, take, offsets=(0, take_offset(config, Mxm.fetch_latency(config)))),
+    ]
+    if reduced and groups > 1:
+        steps.append(step(builder.vector_pass("norm: largest", builder.dim_granules, x=builder.buffer["x"], to=To.NOWHERE,
+                                              **reduced)))
+    return steps
+
+
+def take_row(builder: Builder, operation: Operation) -> list[Step]:
+    """The token's row of the embedding, which the host has put into the segment, into x."""
+    return [step(builder.vector_pass(
+        "embedding", builder.dim_granules, x=builder.place.constant("row"), by_vector=1,
+        y=builder.place.constant("row_factor"), dst=builder.buffer["x"], shift=builder.shifts["embedding"]))]
+
+
+def look_up_position(builder: Builder, operation: Operation) -> list[Step]:
+    """The position's row of a table in MEM, added to x."""
+    register = "once"
+    return [
+        builder.index(register, Source.POSITION, 0, builder.dim_granules, builder.layout.constants[operation.name],
+                      builder.bits(builder.layout.context, 0)),
+        add_row(builder, operation, builder.registers.address(register)),
+    ]
+
+
+def take_position(builder: Builder, operation: Operation) -> list[Step]:
+    """The position's row, which the host has put into the segment, added to x."""
+    return [add_row(builder, operation, builder.place.constant("position_row"))]
+
+
+def add_row(builder: Builder, operation: Operation, row: Address) -> Step:
+    """A pass that adds a row of a table to x."""
+    x = builder.buffer["x"]
+    return step(builder.vector_pass("position", builder.dim_granules, x=x, plus=1, y=row, y_step=1, dst=x,
+                                    **measured(builder, operation.output.name)))
+
+
+def look_up_angles(builder: Builder, operation: Operation) -> list[Step]:
+    """The rotation of the position, from two tables."""
+    layout, head = builder.layout, builder.head_granules
+    low, high = layout.constants["low"], layout.constants["high"]
+    return [
+        builder.index("once", Source.POSITION, 0, head, low, bits=log2(ROTARY_LOW)),
+        builder.index("once_more", Source.POSITION, log2(ROTARY_LOW), 4 * head, high,
+                      builder.bits(layout.context, log2(ROTARY_LOW))),
+        _add_angles(builder, builder.registers.address("once"), builder.registers.address("once_more")),
+    ]
+
+
+def take_angles(builder: Builder, operation: Operation) -> list[Step]:
+    """The rotation of the position, from the two angles that the host has put into the segment."""
+    return [_add_angles(builder, builder.place.constant("low"), builder.place.constant("high"))]
+
+
+def _add_angles(builder, low, high):
+    """Rotations of two angles make that of their sum, into `turn`: cosines and sines in pairs of granules."""
+    return step(builder.op(Op.VXM, "rotation", **builder.aside, pair=1, by_vector=1, x=low, y=high, y_step=1,
+                           dst=builder.buffer["turn"], outer=builder.head_granules, inner=4, x_hop=1, y_hop=4, dst_hop=2,
+                           shift=14, to=To.MEM))

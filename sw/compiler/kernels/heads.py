@@ -1,0 +1,86 @@
+"""Kernels of attention up to the scores: queries, keys and values of this position, and the scores of all heads."""
+
+from dataclasses import replace
+
+from ....hdl.mxm.mxm import Mxm
+from ....hdl.spec.isa import Address, Instruction, MxmBlocks, Op, Reduce, To, VxmBlocks
+from ....hdl.timing.timing import mxm_beat, vxm_beat
+from ...model.graph import Kind, Operation
+from ...quant.model import FRACTION
+from ..builder import REDUCED, Builder, log2
+from ..distances import stream_offset
+from ..steps import IN_ORDER, After, Step, best, step
+
+
+def heads(builder: Builder, operation: Operation) -> list[Step]:
+    """From `qk` to this position's queries in `q`, and its keys in the cache: turned by the angles, or as they are."""
+    layout, config, raw, head = builder.layout, builder.config, builder.buffer["qk"], builder.head_granules
+    matrix, queries = layout.matrices["qk"], layout.in_granules(layout.heads)
+    per_head = layout.head // config.cols * (matrix.inner // matrix.groups)
+    keys, turned, steps = raw + queries, {"inner": head, "x_hop": head}, []
+    if operation.kind is Kind.ROTATE:
+        keys = builder.buffer["k"]
+        turned = {"pair": 1, "by_vector": 1, "y": builder.buffer["turn"], "y_step": 1, "inner": 2 * head, "x_hop": head}
+        steps.append(best(builder.rounds("turn keys", builder.shape.n_kv_heads, per_head, **turned, x=raw + queries, dst=keys,
+                                         dst_hop=head, shift=14)))
+    to_keys = builder.rounds(
+        "keys", builder.shape.n_kv_heads, per_head, x=keys, x_hop=head, inner=head, plus=1,
+        y=builder.place.constant("key_offset"), y_step=1, y_hop=head, dst=builder.registers.address("key"),
+        dst_hop=layout.key_hop * config.granules_per_word, shift=FRACTION, narrow=1, to=To.KEYS)
+    steps += to_cache(builder, to_keys)
+    shift = FRACTION + (14 if operation.kind is Kind.ROTATE else 0)
+    steps.append(best(builder.rounds("queries", builder.shape.n_heads, per_head, **turned, x=raw, dst=builder.buffer["q"],
+                                     dst_hop=head, shift=shift, narrow=1)))
+    return steps
+
+
+def cache_values(builder: Builder) -> list[Step]:
+    """This position's values from the buffer `v` into the cache."""
+    layout, config = builder.layout, builder.config
+    beats = config.beats_per_result
+    value = {"x": builder.buffer["v"], "x_hop": beats, "inner": beats, "dst": builder.registers.address("value"),
+             "dst_hop": layout.value_hop * beats, "narrow": 1, "to": To.VALUES}
+    if builder.place.streamed:
+        inner = layout.matrices["v"].inner
+        return to_cache(builder, builder.rounds("values to the cache", layout.kv_heads // config.cols, inner, **value))
+    results = layout.matrices["v"].results
+    return to_cache(builder, [builder.op(Op.VXM, "values to the cache", **builder.aside, x_step=1, outer=results, **value)])
+
+
+def to_cache(builder: Builder, choices: list[Instruction]) -> list[Step]:
+    """Keys or values into the cache; where weights have 4 bits the low halves, and then the high ones."""
+    return [best([replace(choice, operands=choice.operands | half) for choice in choices])
+            for half in (({}, {"high": 1}) if builder.layout.halves > 1 else ({},))]
+
+
+def scores(builder: Builder, operation: Operation) -> list[Step]:
+    """The scores of all heads, at the end of a section: they take as long as there are blocks."""
+    layout, config, shape = builder.layout, builder.config, builder.shape
+    words, passes = layout.head // config.rows, config.block // config.cols
+    beats = words * layout.halves
+    wide = {"wide": 1} if layout.halves > 1 else {}
+    mxm = builder.op(Op.MXM, "scores", act=builder.word("q"), act_hop=words, wgt=builder.place.keys, wgt_step=beats,
+                     wgt_hop=layout.key_hop * layout.halves, wrap=shape.n_kv_heads, inner=beats, outer=shape.n_heads,
+                     **in_blocks(builder, MxmBlocks.MIDDLE, passes), **wide)
+    vxm = builder.op(Op.VXM, "scores", stream=1, by_vector=1, y=builder.place.constant("score"), y_hop=1,
+                     dst=builder.buffer["score"], dst_hop=layout.in_granules(layout.context), inner=config.beats_per_result,
+                     interval=max(beats, config.beats_per_result), outer=shape.n_heads,
+                     **in_blocks(builder, VxmBlocks.MIDDLE, passes), shift=builder.shifts[operation.name], to=To.MEM, mask=1,
+                     reduce=Reduce.MAX, into=REDUCED)
+    # Its cycles are found for one block, where what it needs is needed soonest; nothing else is to be in the VXM when there
+    # are more.
+    one = tuple(replace(part, operands=part.operands | {"middle": passes}) for part in (mxm, vxm))
+    offset = stream_offset(config, beats)
+    # Values are read much later, but with one port written while nothing is read.
+    written = ("wram.keys", "wram.values") if config.wram_ports == 1 else ("wram.keys",)
+    read = 1 - mxm_beat(config) - Mxm.read_latency(config)
+    after = (After("vxm", 1 - vxm_beat(config) - offset), *(After(unit, read) for unit in written), *IN_ORDER)
+    return [step(mxm, vxm, offsets=(0, offset), after=after, planned=one)]
+
+
+def in_blocks(builder: Builder, which: MxmBlocks | VxmBlocks, times: int) -> dict[str, int | Address | MxmBlocks | VxmBlocks]:
+    """The operands that make a count of an MXM or a VXM so many times the number of blocks."""
+    name, register = which.name.lower(), f"{times} blocks"
+    if register in builder.registers:
+        return {name: builder.registers.address(register)}
+    return {name: log2(times), "blocks": which}

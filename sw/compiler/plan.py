@@ -1,0 +1,87 @@
+"""Residency: whether a model is resident or streamed, and the layout with the largest context that fits."""
+
+from ...hdl.spec.config import Config
+from ...hdl.spec.isa import TOKEN_BITS
+from ..model.config import ModelConfig
+from ..model.graph import Kind
+from ..quant.model import QuantisedModel
+from .layout import CompileError, Layout, Needs
+from .streamed import StreamedLayout
+
+FEWEST_POSITIONS = 16
+"""A context shorter than this is no use."""
+ADVICE = ": choose a larger configuration"
+
+
+def lay_out_model(config: Config, model: QuantisedModel) -> Layout:
+    """The layout of a model, a `StreamedLayout` if it has to be streamed. CompileError if it can be neither."""
+    needs = Needs.of(model)
+    try:
+        return plan(config, needs)
+    except CompileError as resident:
+        return plan_streamed(config, needs, str(resident))
+
+
+def plan(config: Config, needs: Needs) -> Layout:
+    """The resident layout with the largest context, up to the model's, that fits. CompileError if even a short one does not."""
+    check_shape(config, needs)
+    by_head = {each.name for each in needs.graph.of_kind(Kind.LINEAR)
+               if needs.graph.producer(each.inputs[0], needs.graph.layer + needs.graph.end).kind is Kind.VALUES}
+    if any(group % config.rows for name, group in needs.groups.items() if name not in by_head):
+        raise CompileError(f"groups of {min(needs.groups.values())} inputs are no whole words of {config.rows}: quantise in "
+                           "larger groups")
+    context = needs.shape.seq_len
+    while True:
+        layout = Layout(config, needs, context)
+        fits = layout.words <= config.wram_depth and layout.granules <= config.granules and layout.readable
+        if fits and layout.context << 14 < 1 << config.accumulator_bits - 1:
+            return layout
+        if context <= FEWEST_POSITIONS:
+            parts = "" if config.whole else " (of which {act} for the MXM, and {x} and {y} granules for the VXM)".format(
+                **{port: window.depth for port, window in config.windows.items()})
+            raise CompileError(f"with {context} positions the model needs {layout.words} W-RAM words and "
+                               f"{-(-layout.granules // config.granules_per_word)} MEM words, and {config.name} has "
+                               f"{config.wram_depth} and {config.mem_depth}{parts}{ADVICE}")
+        context //= 2
+
+
+def plan_streamed(config: Config, needs: Needs, resident: str = "") -> StreamedLayout:
+    """The streamed layout with the largest context that fits, the cache taking up to half of W-RAM, or more if that has no
+    room for a short one. CompileError if there is none, which begins with why the model cannot be `resident`."""
+    check_shape(config, needs)
+    reasons = [(config.weight_bits != 8, "weights need 8 bits"),
+               (config.wram_ports == 1, "W-RAM needs a second port, for weights that come during a run"),
+               (not config.whole, "all of MEM must be readable"),
+               (needs.graph.find("classifier").scaled, "a classifier with a bias is not done")]
+    for missing, what in reasons:
+        if missing:
+            raise CompileError(f"{resident.removesuffix(ADVICE)}; streamed, {what}{ADVICE}")
+    context = max(config.block, 1 << (needs.shape.seq_len - 1).bit_length())
+    fewest = max(config.block, min(context, FEWEST_POSITIONS))
+    while True:
+        for whole in (True, False):
+            layout = StreamedLayout(config, needs, context, whole, resident)
+            if layout.fits and (layout.buffer <= config.wram_depth // 2 or context == fewest):
+                return layout
+        if context == fewest:
+            widest = max(matrix.inner for matrix in layout.matrices.values())
+            raise CompileError(
+                f"{resident.removesuffix(ADVICE)}; streamed, {layout.buffer} W-RAM words for the KV cache, 2 x {widest} for "
+                f"weights, and {-(-layout.granules // config.granules_per_word)} MEM words{ADVICE}")
+        context //= 2
+
+
+def check_shape(config: Config, needs: Needs) -> None:
+    """CompileError for a model that a tile like this cannot run, however large its memories."""
+    model: ModelConfig = needs.shape
+    if model.head_dim % 2:
+        raise CompileError(f"heads of {model.head_dim} values cannot be turned in pairs")
+    products = max(max(model.dim, model.hidden_dim) << config.weight_bits - 1, model.head_dim << 7) << 7
+    if products >= 1 << config.accumulator_bits - 1:
+        raise CompileError(f"dot products of {max(model.dim, model.hidden_dim)} values need more than the "
+                           f"{config.accumulator_bits} bits of {config.name}'s sums{ADVICE}")
+    if model.vocab_size > 1 << TOKEN_BITS:
+        raise CompileError(f"a token has {TOKEN_BITS} bits, and the model's vocabulary {model.vocab_size} entries")
+    functions = {operation.function for operation in needs.graph.of_kind(Kind.ACTIVATE)}
+    if "gelu" in functions and not config.gelu:
+        raise CompileError(f"the model needs GELU, and {config.name} has no table of it: choose a configuration with gelu=1")

@@ -1,0 +1,113 @@
+"""A streamed model's program: each section of the graph is a run of its own, from START to HALT."""
+
+from ...hdl.sequencer.sequencer import Sequencer
+from ...hdl.spec.isa import Instruction, Op, Source
+from ...hdl.vxm.vxm import Vxm
+from ..model.graph import Kind, Operation
+from ..program.stream import Section
+from ..quant.model import QuantisedModel
+from .attention import Attention
+from .builder import Builder, log2
+from .emit import lay_out
+from .kernels import choice, embedding, heads, steps_of
+from .layout import CompileError
+from .placement import Streamed
+from .resident import Code, behind_attention, count_blocks
+from .schedule import Timeline
+from .steps import IN_ORDER, ORIGIN, After, Step, step
+from .streamed import StreamedLayout
+
+TAKEN = {Kind.EMBED: embedding.take_row, Kind.POSITION: embedding.take_position, Kind.ANGLES: embedding.take_angles}
+"""Kernels of the operations before the layers, whose rows the host puts into the segment."""
+
+
+def lower_streamed(layout: StreamedLayout, model: QuantisedModel) -> tuple[Code, dict[tuple[str, ...], int]]:
+    """The program of a streamed model's sections, and their entries by their steps. CompileError if it does not fit the
+    program memory."""
+    placement = Streamed(layout)
+    lowering = _Sections(Builder(layout, model, placement), placement)
+    program, entries = [], {}
+    for section in layout.sections:
+        entries[section.steps] = len(program)
+        program += lowering.section(section)
+    if len(program) > layout.config.program_depth:
+        raise CompileError(f"streamed, the program has {len(program)} instructions, and {layout.config.name} has room for "
+                           f"{layout.config.program_depth}: choose a larger configuration")
+    return Code(program, {entry: ", ".join(steps) for steps, entry in entries.items()}), entries
+
+
+class _Sections:
+    """Sections one after another; `placement` is told how many chunks the one at hand has."""
+
+    def __init__(self, builder: Builder, placement: Streamed):
+        self.builder, self.placement, self.attention = builder, placement, Attention(builder)
+
+    def section(self, section: Section) -> list[Instruction]:
+        """The instructions of a section."""
+        builder, config = self.builder, self.builder.config
+        self.placement.chunks = section.chunks
+        operations = [builder.graph.find(step) for step in section.steps]
+        timeline = Timeline(config, builder.registers.values)
+        timeline.schedule(self._registers(section, operations))
+        before = None
+        for operation in operations:
+            if operation.kind in (Kind.SOFTMAX, Kind.VALUES):
+                continue
+            if before and before.kind is Kind.SCORES:
+                head, timeline = timeline, behind_attention(builder)
+            timeline.schedule(self._steps(operation))
+            before = operation
+        if not section.cached:
+            return lay_out(config, self._halted(timeline).moved())
+        if before.kind is Kind.SCORES:
+            head, timeline = timeline, behind_attention(builder)
+        tail = self._halted(timeline)
+        return lay_out(config, head.moved()) + self.attention.program(tail.first_issue) + lay_out(config, tail.moved())
+
+    def _registers(self, section, operations):
+        """Address registers that tell where the run works, from the operand that it is started with."""
+        builder, layout, config = self.builder, self.builder.layout, self.builder.config
+        builder.operation, steps = None, []
+        if section.words:
+            steps.append(builder.index("buffer", Source.TOKEN, 0, layout.room, layout.buffer, bits=1))
+        if section.chunks > 1:
+            results = next(layout.matrices[step].results for step in section.steps if step in layout.matrices)
+            steps.append(builder.index("results", Source.TOKEN, 1, results * config.beats_per_result, 0))
+        return steps
+
+    def _steps(self, operation: Operation) -> list[Step]:
+        """The steps of an operation in a run of its own section."""
+        builder = self.builder
+        builder.operation = operation
+        if operation.kind in TAKEN:
+            return TAKEN[operation.kind](builder, operation)
+        if operation.kind in (Kind.ROTATE, Kind.SPLIT):
+            return [*self._cache_registers(operation), *steps_of(builder, operation)]
+        steps = steps_of(builder, operation)
+        if operation.kind is Kind.NORM and operation in builder.graph.end:
+            steps.append(choice.scale(builder, builder.graph.find("classifier")))
+        return steps
+
+    def _cache_registers(self, operation):
+        """Where the position's key and value go, and where the layer's are; then the values go to the cache, which have
+        waited in MEM."""
+        builder, layout, config = self.builder, self.builder.layout, self.builder.config
+        rows, cols = (log2(size // layout.cell) + 1 for size in (config.rows, config.cols))
+        layer = log2(layout.cells) + 1
+        key_granules = layout.head // config.rows * config.granules_per_word
+        builder.operation = None
+        steps = [builder.index(register, Source.TOKEN, right, times, builder.registers.value(register), after=())
+                 for register, right, times in (("value", rows, config.beats_per_result), ("key", cols, key_granules),
+                                                ("keys", layer, layout.key_words), ("values", layer, layout.value_words))]
+        steps += count_blocks(builder, self.attention)
+        builder.operation = operation
+        return steps + heads.cache_values(builder)
+
+    def _halted(self, timeline):
+        """The timeline with a HALT, as soon as everything that was begun ends with the run."""
+        config = self.builder.config
+        self.builder.operation = None
+        done = max([Vxm.ending_cycles(config)] + [int(use.cycles[-1]) for cycle, instruction in timeline.placed
+                                                  for use in timeline.uses(instruction, cycle)])
+        halt = step(self.builder.op(Op.HALT), after=(After(ORIGIN, done - Sequencer.HALT_CYCLES), *IN_ORDER))
+        return timeline.schedule([halt])

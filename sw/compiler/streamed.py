@@ -1,0 +1,188 @@
+"""The layout of a streamed model: its graph is cut into sections, each of which is a run."""
+
+from dataclasses import replace
+
+from ...hdl.spec.config import Config
+from ...hdl.spec.isa import TOKEN_BITS
+from ..model.graph import Kind
+from ..program.stream import Section
+from .layout import Layout, Matrix, Needs
+
+MOST_STEPS = (1 << 12) - 1
+"""INDEX multiplies by 12 bits: buffers lie that far apart at most, and so do chunks' results and layers' caches."""
+JOINED = (Kind.SOFTMAX, Kind.VALUES, Kind.ADD, Kind.MULTIPLY, Kind.QUANTISE)
+"""Kinds of operations that are in the run of the operation before them."""
+
+
+class StreamedLayout(Layout):
+    """Where everything of a streamed model lies. `context` is a power of two.
+
+    W-RAM: keys [kv head, layer, block], values [kv head, group of cols, layer, block], then two buffers of `room` words
+    from `buffer` on. `matrices` are chunks: their `word` counts from the buffer's first, `results` are those of a chunk.
+    MEM: the constants of a segment from granule `segment` on (`layer`: their offsets from there, the embedding's and the
+    end's among them), the buffers. `whole`: the logits of the whole vocabulary are kept in MEM, and the tile chooses among
+    them; else those of a chunk, and the host does. `why`: why the model is not resident.
+    """
+
+    def __init__(self, config: Config, needs: Needs, context: int, whole: bool = True, why: str = ""):
+        self.whole, self.why, self.room, self.granules = whole, why, 0, 0
+        self.layer_sections: list[Section] = []
+        self.end_sections: list[Section] = []
+        self.begin = Section(tuple(operation.name for operation in needs.graph.begin))
+        # Every factor and gain is there.
+        super().__init__(config, replace(needs, groups={}, uniform=frozenset()), context)
+
+    @property
+    def cells(self) -> int:
+        """Positions of a layer's cache, in units of `cell`."""
+        return self.context // self.cell
+
+    @property
+    def cell(self) -> int:
+        """Positions that have words of W-RAM of their own, be it for keys or for values."""
+        return min(self.config.rows, self.config.cols)
+
+    @property
+    def fits(self) -> bool:
+        """Whether it is within the tile's memories, and within what instructions can count."""
+        config = self.config
+        return (self.room > 0 and self.words <= config.wram_depth and self.granules <= config.granules
+                and max(self.key_words, self.value_words) <= MOST_STEPS
+                and 2 * self.model.n_layers * self.cells <= 1 << TOKEN_BITS)
+
+    @property
+    def sections(self) -> list[Section]:
+        """All sections, in order."""
+        return [self.begin, *self.layer_sections, *self.end_sections]
+
+    def shapes(self) -> dict[str, tuple[int, int]]:
+        """(outputs, inputs) of all matrices, filled up."""
+        return super().shapes() | {"classifier": (self.vocabulary, self.dim)}
+
+    @property
+    def classifier_chunks(self) -> int:
+        """Runs that the classifier goes through in."""
+        return next(section.chunks for section in self.end_sections if "classifier" in section.steps)
+
+    def padded_results(self, name: str) -> int:
+        """Outputs of a matrix, filled up to whole chunks."""
+        chunks = next((section.chunks for section in (*self.layer_sections, *self.end_sections) if name in section.steps), 1)
+        return chunks * self.matrices[name].results * self.config.cols
+
+    def _lay_words(self):
+        config, model = self.config, self.model
+        self.key_words = self.context // config.cols * (self.head // config.rows)
+        self.value_words = self.context // config.rows
+        self.key_hop, self.value_hop = model.n_layers * self.key_words, model.n_layers * self.value_words
+        self.values = model.n_kv_heads * self.key_hop
+        self.buffer = self.words = self.values + model.n_kv_heads * self.head // config.cols * self.value_hop
+        self.matrices = {name: Matrix(0, inputs // config.rows, outputs // config.cols)
+                         for name, (outputs, inputs) in self.shapes().items()}
+        room = min((config.wram_depth - self.buffer) // 2, MOST_STEPS)
+        if room < max(matrix.inner for matrix in self.matrices.values()):
+            return
+        end = self.graph.end if self.whole else self.graph.end[:-1]
+        self.layer_sections = self._sections(joined(self.graph.layer), room)
+        self.end_sections = self._sections(joined(end), room)
+        self.room = max(section.words for section in (*self.layer_sections, *self.end_sections))
+        self.words = self.buffer + 2 * self.room
+
+    def _sections(self, parts, room):
+        """As many parts a section as have room; a matrix that has none is alone, in chunks of equal size."""
+        sections, current, words = [], [], 0
+
+        def close():
+            nonlocal current, words
+            if current:
+                sections.append(self._section(tuple(current), words))
+            current, words = [], 0
+
+        for part in parts:
+            name = next((step for step in part if step in self.matrices), None)
+            matrix = self.matrices.get(name)
+            size = matrix.words if matrix else 0
+            if words + size > room:
+                close()
+            if size > room:
+                most = min(room // matrix.inner, MOST_STEPS // self.config.beats_per_result)
+                results = -(-matrix.results // -(-matrix.results // most))
+                self.matrices[name] = Matrix(0, matrix.inner, results)
+                sections.append(self._section(part, results * matrix.inner, -(-matrix.results // results)))
+                continue
+            if matrix:
+                self.matrices[name] = Matrix(words, matrix.inner, matrix.results)
+            words += size
+            current += part
+        close()
+        return sections
+
+    def _section(self, steps, words, chunks=1):
+        kinds = {self.graph.find(step).kind for step in steps}
+        return Section(steps, words, chunks=chunks, cached=Kind.SCORES in kinds, chooses=Kind.CHOOSE in kinds)
+
+    def constants_of(self, step: str) -> dict[str, int]:
+        """Constants that an operation needs in its segment, and how many values they take."""
+        operation, config, model = self.graph.find(step), self.config, self.model
+        match operation.kind:
+            case Kind.EMBED:
+                return {"row": self.dim, "row_factor": config.lanes}
+            case Kind.POSITION:
+                return {"position_row": self.dim}
+            case Kind.ANGLES:
+                return {"low": self.head, "high": 4 * self.head}
+            case Kind.NORM:
+                return {step: self.dim}
+            case Kind.SCORES:
+                return {"key_offset": self.kv_heads, "score": model.n_heads * config.lanes}
+            case Kind.LINEAR:
+                values = self.matrices[step].results * config.cols
+                return {step: values} | ({f"{step}_bias": values} if operation.bias else {})
+        return {}
+
+    def _lay_granules(self):
+        config = self.config
+        self.constants, self.segment = self._lay({"one": config.lanes}, 0)
+
+        def lay(section):
+            sizes = {name: values for step in section.steps for name, values in self.constants_of(step).items()}
+            found, granules = self._lay(sizes, 0)
+            self.layer |= found
+            self.factors |= self._lay({name: values for name, values in sizes.items() if name in self.matrices}, 0)[0]
+            return replace(section, granules=granules)
+
+        self.begin = lay(self.begin)
+        self.layer_sections = [lay(section) for section in self.layer_sections]
+        self.end_sections = [lay(section) for section in self.end_sections]
+        factors = {name: matrix.results * config.cols for name, matrix in self.matrices.items()}
+        padded = {name: self.padded_results(name) for name in self.matrices}
+        sizes = self._sizes() | {
+            **self._results(padded), "logits": padded["classifier"] if self.whole else factors["classifier"],
+            "factors": max(sum(factors[step] for step in section.steps if step in self.matrices) for section in self.sections)}
+        words = self.in_words(self.segment + max(section.granules for section in self.sections))
+        # Queries are read in words.
+        at = self.in_words(self._lay_products(sizes, words * config.granules_per_word)) * config.granules_per_word
+        self.granules = self._keep({name: sizes[name] for name in ("q", "x", "turn", "factors", "up", "scale")}, at)
+        self.buffers["o"] = self.buffers["q"]
+
+    def _results(self, padded):
+        """Values of the buffers that matrices fill, whole chunks of them."""
+        found = {"x": self.dim}
+        buffers = {Kind.ADD: "x", Kind.ROTATE: "qk", Kind.SPLIT: "qk", Kind.VALUES: "v", Kind.ACTIVATE: "gate",
+                   Kind.MULTIPLY: "up"}
+        for operation in self.linears:
+            if operation in self.graph.layer:
+                buffer = buffers[self.graph.readers(operation.output.name, self.graph.layer)[0].kind]
+                found[buffer] = max(found.get(buffer, 0), padded[operation.name])
+        return found
+
+
+def joined(operations) -> list[tuple[str, ...]]:
+    """Names of operations, in parts that one run does: what nothing divides is one part."""
+    parts, rotated = [], False
+    for operation in operations:
+        if operation.kind in JOINED or (operation.kind is Kind.SCORES and rotated):
+            parts[-1] += (operation.name,)
+        else:
+            parts.append((operation.name,))
+        rotated = operation.kind in (Kind.ROTATE, Kind.SPLIT)
+    return parts
