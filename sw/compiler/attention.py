@@ -10,7 +10,7 @@ from ...hdl.mxm.mxm import Mxm
 from ...hdl.scalars.scalars import Scalars
 from ...hdl.spec.integer import ROTARY_LOW
 from ...hdl.spec.isa import Address, Function, MxmBlocks, Op, Reduce, Sfu, Source, To, VxmBlocks
-from ...hdl.timing.timing import mxm_beat, next_issue, sfu_beat, vxm_beat
+from ...hdl.timing import mxm_beat, next_issue, sfu_beat, vxm_beat
 from ...hdl.vxm.vxm import Vxm
 from ..quant.model import FRACTION
 from .passes import KEY, ONCE, ONCE_MORE, REDUCED, VALUE, Passes, log2

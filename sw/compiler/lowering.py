@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from ...hdl.mxm.mxm import Mxm
 from ...hdl.sequencer.sequencer import Sequencer
 from ...hdl.spec.isa import Address, Function, Instruction, Op, Reduce, Sfu, Source, To
-from ...hdl.timing.timing import next_issue, vxm_beat
+from ...hdl.timing import next_issue, vxm_beat
 from ...hdl.vxm.vxm import Vxm
 from ..quant.model import QuantisedModel
 from .attention import Attention

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...hdl.spec.integer import SQUARE_SHIFT
 from ...hdl.spec.isa import Address, Op, Reduce, Sfu, To, isa_of
-from ...hdl.timing.timing import issue_cycles, mxm_interval
+from ...hdl.timing import issue_cycles, mxm_interval
 from ...hdl.vxm.vxm import Vxm
 from ..quant.model import QuantisedModel
 from .layout import CompileError, Layout

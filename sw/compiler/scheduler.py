@@ -10,7 +10,7 @@ from ...hdl.mxm.mxm import Mxm
 from ...hdl.sequencer.sequencer import Sequencer
 from ...hdl.spec.config import Config
 from ...hdl.spec.isa import WAIT_BITS, Address, Instruction, Op, To, isa_of
-from ...hdl.timing.timing import issue_cycles, mxm_beat, mxm_interval, next_issue, vxm_beat
+from ...hdl.timing import issue_cycles, mxm_beat, mxm_interval, next_issue, vxm_beat
 from ...hdl.vxm.vxm import Vxm
 
 MAX_WAIT = (1 << WAIT_BITS) - 1

@@ -2,7 +2,7 @@
 
 from ...hdl.sequencer.sequencer import Sequencer
 from ...hdl.spec.isa import Address, Op, Reduce, Source, To
-from ...hdl.timing.timing import issue_cycles
+from ...hdl.timing import issue_cycles
 from ...hdl.vxm.vxm import Vxm
 from ..quant.model import QuantisedModel
 from .layout import CompileError

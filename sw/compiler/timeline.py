@@ -1,7 +1,7 @@
 """The timeline: gives each instruction of a section the earliest cycle that the rules of the tile allow.
 
 Instructions come in the order of the data. For each the rules say which cycles are too early, by what it reads and
-writes and by the units that it needs, from the same `marey.hdl.timing.timing.uses` that the verifier reads. What fits into a
+writes and by the units that it needs, from the same `marey.hdl.timing.uses` that the verifier reads. What fits into a
 gap goes there: the next product starts under the tail of the last, and a pass over a vector chases the one that writes it.
 """
 
@@ -12,8 +12,7 @@ import numpy as np
 
 from ...hdl.spec.config import Config
 from ...hdl.spec.isa import Address, Instruction, Op
-from ...hdl.timing.rules import ORDERED, RIVALS, entries_of
-from ...hdl.timing.timing import Issue, Use, issue_cycles, uses
+from ...hdl.timing import Issue, Memory, Unit, Use, entries_of, issue_cycles, uses
 
 BEFORE = 4096
 """Cycles before a section's origin that the timeline keeps account of."""
@@ -58,9 +57,9 @@ class Timeline:
 
     def __post_init__(self):
         config = self.config
-        self._memories = {"MEM granule": Entries.of(config.granules), "W-RAM word": Entries.of(config.wram_depth),
-                          "scalar": Entries.of(config.scalars), "choice": Entries.of(1)}
-        self._busy = {unit: np.zeros(BEFORE, bool) for unit in (*RIVALS, "issue")}
+        self._memories = {Memory.MEM: Entries.of(config.granules), Memory.WRAM: Entries.of(config.wram_depth),
+                          Memory.SCALARS: Entries.of(config.scalars), Memory.CHOICE: Entries.of(1)}
+        self._busy = {unit: np.zeros(BEFORE, bool) for unit in Unit if unit.rival or unit is Unit.ISSUE}
 
     def written(self, memory: str, which: np.ndarray | int, cycles: np.ndarray | int) -> None:
         """Entries of a memory that something before the origin writes, in these cycles."""
@@ -77,10 +76,10 @@ class Timeline:
         `after` or later."""
         parts = [(offset, self._uses(instruction)) for offset, instruction in zip(offsets, instructions, strict=True)]
         accesses = [(shift, access) for shift, (_, found) in parts for access in found]
-        issuable = int(self._busy["issue"].argmin()) - BEFORE
+        issuable = int(self._busy[Unit.ISSUE].argmin()) - BEFORE
         cycle = max([after, issuable, *(self._earliest(access, shift) for shift, access in accesses)])
         units = [(unit, cycles + shift) for shift, (found, _) in parts for unit, cycles in found.items()]
-        while not all(self._free(RIVALS.get(unit, unit), cycles + cycle) for unit, cycles in units):
+        while not all(self._free(unit.rival or unit, cycles + cycle) for unit, cycles in units):
             cycle += 1
         for unit, cycles in units:
             self._grow(unit, int(cycles[-1]) + cycle + 1)
@@ -99,7 +98,7 @@ class Timeline:
             ends.append(cycle + max(int(cycles[-1]) for cycles in trial._uses(candidate)[0].values()))
         return self.place(candidates[int(np.argmin(ends))], after=after)
 
-    def beats(self, unit: str = "vxm") -> int:
+    def beats(self, unit: str = Unit.VXM_BEAT) -> int:
         """The last cycle in which a unit is in use."""
         found = np.flatnonzero(self._busy[unit])
         return int(found[-1]) - BEFORE if len(found) else LONG_AGO
@@ -125,21 +124,18 @@ class Timeline:
 
     def _uses(self, instruction):
         """Cycles by unit, and accesses to memories, of an instruction issued in cycle 0."""
-        units = {"issue": np.arange(issue_cycles(self.config, instruction))}
+        units = {Unit.ISSUE: np.arange(issue_cycles(self.config, instruction))}
         accesses = []
         found = self.uses(instruction)
         for use in found:
-            if use.unit in RIVALS:
+            if use.unit.rival:
                 units[use.unit] = np.union1d(units.get(use.unit, np.zeros(0, np.int64)), use.cycles)
-        for memory, kinds in ORDERED.items():
-            for use in found:
-                if use.unit in kinds:
-                    kind, width = kinds[use.unit]
-                    width = width(self.config)
-                    accesses.append(Access(memory, entries_of(use, width), np.repeat(use.cycles, width), kind == "write"))
+            if access := use.unit.access:
+                cycles = np.repeat(use.cycles, access.entries(self.config))
+                accesses.append(Access(access.memory, entries_of(self.config, use), cycles, access.writes))
         if instruction.op is Op.MXM:
             # The cache's words are written and read in different sections.
-            accesses = [access for access in accesses if access.memory != "W-RAM word"]
+            accesses = [access for access in accesses if access.memory is not Memory.WRAM]
         return units, accesses
 
     def _earliest(self, access, shift):

@@ -13,8 +13,7 @@ import numpy as np
 from ...hdl.spec.config import Config
 from ...hdl.spec.errors import MareyError
 from ...hdl.spec.isa import EncodingError, Instruction, Isa
-from ...hdl.timing.rules import check
-from ...hdl.timing.timing import blocks, run_cycles, trace
+from ...hdl.timing import blocks, check, run_cycles, trace
 from ..compiler.filling import fill
 from ..compiler.layout import CompileError, Layout, plan
 from ..compiler.lowering import lower

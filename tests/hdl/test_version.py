@@ -8,7 +8,7 @@ from marey.hdl.spec import integer, isa
 from marey.hdl.spec.config import Config
 from marey.hdl.spec.isa import Function, Reduce, Sfu, To
 from marey.hdl.spec.protocol import VERSION
-from marey.hdl.timing.timing import trace, uses
+from marey.hdl.timing import trace, uses
 from tests.configs import op
 
 MEANT = {3: "5ff7c746a826e791"}
