@@ -42,6 +42,6 @@ def engine_start(config: Config, op: Op) -> int:
 
     From that cycle on it overwrites the operands of the instruction before it.
     """
-    if config.compact and op is Op.VXM:
+    if config.profile.instruction_rows and op is Op.VXM:
         return vxm_beat(config) - Vxm.entering_cycles(config)
     return 2

@@ -140,5 +140,5 @@ def _sfu_uses(config, issue):
 
 def _scalar_write(config, unit, cycles, registers, delay):
     """The write of a scalar, and of the bank where all registers are one."""
-    bank = [Use(Unit.SCALAR_BANK, cycles)] if config.compact else []
+    bank = [Use(Unit.SCALAR_BANK, cycles)] if config.profile.scalar_banks == 1 else []
     return [Use(unit, cycles, registers, delay), *bank]

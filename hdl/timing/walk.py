@@ -9,13 +9,11 @@ from dataclasses import dataclass, field
 from ..sequencer.sequencer import Sequencer
 from ..spec.config import Config
 from ..spec.errors import MareyError
-from ..spec.isa import WAIT_BITS, Address, Instruction, MxmBlocks, Op, Source, VxmBlocks, isa_of
+from ..spec.isa import WAIT_BITS, Address, Instruction, Op, Source, isa_of
 from .distances import issue_cycles
 
 ISSUE_LIMIT = 1 << 20
 """A program that issues more instructions than this is taken not to halt."""
-IN_BLOCKS = (MxmBlocks.INNER, MxmBlocks.MIDDLE, VxmBlocks.INTERVAL, VxmBlocks.MIDDLE)
-"""Values of the operand `blocks` that name a count."""
 
 
 class ProgramError(MareyError):
@@ -119,9 +117,8 @@ class _State:
             if isinstance(value, Address):
                 width = isa_of(self.config).command(instruction.op)[name].width
                 resolved[name] = (value.offset + self.register(value.base, self.pc, instruction)) % (1 << width)
-        counted = resolved.get("blocks")
-        if counted in IN_BLOCKS:
-            resolved[counted.name.lower()] = self.blocks << resolved[counted.name.lower()]
+        if count := instruction.counted_in_blocks:
+            resolved[count] = self.blocks << resolved[count]
         return resolved
 
     def execute(self, issue: Issue, choose: Callable[[], int]) -> None:
@@ -140,7 +137,7 @@ class _State:
                 if operands["bits"]:
                     counted %= 1 << operands["bits"]
                 self._write(operands, counted * operands["times"])
-            case Op.PERIOD if self.config.compact:
+            case Op.PERIOD if self.config.profile.counts_in_registers:
                 self.period = operands["value"]
             case Op.PERIOD:
                 self.period = max(operands["least"], operands["value"] + self.blocks * operands["times"])
@@ -158,7 +155,7 @@ class _State:
     def _pause(self, issue):
         """Cycles of a NOP besides its own and its wait."""
         operands, wait = issue.operands, issue.instruction.wait
-        if self.config.compact:
+        if self.config.profile.counts_in_registers:
             more = self.register(operands["register"], issue.pc, issue.instruction)
             return (wait + more) % (1 << WAIT_BITS) - wait
         cycles = operands["turns"] * self.period
