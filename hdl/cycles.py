@@ -1,4 +1,7 @@
-"""The page docs/cycles.md, instruction -> cycles for both kinds of tile, made from the timing functions by `make docs`."""
+"""The page docs/cycles.md: the cycles of each instruction, on both kinds of tile.
+
+`make docs` writes it, from the functions of `hdl/timing/`.
+"""
 
 from collections.abc import Iterator
 
@@ -27,7 +30,9 @@ SLICES = (
     ("SFU function=RECIPROCAL", Unit.SFU_BEAT, Unit.SFU_SCALAR_WRITE, "the scalar is written"),
     ("SFU function=MULTIPLY", Unit.SFU_BEAT, Unit.SFU_SCALAR_WRITE, "the scalar is written"),
 )
-"""Instructions for slices, in text form; the unit of their beats; the unit of their result, and what happens there."""
+"""Instructions for slices: text form, unit of the beats, unit of the result, and what happens
+there.
+"""
 
 HEAD = """\
 # Cycles of each instruction

@@ -1,4 +1,7 @@
-"""The manual of the instruction set, docs/instructions.md, made from the layouts of the hardware by `make docs`."""
+"""The manual of the instruction set, docs/instructions.md.
+
+`make docs` writes it, from the text in `instructions` and the layouts of the hardware.
+"""
 
 from collections.abc import Iterator
 
@@ -22,7 +25,7 @@ def manual() -> str:
 
 
 def encoding(config: Config) -> list[str]:
-    """A section in Markdown: a table of every field of every instruction, with the widths of a configuration."""
+    """A section in Markdown: a table of every field of every instruction in a configuration."""
     isa = Isa(config)
     rows = [("all", name, isa.layout[name].offset, isa.layout[name].width) for name in ("op", "wait")]
     rows += [(op.name, *field) for op in Op for field in _fields(isa, op)]

@@ -61,7 +61,7 @@ def _wait_field(isa, op):
 
 
 def _operand_fields(isa, op):
-    """Names and fields of an operation's operands, with offsets from the instruction's lowest bit."""
+    """Names and fields of an operation's operands; offsets count from the instruction's bit 0."""
     base = isa.layout["operands"].offset
     return [(name, data.Field(field.shape, base + field.offset)) for name, field in isa.operands[op]]
 

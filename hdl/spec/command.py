@@ -9,7 +9,7 @@ from .protocol import ENTRY_BITS
 from .row_encoding import ROWS, row_of
 
 Begin = data.StructLayout({"entry": ENTRY_BITS, "token": TOKEN_BITS, "position": POSITION_BITS, "count": POSITION_BITS})
-"""The begin of a run: first instruction, token, its position, and the number of tokens that are wanted."""
+"""The begin of a run: first instruction, token, its position, and the number of tokens wanted."""
 
 SLICES = (Op.MXM, Op.VXM, Op.SFU)
 """Operations that slices execute."""
@@ -18,9 +18,9 @@ SLICES = (Op.MXM, Op.VXM, Op.SFU)
 def command_layout(config: Config, op: Op) -> data.StructLayout:
     """Layout of a slice's command port. No flow control.
 
-    `valid` is 1 for one cycle. `operands` hold in that cycle; see `Isa.command`.
-    In a compact tile operands arrive row by row: an operand holds in the cycle in which the bit of its row in `rows` is 1,
-    and `valid` is 1 in the cycle of the last row.
+    `valid` is 1 for one cycle. `operands` hold in that cycle; see `Isa.command`. In a compact tile
+    operands arrive row by row: an operand holds in the cycle in which the bit of its row in `rows`
+    is 1, and `valid` is 1 in the cycle of the last row.
     """
     rows = {"rows": ROWS} if config.profile.instruction_rows else {}
     return data.StructLayout({"valid": 1} | rows | {"operands": isa_of(config).command(op)})

@@ -26,7 +26,9 @@ def address_bits(depth: int) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """The sizes and options of a tile. Immutable, validated, hashable; `preset()` returns the named ones.
+    """The sizes and options of a tile.
+
+    Immutable, validated, hashable; `preset()` returns the named ones.
 
     ============== ====================================================================
     rows           values in an activation word, and multipliers in a column
@@ -35,14 +37,17 @@ class Config:
     weight_bits    8, or 4 (two weights a byte)
     wram_depth     words of `rows` weights in each column's W-RAM
     wram_ports     2; or 1: in a cycle a column's W-RAM is either read or written
-    wram_latency   cycles of a read of W-RAM: 1; or 2, with a register between the memory and its multipliers
+    wram_latency   cycles of a read of W-RAM: 1; or 2, with a register between the memory and its
+                   multipliers
     mem_depth      words of `rows` 16-bit values in MEM
     act_first      first word of MEM that the MXM can read
     act_depth      words of MEM that the MXM can read, from `act_first` on, around the end; 0: all
-    x_depth        granules of MEM that the VXM can read as operand x, and the host can read: the first; 0: all
+    x_depth        granules of MEM that the VXM can read as operand x, and the host can read: the
+                   first; 0: all
     y_depth        granules of MEM that the VXM can read as operand y: the last; 0: all
     program_depth  instructions in the program memory
-    scalars        scalar registers; reductions write the lower half, SFU instructions the upper half
+    scalars        scalar registers; reductions write the lower half, SFU instructions the upper
+                   half
     link_timeout   clock cycles without a word after which the link gives up a frame
     compact        0; or 1, for a device with few logic cells and a slow clock: see `profile`
     crc_bits       bits of a link word that enter its checksum in a cycle: 32, 16, 8, 4, 2 or 1
@@ -123,7 +128,7 @@ class Config:
 
     @property
     def granules(self) -> int:
-        """Granules in MEM. A granule is `lanes` 16-bit values, which the VXM reads or writes in a cycle."""
+        """Granules in MEM. The VXM reads or writes one granule, `lanes` 16-bit values, a cycle."""
         return self.mem_depth * self.rows // self.lanes
 
     @property
@@ -156,13 +161,16 @@ class Config:
 
     @property
     def block(self) -> int:
-        """Positions in a block of the KV cache: the larger of the keys that the columns hold (`cols`) and the values that a
-        W-RAM word holds (`rows`)."""
+        """Positions in a block of the KV cache.
+
+        The columns hold the keys of `cols` positions, a W-RAM word the values of `rows`: the larger
+        counts.
+        """
         return max(self.rows, self.cols)
 
     @property
     def beats_per_result(self) -> int:
-        """Granules in one result of the MXM, and so the cycles in which the VXM takes its `cols` values."""
+        """Granules in one result of the MXM: the VXM takes its `cols` values in so many cycles."""
         return self.cols // self.lanes
 
     @property
@@ -172,7 +180,9 @@ class Config:
 
     @property
     def hash(self) -> int:
-        """32 bits that tell configurations apart. A tile answers with them, and a program's image has them.
+        """32 bits that tell configurations apart.
+
+        A tile answers with them, and a program's image has them.
 
         Fields on which no program depends do not count: `name`, `link_timeout` and `crc_bits`.
         """

@@ -2,9 +2,12 @@
 
 
 class MareyError(Exception):
-    """An error that a user can correct. Its message is one line that says what was expected and what was found.
+    """An error that a user can correct.
 
-    `exit_code` is the exit status of the command line: 2 for bad usage or input, 1 (in subclasses) for a failed run.
+    Its message is one line that says what was expected and what was found.
+
+    `exit_code` is the exit status of the command line: 2 for bad usage or input, 1 (in subclasses)
+    for a failed run.
     """
 
     exit_code = 2

@@ -21,9 +21,9 @@ SQUARE_SHIFT = 14
 """Each square in a sum of squares is divided by 2**14."""
 RECIPROCAL_BITS = 8
 RSQRT_BITS = 7
-"""Address bits of the tables of 1 / x and 1 / sqrt(x): the bits of a mantissa below its leading one."""
+"""Address bits of the tables of 1 / x and 1 / sqrt(x): bits of a mantissa below its leading one."""
 ROTARY_LOW = 32
-"""Rotations are stored for positions 0 to 31 and for multiples of 32. Any other is a product of two."""
+"""Rotations are stored for positions 0 to 31 and multiples of 32; others are products of two."""
 
 
 def round_shift(x: np.ndarray, shift: np.ndarray | int) -> np.ndarray:
@@ -51,7 +51,10 @@ def bit_length(x: np.ndarray) -> np.ndarray:
 
 
 def normalise(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Scalars (mantissa, exponent) of integers x >= 0. Bits beyond the mantissa are cut off. 0 becomes the scalar of 1."""
+    """Scalars (mantissa, exponent) of integers x >= 0.
+
+    Bits beyond the mantissa are cut off. 0 becomes the scalar of 1.
+    """
     x = np.maximum(np.asarray(x, np.int64), 1)
     exponent = MANTISSA_BITS - bit_length(x)
     return np.where(exponent >= 0, x << np.maximum(exponent, 0), x >> np.maximum(-exponent, 0)), exponent
@@ -64,29 +67,34 @@ def multiply(a, b):
 
 
 def exp2_table() -> np.ndarray:
-    """2**-f for f = i / 256, in units of 2**-14: int64 [256], in the range of int16."""
+    """2**-f for f = i / 256, in units of 2**-14: int64 [256], fits int16."""
     return np.rint(2.0 ** (14 - np.arange(1 << EXP2_BITS) / (1 << EXP2_BITS))).astype(np.int64)
 
 
 def sigmoid_table() -> np.ndarray:
-    """Sigmoid in units of 2**-15, less half a unit, at the middle of 256 steps over 0 to 8: int16 [256]."""
+    """Sigmoid in units of 2**-15, less half a unit, at the middle of 256 steps over 0 to 8: int16
+    [256].
+    """
     size = 1 << SIGMOID_BITS
     x = (np.arange(size) + 0.5) * (SIGMOID_RANGE / size)
     return np.rint(32768 / (1 + np.exp(-x)) - 0.5).astype(np.int64)
 
 
 def reciprocal_table() -> np.ndarray:
-    """2**29 / m at the midpoint m of each interval (see `_midpoints`): int64 [256], in the range of int16."""
+    """2**29 / m at the midpoint m of each interval (see `_midpoints`): int64 [256], fits int16."""
     return np.rint(2.0**29 / _midpoints(RECIPROCAL_BITS)).astype(np.int64)
 
 
 def rsqrt_table() -> np.ndarray:
-    """2**22 / sqrt(m) and 2**22 / sqrt(2 * m) at the midpoint m of each interval: int64 [128, 2], in the range of int16."""
+    """2**22 / sqrt(m) and 2**22 / sqrt(2 * m) at the midpoints m: int64 [128, 2], fits int16."""
     return np.rint(2.0**22 / np.sqrt(_midpoints(RSQRT_BITS)[:, None] * [1, 2])).astype(np.int64)
 
 
 def _midpoints(bits: int) -> np.ndarray:
-    """Midpoints of the 2**bits intervals into which the mantissa range [2**14, 2**15) is divided: float64 [2**bits]."""
+    """Midpoints of the 2**bits intervals into which the mantissa range [2**14, 2**15) is divided.
+
+    float64 [2**bits].
+    """
     return ((1 << bits) + np.arange(1 << bits) + 0.5) * (1 << MANTISSA_BITS - 1 - bits)
 
 
@@ -99,10 +107,10 @@ def _entry(mantissa: np.ndarray, bits: int) -> np.ndarray:
 
 
 def quantise_scalars(largest: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """Two scalars for a vector whose largest magnitude is `largest`: the factor to int8, and the step back.
+    """Two scalars for a vector with a largest magnitude: the factor to int8, and the step back.
 
-    They are 128 / m and m / 128, where m is the midpoint of the interval in which `largest` lies. The
-    largest value becomes 127 or 128; 128 saturates to 127.
+    They are 128 / m and m / 128, where m is the midpoint of the interval in which `largest` lies.
+    The largest value becomes 127 or 128; 128 saturates to 127.
     """
     mantissa, exponent = normalise(largest)
     below = MANTISSA_BITS - 1 - RECIPROCAL_BITS
@@ -111,7 +119,9 @@ def quantise_scalars(largest: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray]
 
 
 def quantise(x: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
-    """int16 vectors [..., N] as int8 values y that use the whole range, and a scalar for each: x = y * scalar, rounded."""
+    """Quantises int16 vectors [..., N]: int8 values y, and a scalar for each vector, so that x = y
+    * scalar.
+    """
     (factor, shift), step = quantise_scalars(np.abs(x).max(axis=-1, keepdims=True))
     return saturate(round_shift(x * factor, shift), 8), step
 
@@ -135,7 +145,9 @@ def exp2_negative(d: np.ndarray) -> np.ndarray:
 
 
 def sigmoid(a: np.ndarray) -> np.ndarray:
-    """Sigmoid, in units of 2**-15, of int16 values in units of 2**-GATE_UNIT. That of ~a is the complement of a's."""
+    """Sigmoid, in units of 2**-15, of int16 values in units of 2**-GATE_UNIT. That of ~a is the
+    complement of a's.
+    """
     sign = a >> 15
     return SIGMOID[np.minimum((a ^ sign) >> SIGMOID_SHIFT, len(SIGMOID) - 1)] ^ (sign & 0x7FFF)
 
@@ -151,7 +163,10 @@ def scale(factors: np.ndarray, mantissa: np.ndarray) -> np.ndarray:
 
 
 def sum_of_squares(x: np.ndarray) -> np.ndarray:
-    """Sum over int16 vectors [..., N] of x**2 / 2**SQUARE_SHIFT, each term rounded and saturated to int16: int64 [..., 1]."""
+    """Sums of x**2 / 2**SQUARE_SHIFT over int16 vectors [..., N]: int64 [..., 1].
+
+    Each term is rounded, and saturated to int16.
+    """
     return saturate(round_shift(x * x, SQUARE_SHIFT), 16).sum(axis=-1, keepdims=True)
 
 
@@ -159,7 +174,8 @@ def rotary_tables(head_dim: int, positions: int, theta: float) -> tuple[np.ndarr
     """Two tables of rotations (cos, sin) in units of 2**-14: int64 [n, head_dim / 2, 2].
 
     The first is for positions 0 to `ROTARY_LOW` - 1, the second for multiples of `ROTARY_LOW` below
-    `positions`. The angle of pair j is position * theta**(-2j / head_dim): RoFormer (Su et al., 2021), section 3.2.2.
+    `positions`. The angle of pair j is position * theta**(-2j / head_dim): RoFormer (Su et al.,
+    2021), section 3.2.2.
     """
     frequency = theta ** (-np.arange(0, head_dim, 2) / head_dim)
 
@@ -171,7 +187,10 @@ def rotary_tables(head_dim: int, positions: int, theta: float) -> tuple[np.ndarr
 
 
 def rotation(tables: tuple[np.ndarray, np.ndarray], position: int) -> np.ndarray:
-    """The rotation (cos, sin) of a position, in units of 2**-14: int64 [head_dim / 2, 2], a product of two table entries."""
+    """The rotation (cos, sin) of a position, in units of 2**-14: int64 [head_dim / 2, 2].
+
+    It is the product of two table entries.
+    """
     a, b = tables[0][position % ROTARY_LOW], tables[1][position // ROTARY_LOW]
     return turn(a, b)
 

@@ -1,7 +1,10 @@
-"""The instruction set of a configuration: layouts, encoding and text. The names of `instructions` can be imported from here.
+"""The instruction set of a configuration: layouts, encoding and text.
 
-`instructions` says what each operation does, `operands` has the layouts of their operands, `codec` the bits, `text` the
-text form, `legal` the check, and `row_encoding` the places of operands in a compact tile's rows.
+The names of `instructions` can be imported from here.
+
+`instructions` says what each operation does, `operands` has the layouts of their operands, `codec`
+the bits, `text` the text form, `legal` the check, and `row_encoding` the places of operands in a
+compact tile's rows.
 """
 
 from functools import cache, cached_property, lru_cache
@@ -82,16 +85,18 @@ class Isa:
 
     @cache  # noqa: B019 - an Isa lives as long as its configuration
     def command(self, op: Op) -> data.StructLayout:
-        """The command that a slice gets: the operands of `op`, addresses and counts resolved to numbers, and the period."""
+        """The command that a slice gets: the operands of `op`, resolved to numbers, and the period.
+        """
         return data.StructLayout({
             name: member.shape["offset"].shape if isinstance(member.shape, data.Layout) else member.shape
             for name, member in self.operands[op]
         } | ({"period": self.count_bits} if op in (Op.MXM, Op.VXM, Op.SFU) else {}))
 
     def make(self, op: Op, wait: int = 0, note: str = "", **operands) -> Instruction:
-        """An instruction. Operands that are not given are 1 if they are in `COUNTS`, else 0; an address may be a number.
+        """An instruction. Operands that are not given are 1 if they are in `COUNTS`, else 0.
 
-        EncodingError for an operand that the operation does not have, or that is out of range.
+        An address may be given as a number. EncodingError for an operand that the operation does
+        not have, or that is out of range.
         """
         layout = self.operands[op]
         unknown = operands.keys() - {name for name, _ in layout}
@@ -112,11 +117,11 @@ class Isa:
         return codec.encode(self, instruction)
 
     def decode(self, code: int) -> Instruction:
-        """The instruction that `code` encodes; EncodingError for bits that encode no instruction."""
+        """The instruction that `code` encodes; EncodingError for other bits."""
         return codec.decode(self, code)
 
     def parse(self, line: str) -> Instruction:
-        """The instruction that `str(instruction)` wrote as `line`; EncodingError for any other text."""
+        """The instruction that `str(instruction)` wrote as `line`; EncodingError for other text."""
         return text.parse(self, line)
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def check(isa: "Isa", instruction: Instruction) -> None:
-    """Raises EncodingError, in one line, unless the instruction has just its operands, each in range."""
+    """Raises EncodingError unless the instruction has just its operands, each in range."""
     layout = isa.operands[instruction.op]
     given, wanted = set(instruction.operands), {name for name, _ in layout}
     if given != wanted:
@@ -66,14 +66,20 @@ def _check_number(half, instruction, name, value):
 
 
 def _may_write(half, instruction, register):
-    """Reductions write the lower half of the scalar registers, except register 0, which is 1; an SFU the upper half."""
+    """Whether an instruction may write a scalar register.
+
+    An SFU writes the upper half; a reduction the lower half, but not register 0, which is always 1.
+    """
     if instruction.op is Op.SFU:
         return register >= half
     return register == 0 if instruction["reduce"] in (Reduce.NONE, Reduce.ARGMAX) else 0 < register < half
 
 
 def _may_read(half, instruction, name, register):
-    """MULTIPLY reads the upper half; other functions read the lower half at `a` and nothing at `b`."""
+    """Whether an SFU may read a scalar register at operand `name`.
+
+    MULTIPLY reads the upper half; other functions read the lower half at `a`, and have 0 at `b`.
+    """
     if instruction["function"] is Sfu.MULTIPLY:
         return register >= half
     return register < half if name == "a" else register == 0

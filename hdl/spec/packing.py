@@ -1,4 +1,7 @@
-"""Values to link words and back. `protocol` says how the entries of each memory lie in 32-bit words."""
+"""Values to link words and back.
+
+`protocol` says how the entries of each memory lie in 32-bit words.
+"""
 
 import numpy as np
 
@@ -19,7 +22,8 @@ def unpack_mem(config: Config, words: np.ndarray) -> np.ndarray:
 def pack_wram(config: Config, weights: np.ndarray) -> np.ndarray:
     """Weights to uint32 link words: int8 [..., rows], in the range of `weight_bits` bits.
 
-    Each row of weights is an entry. Entries count column by column: [words, cols, rows] fills words of W-RAM.
+    Each row of weights is an entry. Entries count column by column: [words, cols, rows] fills words
+    of W-RAM.
     """
     weights = np.ascontiguousarray(weights, np.int8)
     if config.weight_bits == 4:

@@ -13,12 +13,13 @@ class Profile:
     accumulator_bits     width of the MXM's sums
     scalar_banks         banks of scalar registers; registers in one bank share its write port
     most_wram_latency    the longest `Config.wram_latency`, in cycles
-    instruction_rows     True if an instruction is read in rows, one a cycle (see `row_encoding`), False if as a whole
+    instruction_rows     True if an instruction is read in rows, one a cycle (see `row_encoding`),
+                         False if as a whole
 
     Instructions:
 
-    counts_in_registers  True if a count and the wait of a NOP may have an address register added; False if they may be in
-                         blocks or periods instead (`blocks`, `turns`)
+    counts_in_registers  True if a count and the wait of a NOP may have an address register added;
+                         False if they may be in blocks or periods (`blocks`, `turns`)
     registers            address registers; more are needed where counts have them, too
     counters             loop counters, which is how deep loops nest
 
@@ -63,7 +64,10 @@ class Profile:
     scalar_address_bits: int | None = None
 
     def depth_limits(self, granules_per_word: int, beats_per_result: int) -> dict[str, int]:
-        """The largest `Config.wram_depth`, `mem_depth` and `scalars` that instructions can address; limits only."""
+        """The largest values of fields of `Config` that instructions can address.
+
+        The keys are `wram_depth`, `mem_depth` and `scalars`; a field without a limit is left out.
+        """
         found = {}
         for field, bits, parts in (("wram_depth", self.wram_address_bits, max(granules_per_word, beats_per_result)),
                                    ("mem_depth", self.word_address_bits, 1),
@@ -87,7 +91,10 @@ COMPACT = Profile(
     mxm_outer_bits=7, vxm_outer_bits=6, loop_count_bits=8, most_hop_bits=10, most_dst_hop_bits=11, into_less_scalar=1,
     wram_address_bits=16, word_address_bits=10, granule_address_bits=12, scalar_address_bits=6,
 )
-"""The kind for devices with few logic cells and a slow clock. No count of it steps through half of MEM or more."""
+"""The kind for devices with few logic cells and a slow clock.
+
+No count of it steps through half of MEM or more.
+"""
 
 PROFILES = (FULL, COMPACT)
 """By the value of `Config.compact`."""

@@ -1,7 +1,7 @@
 """The protocol of the link: requests of the host, and responses of the tile.
 
-A frame is a sequence of 32-bit words. A UART carries each word least significant byte first. The same
-words go through a simulator's memory, a pseudo-terminal or a cable.
+A frame is a sequence of 32-bit words. A UART carries each word least significant byte first. The
+same words go through a simulator's memory, a pseudo-terminal or a cable.
 
 Request::
 
@@ -18,10 +18,11 @@ Response::
     word 2   CRC-32 of words 0 and 1
     then, for a length above 0: the payload, and the CRC-32 of the payload
 
-A START has in word 1 the first instruction and the token (`StartWhere`), and in word 2 the position and
-the number of tokens that are wanted (`StartHow`).
+A START has in word 1 the first instruction and the token (`StartWhere`), and in word 2 the position
+and the number of tokens that are wanted (`StartHow`).
 
-The CRC is CRC-32/ISO-HDLC (that of Ethernet, zip and `zlib.crc32`) over the words' little-endian bytes.
+The CRC is CRC-32/ISO-HDLC (that of Ethernet, zip and `zlib.crc32`) over the words' little-endian
+bytes.
 
 Rules:
 
@@ -45,8 +46,9 @@ Rules:
 
 The length of a WRITE counts modulo a power of two that is larger than every space.
 
-Addresses in a space count link words. An entry of a memory takes a power-of-two number of link words
-(see `parts`), least significant word first. A write starts and ends at the boundary of an entry.
+Addresses in a space count link words. An entry of a memory takes a power-of-two number of link
+words (see `parts`), least significant word first. A write starts and ends at the boundary of an
+entry.
 
 ======== ==========================================================================
 REGISTER see `Register`
@@ -65,7 +67,7 @@ from .isa import isa_of
 REQUEST_MAGIC = 0x4D
 RESPONSE_MAGIC = 0xE5
 VERSION = 3
-"""Version of this protocol and of the meaning of programs (`tests/hdl/test_version.py`), in the `ID` register."""
+"""Version of this protocol and of the meaning of programs; see `tests/hdl/test_version.py`."""
 
 
 class Opcode(enum.Enum, shape=4):
@@ -79,7 +81,7 @@ class Opcode(enum.Enum, shape=4):
 
 
 class Space(enum.Enum, shape=4):
-    """The memory or registers that a READ or WRITE addresses. A START has its own fields instead."""
+    """The memory or registers that a READ or WRITE addresses. A START has its own fields."""
 
     REGISTER = 0
     PROGRAM = 1
@@ -96,7 +98,8 @@ class Status(enum.Enum, shape=8):
     SEQUENCE = 2
     BUSY = 3
     ADDRESS = 4
-    """The address is outside the space, the space cannot be read or written, or too many tokens are wanted."""
+    """Address outside the space, space that cannot be read or written, or too many tokens wanted.
+    """
     OPCODE = 5
     CUT_OFF = 6
     DIRTY = 7
@@ -114,7 +117,7 @@ class Register(enum.Enum, shape=4):
     CYCLES = 2
     """Clock cycles of the last run; during a run, its cycles so far."""
     SCHEDULE_FAULTS = 3
-    """Cycles of the last run in which an assertion about its schedule failed, modulo 65536; see `Tile`."""
+    """Cycles of the last run in which a slice found a fault in the schedule, modulo 65536."""
     RUNS = 4
     """Number of runs since power-up, modulo 65536."""
     LINK_FAULTS = 5
@@ -136,11 +139,13 @@ Response = data.StructLayout({"sequence": 8, "reserved": 8, "status": Status, "m
 StartWhere = data.StructLayout({"entry": ENTRY_BITS, "token": 16, "reserved": 4})
 """Word 1 of a START: the first instruction, and the token of this step."""
 StartHow = data.StructLayout({"position": 16, "count": 16})
-"""Word 2 of a START: the position of this step, and the number of tokens that are wanted (0: a step of a prompt)."""
+"""Word 2 of a START: the position of this step, and the tokens wanted (0: a step of a prompt)."""
 
 
 def parts(bits: int) -> int:
-    """Link words of an entry of `bits` bits: a power of two, so that hardware splits an address without logic."""
+    """Link words of an entry of `bits` bits: a power of two, so that an address splits without
+    logic.
+    """
     return 1 << ((bits + 31) // 32 - 1).bit_length()
 
 

@@ -1,4 +1,4 @@
-"""The encoding of a compact tile's instructions: rows of 24 bits, of which the program memory gives one a cycle.
+"""The encoding of a compact tile's instructions: rows of 24 bits, which are read one a cycle.
 
 ======= ======= ============== =================================================
 bits    15:0    19:16          23:20
@@ -7,10 +7,11 @@ first   wait    operation      address register of the next row's value
 others  value   other operands address register of the next row's value
 ======= ======= ============== =================================================
 
-In the last row, bits 23:20 are 0 or have other operands. Where a value is shorter than 16 bits, other operands lie above it.
+In the last row, bits 23:20 are 0 or have other operands. Where a value is shorter than 16 bits,
+other operands lie above it.
 
-A row is a link word. The hardware resolves an operand that has an address register in the cycle in which its row arrives, with
-one adder for all rows, and never holds a whole instruction.
+A row is a link word. The hardware resolves an operand that has an address register in the cycle in
+which its row arrives, with one adder for all rows, and never holds a whole instruction.
 """
 
 from amaranth.lib import data
@@ -24,7 +25,7 @@ LINK_BITS = 32
 OPERATION = 16
 """The lowest bit of the operation in the first row."""
 NEXT = 20
-"""The lowest bit, in a row, of the number of the address register that is added to the next row's value."""
+"""The lowest bit of the address register's number in a row. The next row's value is added to it."""
 
 PLACES: dict[str, dict[str, tuple[int, int]]] = {
     "HALT": {"if_prompt": (0, 14)},
@@ -48,11 +49,11 @@ PLACES: dict[str, dict[str, tuple[int, int]]] = {
     },
     "SFU": {"a": (1, 0), "b": (1, 6), "into": (1, 12), "function": (1, 18), "epsilon": (2, 0), "count": (3, 0)},
 }
-"""By operation and operand: the row and the lowest bit in it. An address register is at `NEXT` in the row before."""
+"""By operation and operand: row and lowest bit. Its address register is in the row before."""
 WAIT = {"NOP": (1, 0)}
-"""Row and lowest bit of the wait, where it is not in the first row: a register is added to the wait of a NOP."""
+"""Row and lowest bit of a NOP's wait, to which a register is added; other waits are in row 0."""
 COPIES = {"ADD": {"register": ((0, NEXT),)}, "INDEX": {"register": ((2, 16), (2, NEXT))}}
-"""Further places of an operand: the register that is written is also read, in the row before the value."""
+"""Further places of an operand: a register that is written is also read, a row before the value."""
 
 
 def bit(row: int, at: int) -> int:

@@ -1,4 +1,7 @@
-"""The text form of instructions: `OPERATION NAME=VALUE ... wait=CYCLES`. `str(instruction)` writes it."""
+"""The text form of instructions: `OPERATION NAME=VALUE ... wait=CYCLES`.
+
+`str(instruction)` writes it.
+"""
 
 import re
 from typing import TYPE_CHECKING
@@ -15,7 +18,7 @@ _OPERAND = re.compile(r"(\w+)=(?:(-?\d+)|A(\d+)\+(\d+)|([A-Z]\w*))")
 
 
 def parse(isa: "Isa", line: str) -> Instruction:
-    """The instruction that `str(instruction)` wrote as `line`; EncodingError, in one line, for any other text."""
+    """The instruction that `str(instruction)` wrote as `line`; EncodingError for other text."""
     name, *words = line.split()
     if name not in Op.__members__:
         raise EncodingError(f"{name!r} is no operation: there are {', '.join(Op.__members__)}")

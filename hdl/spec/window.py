@@ -7,10 +7,10 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Window:
-    """A range of `depth` entries of a memory with `size` entries, from entry `first` on, around the end.
+    """A range of `depth` entries of a memory of `size` entries: from `first` on, around the end.
 
-    A copy that contains just the window stores entry e at address e % depth, which costs no logic where
-    `depth` is a power of two. If the window begins at 0, entry e is at address e.
+    A copy that contains just the window stores entry e at address e % depth, which costs no logic
+    where `depth` is a power of two. If the window begins at 0, entry e is at address e.
     """
 
     first: int
@@ -44,7 +44,8 @@ class Window:
         return end <= self.size and (first - self.first) % self.size + end - first <= self.depth
 
     def has(self, entry):
-        """Whether it contains `entry`, an Amaranth value: 1, or an expression that compares its highest bits."""
+        """Whether it contains `entry`, an Amaranth value: an expression on the highest bits, or 1.
+        """
         if self.whole:
             return 1
         bits = self.first | self.depth | self.size

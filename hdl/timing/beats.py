@@ -13,12 +13,15 @@ from .walk import Issue
 
 
 def mxm_interval(config: Config, operands: dict) -> int:
-    """Cycles from one result of an MXM to the next: its own beats, or the beats in which the VXM takes a result, if more."""
+    """Cycles from one result of an MXM to the next.
+
+    They are the beats of a result, or the beats in which the VXM takes it, if those are more.
+    """
     return operands["inner"] if operands["fetch"] else max(operands["inner"], config.beats_per_result)
 
 
 def beats(issue: Issue, interval: int) -> np.ndarray:
-    """Cycles of the beats of an MXM or VXM, counted from its first beat: int64 [outer, middle, inner].
+    """Cycles of an MXM's or VXM's beats, from its first beat on: int64 [outer, middle, inner].
 
     `interval`: cycles from one turn to the next.
     """
@@ -29,7 +32,10 @@ def beats(issue: Issue, interval: int) -> np.ndarray:
 
 
 def mxm_addresses(config: Config, operands: dict) -> tuple[np.ndarray, np.ndarray]:
-    """Activation words and W-RAM words of an MXM: two int64 [outer, middle, inner]. Addresses wrap as in hardware."""
+    """Activation words and W-RAM words of an MXM: two int64 [outer, middle, inner].
+
+    Addresses wrap as in hardware.
+    """
     outer, middle = np.arange(operands["outer"])[:, None, None], np.arange(operands["middle"])[:, None]
     inner = np.arange(operands["inner"])
     act = operands["act"] + outer * operands["act_hop"] + 0 * middle + (inner >> operands.get("wide", 0))
@@ -45,7 +51,8 @@ class Granules:
     y         likewise of operand y
     dst       address of the result, int64 [outer, beats]
     number    number of the granule in its round, int64 [beats]
-    complete  whether the beat completes a value, bool [beats]; with `pair` only each second beat does
+    complete  whether the beat completes a value, bool [beats]: each beat, or with `pair` each
+              second
     scalar    scalar register that the round reads, int64 [outer]
     into      scalar register that the round's reduction writes, int64 [outer]
     """
@@ -90,8 +97,8 @@ def vxm_granules(config: Config, operands: dict) -> Granules:
 
 
 def cached_word(config: Config, operands: dict, word: np.ndarray) -> np.ndarray:
-    """W-RAM words that a VXM to KEYS or VALUES writes, for word numbers in the KV cache: int64, shape of `word`.
+    """W-RAM words that a VXM writes, from numbers of words in the KV cache: int64, shape of `word`.
 
-    Where weights have 4 bits, a cached word is a pair of W-RAM words: the first, or with `high` the second.
+    Where weights have 4 bits, a word of the cache is two W-RAM words; `high` chooses the second.
     """
     return word * 2 + operands["high"] if config.weight_bits == 4 else word

@@ -1,4 +1,4 @@
-"""Distances in cycles between an instruction's issue and the next issue, its first beat, and the start of its engine."""
+"""Cycles from an instruction's issue to the next issue, to its first beat, and to its engine."""
 
 from ..mxm.mxm import Beats
 from ..scalars.scalars import Scalars
@@ -11,7 +11,8 @@ from ..vxm.vxm import Engine, Vxm
 def next_issue(config: Config, op: Op, wait: int = 0, bits: int = 0, right: int = 0) -> int:
     """Cycles from the issue of an instruction to the next issue.
 
-    `bits` and `right` are an INDEX's operands. The time that a NOP's `turns`, `blocks` or `register` add is not included.
+    `bits` and `right` are an INDEX's operands. The time that a NOP's `turns`, `blocks` or
+    `register` add is not included.
     """
     return Sequencer.issue_cycles(config, op, bits, right) + wait
 
@@ -38,7 +39,7 @@ def sfu_beat(config: Config) -> int:
 
 
 def engine_start(config: Config, op: Op) -> int:
-    """Cycles from the issue of an MXM, VXM or SFU to the first cycle in which it occupies its engine.
+    """Cycles from the issue of an MXM, VXM or SFU to the first cycle in which it has its engine.
 
     From that cycle on it overwrites the operands of the instruction before it.
     """

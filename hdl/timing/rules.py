@@ -1,15 +1,15 @@
 """The rules of the timetable, and the check of a program against them.
 
 The hardware has no interlock: a program that breaks a rule gives a wrong result. So no program
-leaves the compiler, and none runs in the emulator, before `violations` has found nothing. The rules are data of the units
-(`Facts` in `unit.py`):
+leaves the compiler, and none runs in the emulator, before `violations` has found nothing. The rules
+are data of the units (`Facts` in `unit.py`):
 
 exclusive   a unit with a `clash` serves one use in a cycle
 apart       two units are not in use in the same cycle
 partner     a unit is in use in just the cycles of its partner
 bounded     addresses lie in their memory, reads of MEM in their window
-in order    of two accesses to one entry of a memory, at least one a write, the one that comes first in the program happens
-            first, and they happen in different cycles
+in order    if one of two accesses to an entry of a memory is a write, they happen in the order of
+            the program, in different cycles
 ended       every use ends with the run
 """
 
@@ -43,7 +43,9 @@ class Violation:
 
 def violations(config: Config, program: Sequence[Instruction], entry: int = 0, *, position: int = 0,
                count: int = 1, token: int = 0) -> list[Violation]:
-    """The broken rules of a run; empty for a legal program. For each rule and unit the first violation is listed.
+    """The broken rules of a run; empty for a legal program.
+
+    For each rule and unit only the first violation is listed; for addresses, the first of each use.
 
     The run begins at instruction `entry`, with `token` at `position`, and makes `count` tokens.
     Raises ProgramError for a program that does not halt or leaves the program memory.
@@ -68,7 +70,8 @@ def violations(config: Config, program: Sequence[Instruction], entry: int = 0, *
 
 def check(config: Config, program: Sequence[Instruction], entry: int = 0, *, position: int = 0, count: int = 1,
           token: int = 0) -> int:
-    """Cycles of a run of a legal program; ProgramError that names the first broken rule for any other program."""
+    """Cycles of a run of a legal program. ProgramError for any other program: the first violation.
+    """
     found = violations(config, program, entry, position=position, count=count, token=token)
     if found:
         more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
@@ -79,7 +82,7 @@ def check(config: Config, program: Sequence[Instruction], entry: int = 0, *, pos
 
 
 def entries_of(config: Config, use: Use) -> np.ndarray:
-    """The entries of its memory that a use touches, address by address: int64 [addresses * entries at an address]."""
+    """The entries of its memory that a use touches, address by address: int64 [n]."""
     count = use.unit.access.entries(config)
     return (use.addresses[:, None] * count + np.arange(count)).ravel()
 
@@ -93,12 +96,12 @@ def _flat(pairs):
 
 
 def _first(what, cycles, pcs, wrong):
-    """The violation at the first of the indices `wrong`, in a list; an empty list if there is none."""
+    """A list with the violation at the first of the indices `wrong`; empty if there is none."""
     return [Violation(what, int(cycles[i]), int(pcs[i])) for i in wrong[:1]]
 
 
 def _clashes(by_unit, unit):
-    """Uses of an exclusive unit in one cycle, or of a unit in a cycle of the one that it must be apart from."""
+    """Two uses in one cycle of a unit that is exclusive, or of two units that must be apart."""
     if not unit.facts.clash:
         return []
     cycles, pcs = _flat(by_unit[unit])
@@ -119,7 +122,7 @@ def _without_partner(by_unit, unit):
 
 
 def _out_of_bounds(config, pairs, unit, access):
-    """Addresses outside a memory, and those outside the window of MEM that a port can read; at most one of each per use."""
+    """Addresses outside a memory, or outside the window of MEM that a port can read."""
     depth, window = access.depth(config), config.windows.get(access.window)
     found = []
     for issue, use in pairs:
@@ -135,7 +138,7 @@ def _out_of_bounds(config, pairs, unit, access):
 def _accesses(config, by_unit, memory):
     """All accesses of a run to a memory, one element an entry touched; None if there are none.
 
-    Six arrays [n]: entry, cycle, cycle of the issue, delay, pc, whether it writes. `delay`: see `Use`.
+    Six arrays [n]: entry, cycle, cycle of the issue, delay (see `Use`), pc, whether it writes.
     """
     columns = []
     for unit in Unit:

@@ -1,7 +1,7 @@
-"""The units of the tile, and all that the verifier, the scheduler, the emulator and the pages know of each.
+"""The units of the tile, and all that is known of each.
 
-A unit is a thing that an instruction uses in certain cycles: an engine, a stage of a pipeline, a port of a memory. Which
-instruction uses which unit in which cycles is said by `marey.hdl.timing.uses`.
+A unit is a thing that an instruction uses in certain cycles: an engine, a stage of a pipeline, a
+port of a memory. The function `uses` says which instruction uses which unit in which cycles.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from ..spec.config import Config
 
 
 class Memory(StrEnum):
-    """A memory whose entries are written and read by instructions; the value names one entry in messages."""
+    """A memory whose entries instructions read and write. The value names an entry in messages."""
 
     MEM = "MEM granule"
     WRAM = "W-RAM word"
@@ -57,8 +57,10 @@ class Facts:
 
     label       its name for people
     kind        how it is used
-    clash       message for two uses in one cycle; a unit with a clash is exclusive: it serves one use in a cycle
-    apart_from  value of another unit that must not be in use in the same cycle; `clash`, if given, is the message
+    clash       message for two uses in one cycle; a unit with a clash is exclusive: it serves one
+                use in a cycle
+    apart_from  value of another unit that must not be in use in the same cycle; `clash`, if given,
+                is the message
     partner     value of another unit that must be in use in the same cycles
     alone       message for a use without the partner
     access      what it does to a memory, for a unit that has addresses
@@ -119,7 +121,8 @@ def _engine(label, of):
 class Unit(StrEnum):
     """A unit of the tile. The value is its name in traces, JSON and messages.
 
-    Members are in the order in which an instruction reaches them; those that are rows of the timetable are drawn in it.
+    Members are in the order in which an instruction reaches them; those that are rows of the
+    timetable are drawn in it.
     """
 
     facts: Facts
@@ -177,7 +180,10 @@ class Unit(StrEnum):
 
     @property
     def rival(self) -> "Unit | None":
-        """The unit that must not be in use in the same cycle: the unit itself, if it is exclusive; None if there is none."""
+        """The unit that must not be in use in the same cycle, or None.
+
+        An exclusive unit is its own rival.
+        """
         if self.facts.apart_from:
             return Unit(self.facts.apart_from)
         return self if self.facts.clash else None

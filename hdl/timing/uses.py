@@ -1,6 +1,9 @@
-"""The units that an instruction uses, cycle by cycle. Every number comes from a component's latency.
+"""The units that an instruction uses, cycle by cycle.
 
-The compiler schedules by `uses`, the verifier checks by it, and the emulator counts busy cycles with it.
+Every number comes from a component's latency.
+
+The compiler schedules by `uses`, the verifier checks by it, and the emulator counts busy cycles
+with it.
 """
 
 from dataclasses import dataclass
@@ -38,7 +41,8 @@ class Use:
 def uses(config: Config, issue: Issue) -> list[Use]:
     """All uses of units by an issue, in no particular order; a unit may occur more than once.
 
-    Only the instructions of the slices and TOKEN use units; the issue itself, `Unit.ISSUE`, is not listed.
+    Only the instructions of the slices and TOKEN use units; the issue itself, `Unit.ISSUE`, is not
+    listed.
     """
     if issue.op is Op.MXM:
         return _mxm_uses(config, issue)
@@ -108,7 +112,9 @@ def _vxm_writes(config, operands, cycles, dst):
 
 
 def _reductions(config, reduce, last_beats, into):
-    """The scalars that the rounds of a VXM leave; `last_beats`: the cycle of each round's last beat."""
+    """The scalars that the rounds of a VXM leave; `last_beats`: the cycle of each round's last
+    beat.
+    """
     delay = Vxm.reduce_latency(config)
     match reduce:
         case Reduce.NONE:

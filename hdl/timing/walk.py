@@ -47,7 +47,9 @@ class Issue:
 
 
 def blocks(config: Config, position: int) -> int:
-    """Blocks of the KV cache that positions 0 to `position` fill; the last block may be filled in part."""
+    """Blocks of the KV cache that positions 0 to `position` fill; the last block may be filled in
+    part.
+    """
     return position // config.block + 1
 
 
@@ -60,10 +62,12 @@ def trace(config: Config, program: Sequence[Instruction], entry: int = 0, *, pos
           token: int = 0, choose: Callable[[], int] = lambda: 0) -> Iterator[Issue]:
     """The issues of a run in order, the last HALT included.
 
-    The run begins at instruction `entry`, with `token` at `position`, and makes `count` tokens. `choose` is called at each
-    TOKEN and returns the new token; the token has no influence on any cycle.
+    The run begins at instruction `entry`, with `token` at `position`, and makes `count` tokens.
+    `choose` is called at each TOKEN and returns the new token; the token has no influence on any
+    cycle.
 
-    Raises ProgramError if the run leaves the program, does not halt, or uses an address register that was never SET.
+    Raises ProgramError if the run leaves the program, does not halt, or uses an address register
+    that was never SET.
     """
     state = _State(config, Sequencer.first_issue(config), entry, position, count, token)
     for _ in range(ISSUE_LIMIT):
@@ -82,7 +86,9 @@ def trace(config: Config, program: Sequence[Instruction], entry: int = 0, *, pos
 
 @dataclass
 class _State:
-    """What the sequencer holds in a run: where it is, the token's state, address registers and loop counters."""
+    """What the sequencer holds in a run: where it is, the token's state, address registers and loop
+    counters.
+    """
 
     config: Config
     cycle: int
@@ -122,7 +128,10 @@ class _State:
         return resolved
 
     def execute(self, issue: Issue, choose: Callable[[], int]) -> None:
-        """The effect of an instruction on this state. HALT and the instructions of the slices have none."""
+        """The effect of an instruction on this state.
+
+        HALT and the instructions of the slices have none.
+        """
         operands = issue.operands
         match issue.op:
             case Op.NOP:
@@ -149,7 +158,9 @@ class _State:
                     self.pc = operands["target"]
 
     def _write(self, operands, addend):
-        """Sets an address register to the operand `value` plus a number, modulo the register's width."""
+        """Sets an address register to the operand `value` plus a number, modulo the register's
+        width.
+        """
         self.registers[operands["register"]] = (operands["value"] + addend) % (1 << isa_of(self.config).register_bits)
 
     def _pause(self, issue):
