@@ -1,33 +1,30 @@
-"""Instructions to bits and back, by the layouts of an `Isa`."""
+"""Instructions to bits and back, by their layouts."""
 
-from typing import TYPE_CHECKING
 
 from amaranth.hdl import Shape
 from amaranth.lib import data
 
 from .instructions import Address, EncodingError, Instruction, Op
+from .layouts import Layouts
 from .legal import check
 from .row_encoding import COPIES, WAIT, bit
-
-if TYPE_CHECKING:
-    from .isa import Isa
 
 ALL_BITS = (1 << 4) - 1
 """In rows, `bits` of an INDEX is the number of the highest bit; this stands for all bits."""
 
 
-def encode(isa: "Isa", instruction: Instruction) -> int:
-    """The instruction as an integer of `isa.width` bits; EncodingError if it is not legal."""
-    check(isa, instruction)
+def encode(layouts: Layouts, instruction: Instruction) -> int:
+    """The instruction as an integer of `Layouts.width` bits; EncodingError if it is not legal."""
+    check(layouts, instruction)
     operands = {
         name: {"offset": value.offset, "base": value.base} if isinstance(value, Address) else value
         for name, value in instruction.operands.items()
     }
-    op, in_rows = instruction.op, isa.config.profile.instruction_rows
+    op, in_rows = instruction.op, layouts.config.profile.instruction_rows
     if in_rows and op is Op.INDEX:
         operands["bits"] = operands["right"] + operands["bits"] - 1 if operands["bits"] else ALL_BITS
-    code = _insert(isa.layout["op"], op) | _insert(_wait_field(isa, op), instruction.wait)
-    for name, field in _operand_fields(isa, op):
+    code = _insert(layouts.instruction["op"], op) | _insert(_wait_field(layouts, op), instruction.wait)
+    for name, field in _operand_fields(layouts, op):
         code |= _insert(field, operands[name])
     for name, places in COPIES.get(op.name, {}).items() if in_rows else ():
         for place in places:
@@ -35,35 +32,35 @@ def encode(isa: "Isa", instruction: Instruction) -> int:
     return code
 
 
-def decode(isa: "Isa", code: int) -> Instruction:
+def decode(layouts: Layouts, code: int) -> Instruction:
     """The instruction that `code` encodes; EncodingError for bits that encode no instruction."""
-    if not 0 <= code < 1 << isa.width:
-        raise EncodingError(f"{code:#x} is not an instruction of {isa.width} bits")
-    number = _extract(code, isa.layout["op"])
+    if not 0 <= code < 1 << layouts.width:
+        raise EncodingError(f"{code:#x} is not an instruction of {layouts.width} bits")
+    number = _extract(code, layouts.instruction["op"])
     if number not in {op.value for op in Op}:
         raise EncodingError(f"{code:#x}: no operation has number {number}")
     op = Op(number)
-    operands = {name: _value(code, op, name, field) for name, field in _operand_fields(isa, op)}
-    if isa.config.profile.instruction_rows and op is Op.INDEX:
+    operands = {name: _value(code, op, name, field) for name, field in _operand_fields(layouts, op)}
+    if layouts.config.profile.instruction_rows and op is Op.INDEX:
         bits = operands["bits"] + 1 - operands["right"]
         operands["bits"] = 0 if operands["bits"] == ALL_BITS else max(bits, 0)
-    instruction = Instruction(op, _extract(code, _wait_field(isa, op)), operands)
-    if encode(isa, instruction) != code:
+    instruction = Instruction(op, _extract(code, _wait_field(layouts, op)), operands)
+    if encode(layouts, instruction) != code:
         raise EncodingError(f"{code:#x}: bits are set that no operand of {op.name} uses")
     return instruction
 
 
-def _wait_field(isa, op):
+def _wait_field(layouts, op):
     """The field of an operation's wait."""
-    wait = isa.layout["wait"]
-    place = WAIT.get(op.name) if isa.config.profile.instruction_rows else None
+    wait = layouts.instruction["wait"]
+    place = WAIT.get(op.name) if layouts.config.profile.instruction_rows else None
     return data.Field(wait.shape, bit(*place)) if place else wait
 
 
-def _operand_fields(isa, op):
+def _operand_fields(layouts, op):
     """Names and fields of an operation's operands; offsets count from the instruction's bit 0."""
-    base = isa.layout["operands"].offset
-    return [(name, data.Field(field.shape, base + field.offset)) for name, field in isa.operands[op]]
+    base = layouts.instruction["operands"].offset
+    return [(name, data.Field(field.shape, base + field.offset)) for name, field in layouts.operands[op]]
 
 
 def _value(code, op, name, field):

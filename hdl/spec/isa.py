@@ -2,12 +2,12 @@
 
 The names of `instructions` can be imported from here.
 
-`instructions` says what each operation does, `operands` has the layouts of their operands, `codec`
-the bits, `text` the text form, `legal` the check, and `row_encoding` the places of operands in a
-compact tile's rows.
+`instructions` says what each operation does. `operands` has the layouts of their operands and
+`layouts` those of instructions, `row_encoding` the places of operands in a compact tile's rows.
+`legal` checks an instruction, `codec` makes bits of it, and `text` reads its text form.
 """
 
-from functools import cache, cached_property, lru_cache
+from functools import cache, lru_cache
 
 from amaranth.lib import data
 
@@ -34,8 +34,8 @@ from .instructions import (
     To,
     VxmBlocks,
 )
-from .operands import Widths, operand_layouts
-from .row_encoding import LINK_BITS, OPERATION, ROWS, in_rows
+from .layouts import Layouts
+from .operands import Widths
 
 __all__ = [
     "COUNTS", "EPSILON_BITS", "FACTOR_BITS", "MOST_SHIFT", "POSITION_BITS", "SHIFT_BITS", "TOKEN_BITS", "WAIT_BITS",
@@ -49,6 +49,7 @@ class Isa:
 
     config         the configuration
     operands       by operation: the layout of its operands, as they lie in an instruction
+    layout         the layout of an instruction; see `Layouts.instruction`
     width          bits of an instruction
     registers      address registers
     register_bits  bits of an address register
@@ -63,25 +64,8 @@ class Isa:
         self.registers, self.register_bits = config.profile.registers, widths.register_value
         self.counters = config.profile.counters
         self.count_bits, self.number_bits = widths.count, widths.number
-        layouts = operand_layouts(config)
-        if config.profile.instruction_rows:
-            self.operands = {op: in_rows(op.name, layout) for op, layout in layouts.items()}
-            self.width = ROWS * LINK_BITS
-        else:
-            self.operands = layouts
-            self.width = Op.as_shape().width + WAIT_BITS + max(layout.size for layout in layouts.values())
-
-    @cached_property
-    def layout(self) -> data.Layout:
-        """An instruction: `op`, `wait` and `operands`, a union with the operands of each operation.
-
-        In rows (see `row_encoding`) the three overlap, because operands lie around the operation.
-        """
-        operands = data.UnionLayout({op.name.lower(): layout for op, layout in self.operands.items()})
-        if self.config.profile.instruction_rows:
-            return data.FlexibleLayout(self.width, {
-                "op": data.Field(Op, OPERATION), "wait": data.Field(WAIT_BITS, 0), "operands": data.Field(operands, 0)})
-        return data.StructLayout({"op": Op, "wait": WAIT_BITS, "operands": operands})
+        self._layouts = layouts = Layouts(config)
+        self.operands, self.layout, self.width = layouts.operands, layouts.instruction, layouts.width
 
     @cache  # noqa: B019 - an Isa lives as long as its configuration
     def command(self, op: Op) -> data.StructLayout:
@@ -109,20 +93,21 @@ class Isa:
                 value = Address(value)
             values[name] = member.shape(value) if isinstance(member.shape, type) else value
         instruction = Instruction(op, wait, values, note)
-        legal.check(self, instruction)
+        legal.check(self._layouts, instruction)
         return instruction
 
     def encode(self, instruction: Instruction) -> int:
         """The instruction as an integer of `width` bits; EncodingError if it is not legal."""
-        return codec.encode(self, instruction)
+        return codec.encode(self._layouts, instruction)
 
     def decode(self, code: int) -> Instruction:
         """The instruction that `code` encodes; EncodingError for other bits."""
-        return codec.decode(self, code)
+        return codec.decode(self._layouts, code)
 
     def parse(self, line: str) -> Instruction:
         """The instruction that `str(instruction)` wrote as `line`; EncodingError for other text."""
-        return text.parse(self, line)
+        op, wait, operands = text.parse(self._layouts, line)
+        return self.make(op, wait, **operands)
 
 
 @lru_cache

@@ -1,19 +1,16 @@
 """The check of an instruction before it is encoded: it has just its operands, each in its range."""
 
-from typing import TYPE_CHECKING
 
 from amaranth.hdl import Shape, ShapeLike, unsigned
 from amaranth.lib import data
 
 from .instructions import COUNTS, MOST_SHIFT, WAIT_BITS, Address, EncodingError, Instruction, Op, Reduce, Sfu
-
-if TYPE_CHECKING:
-    from .isa import Isa
+from .layouts import Layouts
 
 
-def check(isa: "Isa", instruction: Instruction) -> None:
+def check(layouts: Layouts, instruction: Instruction) -> None:
     """Raises EncodingError unless the instruction has just its operands, each in range."""
-    layout = isa.operands[instruction.op]
+    layout = layouts.operands[instruction.op]
     given, wanted = set(instruction.operands), {name for name, _ in layout}
     if given != wanted:
         raise EncodingError(f"{instruction}: operands should be {', '.join(sorted(wanted)) or 'none'}")
@@ -30,8 +27,8 @@ def check(isa: "Isa", instruction: Instruction) -> None:
                 raise EncodingError(f"{instruction}: {name} should be one of {', '.join(shape.__members__)}")
         else:
             _check_range(instruction, name, value, shape)
-            _check_number(isa.config.scalars // 2, instruction, name, value)
-    if isa.config.profile.instruction_rows and instruction.op is Op.INDEX and instruction["bits"]:
+            _check_number(layouts.config.scalars // 2, instruction, name, value)
+    if layouts.config.profile.instruction_rows and instruction.op is Op.INDEX and instruction["bits"]:
         # The encoding has the number of the highest bit instead of `bits`.
         _check_range(instruction, "right + bits", instruction["right"] + instruction["bits"], unsigned(4))
 

@@ -4,21 +4,22 @@
 """
 
 import re
-from typing import TYPE_CHECKING
 
 from amaranth.lib import data
 
-from .instructions import Address, EncodingError, Instruction, Op
-
-if TYPE_CHECKING:
-    from .isa import Isa
+from .instructions import Address, EncodingError, Op
+from .layouts import Layouts
 
 _OPERAND = re.compile(r"(\w+)=(?:(-?\d+)|A(\d+)\+(\d+)|([A-Z]\w*))")
 """NAME=NUMBER, NAME=A<register>+NUMBER or NAME=WORD: name, number, register, offset, word."""
 
 
-def parse(isa: "Isa", line: str) -> Instruction:
-    """The instruction that `str(instruction)` wrote as `line`; EncodingError for other text."""
+def parse(layouts: Layouts, line: str) -> tuple[Op, int, dict]:
+    """Operation, wait and operands of an instruction that `str(instruction)` wrote as `line`.
+
+    Operands that have their default may be left out. EncodingError for any other text; operands that
+    the operation does not have, or that are out of range, are left to `Isa.make`.
+    """
     name, *words = line.split()
     if name not in Op.__members__:
         raise EncodingError(f"{name!r} is no operation: there are {', '.join(Op.__members__)}")
@@ -34,14 +35,14 @@ def parse(isa: "Isa", line: str) -> Instruction:
         if key == "wait" and match[2]:
             wait = int(match[2])
         else:
-            operands[key] = _value(isa, Op[name], match)
-    return isa.make(Op[name], wait, **operands)
+            operands[key] = _value(layouts, Op[name], match)
+    return Op[name], wait, operands
 
 
-def _value(isa, op, match):
-    """The value of an operand. What its name and range should be is left to `Isa.make`."""
+def _value(layouts, op, match):
+    """The value of an operand: an integer, an Address or a member of an enumeration."""
     key, number, base, offset, choice = match.groups()
-    member = dict(isa.operands[op]).get(key)
+    member = dict(layouts.operands[op]).get(key)
     shape = member.shape if member else None
     if choice:
         if not isinstance(shape, type) or choice not in shape.__members__:
