@@ -19,7 +19,7 @@ help:
 	@echo "make bitstreams  all boards' bitstreams, and docs/boards.md of what they take: half an hour"
 	@echo "make train      train the default model anew: PyTorch, and half an hour"
 	@echo "make screenshot docs/timetable.png, of stories260K's timetable, by a headless Chromium"
-	@echo "make docs       docs/instructions.md, from the layouts"
+	@echo "make docs       docs/instructions.md and docs/cycles.md, from layouts and latencies"
 	@echo "make lint       ruff"
 	@echo "make clean      remove the virtual environment and everything built"
 
@@ -71,6 +71,7 @@ screenshot: $(VENV)/use
 
 docs: $(VENV)/use
 	@$(BIN)/python -m marey.hdl.manual > docs/instructions.md
+	@$(BIN)/python -m marey.hdl.cycles > docs/cycles.md
 
 lint: $(VENV)/with-$(EXTRAS)
 	@$(BIN)/ruff check .

@@ -11,13 +11,11 @@ from .scalars.scalars import Scalars
 from .sequencer.sequencer import Sequencer
 from .spec.config import Config
 from .spec.isa import To
+from .timing import PROBED, Unit
 from .vxm.vxm import Vxm
 
-PROBE = data.StructLayout({
-    "running": 1, "issue": 1, "mxm": 1, "drain": 1, "vxm": 1, "mem.write": 1, "wram.keys": 1, "wram.values": 1,
-    "scalar.reduced": 1, "sfu": 1,
-})
-"""Units at work in a cycle, called as `marey.hdl.timing.uses` calls them; and whether a run is on, from cycle 1 of it."""
+PROBE = data.StructLayout({"running": 1} | {unit.value: 1 for unit in PROBED})
+"""Which units are at work in a cycle; `running` is 1 from cycle 1 of a run to its end."""
 
 
 class Tile(wiring.Component):
@@ -40,7 +38,7 @@ class Tile(wiring.Component):
                   +-----+     values: MEM, keys, values +-----+
 
     Between go and done nothing waits: no wire between two slices has flow control, and the link can
-    stop a run (RESET) but not delay it. The latency of a run is what `marey.hdl.timing.timing` says.
+    stop a run (RESET) but not delay it. The latency of a run is what `marey.hdl.timing` says.
 
     Members: `rx`, `tx`: link words, see `marey.hdl.spec.protocol`; the only handshakes. `probe`: which units are at
     work, for whoever measures the timetable; a board leaves it open, and it costs nothing. A schedule that
@@ -89,9 +87,12 @@ class Tile(wiring.Component):
 
         cached = Signal.like(vxm.write.to)
         m.d.sync += cached.eq(vxm.write.to)
-        m.d.comb += self.probe.eq(Cat(
-            sequencer.running, sequencer.issuing, mxm.active, mxm.valid, vxm.active, mem.write_enable, cached == To.KEYS,
-            cached == To.VALUES, vxm.reduced, scalars.active))
+        at_work = {
+            Unit.ISSUE: sequencer.issuing, Unit.MXM_BEAT: mxm.active, Unit.DRAIN: mxm.valid, Unit.VXM_BEAT: vxm.active,
+            Unit.MEM_WRITE: mem.write_enable, Unit.KEY_WRITE: cached == To.KEYS, Unit.VALUE_WRITE: cached == To.VALUES,
+            Unit.REDUCTION_WRITE: vxm.reduced, Unit.SFU_BEAT: scalars.active,
+        }
+        m.d.comb += self.probe.eq(Cat(sequencer.running, *(at_work[unit] for unit in PROBED)))
 
         # The host bus goes everywhere; only the space that was asked answers.
         for target in (sequencer.host, mem.host, mxm.host):

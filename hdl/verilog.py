@@ -19,7 +19,7 @@ from .spec.config import Config
 from .spec.isa import Isa, Op, Sfu
 from .spec.protocol import VERSION, Space, entry_bits, entry_count, parts, space_words
 from .tile import Tile
-from .timing.timing import mxm_beat, next_issue, sfu_beat, vxm_beat
+from .timing import mxm_beat, next_issue, sfu_beat, vxm_beat
 from .vxm.vxm import Vxm
 
 TOP = "marey_tile"
@@ -74,7 +74,7 @@ def generate(config: Config) -> tuple[str, dict]:
         ports             [{name, direction, width}], as in the text
         memory            {space: {number, entry_bits, entries, parts, words}}; `parts` link words an entry
         instruction_bits  width of an instruction
-        latency           clock cycles, see `marey.hdl.timing.timing`
+        latency           clock cycles, see `marey.hdl.timing`
         sha256            of the text, UTF-8
     """
     text = convert(Tile(config))

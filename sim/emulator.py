@@ -14,8 +14,7 @@ from ..hdl.spec.integer import round_shift, saturate
 from ..hdl.spec.isa import Function, Instruction, Op, Reduce, Sfu, To, isa_of
 from ..hdl.spec.packing import pack_mem, pack_program, unpack_mem, unpack_program, unpack_wram
 from ..hdl.spec.protocol import Space, entry_bits, parts
-from ..hdl.timing.rules import violations
-from ..hdl.timing.timing import blocks, cached_word, mxm_addresses, run_cycles, trace, uses, vxm_granules
+from ..hdl.timing import Unit, blocks, cached_word, mxm_addresses, run_cycles, trace, uses, violations, vxm_granules
 from ..hdl.vxm.reduce import LOWEST
 
 
@@ -24,7 +23,7 @@ class EmulatedTile:
 
     Attributes: `wram` int8 [cols, wram_depth, rows]; `mem` int16 [mem_depth * rows]; `scalars`, int64 values and
     exponents [scalars, 2]; `program`, encoded instructions; `tokens` that the last run has made, its `cycles` and
-    `schedule_faults`; `busy`, cycles in use by unit (see `marey.hdl.timing.timing.uses`) of the last run.
+    `schedule_faults`; `busy`, cycles in use by unit (see `marey.hdl.timing.uses`) of the last run.
     """
 
     def __init__(self, config: Config):
@@ -85,10 +84,10 @@ class EmulatedTile:
             found = uses(self.config, issue)
             used = {use.unit: use.cycles for use in found}
             if issue.op is Op.MXM:
-                stream.update(zip(used["drain"].tolist(), self._mxm(issue), strict=True))
+                stream.update(zip(used[Unit.DRAIN].tolist(), self._mxm(issue), strict=True))
             elif issue.op is Op.VXM:
                 nothing = np.zeros(self.config.lanes, np.int64)
-                self._vxm(issue, [stream.pop(cycle, nothing) for cycle in used.get("stream", np.empty(0)).tolist()])
+                self._vxm(issue, [stream.pop(cycle, nothing) for cycle in used.get(Unit.STREAM, np.empty(0)).tolist()])
             elif issue.op is Op.SFU:
                 self._sfu(issue)
             for use in found:

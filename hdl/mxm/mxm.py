@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from ..mem.mem import Mem
 from ..parts.host import HostBus
 from ..parts.repeat import Repeat
-from ..spec.command import comes, command_layout
+from ..spec.command import arrives, command_layout
 from ..spec.config import Config, address_bits
 from ..spec.isa import POSITION_BITS, TOKEN_BITS, Op, isa_of
 from .broadcast import Broadcast
@@ -59,14 +59,14 @@ class Beats(wiring.Component):
         m.d.sync += delayed[1:].eq(delayed)
 
         def with_(operand):
-            return m.If(comes(self._config, Op.MXM, self.command, operand))
+            return m.If(arrives(self._config, Op.MXM, self.command, operand))
 
         m.d.comb += [
             repeat.start.eq(delayed[self._delay]),
             repeat.inner.eq(start.inner), repeat.middle.eq(start.middle),
             repeat.outer.eq(start.outer), repeat.interval.eq(Mux(start.fetch, 1, self._apart)),
             repeat.period.eq(start.period), repeat.paced.eq(start.paced), repeat.load.period.eq(self.command.valid),
-            *(repeat.load[name].eq(comes(self._config, Op.MXM, self.command, "fetch" if name == "interval" else name))
+            *(repeat.load[name].eq(arrives(self._config, Op.MXM, self.command, "fetch" if name == "interval" else name))
               for name in ("inner", "middle", "outer", "interval", "paced")),
             self.active.eq(repeat.active), self.first.eq(repeat.first), self.last.eq(repeat.last),
             # What begins too early may meet what has not begun.

@@ -4,7 +4,7 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ..spec.command import comes, command_layout
+from ..spec.command import arrives, command_layout
 from ..spec.config import Config, address_bits
 from ..spec.isa import Op, Sfu
 from .bank import Bank, Scalar
@@ -67,7 +67,7 @@ class Scalars(wiring.Component):
         with m.If(result.write):
             m.d.sync += into.eq(into + 1)
         for name, part in {"a": a, "b": b, "into": into, "function": function, "epsilon": operand.epsilon}.items():
-            with m.If(comes(self._config, Op.SFU, self.command, name)):
+            with m.If(arrives(self._config, Op.SFU, self.command, name)):
                 m.d.sync += part.eq(start[name])
         m.d.comb += [
             bank.address.eq(self.address), self.scalar.eq(bank.scalar),

@@ -8,9 +8,9 @@ from amaranth.lib.wiring import In, Out
 from ..parts.host import HostBus
 from ..spec.command import SLICES, Begin, command_layout
 from ..spec.config import Config
-from ..spec.encoding import NEXT, OPERATION, PLACES, ROW_BITS, ROWS, VALUE_BITS, length
 from ..spec.isa import POSITION_BITS, TOKEN_BITS, WAIT_BITS, Op, Source, isa_of
 from ..spec.protocol import Space
+from ..spec.row_encoding import NEXT, OPERATION, PLACES, ROW_BITS, ROWS, VALUE_BITS, length
 
 
 class RowMemory(wiring.Component):
@@ -40,7 +40,7 @@ class RowMemory(wiring.Component):
 
 
 class Rows(wiring.Component):
-    """Steps through the rows of instructions (see `encoding`), and has what they change.
+    """Steps through the rows of instructions (see `row_encoding`), and has what they change.
 
     ::
 

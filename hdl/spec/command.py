@@ -1,27 +1,31 @@
-"""What the slices are told, and what a run begins with."""
+"""The commands that the sequencer gives to the slices, and the begin of a run."""
 
 from amaranth import *
 from amaranth.lib import data
 
 from .config import Config
-from .encoding import ROWS, row_of
 from .isa import POSITION_BITS, TOKEN_BITS, Op, isa_of
 from .protocol import ENTRY_BITS
+from .row_encoding import ROWS, row_of
 
 Begin = data.StructLayout({"entry": ENTRY_BITS, "token": TOKEN_BITS, "position": POSITION_BITS, "count": POSITION_BITS})
-"""What a run begins with: the first instruction, the token and its position, and how many tokens are wanted."""
+"""The begin of a run: first instruction, token, its position, and the number of tokens wanted."""
 
 SLICES = (Op.MXM, Op.VXM, Op.SFU)
-"""Operations that slices do."""
+"""Operations that slices execute."""
 
 
 def command_layout(config: Config, op: Op) -> data.StructLayout:
-    """A slice's command port: what to do, `valid` for one cycle. No flow control. In a compact tile operands come one after
-    another, each in the cycle in which its row's bit of `rows` is 1, and `valid` with the last of them."""
-    rows = {"rows": ROWS} if config.compact else {}
+    """Layout of a slice's command port. No flow control.
+
+    `valid` is 1 for one cycle. `operands` hold in that cycle; see `Isa.command`. In a compact tile
+    operands arrive row by row: an operand holds in the cycle in which the bit of its row in `rows`
+    is 1, and `valid` is 1 in the cycle of the last row.
+    """
+    rows = {"rows": ROWS} if config.profile.instruction_rows else {}
     return data.StructLayout({"valid": 1} | rows | {"operands": isa_of(config).command(op)})
 
 
-def comes(config: Config, op: Op, command: data.View, operand: str) -> Value:
-    """Whether an operand of a command is there in this cycle."""
-    return command.rows[row_of(op.name, operand)] if config.compact else command.valid
+def arrives(config: Config, op: Op, command: data.View, operand: str) -> Value:
+    """1 in the cycle in which an operand of a command holds."""
+    return command.rows[row_of(op.name, operand)] if config.profile.instruction_rows else command.valid

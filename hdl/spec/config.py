@@ -5,17 +5,18 @@ import json
 from dataclasses import asdict, dataclass, fields
 
 from .errors import MareyError
+from .profile import PROFILES, Profile
 from .window import Window
 
 
 class ConfigError(MareyError):
-    """A configuration that no tile can have, or a name that no preset has."""
+    """A configuration that is not legal, or a name that no preset has."""
 
 
 MAY_BE_0 = ("compact", "act_first", "act_depth", "x_depth", "y_depth")
 """Fields whose default is 0; all others are positive."""
 MAX_BITS = 28
-"""Link addresses count 32-bit words in 28 bits, so no memory may need more."""
+"""Width of a link address, which counts 32-bit words: no memory may need more."""
 
 
 def address_bits(depth: int) -> int:
@@ -25,26 +26,31 @@ def address_bits(depth: int) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """What a tile is made of. Immutable, validated, hashable; `preset()` has the named ones.
+    """The sizes and options of a tile.
+
+    Immutable, validated, hashable; `preset()` returns the named ones.
 
     ============== ====================================================================
     rows           values in an activation word, and multipliers in a column
-    cols           columns of the MXM: results made side by side
-    lanes          values the VXM handles a cycle; divides rows and cols
+    cols           columns of the MXM: results that are computed at the same time
+    lanes          values that the VXM computes in a cycle; divides rows and cols
     weight_bits    8, or 4 (two weights a byte)
     wram_depth     words of `rows` weights in each column's W-RAM
-    wram_ports     2, or 1: a column's W-RAM is read or written in a cycle
-    wram_latency   cycles of a read of W-RAM: 1, or 2 with a register behind a memory that lies far from its multipliers
+    wram_ports     2; or 1: in a cycle a column's W-RAM is either read or written
+    wram_latency   cycles of a read of W-RAM: 1; or 2, with a register between the memory and its
+                   multipliers
     mem_depth      words of `rows` 16-bit values in MEM
-    act_depth      words of MEM that the MXM can read, from word `act_first` on and around the end; 0 for all, as with
-    x_depth        granules of MEM that the VXM can read as its operand x, and the host: the first ones
-    y_depth        granules of MEM that the VXM can read as its operand y: the last ones
-    program_depth  instructions
-    scalars        scalar registers, half of them for reductions
+    act_first      first word of MEM that the MXM can read
+    act_depth      words of MEM that the MXM can read, from `act_first` on, around the end; 0: all
+    x_depth        granules of MEM that the VXM can read as operand x, and the host can read: the
+                   first; 0: all
+    y_depth        granules of MEM that the VXM can read as operand y: the last; 0: all
+    program_depth  instructions in the program memory
+    scalars        scalar registers; reductions write the lower half, SFU instructions the upper
+                   half
     link_timeout   clock cycles without a word after which the link gives up a frame
-    compact        1 for a device with few logic cells and a slow clock: one VXM engine, few pipeline registers, sums of
-                   24 bits, shorter counts, instructions in rows that come one after another (see `encoding`)
-    crc_bits       bits of a link word that go into its checksum in a cycle: 32, 16, 8, 4, 2 or 1
+    compact        0; or 1, for a device with few logic cells and a slow clock: see `profile`
+    crc_bits       bits of a link word that enter its checksum in a cycle: 32, 16, 8, 4, 2 or 1
     multiply_bits  bits of a scalar that are multiplied in a cycle: 16, 8, 4, 2 or 1
     ============== ====================================================================
 
@@ -97,12 +103,12 @@ class Config:
         require(self.compact in (0, 1), f"compact must be 0 or 1, not {self.compact}")
         for name in ("wram_ports", "wram_latency"):
             require(getattr(self, name) in (1, 2), f"{name} must be 1 or 2, not {getattr(self, name)}")
-        require(not self.compact or self.wram_latency == 1, "a compact tile has no time for wram_latency 2")
-        # What the places of `encoding` have bits for.
-        for name, most in (("wram_depth", (1 << 16) // max(self.granules_per_word, self.beats_per_result)),
-                           ("mem_depth", min(1 << 10, (1 << 12) // self.granules_per_word)), ("scalars", 64)):
-            require(not self.compact or getattr(self, name) <= most,
-                    f"{name} of a compact tile must be at most {most}, not {getattr(self, name)}")
+        profile = self.profile
+        require(self.wram_latency <= profile.most_wram_latency,
+                f"wram_latency of a {profile.name} tile must be {profile.most_wram_latency}, not {self.wram_latency}")
+        for name, most in profile.depth_limits(self.granules_per_word, self.beats_per_result).items():
+            require(getattr(self, name) <= most,
+                    f"{name} of a {profile.name} tile must be at most {most}, not {getattr(self, name)}")
         require(self.crc_bits in (1, 2, 4, 8, 16, 32), f"crc_bits must be 32, 16, 8, 4, 2 or 1, not {self.crc_bits}")
         require(self.multiply_bits in (1, 2, 4, 8, 16), f"multiply_bits must be 1, 2, 4, 8 or 16, not {self.multiply_bits}")
         require(self.link_timeout >= 16, f"link_timeout must be at least 16 cycles, not {self.link_timeout}")
@@ -111,13 +117,18 @@ class Config:
             require(words < 1 << MAX_BITS, f"{name} {getattr(self, name)} is more than the link can address")
 
     @property
+    def profile(self) -> Profile:
+        """The kind of the tile, full or compact, with all that the kind decides."""
+        return PROFILES[self.compact]
+
+    @property
     def macs(self) -> int:
         """Multiply-accumulates a cycle at full rate."""
         return self.rows * self.cols
 
     @property
     def granules(self) -> int:
-        """MEM granules: `lanes` 16-bit values each, the unit that the VXM reads and writes."""
+        """Granules in MEM. The VXM reads or writes one granule, `lanes` 16-bit values, a cycle."""
         return self.mem_depth * self.rows // self.lanes
 
     @property
@@ -127,17 +138,17 @@ class Config:
 
     @property
     def engines(self) -> int:
-        """Engines of the VXM: instructions that it works at in turns."""
-        return 1 if self.compact else 2
+        """Engines of the VXM: see `Profile.engines`."""
+        return self.profile.engines
 
     @property
     def accumulator_bits(self) -> int:
         """Width of the MXM's sums."""
-        return 24 if self.compact else 32
+        return self.profile.accumulator_bits
 
     @property
     def windows(self) -> dict[str, Window]:
-        """What can be read of MEM, by port: words of it as `act`, granules as `x` and `y`."""
+        """The part of MEM that each port can read: `act` in words, `x` and `y` in granules."""
         y_depth = self.y_depth or self.granules
         return {"act": Window(self.act_first, self.act_depth or self.mem_depth, self.mem_depth),
                 "x": Window(0, self.x_depth or self.granules, self.granules),
@@ -145,30 +156,35 @@ class Config:
 
     @property
     def whole(self) -> bool:
-        """All of MEM can be read by every port."""
+        """Whether every port can read all of MEM."""
         return all(window.whole for window in self.windows.values())
 
     @property
     def block(self) -> int:
-        """Positions in a block of the KV cache: the keys of one pass through the columns, or the values of one word."""
+        """Positions in a block of the KV cache.
+
+        The columns hold the keys of `cols` positions, a W-RAM word the values of `rows`: the larger
+        counts.
+        """
         return max(self.rows, self.cols)
 
     @property
     def beats_per_result(self) -> int:
-        """Granules in one result of the MXM: cycles in which the VXM takes `cols` results."""
+        """Granules in one result of the MXM: the VXM takes its `cols` values in so many cycles."""
         return self.cols // self.lanes
 
     @property
     def weights(self) -> int:
-        """Weights that fit in W-RAM."""
+        """Weights that fit into W-RAM."""
         return self.wram_depth * self.rows * self.cols
 
     @property
     def hash(self) -> int:
-        """32 bits that tell configurations apart: a tile answers with it, an image carries it.
+        """32 bits that tell configurations apart.
 
-        The name is not part of it: two names for one tile are one tile. Nor are the link's timeout and how
-        fast it makes checksums, on which no program depends.
+        A tile answers with them, and a program's image has them.
+
+        Fields on which no program depends do not count: `name`, `link_timeout` and `crc_bits`.
         """
         facts = {key: value for key, value in asdict(self).items() if key not in ("name", "link_timeout", "crc_bits")}
         return int.from_bytes(hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).digest()[:4], "little")

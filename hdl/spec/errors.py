@@ -1,10 +1,13 @@
-"""The error that a user can mend."""
+"""The base of all errors that a user can correct."""
 
 
 class MareyError(Exception):
-    """Something a user can mend; its message is one line that says what was expected and what was found.
+    """An error that a user can correct.
 
-    `exit_code` is the command line's: 2 for bad usage or input, 1 (in subclasses) for a run that failed.
+    Its message is one line that says what was expected and what was found.
+
+    `exit_code` is the exit status of the command line: 2 for bad usage or input, 1 (in subclasses)
+    for a failed run.
     """
 
     exit_code = 2

@@ -1,8 +1,8 @@
-"""The arithmetic of the tile: how it rounds, saturates, normalises, and what its tables contain.
+"""The integer arithmetic of the tile: rounding, saturation, scalars, and the tables of functions.
 
-The golden model computes with these functions and the hardware implements them bit for bit. Arrays are
-int64 of any shape unless said otherwise. A *scalar* of a vector is a pair (mantissa, exponent) of integers, worth
-mantissa * 2**-exponent, with 2**14 <= mantissa < 2**15.
+The golden model computes with these functions, and the hardware implements them bit for bit.
+Arrays are int64 of any shape unless said otherwise. A *scalar* is a pair (mantissa, exponent) of
+integers with the value mantissa * 2**-exponent, where 2**14 <= mantissa < 2**15.
 """
 
 import numpy as np
@@ -18,75 +18,83 @@ GATE_UNIT = 10
 SIGMOID_SHIFT = GATE_UNIT + 3 - SIGMOID_BITS
 """From those units to entries."""
 SQUARE_SHIFT = 14
-"""Bits taken off each square in a sum of squares."""
+"""Each square in a sum of squares is divided by 2**14."""
 RECIPROCAL_BITS = 8
 RSQRT_BITS = 7
-"""Address bits of the tables of a scalar's functions, over one octave: those below a mantissa's leading one."""
+"""Address bits of the tables of 1 / x and 1 / sqrt(x): bits of a mantissa below its leading one."""
 ROTARY_LOW = 32
-"""Rotary angles are kept for positions 0 to 31 and for multiples of 32, and added."""
+"""Rotations are stored for positions 0 to 31 and multiples of 32; others are products of two."""
 
 
 def round_shift(x: np.ndarray, shift: np.ndarray | int) -> np.ndarray:
-    """x / 2**shift, rounded to nearest, halves up; `shift` from 0 on."""
+    """x / 2**shift, rounded to nearest, a half upwards. `shift` >= 0."""
     x, shift = np.asarray(x, np.int64), np.asarray(shift, np.int64)
     return x + ((np.int64(1) << shift) >> 1) >> shift
 
 
 def saturate(x: np.ndarray, bits: int) -> np.ndarray:
-    """The nearest signed number of `bits` bits."""
+    """x, limited to the range of signed numbers of `bits` bits."""
     return np.clip(x, -(1 << bits - 1), (1 << bits - 1) - 1)
 
 
 def matvec(weight: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Accumulators x @ weight.T of int8 inputs [..., K] and int8 weights [N, K]: int64 [..., N], exact.
+    """Sums x @ weight.T for int8 inputs [..., K] and int8 weights [N, K]: int64 [..., N], exact.
 
-    float64 carries them exactly (they are below 2**53), and has a fast matrix product.
+    It computes in float64, whose matrix product is fast. The sums are below 2**53, and so exact.
     """
     return np.rint(x.astype(np.float64) @ weight.astype(np.float64).T).astype(np.int64)
 
 
 def bit_length(x: np.ndarray) -> np.ndarray:
-    """Bits of a number >= 0: 64 less its leading zeros. Exact below 2**53."""
+    """Number of bits of x >= 0: 0 for 0, else floor(log2(x)) + 1. Exact below 2**53."""
     return np.frexp(np.asarray(x, np.float64))[1].astype(np.int64)
 
 
 def normalise(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Scalar (mantissa, exponent) of integers x >= 0: x = mantissa * 2**-exponent, low bits cut off; 0 counts as 1."""
+    """Scalars (mantissa, exponent) of integers x >= 0.
+
+    Bits beyond the mantissa are cut off. 0 becomes the scalar of 1.
+    """
     x = np.maximum(np.asarray(x, np.int64), 1)
     exponent = MANTISSA_BITS - bit_length(x)
     return np.where(exponent >= 0, x << np.maximum(exponent, 0), x >> np.maximum(-exponent, 0)), exponent
 
 
 def multiply(a, b):
-    """Product of two scalars, again a scalar."""
+    """The product of two scalars, as a scalar. Its low bits are cut off."""
     mantissa, exponent = normalise(a[0] * b[0])
     return mantissa, a[1] + b[1] + exponent
 
 
 def exp2_table() -> np.ndarray:
-    """2**-f in units of 2**-14 for f = i / 256: int16 [256]."""
+    """2**-f for f = i / 256, in units of 2**-14: int64 [256], fits int16."""
     return np.rint(2.0 ** (14 - np.arange(1 << EXP2_BITS) / (1 << EXP2_BITS))).astype(np.int64)
 
 
 def sigmoid_table() -> np.ndarray:
-    """Sigmoid in units of 2**-15, less half a unit, at the middle of 256 steps over 0 to 8: int16 [256]."""
+    """Sigmoid in units of 2**-15, less half a unit, at the middle of 256 steps over 0 to 8: int16
+    [256].
+    """
     size = 1 << SIGMOID_BITS
     x = (np.arange(size) + 0.5) * (SIGMOID_RANGE / size)
     return np.rint(32768 / (1 + np.exp(-x)) - 0.5).astype(np.int64)
 
 
 def reciprocal_table() -> np.ndarray:
-    """2**29 / m at the middle of each step of a normalised m: int16 [256]."""
-    return np.rint(2.0**29 / _middles(RECIPROCAL_BITS)).astype(np.int64)
+    """2**29 / m at the midpoint m of each interval (see `_midpoints`): int64 [256], fits int16."""
+    return np.rint(2.0**29 / _midpoints(RECIPROCAL_BITS)).astype(np.int64)
 
 
 def rsqrt_table() -> np.ndarray:
-    """2**22 / sqrt(m) at the middle of each step of a normalised m, and beside it of 2 * m: int16 [128, 2]."""
-    return np.rint(2.0**22 / np.sqrt(_middles(RSQRT_BITS)[:, None] * [1, 2])).astype(np.int64)
+    """2**22 / sqrt(m) and 2**22 / sqrt(2 * m) at the midpoints m: int64 [128, 2], fits int16."""
+    return np.rint(2.0**22 / np.sqrt(_midpoints(RSQRT_BITS)[:, None] * [1, 2])).astype(np.int64)
 
 
-def _middles(bits: int) -> np.ndarray:
-    """Of the steps that the `bits` bits below a normalised mantissa's leading one count."""
+def _midpoints(bits: int) -> np.ndarray:
+    """Midpoints of the 2**bits intervals into which the mantissa range [2**14, 2**15) is divided.
+
+    float64 [2**bits].
+    """
     return ((1 << bits) + np.arange(1 << bits) + 0.5) * (1 << MANTISSA_BITS - 1 - bits)
 
 
@@ -94,23 +102,26 @@ EXP2, SIGMOID, RECIPROCAL, RSQRT = exp2_table(), sigmoid_table(), reciprocal_tab
 
 
 def _entry(mantissa: np.ndarray, bits: int) -> np.ndarray:
-    """Of a table with so many address bits, for a normalised mantissa."""
+    """The table address for a mantissa: the number of its interval, of 2**bits intervals."""
     return mantissa - (1 << MANTISSA_BITS - 1) >> MANTISSA_BITS - 1 - bits
 
 
 def quantise_scalars(largest: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """The scalar that brings values of which the largest has this magnitude to int8, and the scalar that undoes it.
+    """Two scalars for a vector with a largest magnitude: the factor to int8, and the step back.
 
-    They are 128 / m and m / 128, for the middle m of the largest value's step: it becomes 127 or 128, which saturates.
+    They are 128 / m and m / 128, where m is the midpoint of the interval in which `largest` lies.
+    The largest value becomes 127 or 128; 128 saturates to 127.
     """
     mantissa, exponent = normalise(largest)
     below = MANTISSA_BITS - 1 - RECIPROCAL_BITS
-    middle = mantissa >> below << below | 1 << below - 1
-    return (RECIPROCAL[_entry(mantissa, RECIPROCAL_BITS)], 22 - exponent), (middle, 7 + exponent)
+    midpoint = mantissa >> below << below | 1 << below - 1
+    return (RECIPROCAL[_entry(mantissa, RECIPROCAL_BITS)], 22 - exponent), (midpoint, 7 + exponent)
 
 
 def quantise(x: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
-    """int16 vectors [..., N] to int8 values that use their whole range, and the scalar that undoes it: x = y * scalar."""
+    """Quantises int16 vectors [..., N]: int8 values y, and a scalar for each vector, so that x = y
+    * scalar.
+    """
     (factor, shift), step = quantise_scalars(np.abs(x).max(axis=-1, keepdims=True))
     return saturate(round_shift(x * factor, shift), 8), step
 
@@ -134,7 +145,9 @@ def exp2_negative(d: np.ndarray) -> np.ndarray:
 
 
 def sigmoid(a: np.ndarray) -> np.ndarray:
-    """Sigmoid, in units of 2**-15, of int16 values in units of 2**-GATE_UNIT. That of ~a is the complement of a's."""
+    """Sigmoid, in units of 2**-15, of int16 values in units of 2**-GATE_UNIT. That of ~a is the
+    complement of a's.
+    """
     sign = a >> 15
     return SIGMOID[np.minimum((a ^ sign) >> SIGMOID_SHIFT, len(SIGMOID) - 1)] ^ (sign & 0x7FFF)
 
@@ -145,20 +158,24 @@ def silu(a: np.ndarray) -> np.ndarray:
 
 
 def scale(factors: np.ndarray, mantissa: np.ndarray) -> np.ndarray:
-    """int16 factors times a scalar's mantissa, as int16 again: 15 bits taken off."""
+    """int16 factors * mantissa / 2**15, rounded and saturated to int16."""
     return saturate(round_shift(factors * mantissa, MANTISSA_BITS), 16)
 
 
 def sum_of_squares(x: np.ndarray) -> np.ndarray:
-    """Of int16 vectors [..., N]: int64 [..., 1], each square rounded to `SQUARE_SHIFT` bits less and saturated."""
+    """Sums of x**2 / 2**SQUARE_SHIFT over int16 vectors [..., N]: int64 [..., 1].
+
+    Each term is rounded, and saturated to int16.
+    """
     return saturate(round_shift(x * x, SQUARE_SHIFT), 16).sum(axis=-1, keepdims=True)
 
 
 def rotary_tables(head_dim: int, positions: int, theta: float) -> tuple[np.ndarray, np.ndarray]:
-    """Rotations e**(i * angle) in units of 2**-14, as int64 [n, head_dim / 2, 2] (cos, sin).
+    """Two tables of rotations (cos, sin) in units of 2**-14: int64 [n, head_dim / 2, 2].
 
-    The first for positions 0 to `ROTARY_LOW` - 1, the second for multiples of `ROTARY_LOW`. Angles: position
-    times theta**(-2j / head_dim), RoFormer (Su et al., 2021), section 3.2.2.
+    The first is for positions 0 to `ROTARY_LOW` - 1, the second for multiples of `ROTARY_LOW` below
+    `positions`. The angle of pair j is position * theta**(-2j / head_dim): RoFormer (Su et al.,
+    2021), section 3.2.2.
     """
     frequency = theta ** (-np.arange(0, head_dim, 2) / head_dim)
 
@@ -170,13 +187,19 @@ def rotary_tables(head_dim: int, positions: int, theta: float) -> tuple[np.ndarr
 
 
 def rotation(tables: tuple[np.ndarray, np.ndarray], position: int) -> np.ndarray:
-    """The rotation of a position, in units of 2**-14: int64 [head_dim / 2, 2], the product of two table entries."""
+    """The rotation (cos, sin) of a position, in units of 2**-14: int64 [head_dim / 2, 2].
+
+    It is the product of two table entries.
+    """
     a, b = tables[0][position % ROTARY_LOW], tables[1][position // ROTARY_LOW]
     return turn(a, b)
 
 
 def turn(x: np.ndarray, rotations: np.ndarray, shift: int = 14, bits: int = 16) -> np.ndarray:
-    """Pairs x [..., n, 2] turned by rotations [n, 2] in units of 2**-14, `shift` - 14 bits taken off, saturated to `bits`."""
+    """Pairs x [..., n, 2] turned by rotations [n, 2] in units of 2**-14.
+
+    The result is divided by 2**(shift - 14), rounded, and saturated to `bits` bits.
+    """
     cos, sin = rotations[..., 0], rotations[..., 1]
     even, odd = x[..., 0], x[..., 1]
     turned = np.stack([even * cos - odd * sin, odd * cos + even * sin], axis=-1)

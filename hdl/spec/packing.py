@@ -1,4 +1,7 @@
-"""Values to link words and back: how each memory's entries lie in 32-bit words (see `protocol`)."""
+"""Values to link words and back.
+
+`protocol` says how the entries of each memory lie in 32-bit words.
+"""
 
 import numpy as np
 
@@ -7,19 +10,20 @@ from .protocol import Space, entry_bits, parts
 
 
 def pack_mem(config: Config, values: np.ndarray) -> np.ndarray:
-    """int16 values, a whole number of granules of them, to uint32 link words."""
+    """int16 values [granules * lanes] to uint32 link words."""
     return _words(config, Space.MEM, np.ascontiguousarray(values, "<i2").reshape(-1, config.lanes))
 
 
 def unpack_mem(config: Config, words: np.ndarray) -> np.ndarray:
-    """uint32 link words to int16 values, shape [granules * lanes]."""
+    """uint32 link words to int16 values [granules * lanes]."""
     return _entries(config, Space.MEM, words).view("<i2").ravel()
 
 
 def pack_wram(config: Config, weights: np.ndarray) -> np.ndarray:
-    """int8 weights (of `weight_bits` bits each), shape [..., rows], to uint32 link words.
+    """Weights to uint32 link words: int8 [..., rows], in the range of `weight_bits` bits.
 
-    Entries follow each other column by column: [words, cols, rows] fills whole words of W-RAM.
+    Each row of weights is an entry. Entries count column by column: [words, cols, rows] fills words
+    of W-RAM.
     """
     weights = np.ascontiguousarray(weights, np.int8)
     if config.weight_bits == 4:
@@ -29,7 +33,7 @@ def pack_wram(config: Config, weights: np.ndarray) -> np.ndarray:
 
 
 def unpack_wram(config: Config, words: np.ndarray) -> np.ndarray:
-    """uint32 link words to int8 weights, shape [entries, rows]."""
+    """uint32 link words to weights: int8 [entries, rows]."""
     entries = _entries(config, Space.WRAM, words)
     if config.weight_bits == 4:
         entries = np.stack([entries << 4, entries & 0xF0], axis=-1).reshape(len(entries), -1).view(np.int8) >> 4
@@ -50,7 +54,7 @@ def unpack_program(config: Config, words: np.ndarray) -> list[int]:
 
 
 def _words(config, space, entries):
-    """Rows of bytes, one an entry, padded to a whole (power-of-two) number of link words."""
+    """Entries, a row of bytes each, to link words. Each entry is padded to `parts` link words."""
     octets = entries.view(np.uint8)
     padded = np.zeros((len(octets), parts(entry_bits(config, space)) * 4), np.uint8)
     padded[:, :octets.shape[1]] = octets
@@ -58,7 +62,7 @@ def _words(config, space, entries):
 
 
 def _entries(config, space, words):
-    """The reverse: a row of bytes an entry, padding dropped."""
+    """Link words to entries, a row of bytes each, without the padding: uint8 [entries, bytes]."""
     bits = entry_bits(config, space)
     octets = np.ascontiguousarray(words, "<u4").view(np.uint8).reshape(-1, parts(bits) * 4)
     return np.ascontiguousarray(octets[:, :(bits + 7) // 8])

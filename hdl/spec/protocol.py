@@ -1,7 +1,7 @@
-"""The link's frames: what the host says to the tile and what the tile answers.
+"""The protocol of the link: requests of the host, and responses of the tile.
 
-Everything is 32-bit words; a UART carries them least significant byte first. The same words go
-through a simulator's memory, a pseudo-terminal or a cable.
+A frame is a sequence of 32-bit words. A UART carries each word least significant byte first. The
+same words go through a simulator's memory, a pseudo-terminal or a cable.
 
 Request::
 
@@ -18,56 +18,60 @@ Response::
     word 2   CRC-32 of words 0 and 1
     then, for a length above 0: the payload, and the CRC-32 of the payload
 
-A START says in word 1 where to begin and with which token, and in word 2 at which position and how many
-tokens are wanted (see `StartWhere`, `StartHow`).
+A START has in word 1 the first instruction and the token (`StartWhere`), and in word 2 the position
+and the number of tokens that are wanted (`StartHow`).
 
-The CRC is CRC-32/ISO-HDLC (that of Ethernet, zip and `zlib.crc32`) over the words' little-endian bytes.
+The CRC is CRC-32/ISO-HDLC (that of Ethernet, zip and `zlib.crc32`) over the words' little-endian
+bytes.
 
 Rules:
 
-* A request is obeyed if its sequence number is the expected one; the tile then expects the next
-  (modulo 256). The number before the expected one is a repeated frame, whose answer was lost:
-  a START is answered as it was and not obeyed again, anything else is done again, to the same effect.
-  Any other number is answered SEQUENCE and ignored. A RESET is obeyed whatever its number,
-  and the tile then expects the number after it.
-* After a header that fails its CRC, or does not begin with the magic number, the tile ignores words until the line
-  has been silent for `Config.link_timeout` cycles, and then answers CRC. A payload that fails its CRC is answered CRC,
-  and the expected number stays: the host sends the frame again. Until it has (or has sent RESET),
-  START is answered DIRTY. A frame that stops for `link_timeout` cycles is answered CUT_OFF.
-* While a program runs, MEM and PROGRAM are answered BUSY, and so is START; W-RAM may be written
-  (the program must not read what is being written), registers and tokens read. The payload of a refused
-  WRITE is taken in and ignored.
-* WAIT is answered when no program is running, with two words: the registers CYCLES and SCHEDULE_FAULTS. Until
-  then each token that the run has made is sent at once, as a response of its own with the status TOKEN and
-  the token as its one word of payload; a WAIT that is sent again gets them all again.
-  A word that arrives meanwhile ends the wait without an answer.
+* The tile executes a request with the expected sequence number, and then expects the next number
+  (modulo 256). The number before the expected one means that the host repeats a frame because the
+  answer was lost. The tile answers a repeated START as before, without a second run; it executes any
+  other repeated request again, to the same effect. It ignores a request with any other number and
+  answers SEQUENCE. It executes a RESET with any number, and then expects the number after it.
+* After a header with a wrong CRC or magic number, the tile ignores all words until the line has been
+  silent for `Config.link_timeout` cycles; then it answers CRC. A payload with a wrong CRC is answered
+  CRC, and the expected number stays the same, so the host sends the frame again. Until the host has
+  done so, or has sent RESET, START is answered DIRTY. If a frame stops for `link_timeout` cycles, the
+  answer is CUT_OFF.
+* While a program runs, requests for MEM and PROGRAM are answered BUSY, and so is START. The host may
+  write W-RAM (words that the program does not read meanwhile) and read registers and tokens. The tile
+  receives and ignores the payload of a WRITE that it refuses.
+* WAIT is answered when no program is running, with two words: the registers CYCLES and
+  SCHEDULE_FAULTS. Until then the tile sends each token of the run at once, in a response of its own
+  with the status TOKEN and the token as one word of payload. If the host repeats the WAIT, the tile
+  sends all of them again. A word that arrives during a WAIT ends it without an answer.
 
-The length of a WRITE counts modulo a power of two that is beyond every space.
+The length of a WRITE counts modulo a power of two that is larger than every space.
 
-Spaces are addressed in link words. An entry of a memory takes a power-of-two number of link words
-(see `parts`), least significant first; a write starts and ends on an entry's boundary.
+Addresses in a space count link words. An entry of a memory takes a power-of-two number of link
+words (see `parts`), least significant word first. A write starts and ends at the boundary of an
+entry.
 
 ======== ==========================================================================
 REGISTER see `Register`
 PROGRAM  instruction n at n * parts
 MEM      granule n (`lanes` int16 values, lane 0 lowest) at n * parts
-WRAM     word w of column c at (w * cols + c) * parts; `rows` weights, row 0 lowest. Write only
-TOKENS   those that the last run has made, one a link word. Read only
+WRAM     word w of column c at (w * cols + c) * parts; `rows` weights, row 0 lowest; write only
+TOKENS   the tokens that the last run has made, one a link word; read only
 ======== ==========================================================================
 """
 
 from amaranth.lib import data, enum
 
 from .config import Config
+from .isa import isa_of
 
 REQUEST_MAGIC = 0x4D
 RESPONSE_MAGIC = 0xE5
 VERSION = 3
-"""Counts changes of this protocol and of what programs mean (`tests/hdl/test_version.py`); in the `ID` register."""
+"""Version of this protocol and of the meaning of programs; see `tests/hdl/test_version.py`."""
 
 
 class Opcode(enum.Enum, shape=4):
-    """What a request asks for."""
+    """The kind of a request."""
 
     RESET = 0
     READ = 1
@@ -77,7 +81,7 @@ class Opcode(enum.Enum, shape=4):
 
 
 class Space(enum.Enum, shape=4):
-    """What a READ or WRITE addresses. START has fields of its own instead."""
+    """The memory or registers that a READ or WRITE addresses. A START has its own fields."""
 
     REGISTER = 0
     PROGRAM = 1
@@ -87,67 +91,69 @@ class Space(enum.Enum, shape=4):
 
 
 class Status(enum.Enum, shape=8):
-    """How a request fared."""
+    """The result of a request."""
 
     OK = 0
     CRC = 1
     SEQUENCE = 2
     BUSY = 3
     ADDRESS = 4
-    """Outside the space, or a space that cannot be read or written, or too many tokens wanted."""
+    """Address outside the space, space that cannot be read or written, or too many tokens wanted.
+    """
     OPCODE = 5
     CUT_OFF = 6
     DIRTY = 7
     TOKEN = 8
-    """Not an answer yet: a token that the run has made."""
+    """Not the answer yet, but a token that the run has made."""
 
 
 class Register(enum.Enum, shape=4):
     """Read-only registers, one link word each."""
 
     ID = 0
-    """"MRY" and the protocol version."""
+    """The letters MRY and `VERSION`."""
     CONFIG = 1
     """`Config.hash`."""
     CYCLES = 2
-    """Clock cycles of the last run, or so far of the run going on."""
+    """Clock cycles of the last run; during a run, its cycles so far."""
     SCHEDULE_FAULTS = 3
-    """Cycles of the last run in which a promise of its schedule was broken, modulo 65536; see Tile."""
+    """Cycles of the last run in which a slice found a fault in the schedule, modulo 65536."""
     RUNS = 4
-    """Runs started since power-up, modulo 65536."""
+    """Number of runs since power-up, modulo 65536."""
     LINK_FAULTS = 5
-    """Frames refused since power-up: CRC, sequence, cut off; modulo 65536."""
+    """Number of frames refused since power-up as CRC, SEQUENCE or CUT_OFF, modulo 65536."""
     MADE = 6
-    """Tokens that the last run has made."""
+    """Number of tokens that the last run has made."""
 
 
 ID = int.from_bytes(b"MRY", "big") << 8 | VERSION
 
 MOST_TOKENS = 256
-"""Tokens that a run can be asked for: all are kept until the next."""
+"""The most tokens that a run can make. The tile stores them until the next run."""
 ENTRY_BITS = 12
+"""Width of the number of a first instruction."""
 
 Request = data.StructLayout({"sequence": 8, "reserved": 8, "space": Space, "opcode": Opcode, "magic": 8})
 Response = data.StructLayout({"sequence": 8, "reserved": 8, "status": Status, "magic": 8})
 
 StartWhere = data.StructLayout({"entry": ENTRY_BITS, "token": 16, "reserved": 4})
-"""The address of a START: the first instruction, and the token of this step."""
+"""Word 1 of a START: the first instruction, and the token of this step."""
 StartHow = data.StructLayout({"position": 16, "count": 16})
-"""The length of a START: the position of this step, and how many tokens are wanted (0: a step of a prompt)."""
+"""Word 2 of a START: the position of this step, and the tokens wanted (0: a step of a prompt)."""
 
 
 def parts(bits: int) -> int:
-    """Link words that an entry of `bits` bits takes: a power of two, so that addresses split by wiring."""
+    """Link words of an entry of `bits` bits: a power of two, so that an address splits without
+    logic.
+    """
     return 1 << ((bits + 31) // 32 - 1).bit_length()
 
 
 def entry_bits(config: Config, space: Space) -> int:
-    """Bits of one entry of a memory."""
-    from .isa import Isa
-
+    """Bits of one entry of a space."""
     return {
         Space.REGISTER: 32,
-        Space.PROGRAM: Isa(config).width,
+        Space.PROGRAM: isa_of(config).width,
         Space.MEM: config.lanes * 16,
         Space.WRAM: config.rows * config.weight_bits,
         Space.TOKENS: 32,
@@ -155,7 +161,7 @@ def entry_bits(config: Config, space: Space) -> int:
 
 
 def entry_count(config: Config, space: Space) -> int:
-    """Entries of a memory; of W-RAM, over all columns."""
+    """Number of entries of a space; for W-RAM the sum over all columns."""
     return {
         Space.REGISTER: len(Register),
         Space.PROGRAM: config.program_depth,
@@ -166,5 +172,5 @@ def entry_count(config: Config, space: Space) -> int:
 
 
 def space_words(config: Config, space: Space) -> int:
-    """Link words in a space."""
+    """Number of link words in a space."""
     return entry_count(config, space) * parts(entry_bits(config, space))

@@ -1,4 +1,4 @@
-"""Windows: the part of a memory that one of its copies keeps."""
+"""Windows: the part of a memory that a copy of it contains."""
 
 from dataclasses import dataclass
 
@@ -7,10 +7,10 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Window:
-    """`depth` entries of a memory of `size`, from `first` on and around its end.
+    """A range of `depth` entries of a memory of `size` entries: from `first` on, around the end.
 
-    A copy that keeps no more has entry e at e % `depth`, which costs nothing where `depth` is a power of two, or at e, if the
-    window begins at 0.
+    A copy that contains just the window stores entry e at address e % depth, which costs no logic
+    where `depth` is a power of two. If the window begins at 0, entry e is at address e.
     """
 
     first: int
@@ -19,32 +19,33 @@ class Window:
 
     @property
     def whole(self) -> bool:
-        """It has every entry."""
+        """Whether it contains every entry of the memory."""
         return self.depth == self.size
 
     @property
     def legal(self) -> bool:
-        """A copy can be addressed without an adder."""
+        """Whether it lies in the memory and its copy can be addressed without an adder."""
         return self.first < self.size and self.depth <= self.size and (
             self.first == 0 or (self.size % self.depth == 0 and self.depth & self.depth - 1 == 0))
 
     @property
     def entries(self) -> np.ndarray:
-        """The entry in each place of a copy."""
+        """The entry at each address of the copy: int64 [depth]."""
         return (self.first + (np.arange(self.depth) - self.first) % self.depth) % self.size
 
     def holds(self, entries: np.ndarray) -> np.ndarray:
-        """Which of these entries it has: bool."""
+        """Whether it contains each of these entries: bool, shape of `entries`."""
         return (entries - self.first) % self.size < self.depth
 
     def covers(self, first: int, end: int) -> bool:
-        """It has all entries from `first` to before `end`."""
+        """Whether it contains all entries of the range from `first` to `end`, exclusive."""
         if self.whole or first == end:
             return end <= self.size
         return end <= self.size and (first - self.first) % self.size + end - first <= self.depth
 
     def has(self, entry):
-        """Whether it has an entry, a value in hardware: by the highest bits that tell."""
+        """Whether it contains `entry`, an Amaranth value: an expression on the highest bits, or 1.
+        """
         if self.whole:
             return 1
         bits = self.first | self.depth | self.size
@@ -53,5 +54,5 @@ class Window:
             *((self.first + offset) % self.size // unit for offset in range(0, self.depth, unit)))
 
     def index(self, entry):
-        """Where a copy has an entry, both values in hardware."""
+        """The address of `entry` in the copy; both are Amaranth values."""
         return entry if self.first == 0 else entry[:self.depth.bit_length() - 1]

@@ -8,7 +8,7 @@ from ..mem.mem import Mem
 from ..mxm.writer import VxmWrite
 from ..parts.repeat import Repeat
 from ..scalars.bank import Scalar
-from ..spec.command import comes, command_layout
+from ..spec.command import arrives, command_layout
 from ..spec.config import Config, address_bits
 from ..spec.isa import POSITION_BITS, SHIFT_BITS, TOKEN_BITS, Function, Op, Reduce, To, isa_of
 from .lane import TOTAL_BITS, Lane
@@ -69,7 +69,7 @@ class Results(wiring.Component):
         with m.If(self.command.valid):
             m.d.sync += [self.number.eq(0), self.first.eq(1)]
         for operand, parts in {"dst": (dst, self.dst), "dst_hop": (hop,), "into": (self.into,)}.items():
-            with m.If(comes(self._config, Op.VXM, self.command, operand)):
+            with m.If(arrives(self._config, Op.VXM, self.command, operand)):
                 m.d.sync += [part.eq(start[operand]) for part in parts]
         return m
 
@@ -97,7 +97,7 @@ class Engine(wiring.Component):
         m.submodules.repeat = repeat = Repeat(self._isa.count_bits)
         for name in ("inner", "middle", "outer", "interval", "paced"):
             m.d.comb += [getattr(repeat, name).eq(start[name]),
-                         repeat.load[name].eq(comes(self._config, Op.VXM, self.command, name))]
+                         repeat.load[name].eq(arrives(self._config, Op.VXM, self.command, name))]
         addresses = {name: Signal(start[name].shape(), name=f"{name}_now", reset_less=True) for name in ("x", "y")}
         second, complete = Signal(), Signal()
         # With one lane a value's neighbour is the next granule.
@@ -129,7 +129,7 @@ class Engine(wiring.Component):
         with m.If(self.command.valid):
             m.d.sync += second.eq(0)
         for name, _ in self._isa.operands[Op.VXM]:
-            with m.If(comes(self._config, Op.VXM, self.command, name)):
+            with m.If(arrives(self._config, Op.VXM, self.command, name)):
                 m.d.sync += [part[name].eq(start[name]) for part in ((now, addresses) if name in addresses else (now,))]
         return m
 
@@ -244,7 +244,7 @@ class Vxm(wiring.Component):
             self.active.eq(beat.active),
             self.x_address.eq(beat.x), self.y_address.eq(beat.y), self.scalar_address.eq(beat.scalar),
             self.overrun.eq(Cat(engine.overrun for engine in engines).any()
-                            | (busy & comes(config, Op.VXM, self.command, "dst"))),
+                            | (busy & arrives(config, Op.VXM, self.command, "dst"))),
             self.meeting.eq(engines[0].beat.active & engines[1].beat.active if config.engines > 1 else 0),
             self.starved.eq(operands.active & operands.stream & ~self.valid),
             self.dropped.eq(~(operands.active & operands.stream) & self.valid),

@@ -10,8 +10,9 @@ import click
 
 from ...hdl.spec.config import preset
 from ...hdl.spec.errors import MareyError
+from ...hdl.timing import PROBED
 from ..program.program import Program
-from ..views.measure import MEASURED, NotAsPlanned, measure
+from ..views.measure import NotAsPlanned, measure
 from ..views.page import page
 from ..views.perfetto import trace_events
 from ..views.report import report
@@ -59,7 +60,7 @@ def report_command(model, position, tokenizer, config_name, as_json):
 @click.option("--vcd", type=click.Path(path_type=Path, dir_okay=False),
               help="Waveform of the measured run to write, with the operations' names.")
 @click.option("--fst", type=click.Path(path_type=Path, dir_okay=False), help="The same in FST, by GTKWave's vcd2fst.")
-@click.option("--signals", default=",".join(MEASURED), show_default=True, help="Units in the waveform.")
+@click.option("--signals", default=",".join(PROBED), show_default=True, help="Units in the waveform.")
 @TOKENIZER
 @CONFIG
 def timetable_command(model, output, position, tokens, as_text, perfetto, measured, image, vcd, fst, signals, tokenizer,
@@ -68,8 +69,8 @@ def timetable_command(model, output, position, tokens, as_text, perfetto, measur
     if not (output or as_text or perfetto or measured or vcd or fst):
         raise MareyError("name what to make: -o PAGE.html, --text, --perfetto FILE, --vcd FILE, --fst FILE or --measure")
     units = signals.split(",")
-    if unknown := set(units) - set(MEASURED):
-        raise MareyError(f"--signals: no unit {', '.join(sorted(unknown))}: there are {', '.join(MEASURED)}")
+    if unknown := set(units) - set(PROBED):
+        raise MareyError(f"--signals: no unit {', '.join(sorted(unknown))}: there are {', '.join(PROBED)}")
     if fst and shutil.which("vcd2fst") is None:
         raise MareyError("--fst: vcd2fst is not on PATH: install GTKWave, or write a --vcd")
     if image and not (measured or vcd or fst):

@@ -9,7 +9,7 @@ from dataclasses import replace
 from ...hdl.mxm.mxm import Mxm
 from ...hdl.scalars.scalars import Scalars
 from ...hdl.spec.isa import Function, Instruction, MxmBlocks, Op, Reduce, Sfu, To, VxmBlocks
-from ...hdl.timing.timing import mxm_beat, next_issue, sfu_beat, vxm_beat
+from ...hdl.timing import mxm_beat, next_issue, sfu_beat, vxm_beat
 from ...hdl.vxm.vxm import Vxm
 from ..model.graph import Kind
 from .builder import REDUCED, Builder, log2

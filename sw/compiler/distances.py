@@ -2,7 +2,7 @@
 
 from ...hdl.mxm.mxm import Mxm
 from ...hdl.spec.config import Config
-from ...hdl.timing.timing import mxm_beat, vxm_beat
+from ...hdl.timing import mxm_beat, vxm_beat
 from ...hdl.vxm.vxm import Vxm
 
 

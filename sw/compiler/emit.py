@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from ...hdl.spec.config import Config
 from ...hdl.spec.isa import WAIT_BITS, Instruction, Op, isa_of
-from ...hdl.timing.timing import issue_cycles, next_issue
+from ...hdl.timing import issue_cycles, next_issue
 
 MAX_WAIT = (1 << WAIT_BITS) - 1
 

@@ -3,7 +3,7 @@
 from ...hdl.sequencer.sequencer import Sequencer
 from ...hdl.spec.config import Config
 from ...hdl.spec.isa import Instruction, Op, To, isa_of
-from ...hdl.timing.timing import mxm_interval, vxm_beat
+from ...hdl.timing import mxm_interval, vxm_beat
 from ...hdl.vxm.vxm import Vxm
 from .distances import stream_offset
 from .emit import lay_out

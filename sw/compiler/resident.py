@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from ...hdl.sequencer.sequencer import Sequencer
 from ...hdl.spec.isa import Address, Instruction, Op, Source, To
-from ...hdl.timing.timing import next_issue, vxm_beat
+from ...hdl.timing import Unit, next_issue, vxm_beat
 from ...hdl.vxm.vxm import Vxm
 from ..model.graph import Kind, Operation
 from ..quant.model import QuantisedModel
@@ -87,7 +87,7 @@ class _Token:
         # A section's origin is where the one before it has written its vector, has issued its last and left the VXM.
         left = begin.beats() + Vxm.leaving_cycles(config)
         entered = vxm_beat(config) - Vxm.entering_cycles(config)
-        loaded = max(self._loaded(begin), begin.beats("issue") + 1 - first, left + 1 - entered - first)
+        loaded = max(self._loaded(begin), begin.beats(Unit.ISSUE) + 1 - first, left + 1 - entered - first)
         before, head_placed = begin.moved(), layer.moved(loaded)
         head = lay_out(config, before + head_placed)
         target = len(lay_out(config, [*before, head_placed[0]])) - 1
@@ -145,7 +145,7 @@ class _Token:
         x = Address(self.builder.buffer["x"])
         found = [use.cycles[-1] for cycle, instruction in begin.placed if instruction.op is Op.VXM and
                  x == instruction["dst" if instruction["to"] is To.MEM else "x"]
-                 for use in begin.uses(instruction, cycle) if use.unit == "vxm"]
+                 for use in begin.uses(instruction, cycle) if use.unit is Unit.VXM_BEAT]
         return int(max(found))
 
     def _next_layer(self, timeline, loop):
@@ -168,8 +168,8 @@ class _Token:
         normalised = norm.normalise(builder, last_norm)
         builder.operation = None
         stop = step(builder.op(Op.HALT, if_prompt=1), barrier=True,
-                    after=(After("vxm", Vxm.reduce_latency(config) - Sequencer.HALT_CYCLES),))
+                    after=(After(Unit.VXM_BEAT, Vxm.reduce_latency(config) - Sequencer.HALT_CYCLES),))
         halt = step(builder.op(Op.HALT),
-                    after=(After("vxm", Vxm.ending_cycles(config) - Sequencer.HALT_CYCLES), *IN_ORDER))
+                    after=(After(Unit.VXM_BEAT, Vxm.ending_cycles(config) - Sequencer.HALT_CYCLES), *IN_ORDER))
         return [*paced(builder), *measured, stop, *normalised, *steps_of(builder, classifier),
                 choice.scale(builder, classifier), *steps_of(builder, chosen), halt]

@@ -12,8 +12,7 @@ import numpy as np
 
 from ...hdl.spec.config import Config
 from ...hdl.spec.isa import Address, Instruction, Op
-from ...hdl.timing.rules import ORDERED, RIVALS, entries_of
-from ...hdl.timing.timing import Issue, Use, issue_cycles, uses
+from ...hdl.timing import VXM_ENGINES, Issue, Memory, Unit, Use, entries_of, issue_cycles, uses
 from ...hdl.vxm.vxm import Vxm
 from .steps import ORIGIN, REGISTERS, After, Step
 
@@ -41,7 +40,7 @@ class Entries:
 class Access:
     """What an instruction that is issued in cycle 0 does to a memory: entries, cycles, and whether it writes."""
 
-    memory: str
+    memory: Memory
     entries: np.ndarray
     cycles: np.ndarray
     write: bool
@@ -81,23 +80,23 @@ class Timeline:
         config = self.config
         self.registers = dict(self.registers)
         self._ready: dict[int, int] = {}
-        self._memories = {"MEM granule": Entries.of(config.granules), "W-RAM word": Entries.of(config.wram_depth),
-                          "scalar": Entries.of(config.scalars), "choice": Entries.of(1)}
-        self._busy = {unit: np.zeros(BEFORE, bool) for unit in (*RIVALS, "issue")}
-        self._keep_busy("issue", -1)
+        self._memories = {Memory.MEM: Entries.of(config.granules), Memory.WRAM: Entries.of(config.wram_depth),
+                          Memory.SCALARS: Entries.of(config.scalars), Memory.CHOICE: Entries.of(1)}
+        self._busy = {unit: np.zeros(BEFORE, bool) for unit in Unit if unit.rival or unit is Unit.ISSUE}
+        self._keep_busy(Unit.ISSUE, -1)
         if self.boundary:
             self._begin_at(self.boundary)
 
     def _begin_at(self, boundary):
         config = self.config
-        for unit in ("vxm", "mxm"):
+        for unit in (Unit.VXM_BEAT, Unit.MXM_BEAT):
             self._keep_busy(unit, 0)
-        for engine in range(config.engines):
-            self._keep_busy(f"engine{engine}", Vxm.leaving_cycles(config))
+        for engine in VXM_ENGINES[:config.engines]:
+            self._keep_busy(engine, Vxm.leaving_cycles(config))
         cycles = np.full(boundary.count, Vxm.latency(config))
         cycles[-boundary.last:] -= np.arange(boundary.last)[::-1]
-        self._wrote("MEM granule", boundary.granule + np.arange(boundary.count), cycles)
-        self._wrote("scalar", boundary.scalar, Vxm.reduce_latency(config))
+        self._wrote(Memory.MEM, boundary.granule + np.arange(boundary.count), cycles)
+        self._wrote(Memory.SCALARS, boundary.scalar, Vxm.reduce_latency(config))
 
     def _wrote(self, memory, which, cycles):
         """Entries of a memory that something before the origin writes, in these cycles."""
@@ -143,10 +142,10 @@ class Timeline:
                                if isinstance(value, Address) and value.base in self._ready])
         parts = [(offset, self._uses(instruction)) for offset, instruction in zip(offsets, instructions, strict=True)]
         accesses = [(shift, access) for shift, (_, found) in parts for access in found]
-        issuable = int(self._busy["issue"].argmin()) - BEFORE
+        issuable = int(self._busy[Unit.ISSUE].argmin()) - BEFORE
         cycle = max([after, issuable, *(self._earliest(access, shift) for shift, access in accesses)])
         units = [(unit, cycles + shift) for shift, (found, _) in parts for unit, cycles in found.items()]
-        while not all(self._free(RIVALS.get(unit, unit), cycles + cycle) for unit, cycles in units):
+        while not all(self._free(unit.rival or unit, cycles + cycle) for unit, cycles in units):
             cycle += 1
         for unit, cycles in units:
             self._grow(unit, int(cycles[-1]) + cycle + 1)
@@ -166,7 +165,7 @@ class Timeline:
             case Op.PERIOD:
                 # Everything before it has issued, since it would mean another period.
                 self.period = instruction["value"]
-                self._keep_busy("issue", self.beats("issue"))
+                self._keep_busy(Unit.ISSUE, self.beats(Unit.ISSUE))
 
     def _first_to_end(self, step, after):
         """The choice that ends first, of one instruction each."""
@@ -177,12 +176,12 @@ class Timeline:
             ends.append(cycle + max(int(cycles[-1]) for cycles in trial._uses(choice)[0].values()))
         return step.choices[int(np.argmin(ends))]
 
-    def beats(self, unit: str = "vxm") -> int:
+    def beats(self, unit: Unit = Unit.VXM_BEAT) -> int:
         """The last cycle in which a unit is in use."""
         found = np.flatnonzero(self._busy[unit])
         return int(found[-1]) - BEFORE if len(found) else LONG_AGO
 
-    def last(self, unit: str) -> int:
+    def last(self, unit: Unit) -> int:
         """The last cycle in which a scheduled instruction uses a unit that is not among those that serve one use a cycle."""
         return max(int(use.cycles.max()) for cycle, instruction in self.placed for use in self.uses(instruction, cycle)
                    if use.unit == unit)
@@ -212,21 +211,18 @@ class Timeline:
 
     def _uses(self, instruction):
         """Cycles by unit, and accesses to memories, of an instruction issued in cycle 0."""
-        units = {"issue": np.arange(issue_cycles(self.config, instruction))}
+        units = {Unit.ISSUE: np.arange(issue_cycles(self.config, instruction))}
         accesses = []
         found = self.uses(instruction)
         for use in found:
-            if use.unit in RIVALS:
+            if use.unit.rival:
                 units[use.unit] = np.union1d(units.get(use.unit, np.zeros(0, np.int64)), use.cycles)
-        for memory, kinds in ORDERED.items():
-            for use in found:
-                if use.unit in kinds:
-                    kind, width = kinds[use.unit]
-                    width = width(self.config)
-                    accesses.append(Access(memory, entries_of(use, width), np.repeat(use.cycles, width), kind == "write"))
+            if access := use.unit.access:
+                cycles = np.repeat(use.cycles, access.entries(self.config))
+                accesses.append(Access(access.memory, entries_of(self.config, use), cycles, access.writes))
         if instruction.op is Op.MXM:
             # The cache's words are written and read in different sections.
-            accesses = [access for access in accesses if access.memory != "W-RAM word"]
+            accesses = [access for access in accesses if access.memory is not Memory.WRAM]
         return units, accesses
 
     def _earliest(self, access, shift):

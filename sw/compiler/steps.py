@@ -8,6 +8,7 @@ because `marey.hdl.timing.uses` and the rules derive it; the scheduler finds the
 from dataclasses import dataclass
 
 from ...hdl.spec.isa import Instruction
+from ...hdl.timing import Unit
 
 REGISTERS, ORIGIN = "registers", "origin"
 """In an `After`, in the place of a unit: the address registers, which are in use until what was written can be read; and
@@ -18,11 +19,11 @@ the origin of the section, which is cycle 0."""
 class After:
     """A bound: a step issues no earlier than `distance` cycles after the last use of a unit by what is scheduled before it."""
 
-    unit: str
+    unit: Unit | str
     distance: int = 1
 
 
-IN_ORDER = (After("issue"),)
+IN_ORDER = (After(Unit.ISSUE),)
 """The bound of what the sequencer does itself: it issues behind everything that is scheduled before it."""
 WITH_REGISTERS = (After(REGISTERS, 0),)
 """The bound of what follows the computation of addresses."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from ...hdl.spec.config import Config
 from ...hdl.spec.isa import EncodingError, Instruction, Isa, Op
-from ...hdl.timing.timing import trace, uses
+from ...hdl.timing import trace, uses
 
 SHOWN = {"mxm": "MXM", "drain": "results", "stream": "VXM", "mem.write": "MEM write"}
 """Units in the timetable of an instruction, and what they are called there."""

@@ -13,8 +13,7 @@ import numpy as np
 from ...hdl.spec.config import Config
 from ...hdl.spec.errors import MareyError
 from ...hdl.spec.isa import Instruction, Isa
-from ...hdl.timing.rules import check
-from ...hdl.timing.timing import blocks, run_cycles, trace
+from ...hdl.timing import blocks, check, run_cycles, trace
 from ..model.config import ModelConfig
 from ..model.families import graph_of
 from ..model.graph import Graph

@@ -7,7 +7,7 @@ import numpy as np
 
 from ...hdl.spec.config import Config
 from ...hdl.spec.errors import MareyError
-from ...hdl.timing.rules import check
+from ...hdl.timing import check
 from ..compiler.fill import place
 from ..compiler.layout import CompileError, Matrix
 from ..program.program import Image, Program

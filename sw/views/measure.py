@@ -8,6 +8,7 @@ from vcd import VCDWriter
 
 from ...hdl.spec.errors import MareyError
 from ...hdl.tile import PROBE
+from ...hdl.timing import PROBED, Unit
 from ...sim import verilator
 from ..program.program import Program
 from ..runtime.driver import Device
@@ -15,7 +16,6 @@ from .timetable import Operation, operations
 
 BITS = {unit: bit for bit, (unit, _) in enumerate(PROBE)}
 """Of the tile's probe, by unit."""
-MEASURED = [unit for unit in BITS if unit != "running"]
 
 
 class NotAsPlanned(MareyError):
@@ -29,7 +29,7 @@ class Difference:
     """A unit that is at work in a cycle in which it was not planned to be, or the other way round."""
 
     cycle: int
-    unit: str
+    unit: Unit
     planned: bool
 
     def __str__(self):
@@ -44,7 +44,7 @@ class Measurement:
     """
 
     cycles: int
-    units: dict[str, np.ndarray]
+    units: dict[Unit, np.ndarray]
     plan: list[Operation]
 
     def differences(self) -> list[Difference]:
@@ -101,7 +101,7 @@ def measure(program: Program, position: int = 0, count: int = 1, image: Program 
     start = seen[on.argmax(), 0] - 1
     lasts = np.diff(seen[:, 0], append=seen[-1, 0] + 1)
     units = {}
-    for unit in MEASURED:
+    for unit in PROBED:
         at_work = np.flatnonzero(seen[:, 1] >> BITS[unit] & 1)
         spans = [np.arange(seen[index, 0], seen[index, 0] + lasts[index]) for index in at_work]
         units[unit] = np.concatenate([np.empty(0, np.int64), *spans]) - start

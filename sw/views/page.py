@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from ...hdl.timing import ROWS
 from ..program.program import Program
 from .measure import Measurement
 from .report import report
-from .timetable import ROWS, chart, runs
+from .timetable import chart, runs
 
 TEMPLATE = Path(__file__).with_name("timetable.html")
 MOST = 10_000

@@ -5,8 +5,9 @@ Format: https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsK
 
 from itertools import groupby
 
+from ...hdl.timing import ROWS
 from ..program.program import Program
-from .timetable import ROWS, operations, runs
+from .timetable import operations, runs
 
 PROCESS = 1
 TOKENS = 1
@@ -19,7 +20,7 @@ def trace_events(program: Program, position: int = 0, count: int = 1) -> dict:
     tracks = {unit: TOKENS + 1 + number for number, unit in enumerate(ROWS)}
     name = f"{program.name or 'program'} on {program.config.name}; 1 us is 1 clock cycle"
     events = [_named("process_name", 0, name), _named("thread_name", TOKENS, "tokens and layers")]
-    events += [_named("thread_name", track, ROWS[unit]) for unit, track in tracks.items()]
+    events += [_named("thread_name", track, unit.label) for unit, track in tracks.items()]
     for at, token in groupby(listed, key=lambda operation: operation.issue.position):
         token = list(token)
         events.append(_event(f"position {at}", TOKENS, token[0].issue.cycle, token[-1].issue.cycle + 1))

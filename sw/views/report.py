@@ -4,7 +4,7 @@ import json
 from importlib.resources import files
 
 from ...hdl.spec.isa import Op
-from ...hdl.timing.timing import run_cycles, trace, uses
+from ...hdl.timing import run_cycles, trace, uses
 from ..model.families import graph_of
 from ..program.program import Program
 

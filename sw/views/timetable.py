@@ -12,40 +12,9 @@ import numpy as np
 
 from ...hdl.sequencer.sequencer import Sequencer
 from ...hdl.spec.isa import Op
-from ...hdl.timing.rules import ORDERED, RIVALS, entries_of
-from ...hdl.timing.timing import Issue, Use, run_cycles, trace, uses
+from ...hdl.timing import ROWS, Issue, Kind, Unit, Use, entries_of, run_cycles, trace, uses
 from ..compiler.fill import head_order
 from ..program.program import Program
-
-ROWS = {
-    "issue": "sequencer: issue",
-    "mem.act": "MEM: activations",
-    "engine.mxm": "MXM: engine",
-    "mxm": "MXM: beats",
-    "wram": "W-RAM: first column",
-    "wram.late": "W-RAM: last column",
-    "drain": "MXM: results",
-    "stream": "VXM: takes results",
-    "engine0": "VXM: engine 0",
-    "engine1": "VXM: engine 1",
-    "vxm": "VXM: beats",
-    "mem.x": "MEM: x",
-    "mem.y": "MEM: y",
-    "scalar.vxm": "scalars: VXM reads",
-    "mem.write": "MEM: write",
-    "wram.keys": "W-RAM: key written",
-    "wram.values": "W-RAM: value written",
-    "scalar.reduced": "scalars: reduction",
-    "engine.sfu": "SFU: engine",
-    "sfu": "SFU: beats",
-    "scalar.sfu": "scalars: SFU reads",
-    "scalar.computed": "scalars: SFU writes",
-    "chosen.write": "choice: made",
-    "chosen": "link: token out",
-}
-"""Units, as `marey.hdl.timing.uses` calls them, in the order in which an operation comes through them, and their names."""
-SHARED = {"wram.read": "the port of W-RAM", "wram.write": "the port of W-RAM", "scalar.bank": "the bank of scalars"}
-"""Units that are no rows of the timetable: what others have to share."""
 
 PHASES = {
     "embedding": ("embedding: factor", "embedding", "rotation"),
@@ -104,7 +73,7 @@ def operations(program: Program, position: int = 0, count: int = 1) -> Iterator[
                 layer = None
         note = issue.instruction.note
         phase = PHASE.get(note, OTHER) if program.model else OTHER
-        found = [Use("issue", np.array([issue.cycle])), *uses(program.config, issue)]
+        found = [Use(Unit.ISSUE, np.array([issue.cycle])), *uses(program.config, issue)]
         yield Operation(issue, phase, layer, _heads(program, issue, phase), found)
 
 
@@ -137,15 +106,16 @@ class Gap:
 def gaps(program: Program, token: list[Operation], begin: int, end: int) -> list[Gap]:
     """The MXM's gaps in the operations of one token, which take the cycles from `begin` to `end`."""
     waits = _waits(program.config, token)
-    takers = {int(taken[0]): index for index, operation in enumerate(token) if (taken := operation.cycles("stream")).size}
+    takers = {int(taken[0]): index for index, operation in enumerate(token) if (taken := operation.cycles(Unit.STREAM)).size}
     found, free = [], begin
     for index, operation in enumerate(token):
-        beats = operation.cycles("mxm")
+        beats = operation.cycles(Unit.MXM_BEAT)
         if not beats.size:
             continue
         if beats[0] > free:
             # A product waits for what it reads and for what the VXM needs to take its results.
-            both = [waits[index], waits[takers[int(operation.cycles("drain")[0])]]] if operation.cycles("drain").size else []
+            results = operation.cycles(Unit.DRAIN)
+            both = [waits[index], waits[takers[int(results[0])]]] if results.size else []
             slack, cause, what = min((wait for pair in both for wait in pair), default=(NEAR + 1, "fill", ""))
             if slack > NEAR:
                 cause, what = "fill", "pipeline, or the sequencer's own arithmetic"
@@ -162,35 +132,33 @@ def gaps(program: Program, token: list[Operation], begin: int, end: int) -> list
 def _waits(config, token):
     """Of each operation, (slack, "data", what) and (slack, "structure", what): by how many cycles it might be earlier."""
     written, used, found = {}, {}, []
-    memory_of = {unit: (memory, kind, width(config))
-                 for memory, units in ORDERED.items() for unit, (kind, width) in units.items()}
     for operation in token:
         data, structure = (1 << 30, "data", ""), (1 << 30, "structure", "")
         for use in operation.uses:
-            memory, kind, width = memory_of.get(use.unit, (None, None, 1))
-            if kind == "read" and memory in written:
-                cycles, writers = written[memory]
-                entries = entries_of(use, width)
+            access = use.unit.access
+            if access and not access.writes and access.memory in written:
+                cycles, writers = written[access.memory]
+                entries = entries_of(config, use)
                 known = entries < len(cycles)
-                slack = (np.repeat(use.cycles, width)[known] - cycles[entries[known]] - 1)
+                slack = (np.repeat(use.cycles, access.entries(config))[known] - cycles[entries[known]] - 1)
                 if slack.size:
                     at = int(slack.argmin())
                     data = min(data, (int(slack[at]), "data", writers[entries[known][at]]))
-            if (rival := RIVALS.get(use.unit)) in used:
+            if (rival := use.unit.rival) in used:
                 last, who = used[rival]
                 if use.cycles[0] > last:
-                    structure = min(structure, (int(use.cycles[0] - last - 1), "structure", f"{who}: {(ROWS | SHARED)[rival]}"))
+                    structure = min(structure, (int(use.cycles[0] - last - 1), "structure", f"{who}: {rival.label}"))
         for use in operation.uses:
-            memory, kind, width = memory_of.get(use.unit, (None, None, 1))
-            if kind == "write":
-                entries = entries_of(use, width)
-                cycles, writers = written.setdefault(memory, (np.empty(0, np.int64), np.empty(0, object)))
+            access = use.unit.access
+            if access and access.writes:
+                entries = entries_of(config, use)
+                cycles, writers = written.setdefault(access.memory, (np.empty(0, np.int64), np.empty(0, object)))
                 if (more := int(entries.max()) + 1 - len(cycles)) > 0:
                     cycles = np.concatenate([cycles, np.full(more, -1 << 30)])
                     writers = np.concatenate([writers, np.full(more, "", object)])
-                cycles[entries], writers[entries] = np.repeat(use.cycles, width), operation.name
-                written[memory] = cycles, writers
-            if use.unit in RIVALS:
+                cycles[entries], writers[entries] = np.repeat(use.cycles, access.entries(config)), operation.name
+                written[access.memory] = cycles, writers
+            if use.unit.rival:
                 used[use.unit] = max(used.get(use.unit, (-1, "")), (int(use.cycles[-1]), operation.name))
         found.append((data, structure))
     return found
@@ -248,8 +216,8 @@ def chart(program: Program, position: int = 0, count: int = 1) -> dict:
         tokens.append([start, token[0].issue.position, templates.known[key]])
     return {
         "name": program.name, "config": config.name, "rows": config.rows, "cols": config.cols, "cycles": end,
-        "phases": [*PHASES, OTHER], "units": list(ROWS.items()), "instructions": instructions, "forms": forms.values,
-        "templates": templates.values, "tokens": tokens,
+        "phases": [*PHASES, OTHER], "units": [(unit, unit.label) for unit in ROWS], "instructions": instructions,
+        "forms": forms.values, "templates": templates.values, "tokens": tokens,
     }
 
 
@@ -271,10 +239,10 @@ def _form(operation, units):
     rounds = max(len(operation.heads), 1)
     found = []
     for use in operation.uses:
-        if use.unit in SHARED:
+        if not use.unit.is_row:
             continue
         cycles = use.cycles - operation.issue.cycle
-        parts = cycles.reshape(rounds, -1) if len(cycles) % rounds == 0 and not use.unit.startswith("engine") else [cycles]
+        parts = cycles.reshape(rounds, -1) if len(cycles) % rounds == 0 and use.unit.facts.kind is not Kind.ENGINE else [cycles]
         found.append((units[use.unit], tuple(tuple(map(tuple, runs(part))) for part in parts)))
     return tuple(found)
 
@@ -290,15 +258,15 @@ def _template(program, token, start, end, listed):
                 "classifier": shape.vocab_size * shape.dim}
     phases, layers = {}, {}
     for operation in token:
-        beats = {unit: operation.cycles(unit) for unit in ("mxm", "vxm", "sfu")}
+        beats = {unit: operation.cycles(unit) for unit in (Unit.MXM_BEAT, Unit.VXM_BEAT, Unit.SFU_BEAT)}
         row = phases.setdefault(operation.phase, {"name": operation.phase, "mxm": 0, "vxm": 0, "sfu": 0, "idle": 0, "floor": 0})
         for unit, cycles in beats.items():
             row[unit] += len(cycles)
-        if operation.layer is not None and beats["mxm"].size:
-            first = int(beats["mxm"][0]) - start
+        if operation.layer is not None and beats[Unit.MXM_BEAT].size:
+            first = int(beats[Unit.MXM_BEAT][0]) - start
             layer = layers.setdefault(operation.layer, {"name": operation.layer, "start": first, "mxm": 0})
-            layer["mxm"] += len(beats["mxm"])
-            layer["end"] = int(beats["mxm"][-1]) + 1 - start
+            layer["mxm"] += len(beats[Unit.MXM_BEAT])
+            layer["end"] = int(beats[Unit.MXM_BEAT][-1]) + 1 - start
     for gap in idle:
         if gap.before:
             phases[gap.before.phase]["idle"] += gap.end - gap.start
@@ -314,7 +282,8 @@ def _template(program, token, start, end, listed):
 
 def text(program: Program, position: int = 0, count: int = 1) -> Iterator[str]:
     """The timetable for a terminal: an operation a line, with the first and last cycle of its beats, results and writes."""
-    shown = {"mxm": "MXM", "vxm": "VXM", "sfu": "SFU", "mem.write": "MEM", "wram.keys": "keys", "wram.values": "values"}
+    shown = {Unit.MXM_BEAT: "MXM", Unit.VXM_BEAT: "VXM", Unit.SFU_BEAT: "SFU", Unit.MEM_WRITE: "MEM", Unit.KEY_WRITE: "keys",
+             Unit.VALUE_WRITE: "values"}
     yield f"{'issue':>8} {'position':>8} {'layer':>5}  {'phase':<11}{'operation':<20}when"
     for operation in operations(program, position, count):
         issue = operation.issue

@@ -9,7 +9,7 @@ from marey.hdl.spec.command import command_layout
 from marey.hdl.spec.isa import Instruction, Op, To
 from marey.hdl.spec.packing import pack_wram
 from marey.hdl.spec.protocol import Space
-from marey.hdl.timing.timing import Issue, beats, mxm_addresses, mxm_interval
+from marey.hdl.timing import Issue, beats, mxm_addresses, mxm_interval
 from tests.cocotb.common import CONFIG, begin, command, cycle, host_write, lanes, rng, settle
 
 LAYOUT = command_layout(CONFIG, Op.MXM)

@@ -1,4 +1,4 @@
-"""The sequencer: every command in the cycle, and with the operands, that `marey.hdl.timing.timing` says."""
+"""The sequencer: every command in the cycle, and with the operands, that `marey.hdl.timing` says."""
 
 import cocotb
 from amaranth.hdl import Shape
@@ -6,11 +6,11 @@ from amaranth.lib import data
 
 from marey.hdl.sequencer.sequencer import Sequencer
 from marey.hdl.spec.command import Begin, command_layout
-from marey.hdl.spec.encoding import ROWS, row_of
 from marey.hdl.spec.isa import COUNTS, Address, Instruction, Isa, MxmBlocks, Op, Reduce, Sfu, VxmBlocks
 from marey.hdl.spec.packing import pack_program
 from marey.hdl.spec.protocol import Space
-from marey.hdl.timing.timing import run_cycles, trace
+from marey.hdl.spec.row_encoding import ROWS, row_of
+from marey.hdl.timing import run_cycles, trace
 from tests.cocotb.common import CONFIG, begin, cycle, host_read, host_write, rng
 
 ISA = Isa(CONFIG)

@@ -8,7 +8,7 @@ from cocotb.utils import get_sim_time
 
 from marey.hdl.spec.packing import pack_mem, pack_program, pack_wram, unpack_mem
 from marey.hdl.spec.protocol import REQUEST_MAGIC, Opcode, Space, Status, entry_bits, parts
-from marey.hdl.timing.rules import check
+from marey.hdl.timing import check
 from marey.sw.compiler.matmul import matmul
 from tests.cocotb.common import CONFIG, begin, cycle, rng, settle
 from tests.configs import codes

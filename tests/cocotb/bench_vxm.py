@@ -6,7 +6,7 @@ import numpy as np
 from marey.hdl.sequencer.sequencer import Sequencer
 from marey.hdl.spec.command import command_layout
 from marey.hdl.spec.isa import Address, Function, Isa, Op, Reduce, To
-from marey.hdl.timing.timing import Issue, uses
+from marey.hdl.timing import Issue, Kind, uses
 from marey.hdl.vxm.vxm import Vxm
 from marey.sim.emulator import EmulatedTile
 from tests.cocotb.common import CONFIG, begin, command, cycle, lanes, rng, settle, signed
@@ -64,7 +64,7 @@ class Bench:
             for when, address in zip(use.cycles, use.addresses, strict=True):
                 self.scalars[int(when)] = (int(address), int(self.tile.scalars[address, 0]))
         self.tile.scalars[:] = scalars
-        engine = next(use for unit, use in found.items() if unit.startswith("engine"))
+        engine = next(use for unit, use in found.items() if unit.facts.kind is Kind.ENGINE)
         return int(engine.cycles[-1]) - self.now
 
     async def step(self):

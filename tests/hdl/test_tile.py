@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from marey.hdl.spec.isa import Op, To
 from marey.hdl.spec.packing import pack_mem, pack_program, pack_wram, unpack_mem
 from marey.hdl.spec.protocol import Register, Space, entry_bits, parts
-from marey.hdl.timing.rules import APART, EXCLUSIVE, PAIRED, check, violations
+from marey.hdl.timing import Unit, check, violations
 from marey.sim import pysim
 from marey.sim.endpoint import Endpoint
 from marey.sim.simulation import ScheduleFault
@@ -89,7 +89,7 @@ def test_a_moved_instruction_is_harmless_or_caught(product, data):
     program = list(program)
     program[at] = replace(program[at], wait=program[at].wait + change)
     broken = {violation.what for violation in violations(config, program)}
-    promises = {*EXCLUSIVE.values(), *(what for *_, what in PAIRED)}
+    promises = {what for unit in Unit for what in (unit.facts.clash if unit.rival is unit else "", unit.facts.alone)} - {""}
     with pysim.open_tile(config) as tile:
         link = Link(tile, config)
         values = load(config, link, program, seed, shape)
@@ -118,7 +118,7 @@ def test_one_port_is_read_or_written():
         return lay_out(config, sorted(placed, key=lambda entry: entry[0]))
 
     found = {at: {violation.what for violation in violations(config, program(at))} for at in range(30 + mxm.wait) if at != 30}
-    wrong = [at for at, what in found.items() if what == {APART[0][2]}]
+    wrong = [at for at, what in found.items() if what == {Unit.WRAM_PORT_READ.facts.clash}]
     for at in (wrong[0] - 1, wrong[0], wrong[-1], wrong[-1] + 1):
         with pysim.open_tile(config) as tile:
             link = Link(tile, config)

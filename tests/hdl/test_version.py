@@ -4,11 +4,11 @@ import enum
 import hashlib
 
 from marey.hdl.manual import encoding
-from marey.hdl.spec import integer, isa
+from marey.hdl.spec import instructions, integer
 from marey.hdl.spec.config import Config
 from marey.hdl.spec.isa import Function, Reduce, Sfu, To
 from marey.hdl.spec.protocol import VERSION
-from marey.hdl.timing.timing import trace, uses
+from marey.hdl.timing import trace, uses
 from tests.configs import op
 
 MEANT = {3: "5ff7c746a826e791"}
@@ -40,7 +40,7 @@ def samples(config):
 
 def meaning():
     """What a compiled program counts on, in lines: encodings, cycles, tables of functions."""
-    for kind in (value for value in vars(isa).values() if isinstance(value, enum.EnumMeta) and list(value)):
+    for kind in (value for value in vars(instructions).values() if isinstance(value, enum.EnumMeta) and list(value)):
         yield f"{kind.__name__} {[(member.name, member.value) for member in kind]}"
     for config in CONFIGS:
         yield from encoding(config)

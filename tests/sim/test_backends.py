@@ -258,7 +258,7 @@ def test_a_trace_has_the_ports(compiler, tmp_path):
 
 
 def test_programs_are_checked_before_they_run():
-    from marey.hdl.timing.timing import ProgramError
+    from marey.hdl.timing import ProgramError
 
     with pytest.raises(ProgramError):
         Program.from_instructions(CONFIGS[0], [op(CONFIGS[0], "NOP")])

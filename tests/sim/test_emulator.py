@@ -8,7 +8,7 @@ from marey.hdl.mxm.mxm import Mxm
 from marey.hdl.spec.isa import Op
 from marey.hdl.spec.packing import pack_mem, pack_program, pack_wram, unpack_mem
 from marey.hdl.spec.protocol import Space, entry_bits, parts
-from marey.hdl.timing.timing import engaged, mxm_beat, vxm_beat
+from marey.hdl.timing import Kind, engine_start, mxm_beat, vxm_beat
 from marey.hdl.vxm.vxm import Vxm
 from marey.sim.emulator import EmulatedTile
 from marey.sw.compiler.matmul import matmul
@@ -41,13 +41,13 @@ def test_busy_cycles(config, rows, inner, outer):
     beats, granules = rows * inner * outer, rows * outer * config.beats_per_result
     # Where W-RAM has one port, all columns' reads count, of which the last are later than the first.
     reads = {"wram.read": beats + Mxm.array(config).skew(config)} if config.wram_ports == 1 else {}
-    assert {unit: tile.busy[unit] for unit in tile.busy if not unit.startswith("engine")} == {
+    assert {unit: tile.busy[unit] for unit in tile.busy if unit.facts.kind is not Kind.ENGINE} == {
         "mxm": beats, "mem.act": beats, "wram": beats, "wram.late": beats, "drain": granules, "stream": granules,
         "vxm": granules, "mem.y": granules, "mem.write": granules} | reads
     # Engines are taken before their beats, between results, and as long as an instruction leaves.
-    assert tile.busy["engine.mxm"] == beats + mxm_beat(config) - engaged(config, Op.MXM)
+    assert tile.busy["engine.mxm"] == beats + mxm_beat(config) - engine_start(config, Op.MXM)
     taken = (rows * outer - 1) * inner + config.beats_per_result
-    assert tile.busy["engine0"] == vxm_beat(config) - engaged(config, Op.VXM) + taken + Vxm.leaving_cycles(config)
+    assert tile.busy["engine0"] == vxm_beat(config) - engine_start(config, Op.VXM) + taken + Vxm.leaving_cycles(config)
     assert tile.busy["mxm"] < tile.cycles
 
 

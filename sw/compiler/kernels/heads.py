@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from ....hdl.mxm.mxm import Mxm
 from ....hdl.spec.isa import Address, Instruction, MxmBlocks, Op, Reduce, To, VxmBlocks
-from ....hdl.timing.timing import mxm_beat, vxm_beat
+from ....hdl.timing import Unit, mxm_beat, vxm_beat
 from ...model.graph import Kind, Operation
 from ...quant.model import FRACTION
 from ..builder import REDUCED, Builder, log2
@@ -72,9 +72,9 @@ def scores(builder: Builder, operation: Operation) -> list[Step]:
     one = tuple(replace(part, operands=part.operands | {"middle": passes}) for part in (mxm, vxm))
     offset = stream_offset(config, beats)
     # Values are read much later, but with one port written while nothing is read.
-    written = ("wram.keys", "wram.values") if config.wram_ports == 1 else ("wram.keys",)
+    written = (Unit.KEY_WRITE, Unit.VALUE_WRITE) if config.wram_ports == 1 else (Unit.KEY_WRITE,)
     read = 1 - mxm_beat(config) - Mxm.read_latency(config)
-    after = (After("vxm", 1 - vxm_beat(config) - offset), *(After(unit, read) for unit in written), *IN_ORDER)
+    after = (After(Unit.VXM_BEAT, 1 - vxm_beat(config) - offset), *(After(unit, read) for unit in written), *IN_ORDER)
     return [step(mxm, vxm, offsets=(0, offset), after=after, planned=one)]
 
 

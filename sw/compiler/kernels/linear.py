@@ -4,7 +4,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from ....hdl.spec.isa import Address, Instruction, Op, Reduce, To
-from ....hdl.timing.timing import mxm_interval
+from ....hdl.timing import mxm_interval
 from ...model.graph import Kind, Operation
 from ..builder import Builder
 from ..distances import stream_offset

@@ -7,8 +7,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from marey.hdl.spec.isa import Address, Reduce, To
-from marey.hdl.timing.rules import check, violations
-from marey.hdl.timing.timing import ProgramError, trace, uses
+from marey.hdl.timing import ProgramError, Unit, check, trace, uses, violations
 from marey.sw.compiler.emit import lay_out
 from marey.sw.compiler.matmul import matmul
 from tests.configs import CONFIGS, any_config, op
@@ -110,7 +109,7 @@ def test_every_rule(config, program, what, pc):
 def test_a_violation_names_its_cycle():
     """A result that nobody takes leaves in the cycle that `uses` says."""
     (found,) = violations(CONFIG, [MXM, op(CONFIG, "NOP", 40), HALT])
-    drain = next(use for use in uses(CONFIG, next(trace(CONFIG, [MXM, HALT]))) if use.unit == "drain")
+    drain = next(use for use in uses(CONFIG, next(trace(CONFIG, [MXM, HALT]))) if use.unit is Unit.DRAIN)
     assert found.cycle == drain.cycles[0] and str(found).startswith(f"cycle {drain.cycles[0]}, instruction 0: ")
 
 

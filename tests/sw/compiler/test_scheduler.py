@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from marey.hdl.sequencer.sequencer import Sequencer
 from marey.hdl.spec.isa import WAIT_BITS, Op
-from marey.hdl.timing.timing import next_issue, trace
+from marey.hdl.timing import next_issue, trace
 from marey.sw.compiler.emit import lay_out
 from tests.configs import CONFIGS, any_config, op
 

@@ -8,8 +8,7 @@ from hypothesis import Phase, assume, given, settings
 from hypothesis import strategies as st
 
 from marey.hdl.spec.config import Config, preset
-from marey.hdl.timing.rules import check
-from marey.hdl.timing.timing import ProgramError
+from marey.hdl.timing import ProgramError, check
 from marey.sim import pysim, verilator
 from marey.sim.endpoint import Endpoint
 from marey.sw.compiler.compile import compile_model, compile_quantised

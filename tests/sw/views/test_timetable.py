@@ -12,16 +12,16 @@ from hypothesis import strategies as st
 
 from marey.hdl.spec.config import preset
 from marey.hdl.spec.isa import Op
-from marey.hdl.timing.timing import trace
+from marey.hdl.timing import PROBED, ROWS, trace
 from marey.sim.endpoint import Endpoint
 from marey.sw.compiler.compile import compile_model
 from marey.sw.formats import DEFAULT_MODEL, load_model
 from marey.sw.runtime.driver import Device
 from marey.sw.compiler.matmul import matmul
-from marey.sw.views.measure import MEASURED, measure
+from marey.sw.views.measure import measure
 from marey.sw.views.page import page
 from marey.sw.views.perfetto import trace_events
-from marey.sw.views.timetable import PHASE, ROWS, chart, gaps, operations, runs, text
+from marey.sw.views.timetable import PHASE, chart, gaps, operations, runs, text
 from tests.configs import CONFIGS
 from tests.faults import moved
 
@@ -119,7 +119,7 @@ def test_measured_is_planned(compiler, program):
     """Every unit that the probe sees, in every cycle of three tokens."""
     found = measure(program, 6, 3)
     assert found.cycles == program.run_cycles(6, 3) and found.differences() == []
-    assert all(len(found.units[unit]) for unit in MEASURED)
+    assert all(len(found.units[unit]) for unit in PROBED)
 
 
 def test_a_planted_fault_is_found_at_its_place(compiler, program):

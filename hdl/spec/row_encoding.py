@@ -1,25 +1,31 @@
-"""How the instructions of a compact tile lie in its program memory: in rows of 24 bits, which come one a cycle.
+"""The encoding of a compact tile's instructions: rows of 24 bits, which are read one a cycle.
 
 ======= ======= ============== =================================================
 bits    15:0    19:16          23:20
 ======= ======= ============== =================================================
 first   wait    operation      address register of the next row's value
-others  a value other operands the same; in the last 0, or other operands
+others  value   other operands address register of the next row's value
 ======= ======= ============== =================================================
 
-Other operands also lie where the value has no bits.
+In the last row, bits 23:20 are 0 or have other operands. Where a value is shorter than 16 bits,
+other operands lie above it.
 
-A row is a link word. So an operand with an address register is resolved when its row comes, all by the same adder, and nowhere
-is an instruction there as a whole.
+A row is a link word. The hardware resolves an operand that has an address register in the cycle in
+which its row arrives, with one adder for all rows, and never holds a whole instruction.
 """
 
 from amaranth.lib import data
 
-ROWS, ROW_BITS, VALUE_BITS = 8, 24, 16
-"""Most rows of an instruction, and the widths of a row and a value."""
+ROWS = 8
+"""The most rows of an instruction. In the program memory each instruction takes so many."""
+ROW_BITS = 24
+VALUE_BITS = 16
+"""Width of a row's value, and of an address register."""
 LINK_BITS = 32
-OPERATION, NEXT = 16, 20
-"""Places in a row: of the operation in the first, of the next row's register."""
+OPERATION = 16
+"""The lowest bit of the operation in the first row."""
+NEXT = 20
+"""The lowest bit of the address register's number in a row. The next row's value is added to it."""
 
 PLACES: dict[str, dict[str, tuple[int, int]]] = {
     "HALT": {"if_prompt": (0, 14)},
@@ -43,25 +49,25 @@ PLACES: dict[str, dict[str, tuple[int, int]]] = {
     },
     "SFU": {"a": (1, 0), "b": (1, 6), "into": (1, 12), "function": (1, 18), "epsilon": (2, 0), "count": (3, 0)},
 }
-"""By operation and operand: its row, and its lowest bit there. The register of an address is in the row before."""
+"""By operation and operand: row and lowest bit. Its address register is in the row before."""
 WAIT = {"NOP": (1, 0)}
-"""Where the wait is not in the first row: to a NOP's a register is added."""
+"""Row and lowest bit of a NOP's wait, to which a register is added; other waits are in row 0."""
 COPIES = {"ADD": {"register": ((0, NEXT),)}, "INDEX": {"register": ((2, 16), (2, NEXT))}}
-"""Operands that are there more than once: what is written is read before."""
+"""Further places of an operand: a register that is written is also read, a row before the value."""
 
 
 def bit(row: int, at: int) -> int:
-    """The bit of an instruction that is a row's."""
+    """Number of a bit in an instruction: bit `at` of a row."""
     return row * LINK_BITS + at
 
 
 def in_rows(op: str, operands: data.StructLayout) -> data.FlexibleLayout:
-    """The layout of an operation's operands, of these shapes, in rows."""
+    """The layout of an operation's operands in rows; `operands` gives their shapes."""
     fields = {}
     for name, member in operands:
         row, at = PLACES[op][name]
         if isinstance(member.shape, data.Layout):
-            # From the register in the row before to the end of the value.
+            # The field reaches from the register in the row before to the end of the value.
             low = bit(row, at) - bit(row - 1, NEXT)
             offset, base = (member.shape[part].shape for part in ("offset", "base"))
             shape = data.FlexibleLayout(low + offset, {"offset": data.Field(offset, low), "base": data.Field(base, 0)})
@@ -72,10 +78,10 @@ def in_rows(op: str, operands: data.StructLayout) -> data.FlexibleLayout:
 
 
 def length(op: str) -> int:
-    """Rows of an operation."""
+    """Number of rows of an operation."""
     return 1 + max([row for row, _ in [*PLACES[op].values(), WAIT.get(op, (0, 0))]])
 
 
 def row_of(op: str, operand: str) -> int:
-    """The row with which an operand comes."""
+    """Number of the row in which an operand arrives."""
     return PLACES[op][operand][0]

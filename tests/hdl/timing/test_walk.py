@@ -3,7 +3,7 @@
 import pytest
 
 from marey.hdl.spec.isa import Address, MxmBlocks, Op, Source
-from marey.hdl.timing.timing import ProgramError, run_cycles, trace, uses
+from marey.hdl.timing import ProgramError, run_cycles, trace, uses
 from tests.configs import CONFIGS
 from tests.configs import op as make
 

@@ -1,0 +1,88 @@
+"""Instructions to bits and back, by their layouts."""
+
+
+from amaranth.hdl import Shape
+from amaranth.lib import data
+
+from .instructions import Address, EncodingError, Instruction, Op
+from .layouts import Layouts
+from .legal import check
+from .row_encoding import COPIES, WAIT, bit
+
+ALL_BITS = (1 << 4) - 1
+"""In rows, `bits` of an INDEX is the number of the highest bit; this stands for all bits."""
+
+
+def encode(layouts: Layouts, instruction: Instruction) -> int:
+    """The instruction as an integer of `Layouts.width` bits; EncodingError if it is not legal."""
+    check(layouts, instruction)
+    operands = {
+        name: {"offset": value.offset, "base": value.base} if isinstance(value, Address) else value
+        for name, value in instruction.operands.items()
+    }
+    op, in_rows = instruction.op, layouts.config.profile.instruction_rows
+    if in_rows and op is Op.INDEX:
+        operands["bits"] = operands["right"] + operands["bits"] - 1 if operands["bits"] else ALL_BITS
+    code = _insert(layouts.instruction["op"], op) | _insert(_wait_field(layouts, op), instruction.wait)
+    for name, field in _operand_fields(layouts, op):
+        code |= _insert(field, operands[name])
+    for name, places in COPIES.get(op.name, {}).items() if in_rows else ():
+        for place in places:
+            code |= operands[name] << bit(*place)
+    return code
+
+
+def decode(layouts: Layouts, code: int) -> Instruction:
+    """The instruction that `code` encodes; EncodingError for bits that encode no instruction."""
+    if not 0 <= code < 1 << layouts.width:
+        raise EncodingError(f"{code:#x} is not an instruction of {layouts.width} bits")
+    number = _extract(code, layouts.instruction["op"])
+    if number not in {op.value for op in Op}:
+        raise EncodingError(f"{code:#x}: no operation has number {number}")
+    op = Op(number)
+    operands = {name: _value(code, op, name, field) for name, field in _operand_fields(layouts, op)}
+    if layouts.config.profile.instruction_rows and op is Op.INDEX:
+        bits = operands["bits"] + 1 - operands["right"]
+        operands["bits"] = 0 if operands["bits"] == ALL_BITS else max(bits, 0)
+    instruction = Instruction(op, _extract(code, _wait_field(layouts, op)), operands)
+    if encode(layouts, instruction) != code:
+        raise EncodingError(f"{code:#x}: bits are set that no operand of {op.name} uses")
+    return instruction
+
+
+def _wait_field(layouts, op):
+    """The field of an operation's wait."""
+    wait = layouts.instruction["wait"]
+    place = WAIT.get(op.name) if layouts.config.profile.instruction_rows else None
+    return data.Field(wait.shape, bit(*place)) if place else wait
+
+
+def _operand_fields(layouts, op):
+    """Names and fields of an operation's operands; offsets count from the instruction's bit 0."""
+    base = layouts.instruction["operands"].offset
+    return [(name, data.Field(field.shape, base + field.offset)) for name, field in layouts.operands[op]]
+
+
+def _value(code, op, name, field):
+    """The operand in a field of `code`: an integer, an Address or a member of an enumeration."""
+    value, shape = _extract(code, field), field.shape
+    if isinstance(shape, data.Layout):
+        return Address(_extract(value, shape["offset"]), _extract(value, shape["base"]))
+    if isinstance(shape, type):
+        if value not in {item.value for item in shape}:
+            raise EncodingError(f"{code:#x}: {op.name} has no {name} {value}")
+        return shape(value)
+    if Shape.cast(shape).signed:
+        value -= (value >> field.width - 1) << field.width
+    return value
+
+
+def _extract(code, field):
+    return code >> field.offset & (1 << field.width) - 1
+
+
+def _insert(field, value):
+    """A value at its place among an instruction's bits."""
+    if isinstance(value, dict):
+        return sum(_insert(part, value[name]) for name, part in field.shape) << field.offset
+    return (getattr(value, "value", value) & (1 << field.width) - 1) << field.offset

@@ -1,0 +1,236 @@
+"""The instruction set: the operations, what each does, and an instruction with its operands.
+
+A program is a list of instructions. The first issues `Sequencer.first_issue` cycles after go. After
+an instruction has issued, the next one issues `Sequencer.issue_cycles` + `wait` cycles later; every
+instruction has a `wait`. An instruction for a slice (MXM, VXM, SFU) starts the slice. The slice
+then works for as many cycles as the counts say, while later instructions issue. `docs/cycles.md`
+lists the cycles of each instruction.
+
+====== =================================================================================
+HALT   The run ends. With `if_prompt` it ends only if no token is wanted: in a step of a prompt.
+NOP    Waits for `turns` periods, in addition to `wait`. With `blocks` n > 0, also for 2**(n - 1)
+       cycles a block.
+SET    Address register `register` = `value`.
+ADD    Address register `register` += `value`, modulo its width: a large value subtracts.
+INDEX  Address register `register` = `value` + (`source` >> `right`) * `times`. The source is the
+       position or the token. If `bits` is not 0, only the lowest `bits` bits of the shifted source
+       are multiplied.
+PERIOD The period = max(`least`, `value` + blocks * `times`) cycles, where blocks is the number of
+       blocks of the KV cache that positions 0 to this one fill: position / max(rows, cols) + 1.
+LOOP   Goes to `target`, `count` - 1 times in a row; then goes on to the next instruction.
+       `counter` is the number of the loop counter that it uses.
+TOKEN  Puts out the last ARGMAX as the next token and increments the position. Goes to `target` if
+       more tokens are wanted.
+MXM    Makes matrix products:
+         for o < outer, for m < middle: one result (`cols` dot products)
+           for i < inner: one beat a cycle,
+             activation word [act + o*act_hop + i] times
+             W-RAM word [wgt + (o % wrap)*wgt_hop + m*wgt_step + i]
+       Results are at least cols / lanes cycles apart.
+       paced       rounds (values of o) begin a period apart
+       fetch       no product: the results are the W-RAM words of column `token % cols`
+       wide        only where weights have 4 bits: the words hold 8-bit weights in two halves,
+                   first the low halves, unsigned, then the high halves; beat i uses
+                   activation word i / 2
+VXM    Computes on `lanes` values in each beat, one beat a cycle:
+         for o < outer, for m < middle, for i < inner:
+           y = saturate(((a * b) >> shift) + c), rounded half up
+       The beats of m begin `interval` cycles apart, or `inner` if that is more.
+       paced       rounds (values of o) begin a period apart
+       a           the MXM's stream if `stream`, else MEM at `x`
+       b           MEM at `y` if `by_vector`, else scalar register `scalar`
+       c           0; with `plus` MEM at `x` if `stream`, else MEM at `y`
+       shift       the operand `shift` plus the scalar's exponent; with `bare` without it
+       function    MULTIPLY as above; EXP2 y = 127 * 2**-((scalar - a) / 256);
+                   SILU y = a * sigmoid(a)
+       narrow      y has 8 bits instead of 16
+       pair        a value takes two beats and is their sum: a * b, then, with the same `x`,
+                   a with its neighbouring lanes swapped times the next b
+       addresses   `x` steps by `x_step`, `y` by `y_step` and `dst` by 1 a beat; from o to
+                   o + 1 they step by `x_hop`, `y_hop`, `dst_hop`, and `scalar` by `scalar_hop`
+       to          y goes to MEM, or to W-RAM as KEYS (words of column position % cols) or
+                   VALUES (lane position % rows of every column), or NOWHERE
+       high        only where weights have 4 bits: there KEYS and VALUES count `dst` in pairs
+                   of words; the low 4 bits of y go to the first word of a pair, or with
+                   `high` the next 4 bits to the second
+       reduce      each round of o leaves a scalar, in the registers from `into` on, which
+                   must be in the lower half
+       mask        y is 0, and is left out of the reduction, for values of the round whose
+                   number is above the position
+SFU    `count` times, a period apart: scalar register `into` = `function` of (scalar `a` +
+       `epsilon`). `into` is in the upper half of the registers, `a` in the lower half. For
+       MULTIPLY, scalar `into` = scalar `a` * scalar `b`, all in the upper half. `a` and `b` step
+       by 1 each time, `into` by 1 a result; QUANTISE has two results.
+====== =================================================================================
+
+An address is an `offset` plus an address register (`base`); register 0 is always 0. MXM counts
+addresses in MEM and W-RAM in words (`rows` values). VXM counts them in granules (`lanes` values),
+and VALUES in groups of `lanes` columns. The operand `blocks` names a count that is in blocks: the
+number of blocks is shifted left by that count's value.
+
+A compact tile reads instructions in rows (`hdl/spec/row_encoding.py`). Its instructions differ in
+this: the counts `inner` and `middle` of an MXM, and `middle` and `interval` of a VXM, have an
+address register instead of `blocks`; the register holds a multiple of the blocks. NOP has an
+address register, `register`, that is added to its wait, instead of `turns` and `blocks`. PERIOD has
+only `value`. There is one loop counter.
+"""
+
+from dataclasses import dataclass, field
+
+from amaranth.lib import enum
+
+from .errors import MareyError
+
+
+class EncodingError(MareyError):
+    """An instruction, bits or text that are not legal. The message is one line that says why."""
+
+
+FACTOR_BITS = 12
+"""Width of `times`, the factor of an INDEX."""
+WAIT_BITS = 14
+SHIFT_BITS = 7
+POSITION_BITS = 16
+"""Width of a position, and of a number of tokens."""
+TOKEN_BITS = 16
+EPSILON_BITS = 16
+
+
+class Op(enum.Enum, shape=4):
+    """The operations. HALT is 0, so a program memory of zeros is a program that halts."""
+
+    HALT = 0
+    NOP = 1
+    SET = 2
+    ADD = 3
+    INDEX = 4
+    PERIOD = 5
+    LOOP = 6
+    TOKEN = 7
+    MXM = 8
+    VXM = 9
+    SFU = 10
+
+
+class Source(enum.Enum, shape=1):
+    """The number that INDEX computes with."""
+
+    POSITION = 0
+    TOKEN = 1
+
+
+class MxmBlocks(enum.Enum, shape=2):
+    """Names the count of an MXM that is in blocks."""
+
+    NONE = 0
+    INNER = 1
+    MIDDLE = 2
+
+
+class VxmBlocks(enum.Enum, shape=2):
+    """Names the count of a VXM that is in blocks."""
+
+    NONE = 0
+    INTERVAL = 1
+    MIDDLE = 2
+
+
+class Function(enum.Enum, shape=2):
+    """The function of a VXM."""
+
+    MULTIPLY = 0
+    EXP2 = 1
+    SILU = 2
+
+
+class To(enum.Enum, shape=2):
+    """The place that a VXM writes its values to."""
+
+    NOWHERE = 0
+    MEM = 1
+    KEYS = 2
+    VALUES = 3
+
+
+class Reduce(enum.Enum, shape=3):
+    """The reduction of a round's values.
+
+    PICK takes the value in lane token % lanes. ARGMAX leaves the next token, not a scalar.
+    """
+
+    NONE = 0
+    MAX = 1
+    ABSMAX = 2
+    SUM = 3
+    ARGMAX = 4
+    PICK = 5
+
+
+class Sfu(enum.Enum, shape=2):
+    """Functions of scalars, which `marey.hdl.spec.integer` defines.
+
+    QUANTISE has two results: the factor, then the step.
+    """
+
+    QUANTISE = 0
+    RSQRT = 1
+    RECIPROCAL = 2
+    MULTIPLY = 3
+
+
+COUNTS = ("inner", "middle", "outer", "interval", "count", "wrap")
+"""Operands whose default is 1 and that are at least 1; the default of all others is 0."""
+MOST_SHIFT = 3
+"""The largest value of a count in blocks. It is a shift: 3 makes 8 times the number of blocks."""
+
+DEFAULT_WORDS = (Source.POSITION, MxmBlocks.NONE, VxmBlocks.NONE, Function.MULTIPLY, To.NOWHERE, Reduce.NONE)
+"""Defaults of operands that are words, which the text form leaves out."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """A memory address: `offset` plus the contents of address register `base`."""
+
+    offset: int
+    base: int = 0
+
+    def __str__(self):
+        return f"A{self.base}+{self.offset}" if self.base else str(self.offset)
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """One instruction.
+
+    op        its operation
+    wait      cycles that are added to the distance to the next issue
+    operands  by name, with just the names in `Isa.operands[op]`: an integer, an `Address` or a
+              member of an enumeration
+    operation names the operation of the model's graph that it belongs to; not encoded, not compared
+    note      says in words what it is for; not encoded, not compared
+    """
+
+    op: Op
+    wait: int = 0
+    operands: dict[str, int | Address] = field(default_factory=dict)
+    note: str = field(default="", compare=False)
+    operation: str = field(default="", compare=False)
+
+    def __getitem__(self, name: str) -> int | Address:
+        return self.operands[name]
+
+    @property
+    def counted_in_blocks(self) -> str | None:
+        """The name of the count that is in blocks; None if there is none."""
+        blocks = self.operands.get("blocks")
+        return blocks.name.lower() if isinstance(blocks, (MxmBlocks, VxmBlocks)) and blocks.value else None
+
+    def __str__(self):
+        words = [self.op.name]
+        for name, value in self.operands.items():
+            default = int(name in COUNTS)
+            if isinstance(value, Address):
+                default = Address(default)
+            if value != default and value not in DEFAULT_WORDS:
+                words.append(f"{name}={getattr(value, 'name', value)}")
+        return " ".join(words + [f"wait={self.wait}"] * bool(self.wait))

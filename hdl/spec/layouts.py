@@ -1,0 +1,33 @@
+"""The layouts of a configuration's instructions: where each field lies among an instruction's bits."""
+
+from amaranth.lib import data
+
+from .config import Config
+from .instructions import WAIT_BITS, Op
+from .operands import operand_layouts
+from .row_encoding import LINK_BITS, OPERATION, ROWS, in_rows
+
+
+class Layouts:
+    """The layouts of instructions for a configuration.
+
+    config       the configuration
+    operands     by operation: the layout of its operands, as they lie in an instruction
+    width        bits of an instruction
+    instruction  layout of an instruction: `op`, `wait`, and `operands`, a union with the operands of
+                 each operation. In rows (see `row_encoding`) the three overlap: operands lie around
+                 the operation.
+    """
+
+    def __init__(self, config: Config):
+        self.config = config
+        self.operands: dict[Op, data.Layout] = dict(operand_layouts(config))
+        if config.profile.instruction_rows:
+            self.operands = {op: in_rows(op.name, layout) for op, layout in self.operands.items()}
+        union = data.UnionLayout({op.name.lower(): layout for op, layout in self.operands.items()})
+        if config.profile.instruction_rows:
+            self.instruction = data.FlexibleLayout(ROWS * LINK_BITS, {
+                "op": data.Field(Op, OPERATION), "wait": data.Field(WAIT_BITS, 0), "operands": data.Field(union, 0)})
+        else:
+            self.instruction = data.StructLayout({"op": Op, "wait": WAIT_BITS, "operands": union})
+        self.width = self.instruction.size

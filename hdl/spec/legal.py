@@ -1,0 +1,82 @@
+"""The check of an instruction before it is encoded: it has just its operands, each in its range."""
+
+
+from amaranth.hdl import Shape, ShapeLike, unsigned
+from amaranth.lib import data
+
+from .instructions import COUNTS, MOST_SHIFT, WAIT_BITS, Address, EncodingError, Instruction, Op, Reduce, Sfu
+from .layouts import Layouts
+
+
+def check(layouts: Layouts, instruction: Instruction) -> None:
+    """Raises EncodingError unless the instruction has just its operands, each in range."""
+    layout = layouts.operands[instruction.op]
+    given, wanted = set(instruction.operands), {name for name, _ in layout}
+    if given != wanted:
+        raise EncodingError(f"{instruction}: operands should be {', '.join(sorted(wanted)) or 'none'}")
+    _check_range(instruction, "wait", instruction.wait, unsigned(WAIT_BITS))
+    for name, value in instruction.operands.items():
+        shape = layout[name].shape
+        if isinstance(shape, data.Layout) != isinstance(value, Address):
+            kind = "a number" if isinstance(value, Address) else "an address"
+            raise EncodingError(f"{instruction}: {name} should be {kind}")
+        if isinstance(value, Address):
+            _check_address(instruction, name, value, shape)
+        elif isinstance(shape, type):
+            if not isinstance(value, shape):
+                raise EncodingError(f"{instruction}: {name} should be one of {', '.join(shape.__members__)}")
+        else:
+            _check_range(instruction, name, value, shape)
+            _check_number(layouts.config.scalars // 2, instruction, name, value)
+    if layouts.config.profile.instruction_rows and instruction.op is Op.INDEX and instruction["bits"]:
+        # The encoding has the number of the highest bit instead of `bits`.
+        _check_range(instruction, "right + bits", instruction["right"] + instruction["bits"], unsigned(4))
+
+
+def _check_range(instruction: Instruction, what: str, value: int, shape: ShapeLike) -> None:
+    shape = Shape.cast(shape)
+    low = -(1 << shape.width - 1) if shape.signed else 0
+    if not low <= value < low + (1 << shape.width):
+        raise EncodingError(f"{instruction}: {what} must be {low} to {low + (1 << shape.width) - 1}")
+
+
+def _check_address(instruction, name, value, shape):
+    _check_range(instruction, f"{name} offset", value.offset, shape["offset"].shape)
+    _check_range(instruction, f"{name} base", value.base, shape["base"].shape)
+    if value == Address(0) and name in COUNTS:
+        raise EncodingError(f"{instruction}: {name} must be at least 1")
+
+
+def _check_number(half, instruction, name, value):
+    """Rules for a number besides its range; `half`: half the number of scalar registers."""
+    op, in_blocks = instruction.op, instruction.counted_in_blocks == name
+    if value == 0 and name == "register" and op is not Op.NOP:
+        raise EncodingError(f"{instruction}: address register 0 is always 0")
+    if name == "into" and not _may_write(half, instruction, value):
+        raise EncodingError(f"{instruction}: {op.name} does not write scalar register {value}")
+    if op is Op.SFU and name in ("a", "b") and not _may_read(half, instruction, name, value):
+        raise EncodingError(f"{instruction}: {instruction['function'].name} does not read scalar register {value}")
+    if value == 0 and name in COUNTS and not in_blocks:
+        raise EncodingError(f"{instruction}: {name} must be at least 1")
+    if value > MOST_SHIFT and in_blocks:
+        raise EncodingError(f"{instruction}: {name} is in blocks: it is a shift, of at most {MOST_SHIFT}")
+
+
+def _may_write(half, instruction, register):
+    """Whether an instruction may write a scalar register.
+
+    An SFU writes the upper half; a reduction the lower half, but not register 0, which is always 1.
+    """
+    if instruction.op is Op.SFU:
+        return register >= half
+    return register == 0 if instruction["reduce"] in (Reduce.NONE, Reduce.ARGMAX) else 0 < register < half
+
+
+def _may_read(half, instruction, name, register):
+    """Whether an SFU may read a scalar register at operand `name`.
+
+    MULTIPLY reads the upper half; other functions read the lower half at `a`, and have 0 at `b`.
+    """
+    if instruction["function"] is Sfu.MULTIPLY:
+        return register >= half
+    return register < half if name == "a" else register == 0

@@ -1,0 +1,181 @@
+"""The walk of a program: which instruction issues in which cycle, with which addresses and counts.
+
+`trace` steps through a program as the sequencer does. Cycle 0 is the cycle of the start strobe.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from ..sequencer.sequencer import Sequencer
+from ..spec.config import Config
+from ..spec.errors import MareyError
+from ..spec.isa import WAIT_BITS, Address, Instruction, Op, Source, isa_of
+from .distances import issue_cycles
+
+ISSUE_LIMIT = 1 << 20
+"""A program that issues more instructions than this is taken not to halt."""
+
+
+class ProgramError(MareyError):
+    """A program that cannot be run. The message is one line that says where and why."""
+
+
+@dataclass(frozen=True)
+class Issue:
+    """One issue of an instruction.
+
+    cycle        the cycle in which it issues
+    pc           program counter
+    instruction  as it stands in the program
+    operands     by name, with addresses and counts resolved to numbers
+    period       the PERIOD that holds then, in cycles
+    position     the position of the token that is computed then
+    token        that token
+    """
+
+    cycle: int
+    pc: int
+    instruction: Instruction
+    operands: dict
+    period: int = 0
+    position: int = 0
+    token: int = 0
+
+    @property
+    def op(self) -> Op:
+        return self.instruction.op
+
+
+def blocks(config: Config, position: int) -> int:
+    """Blocks of the KV cache that positions 0 to `position` fill; the last block may be filled in
+    part.
+    """
+    return position // config.block + 1
+
+
+def run_cycles(halt: Issue) -> int:
+    """Cycles of a run, as the tile counts them, from the issue of its HALT."""
+    return halt.cycle + Sequencer.HALT_CYCLES
+
+
+def trace(config: Config, program: Sequence[Instruction], entry: int = 0, *, position: int = 0, count: int = 1,
+          token: int = 0, choose: Callable[[], int] = lambda: 0) -> Iterator[Issue]:
+    """The issues of a run in order, the last HALT included.
+
+    The run begins at instruction `entry`, with `token` at `position`, and makes `count` tokens.
+    `choose` is called at each TOKEN and returns the new token; the token has no influence on any
+    cycle.
+
+    Raises ProgramError if the run leaves the program, does not halt, or uses an address register
+    that was never SET.
+    """
+    state = _State(config, Sequencer.first_issue(config), entry, position, count, token)
+    for _ in range(ISSUE_LIMIT):
+        if state.pc >= len(program):
+            raise ProgramError(f"{state.pc}: the program ends without HALT")
+        instruction = program[state.pc]
+        issue = Issue(state.cycle, state.pc, instruction, state.resolve(instruction), state.period, state.position, state.token)
+        state.cycle += issue_cycles(config, instruction)
+        state.pc += 1
+        yield issue
+        if issue.op is Op.HALT and not (issue.operands["if_prompt"] and state.count):
+            return
+        state.execute(issue, choose)
+    raise ProgramError(f"{state.pc}: still running after {ISSUE_LIMIT} instructions")
+
+
+@dataclass
+class _State:
+    """What the sequencer holds in a run: where it is, the token's state, address registers and loop
+    counters.
+    """
+
+    config: Config
+    cycle: int
+    pc: int
+    position: int
+    count: int
+    token: int
+    period: int = 0
+    registers: list[int | None] = field(init=False)
+    counters: list[int] = field(init=False)
+
+    def __post_init__(self):
+        isa = isa_of(self.config)
+        self.registers = [0] + [None] * (isa.registers - 1)
+        self.counters = [0] * isa.counters
+
+    @property
+    def blocks(self) -> int:
+        return blocks(self.config, self.position)
+
+    def register(self, number: int, pc: int, instruction: Instruction) -> int:
+        """What an address register holds; ProgramError if it was never SET."""
+        value = self.registers[number]
+        if value is None:
+            raise ProgramError(f"{pc}: {instruction}: address register {number} was never SET")
+        return value
+
+    def resolve(self, instruction: Instruction) -> dict:
+        """The operands, with registers added to addresses, and counts in blocks multiplied out."""
+        resolved = dict(instruction.operands)
+        for name, value in instruction.operands.items():
+            if isinstance(value, Address):
+                width = isa_of(self.config).command(instruction.op)[name].width
+                resolved[name] = (value.offset + self.register(value.base, self.pc, instruction)) % (1 << width)
+        if count := instruction.counted_in_blocks:
+            resolved[count] = self.blocks << resolved[count]
+        return resolved
+
+    def execute(self, issue: Issue, choose: Callable[[], int]) -> None:
+        """The effect of an instruction on this state.
+
+        HALT and the instructions of the slices have none.
+        """
+        operands = issue.operands
+        match issue.op:
+            case Op.NOP:
+                self.cycle += self._pause(issue)
+            case Op.SET:
+                self.registers[operands["register"]] = operands["value"]
+            case Op.ADD:
+                self._write(operands, self.register(operands["register"], issue.pc, issue.instruction))
+            case Op.INDEX:
+                source = self.token if operands["source"] is Source.TOKEN else self.position
+                counted = source >> operands["right"]
+                if operands["bits"]:
+                    counted %= 1 << operands["bits"]
+                self._write(operands, counted * operands["times"])
+            case Op.PERIOD if self.config.profile.counts_in_registers:
+                self.period = operands["value"]
+            case Op.PERIOD:
+                self.period = max(operands["least"], operands["value"] + self.blocks * operands["times"])
+            case Op.LOOP:
+                self._loop(operands)
+            case Op.TOKEN:
+                self.token, self.position, self.count = choose(), self.position + 1, self.count - 1
+                if self.count:
+                    self.pc = operands["target"]
+
+    def _write(self, operands, addend):
+        """Sets an address register to the operand `value` plus a number, modulo the register's
+        width.
+        """
+        self.registers[operands["register"]] = (operands["value"] + addend) % (1 << isa_of(self.config).register_bits)
+
+    def _pause(self, issue):
+        """Cycles of a NOP besides its own and its wait."""
+        operands, wait = issue.operands, issue.instruction.wait
+        if self.config.profile.counts_in_registers:
+            more = self.register(operands["register"], issue.pc, issue.instruction)
+            return (wait + more) % (1 << WAIT_BITS) - wait
+        cycles = operands["turns"] * self.period
+        return cycles + (self.blocks << operands["blocks"] - 1 if operands["blocks"] else 0)
+
+    def _loop(self, operands):
+        counter = operands.get("counter", 0)
+        self.counters[counter] += 1
+        if self.counters[counter] == operands["count"]:
+            self.counters[counter] = 0
+        else:
+            self.pc = operands["target"]
