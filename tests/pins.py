@@ -57,7 +57,8 @@ def program_digest(program: Program) -> str:
             for name in ("steps", "cached", "chooses"):
                 section.pop(name, None)
         digest.update(json.dumps(facts, sort_keys=True).encode())
-        arrays += [value for value in vars(program.stream).values() if isinstance(value, np.ndarray) and value.size]
+        arrays += [value for name, value in vars(program.stream).items()
+                   if isinstance(value, np.ndarray) and (value.size or name != "positions")]
     for array in arrays:
         digest.update(f"{array.dtype} {array.shape}".encode())
         digest.update(np.ascontiguousarray(array).tobytes())

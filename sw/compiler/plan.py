@@ -83,5 +83,5 @@ def check_shape(config: Config, needs: Needs) -> None:
     if model.vocab_size > 1 << TOKEN_BITS:
         raise CompileError(f"a token has {TOKEN_BITS} bits, and the model's vocabulary {model.vocab_size} entries")
     functions = {operation.function for operation in needs.graph.of_kind(Kind.ACTIVATE)}
-    if "gelu" in functions and not config.gelu:
+    if "gelu" in functions and not getattr(config, "gelu", 0):
         raise CompileError(f"the model needs GELU, and {config.name} has no table of it: choose a configuration with gelu=1")

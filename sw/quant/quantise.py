@@ -143,7 +143,6 @@ class _Quantiser:
                 unit = self._averages(operation, region)
             case Kind.ACTIVATE:
                 self.units.steps[operation.inputs[0]] = unit = [2.0**-GATE_UNIT] * len(layers)
-                self.shifts[operation.name] = MANTISSA_BITS
             case Kind.MULTIPLY:
                 unit = [self._product(operation)] * len(layers)
             case Kind.LINEAR if region is self.graph.end:

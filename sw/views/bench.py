@@ -10,11 +10,11 @@ from ...hdl.spec.errors import MareyError
 from ...hdl.timing import check
 from ..compiler.fill import place
 from ..compiler.layout import CompileError, Matrix
+from ..compiler.matmul import matmul
 from ..program.program import Image, Program
 from ..quant.golden import linear as golden_linear
 from ..quant.model import Linear
 from ..runtime.driver import Device
-from ..compiler.matmul import matmul
 
 SHAPES = [
     # vectors, outputs, inputs

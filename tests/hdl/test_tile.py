@@ -15,8 +15,8 @@ from marey.sim import pysim
 from marey.sim.endpoint import Endpoint
 from marey.sim.simulation import ScheduleFault
 from marey.sw.compiler.emit import lay_out
-from marey.sw.runtime.link import Link
 from marey.sw.compiler.matmul import matmul
+from marey.sw.runtime.link import Link
 from tests.configs import CONFIGS, any_config, codes, op
 
 

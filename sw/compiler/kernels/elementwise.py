@@ -1,11 +1,12 @@
 """Kernels of functions and products of vectors, channel by channel."""
 
+from ....hdl.spec.integer import MANTISSA_BITS
 from ....hdl.spec.isa import Function, Reduce
 from ...model.graph import Kind, Operation
 from ..builder import ABSMAX, Builder
 from ..steps import Step, best
 
-FUNCTIONS = {"silu": Function.SILU, "gelu": Function.GELU}
+FUNCTIONS = {"silu": Function.SILU}
 """Functions of the VXM, by the name of an ACTIVATE's function."""
 
 
@@ -14,7 +15,7 @@ def activate(builder: Builder, operation: Operation) -> list[Step]:
     gate = builder.buffer["gate"]
     passes = builder.spread(
         operation.name, _hidden_granules(builder), _rate(builder, operation), function=FUNCTIONS[operation.function], x=gate,
-        dst=gate, shift=builder.shifts[operation.name], **_measured(builder, operation))
+        dst=gate, shift=MANTISSA_BITS, **_measured(builder, operation))
     return [best(passes)]
 
 

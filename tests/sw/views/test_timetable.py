@@ -15,9 +15,9 @@ from marey.hdl.spec.isa import Op
 from marey.hdl.timing import PROBED, ROWS, trace
 from marey.sim.endpoint import Endpoint
 from marey.sw.compiler.compile import compile_model
+from marey.sw.compiler.matmul import matmul
 from marey.sw.formats import DEFAULT_MODEL, load_model
 from marey.sw.runtime.driver import Device
-from marey.sw.compiler.matmul import matmul
 from marey.sw.views.measure import measure
 from marey.sw.views.page import page
 from marey.sw.views.perfetto import trace_events
