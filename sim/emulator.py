@@ -1,7 +1,8 @@
 """The emulator: executes programs in numpy, with the tile's results and the tile's timing.
 
-Legal programs (see `marey.hdl.timing.rules`) touch MEM in the order of their instructions, so executing
-each instruction whole, in order, gives what the overlapping hardware gives.
+It executes instructions one after another, each as a whole. The hardware overlaps them, but in a
+legal program (see `marey.hdl.timing.rules`) every access to a memory happens in the order of the
+instructions. So the results are the same.
 """
 
 from collections import Counter
@@ -19,11 +20,16 @@ from ..hdl.vxm.reduce import LOWEST
 
 
 class EmulatedTile:
-    """The memories of a tile and the execution of programs on them; `Endpoint` gives it a link.
+    """The memories of a tile, and the execution of programs on them. `Endpoint` gives it a link.
 
-    Attributes: `wram` int8 [cols, wram_depth, rows]; `mem` int16 [mem_depth * rows]; `scalars`, int64 values and
-    exponents [scalars, 2]; `program`, encoded instructions; `tokens` that the last run has made, its `cycles` and
-    `schedule_faults`; `busy`, cycles in use by unit (see `marey.hdl.timing.uses`) of the last run.
+    wram             weights, int8 [cols, wram_depth, rows]
+    mem              MEM, int16 [mem_depth * rows]
+    scalars          mantissas (or values) and exponents, int64 [scalars, 2]
+    program          encoded instructions, program_depth integers
+    tokens           tokens that the last run has made
+    cycles           cycles of the last run
+    schedule_faults  number of violations of the rules of the timetable in the last run
+    busy             by unit: cycles of the last run in which the unit was in use
     """
 
     def __init__(self, config: Config):
@@ -40,13 +46,13 @@ class EmulatedTile:
         self.reset()
 
     def reset(self) -> None:
-        """What a RESET does: counters to zero. Memories stay."""
+        """Does what a RESET does: sets the counters to zero. Memories keep their contents."""
         self.cycles = 0
         self.schedule_faults = 0
         self.busy = Counter()
 
     def write(self, space: Space, address: int, words: np.ndarray) -> None:
-        """Whole entries into a memory, from link word `address` on."""
+        """Writes whole entries into a memory, from link word `address` on. `words`: uint32 [n]."""
         entry = address // parts(entry_bits(self.config, space))
         if space is Space.PROGRAM:
             codes = unpack_program(self.config, words)
@@ -62,7 +68,7 @@ class EmulatedTile:
             self.wram[column, word] = weights
 
     def read(self, space: Space, address: int, count: int) -> np.ndarray:
-        """`count` link words of PROGRAM or MEM, from link word `address` on; uint32."""
+        """Reads link words of PROGRAM or MEM, from link word `address` on: uint32 [count]."""
         size = parts(entry_bits(self.config, space))
         first, last = address // size, -(-(address + count) // size)
         if space is Space.PROGRAM:
@@ -72,13 +78,17 @@ class EmulatedTile:
         return words[address - first * size:][:count]
 
     def start(self, entry: int, *, token: int = 0, position: int = 0, count: int = 1) -> None:
-        """Executes the program from `entry` to its HALT; ProgramError if it has none."""
+        """Executes the program from instruction `entry` to its HALT.
+
+        `token`, its `position` and `count` are as in a START. ProgramError if the run does not
+        halt.
+        """
         if self._decoded is None:
             isa = isa_of(self.config)
             self._decoded = [isa.decode(code) for code in self.program]
         program = self._decoded
         self.tokens, self.busy = [], Counter()
-        # What the MXM puts out, by the cycle in which it does: products may share it in turns.
+        # Granules that leave the MXM, by cycle: results of two products may alternate.
         stream: dict[int, np.ndarray] = {}
         for issue in trace(self.config, program, entry, position=position, count=count, token=token, choose=self._choose):
             found = uses(self.config, issue)
@@ -103,7 +113,7 @@ class EmulatedTile:
         return self._chosen
 
     def _mxm(self, issue):
-        """The granules that an MXM puts out: int64 [granules, lanes]."""
+        """The granules that leave the MXM: int64 [granules, lanes]."""
         config = self.config
         act, wgt = mxm_addresses(config, issue.operands)
         if issue.operands["fetch"]:
@@ -121,8 +131,11 @@ class EmulatedTile:
         return np.einsum("ok,cok->oc", x, w).astype(np.int64).reshape(-1, config.lanes)
 
     def _vxm(self, issue, taken):
-        """One instruction whole, or, if it may add to what it wrote itself, round by round. `taken`: the granules that its
-        beats take from the MXM's stream, if they do."""
+        """Executes a VXM. With `plus` it may read values that it wrote itself, so it goes round by
+        round.
+
+        `taken`: granules that its beats take from the MXM's stream; empty without `stream`.
+        """
         granules = vxm_granules(self.config, issue.operands)
         taken = np.reshape(taken, (issue.operands["outer"], -1, self.config.lanes))
         if issue.operands["plus"]:
@@ -132,7 +145,9 @@ class EmulatedTile:
             self._rounds(issue, granules, taken)
 
     def _rounds(self, issue, granules, taken):
-        """Rounds of a VXM: operands [rounds, beats, lanes], values [rounds, granules, lanes]."""
+        """Executes rounds of a VXM. Operands are int64 [rounds, beats, lanes], values [rounds,
+        granules, lanes].
+        """
         operands, lanes = issue.operands, self.config.lanes
         memory = self.mem.reshape(-1, lanes)
         shape = (*granules.dst.shape, lanes)
@@ -158,7 +173,7 @@ class EmulatedTile:
         if operands["pair"]:
             product = product[:, 0::2] + product[:, 1::2]
             c = c[:, 1::2] if operands["plus"] else c
-        # Numbers of 49 bits: beyond 60, a shift leaves nothing more.
+        # Products have at most 49 bits, so any shift above 60 gives the same result.
         result = saturate(round_shift(product, np.minimum(shift, 60)) + c, 8 if operands["narrow"] else 16)
         number = granules.number[granules.complete]
         index = number[:, None] * lanes + np.arange(lanes)
@@ -168,6 +183,7 @@ class EmulatedTile:
         self._reduce(issue, granules.into, result, keep)
 
     def _write(self, issue, to, dst, result):
+        """Writes values [rounds, granules, lanes] to MEM, or into the KV cache in W-RAM."""
         config = self.config
         rows, cols, lanes = config.rows, config.cols, config.lanes
         if to is To.MEM:
@@ -188,7 +204,10 @@ class EmulatedTile:
             self.wram[column, word[..., None] % config.wram_depth, issue.position % rows] = narrow
 
     def _reduce(self, issue, into, result, keep):
-        """Leaves the scalars of the rounds: result, keep: [outer, granules, lanes]."""
+        """Writes the scalars, or the chosen token, of the rounds.
+
+        `result`: values; `keep`: which of them count; both [rounds, granules, lanes].
+        """
         flat, keep = result.reshape(len(result), -1), np.broadcast_to(keep, result.shape).reshape(len(result), -1)
         match issue.operands["reduce"]:
             case Reduce.MAX:
@@ -208,6 +227,7 @@ class EmulatedTile:
         self.scalars[into, 0], self.scalars[into, 1] = scalars, 0
 
     def _sfu(self, issue):
+        """Executes an SFU: scalars from scalars."""
         operands, into = issue.operands, issue.operands["into"]
         for k in range(operands["count"]):
             a, b = (tuple(int(part) for part in self.scalars[operands[name] + k]) for name in ("a", "b"))

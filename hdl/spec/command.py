@@ -8,7 +8,8 @@ from .isa import POSITION_BITS, TOKEN_BITS, Op, isa_of
 from .protocol import ENTRY_BITS
 from .row_encoding import ROWS, row_of
 
-Begin = data.StructLayout({"entry": ENTRY_BITS, "token": TOKEN_BITS, "position": POSITION_BITS, "count": POSITION_BITS})
+Begin = data.StructLayout({
+    "entry": ENTRY_BITS, "token": TOKEN_BITS, "position": POSITION_BITS, "count": POSITION_BITS})
 """The begin of a run: first instruction, token, its position, and the number of tokens wanted."""
 
 SLICES = (Op.MXM, Op.VXM, Op.SFU)

@@ -105,7 +105,8 @@ class Config:
             require(getattr(self, name) in (1, 2), f"{name} must be 1 or 2, not {getattr(self, name)}")
         profile = self.profile
         require(self.wram_latency <= profile.most_wram_latency,
-                f"wram_latency of a {profile.name} tile must be {profile.most_wram_latency}, not {self.wram_latency}")
+                f"wram_latency of a {profile.name} tile must be at most {profile.most_wram_latency}, not "
+                f"{self.wram_latency}")
         for name, most in profile.depth_limits(self.granules_per_word, self.beats_per_result).items():
             require(getattr(self, name) <= most,
                     f"{name} of a {profile.name} tile must be at most {most}, not {getattr(self, name)}")

@@ -38,9 +38,9 @@ from .layouts import Layouts
 from .operands import Widths
 
 __all__ = [
-    "COUNTS", "EPSILON_BITS", "FACTOR_BITS", "MOST_SHIFT", "POSITION_BITS", "SHIFT_BITS", "TOKEN_BITS", "WAIT_BITS",
-    "Address", "EncodingError", "Function", "Instruction", "Isa", "MxmBlocks", "Op", "Reduce", "Sfu", "Source", "To",
-    "VxmBlocks", "isa_of",
+    "COUNTS", "EPSILON_BITS", "FACTOR_BITS", "MOST_SHIFT", "POSITION_BITS", "SHIFT_BITS", "TOKEN_BITS",
+    "WAIT_BITS", "Address", "EncodingError", "Function", "Instruction", "Isa", "MxmBlocks", "Op", "Reduce",
+    "Sfu", "Source", "To", "VxmBlocks", "isa_of",
 ]
 
 

@@ -26,8 +26,9 @@ class Layouts:
             self.operands = {op: in_rows(op.name, layout) for op, layout in self.operands.items()}
         union = data.UnionLayout({op.name.lower(): layout for op, layout in self.operands.items()})
         if config.profile.instruction_rows:
-            self.instruction = data.FlexibleLayout(ROWS * LINK_BITS, {
-                "op": data.Field(Op, OPERATION), "wait": data.Field(WAIT_BITS, 0), "operands": data.Field(union, 0)})
+            fields = {"op": data.Field(Op, OPERATION), "wait": data.Field(WAIT_BITS, 0)}
+            fields["operands"] = data.Field(union, 0)
+            self.instruction = data.FlexibleLayout(ROWS * LINK_BITS, fields)
         else:
             self.instruction = data.StructLayout({"op": Op, "wait": WAIT_BITS, "operands": union})
         self.width = self.instruction.size

@@ -55,7 +55,8 @@ def _check_number(half, instruction, name, value):
     if name == "into" and not _may_write(half, instruction, value):
         raise EncodingError(f"{instruction}: {op.name} does not write scalar register {value}")
     if op is Op.SFU and name in ("a", "b") and not _may_read(half, instruction, name, value):
-        raise EncodingError(f"{instruction}: {instruction['function'].name} does not read scalar register {value}")
+        function = instruction["function"].name
+        raise EncodingError(f"{instruction}: {function} does not read scalar register {value}")
     if value == 0 and name in COUNTS and not in_blocks:
         raise EncodingError(f"{instruction}: {name} must be at least 1")
     if value > MOST_SHIFT and in_blocks:

@@ -53,13 +53,16 @@ class Widths:
     def of(cls, config: Config) -> "Widths":
         """The widths for a configuration."""
         profile = config.profile
-        word, granule, weight = (address_bits(depth) for depth in (config.mem_depth, config.granules, config.wram_depth))
-        dst = max(granule, address_bits(config.wram_depth * max(config.granules_per_word, config.beats_per_result)))
+        word, granule = address_bits(config.mem_depth), address_bits(config.granules)
+        weight = address_bits(config.wram_depth)
+        wram_parts = config.wram_depth * max(config.granules_per_word, config.beats_per_result)
+        dst = max(granule, address_bits(wram_parts))
         return cls(
             word=word, granule=granule, weight=weight, dst=dst, target=address_bits(config.program_depth),
             scalar=address_bits(config.scalars), register=address_bits(profile.registers),
             register_value=profile.register_bits or max(word, weight, dst),
-            count=min(granule + profile.count_over_granule, profile.most_count_bits), number=min(granule, TOKEN_BITS),
+            count=min(granule + profile.count_over_granule, profile.most_count_bits),
+            number=min(granule, TOKEN_BITS),
         )
 
 
@@ -72,7 +75,8 @@ def operand_layouts(config: Config) -> dict[Op, data.StructLayout]:
         Op.NOP: {"register": register} if profile.counts_in_registers else {"turns": 8, "blocks": 3},
         Op.SET: {"register": register, "value": value},
         Op.ADD: {"register": register, "value": value},
-        Op.INDEX: {"register": register, "value": value, "source": Source, "right": 4, "bits": 4, "times": FACTOR_BITS},
+        Op.INDEX: {"register": register, "value": value, "source": Source, "right": 4, "bits": 4,
+                   "times": FACTOR_BITS},
         Op.PERIOD: {"value": count} if profile.counts_in_registers else {
             "value": signed(count), "times": 8, "least": count - 1},
         Op.LOOP: ({"counter": address_bits(profile.counters)} if profile.counters > 1 else {}) | {
@@ -80,8 +84,8 @@ def operand_layouts(config: Config) -> dict[Op, data.StructLayout]:
         Op.TOKEN: {"target": target},
         Op.MXM: _mxm(config, widths),
         Op.VXM: _vxm(config, widths),
-        Op.SFU: {"function": Sfu, "a": widths.scalar, "b": widths.scalar, "into": widths.scalar, "epsilon": EPSILON_BITS,
-                 "count": widths.scalar},
+        Op.SFU: {"function": Sfu, "a": widths.scalar, "b": widths.scalar, "into": widths.scalar,
+                 "epsilon": EPSILON_BITS, "count": widths.scalar},
     }
     return {op: data.StructLayout(fields) for op, fields in layouts.items()}
 

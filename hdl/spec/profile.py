@@ -69,10 +69,12 @@ class Profile:
         The keys are `wram_depth`, `mem_depth` and `scalars`; a field without a limit is left out.
         """
         found = {}
-        for field, bits, parts in (("wram_depth", self.wram_address_bits, max(granules_per_word, beats_per_result)),
-                                   ("mem_depth", self.word_address_bits, 1),
-                                   ("mem_depth", self.granule_address_bits, granules_per_word),
-                                   ("scalars", self.scalar_address_bits, 1)):
+        for field, bits, parts in (
+            ("wram_depth", self.wram_address_bits, max(granules_per_word, beats_per_result)),
+            ("mem_depth", self.word_address_bits, 1),
+            ("mem_depth", self.granule_address_bits, granules_per_word),
+            ("scalars", self.scalar_address_bits, 1),
+        ):
             if bits is not None:
                 limit = (1 << bits) // parts
                 found[field] = min(limit, found.get(field, limit))
@@ -80,15 +82,17 @@ class Profile:
 
 
 FULL = Profile(
-    name="full", engines=2, accumulator_bits=32, scalar_banks=2, most_wram_latency=2, instruction_rows=False,
-    counts_in_registers=False, registers=8, counters=4, count_over_granule=1, most_count_bits=14,
+    name="full", engines=2, accumulator_bits=32, scalar_banks=2, most_wram_latency=2,
+    instruction_rows=False, counts_in_registers=False, registers=8, counters=4,
+    count_over_granule=1, most_count_bits=14,
 )
 """The kind for devices with room: two VXM engines, deep pipelines."""
 
 COMPACT = Profile(
-    name="compact", engines=1, accumulator_bits=24, scalar_banks=1, most_wram_latency=1, instruction_rows=True,
-    counts_in_registers=True, registers=16, counters=1, register_bits=16, count_over_granule=-1, most_count_bits=10,
-    mxm_outer_bits=7, vxm_outer_bits=6, loop_count_bits=8, most_hop_bits=10, most_dst_hop_bits=11, into_less_scalar=1,
+    name="compact", engines=1, accumulator_bits=24, scalar_banks=1, most_wram_latency=1,
+    instruction_rows=True, counts_in_registers=True, registers=16, counters=1, register_bits=16,
+    count_over_granule=-1, most_count_bits=10, mxm_outer_bits=7, vxm_outer_bits=6, loop_count_bits=8,
+    most_hop_bits=10, most_dst_hop_bits=11, into_less_scalar=1,
     wram_address_bits=16, word_address_bits=10, granule_address_bits=12, scalar_address_bits=6,
 )
 """The kind for devices with few logic cells and a slow clock.

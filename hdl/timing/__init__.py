@@ -16,8 +16,8 @@ from .uses import Use, uses
 from .walk import ISSUE_LIMIT, Issue, ProgramError, blocks, run_cycles, trace
 
 __all__ = [
-    "ISSUE_LIMIT", "PROBED", "ROWS", "VXM_ENGINES", "Access", "Facts", "Granules", "Issue", "Kind", "Memory", "ProgramError",
-    "Unit", "Use", "Violation", "beats", "blocks", "cached_word", "check", "engine_start", "entries_of", "issue_cycles",
-    "mxm_addresses", "mxm_beat", "mxm_interval", "next_issue", "run_cycles", "sfu_beat", "trace", "uses", "violations",
-    "vxm_beat", "vxm_granules",
+    "ISSUE_LIMIT", "PROBED", "ROWS", "VXM_ENGINES", "Access", "Facts", "Granules", "Issue", "Kind", "Memory",
+    "ProgramError", "Unit", "Use", "Violation", "beats", "blocks", "cached_word", "check", "engine_start",
+    "entries_of", "issue_cycles", "mxm_addresses", "mxm_beat", "mxm_interval", "next_issue", "run_cycles",
+    "sfu_beat", "trace", "uses", "violations", "vxm_beat", "vxm_granules",
 ]

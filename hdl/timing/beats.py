@@ -3,7 +3,7 @@
 An instruction works in `outer` rounds of `middle` turns of `inner` beats, one beat a cycle.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -39,7 +39,8 @@ def mxm_addresses(config: Config, operands: dict) -> tuple[np.ndarray, np.ndarra
     outer, middle = np.arange(operands["outer"])[:, None, None], np.arange(operands["middle"])[:, None]
     inner = np.arange(operands["inner"])
     act = operands["act"] + outer * operands["act_hop"] + 0 * middle + (inner >> operands.get("wide", 0))
-    wgt = operands["wgt"] + outer % operands["wrap"] * operands["wgt_hop"] + middle * operands["wgt_step"] + inner
+    hop = outer % operands["wrap"] * operands["wgt_hop"]
+    wgt = operands["wgt"] + hop + middle * operands["wgt_step"] + inner
     return act % (1 << address_bits(config.mem_depth)), wgt % (1 << address_bits(config.wram_depth))
 
 
@@ -67,8 +68,11 @@ class Granules:
 
     def round(self, index: int) -> "Granules":
         """The addresses of one round: arrays as above with outer = 1."""
-        return Granules(**{name: value[index:index + 1] if name not in ("number", "complete") and value is not None else value
-                           for name, value in vars(self).items()})
+        def row(values):
+            return None if values is None else values[index:index + 1]
+
+        by_round = {name: row(getattr(self, name)) for name in ("x", "y", "dst", "scalar", "into")}
+        return replace(self, **by_round)
 
 
 def vxm_granules(config: Config, operands: dict) -> Granules:

@@ -68,8 +68,8 @@ def violations(config: Config, program: Sequence[Instruction], entry: int = 0, *
     return found + _unfinished(by_unit, run_cycles(issues[-1]))
 
 
-def check(config: Config, program: Sequence[Instruction], entry: int = 0, *, position: int = 0, count: int = 1,
-          token: int = 0) -> int:
+def check(config: Config, program: Sequence[Instruction], entry: int = 0, *, position: int = 0,
+          count: int = 1, token: int = 0) -> int:
     """Cycles of a run of a legal program. ProgramError for any other program: the first violation.
     """
     found = violations(config, program, entry, position=position, count=count, token=token)
@@ -118,7 +118,8 @@ def _without_partner(by_unit, unit):
     if not unit.partner:
         return []
     cycles, pcs = _flat(by_unit[unit])
-    return _first(unit.facts.alone, cycles, pcs, np.flatnonzero(~np.isin(cycles, _flat(by_unit[unit.partner])[0])))
+    partner_cycles, _ = _flat(by_unit[unit.partner])
+    return _first(unit.facts.alone, cycles, pcs, np.flatnonzero(~np.isin(cycles, partner_cycles)))
 
 
 def _out_of_bounds(config, pairs, unit, access):
@@ -126,12 +127,14 @@ def _out_of_bounds(config, pairs, unit, access):
     depth, window = access.depth(config), config.windows.get(access.window)
     found = []
     for issue, use in pairs:
-        beyond = use.addresses >= depth
-        missing = ~window.holds(use.addresses) if window else np.zeros(beyond.shape, bool)
-        for wrong, bounds in ((beyond, f"{depth} entries"),
-                              (missing, f"window of {window.depth} entries from {window.first} on" if window else "")):
-            found += [Violation(f"{unit} address {use.addresses[i]} is outside its {bounds}", int(use.cycles[i]), issue.pc)
-                      for i in np.flatnonzero(wrong)[:1]]
+        wrong = [(use.addresses >= depth, f"{depth} entries")]
+        if window:
+            bounds = f"window of {window.depth} entries from {window.first} on"
+            wrong.append((~window.holds(use.addresses), bounds))
+        for outside, bounds in wrong:
+            for i in np.flatnonzero(outside)[:1]:
+                what = f"{unit} address {use.addresses[i]} is outside its {bounds}"
+                found.append(Violation(what, int(use.cycles[i]), issue.pc))
     return found
 
 
@@ -174,11 +177,16 @@ def _out_of_order(config, by_unit, memory):
     accessed = np.concatenate([[-1], np.maximum.accumulate(key)[:-1]])
     written = np.concatenate([[-1], np.maximum.accumulate(np.where(write, key, base))[:-1]])
     wrong = np.flatnonzero(key <= np.where(write, np.maximum(accessed, base), np.maximum(written, base)))
-    return [Violation(f"{memory} {entry[i]} is {'written' if write[i] else 'read'} before an earlier instruction "
-                      f"has {'used' if write[i] else 'written'} it", int(cycle[i]), int(pc[i])) for i in wrong[:1]]
+    if not wrong.size:
+        return []
+    i = wrong[0]
+    done, missing = ("written", "used") if write[i] else ("read", "written")
+    what = f"{memory} {entry[i]} is {done} before an earlier instruction has {missing} it"
+    return [Violation(what, int(cycle[i]), int(pc[i]))]
 
 
 def _unfinished(by_unit, end):
     """The first use that goes on after the last cycle of the run."""
-    late = [(int(use.cycles[-1]), issue.pc) for pairs in by_unit.values() for issue, use in pairs if use.cycles[-1] > end]
-    return [Violation(f"still at work after the end of the run in cycle {end}", cycle, pc) for cycle, pc in late[:1]]
+    late = [Violation(f"still at work after the end of the run in cycle {end}", int(use.cycles[-1]), issue.pc)
+            for pairs in by_unit.values() for issue, use in pairs if use.cycles[-1] > end]
+    return late[:1]

@@ -115,7 +115,8 @@ def _writes(label, memory, depth, probed=False, clash=""):
 
 
 def _engine(label, of):
-    return Facts(label, Kind.ENGINE, clash=f"an instruction for {of} begins before the one before it has ended")
+    clash = f"an instruction for {of} begins before the one before it has ended"
+    return Facts(label, Kind.ENGINE, clash=clash)
 
 
 class Unit(StrEnum):
@@ -133,29 +134,34 @@ class Unit(StrEnum):
         return unit
 
     ISSUE = "issue", Facts("sequencer: issue", Kind.STAGE, probed=True)
-    ACT_READ = "mem.act", _reads("MEM: activations", Memory.MEM, _mem_words, entries=_granules_per_word, window="act")
+    ACT_READ = "mem.act", _reads("MEM: activations", Memory.MEM, _mem_words, entries=_granules_per_word,
+                                 window="act")
     MXM_ENGINE = "engine.mxm", _engine("MXM: engine", "the MXM")
-    MXM_BEAT = "mxm", Facts("MXM: beats", Kind.STAGE, clash="two beats enter the MXM in one cycle", probed=True)
+    MXM_BEAT = "mxm", Facts("MXM: beats", Kind.STAGE, probed=True,
+                            clash="two beats enter the MXM in one cycle")
     WRAM_FIRST_READ = "wram", _reads("W-RAM: first column", Memory.WRAM, _wram_words)
     WRAM_LAST_READ = "wram.late", _reads("W-RAM: last column", Memory.WRAM, _wram_words)
-    DRAIN = "drain", Facts("MXM: results", Kind.STAGE, clash="two granules leave the MXM in one cycle", partner="stream",
-                           alone="a granule leaves the MXM and no VXM instruction takes it", probed=True)
-    STREAM = "stream", Facts("VXM: takes results", Kind.STAGE, clash="two beats of the VXM take a granule in one cycle",
-                             partner="drain", alone="a VXM instruction takes a granule that the MXM does not deliver")
+    DRAIN = "drain", Facts("MXM: results", Kind.STAGE, probed=True, partner="stream",
+                           clash="two granules leave the MXM in one cycle",
+                           alone="a granule leaves the MXM and no VXM instruction takes it")
+    STREAM = "stream", Facts("VXM: takes results", Kind.STAGE, partner="drain",
+                             clash="two beats of the VXM take a granule in one cycle",
+                             alone="a VXM instruction takes a granule that the MXM does not deliver")
     VXM_ENGINE_0 = "engine0", _engine("VXM: engine 0", "the VXM's engine 0")
     VXM_ENGINE_1 = "engine1", _engine("VXM: engine 1", "the VXM's engine 1")
-    VXM_BEAT = "vxm", Facts("VXM: beats", Kind.STAGE, clash="two beats enter the VXM in one cycle", probed=True)
+    VXM_BEAT = "vxm", Facts("VXM: beats", Kind.STAGE, probed=True,
+                            clash="two beats enter the VXM in one cycle")
     X_READ = "mem.x", _reads("MEM: x", Memory.MEM, _granules, window="x")
     Y_READ = "mem.y", _reads("MEM: y", Memory.MEM, _granules, window="y")
     VXM_SCALAR_READ = "scalar.vxm", _reads("scalars: VXM reads", Memory.SCALARS, _scalars)
     MEM_WRITE = "mem.write", _writes("MEM: write", Memory.MEM, _granules, probed=True)
     KEY_WRITE = "wram.keys", _writes("W-RAM: key written", Memory.WRAM, _wram_words, probed=True)
     VALUE_WRITE = "wram.values", _writes("W-RAM: value written", Memory.WRAM, _wram_words, probed=True)
-    REDUCTION_WRITE = "scalar.reduced", _writes("scalars: reduction", Memory.SCALARS, _reduction_scalars, probed=True,
-                                                clash="two reductions end in one cycle")
+    REDUCTION_WRITE = "scalar.reduced", _writes("scalars: reduction", Memory.SCALARS, _reduction_scalars,
+                                                probed=True, clash="two reductions end in one cycle")
     SFU_ENGINE = "engine.sfu", _engine("SFU: engine", "the scalar unit")
-    SFU_BEAT = "sfu", Facts("SFU: beats", Kind.STAGE, probed=True,
-                            clash="a beat of the scalar unit begins before the one before it has left its result")
+    SFU_BEAT = "sfu", Facts("SFU: beats", Kind.STAGE, probed=True, clash="a beat of the scalar unit "
+                            "begins before the one before it has left its result")
     SFU_SCALAR_READ = "scalar.sfu", _reads("scalars: SFU reads", Memory.SCALARS, _scalars)
     SFU_SCALAR_WRITE = "scalar.computed", _writes("scalars: SFU writes", Memory.SCALARS, _scalars)
     CHOICE_WRITE = "chosen.write", _writes("choice: made", Memory.CHOICE, _one)

@@ -51,7 +51,8 @@ def uses(config: Config, issue: Issue) -> list[Use]:
     if issue.op is Op.SFU:
         return _sfu_uses(config, issue)
     if issue.op is Op.TOKEN:
-        return [Use(Unit.CHOICE_READ, np.array([issue.cycle + Sequencer.token_latency(config)]), np.array([0]))]
+        read = issue.cycle + Sequencer.token_latency(config)
+        return [Use(Unit.CHOICE_READ, np.array([read]), np.array([0]))]
     return []
 
 

@@ -58,8 +58,8 @@ def run_cycles(halt: Issue) -> int:
     return halt.cycle + Sequencer.HALT_CYCLES
 
 
-def trace(config: Config, program: Sequence[Instruction], entry: int = 0, *, position: int = 0, count: int = 1,
-          token: int = 0, choose: Callable[[], int] = lambda: 0) -> Iterator[Issue]:
+def trace(config: Config, program: Sequence[Instruction], entry: int = 0, *, position: int = 0,
+          count: int = 1, token: int = 0, choose: Callable[[], int] = lambda: 0) -> Iterator[Issue]:
     """The issues of a run in order, the last HALT included.
 
     The run begins at instruction `entry`, with `token` at `position`, and makes `count` tokens.
@@ -74,7 +74,7 @@ def trace(config: Config, program: Sequence[Instruction], entry: int = 0, *, pos
         if state.pc >= len(program):
             raise ProgramError(f"{state.pc}: the program ends without HALT")
         instruction = program[state.pc]
-        issue = Issue(state.cycle, state.pc, instruction, state.resolve(instruction), state.period, state.position, state.token)
+        issue = state.issue(instruction)
         state.cycle += issue_cycles(config, instruction)
         state.pc += 1
         yield issue
@@ -109,6 +109,11 @@ class _State:
     def blocks(self) -> int:
         return blocks(self.config, self.position)
 
+    def issue(self, instruction: Instruction) -> Issue:
+        """The issue of the instruction at `pc` in this cycle."""
+        operands = self.resolve(instruction)
+        return Issue(self.cycle, self.pc, instruction, operands, self.period, self.position, self.token)
+
     def register(self, number: int, pc: int, instruction: Instruction) -> int:
         """What an address register holds; ProgramError if it was never SET."""
         value = self.registers[number]
@@ -122,7 +127,8 @@ class _State:
         for name, value in instruction.operands.items():
             if isinstance(value, Address):
                 width = isa_of(self.config).command(instruction.op)[name].width
-                resolved[name] = (value.offset + self.register(value.base, self.pc, instruction)) % (1 << width)
+                address = value.offset + self.register(value.base, self.pc, instruction)
+                resolved[name] = address % (1 << width)
         if count := instruction.counted_in_blocks:
             resolved[count] = self.blocks << resolved[count]
         return resolved
@@ -161,7 +167,8 @@ class _State:
         """Sets an address register to the operand `value` plus a number, modulo the register's
         width.
         """
-        self.registers[operands["register"]] = (operands["value"] + addend) % (1 << isa_of(self.config).register_bits)
+        modulus = 1 << isa_of(self.config).register_bits
+        self.registers[operands["register"]] = (operands["value"] + addend) % modulus
 
     def _pause(self, issue):
         """Cycles of a NOP besides its own and its wait."""
