@@ -1,6 +1,8 @@
-"""What every reader checks before it believes a file."""
+"""Checks that every reader makes before it believes a file."""
 
 import math
+import re
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
@@ -9,13 +11,22 @@ from ..model.config import ModelConfig
 
 LIMITS = {"dim": 1 << 16, "hidden_dim": 1 << 18, "n_layers": 512, "n_heads": 1024, "n_kv_heads": 1024,
           "seq_len": 1 << 20, "vocab_size": 1 << 20}
-"""Dimensions beyond which a header is taken to be damaged."""
+"""Largest value of each dimension; a header with a larger one is taken to be damaged."""
+MEANINGS = {
+    r".*bias": "a bias",
+    r".*(q|k)_norm\.weight": "a norm of queries or keys",
+    r"rope_freqs.*|.*rope_factors.*": "frequencies of a scaled rotary embedding",
+    r".*(_exps|experts|gate_inp|block_sparse_moe).*": "experts",
+    r".*(qweight|qzeros|scales|g_idx|weight_scale.*)": "quantised weights",
+}
+"""What an unknown tensor holds, by a pattern of its name."""
 
 
-def checked_config(where: str, names: dict[str, str] | None = None, **values) -> ModelConfig:
-    """A model's shape, of values found in a file; `names`: what the file calls them.
+def checked_config(where: str, names: Mapping[str, str] | None = None, **values) -> ModelConfig:
+    """The ModelConfig of values that were found in a file.
 
-    FormatError, beginning with `where`, for values that no model has, or that Marey cannot do.
+    `where` begins each error, such as "m.gguf: its metadata". `names`: what the file calls a field of ModelConfig.
+    FormatError for a value that no model has, or that Marey cannot do.
     """
     names = names or {}
     for name, limit in LIMITS.items():
@@ -32,12 +43,42 @@ def checked_config(where: str, names: dict[str, str] | None = None, **values) ->
                           "divide: damaged?")
     for token in (config.bos, *config.eos):
         if type(token) is not int or not 0 <= token < max(config.vocab_size, 3):
-            raise FormatError(f"{where} says that token {str(token)[:40]} begins or ends a text, of {config.vocab_size} tokens")
+            raise FormatError(f"{where} says that token {str(token)[:40]} begins or ends a text, but the vocabulary has "
+                              f"{config.vocab_size} tokens")
     return config
 
 
+def check_window(where: str, window: object, context: int) -> None:
+    """FormatError for a sliding attention window that is smaller than the context, both in positions.
+
+    A window of None, or as large as the context, is full attention.
+    """
+    if window is not None and (type(window) is not int or window < context):
+        raise FormatError(f"{where} is {str(window)[:40]}, and Marey can do only windows of the whole context, {context}")
+
+
+def check_tensors(where: str, expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[tuple[int, ...], str]],
+                  types: Collection[str]) -> None:
+    """Compares the tensors that a file's headers list with those that the model needs.
+
+    `expected`: shape by name. `found`: (shape, type) by name. `types`: those that can be read. FormatError for a tensor
+    that is missing, has another shape or type, or is not expected: the model would be another than it seems.
+    """
+    for name, shape in expected.items():
+        if name not in found:
+            raise FormatError(f"{where}: tensor {name} is missing")
+        size, kind = found[name]
+        if size != shape:
+            raise FormatError(f"{where}: tensor {name} has shape {size}, expected {shape}")
+        if kind not in types:
+            raise FormatError(f"{where}: tensor {name} is of type {kind}, and Marey reads {', '.join(types)}")
+    for name in sorted(found.keys() - expected.keys()):
+        meaning = next((f" ({text})" for pattern, text in MEANINGS.items() if re.fullmatch(pattern, name)), "")
+        raise FormatError(f"{where}: it has a tensor {name[:80]}{meaning}, which no model that Marey can do has")
+
+
 def finite(what: str, values: np.ndarray) -> np.ndarray:
-    """The values; FormatError if one is NaN or infinite. Takes no memory of their size."""
+    """The values. FormatError, beginning with `what`, if one is NaN or infinite. Takes no memory of their size."""
     if not (math.isfinite(values.min()) and math.isfinite(values.max())):
         raise FormatError(f"{what} has values that are NaN or infinite")
     return values

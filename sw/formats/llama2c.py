@@ -40,10 +40,10 @@ def read(path: Path) -> Model:
     """The model in a checkpoint, float32 weights mapped from the file. FormatError for anything else."""
     size, header = path.stat().st_size, _header(path)
     config = _config(path, header)
+    _check_size(path, size, _expected_size(path, header, config))
     if header.startswith(MAGIC):
-        return _read_versioned(path, size, header, config)
+        return _read_versioned(path, header, config)
     rotary = config.seq_len * config.head_dim
-    _check_size(path, size, 4 * (len(DIMENSIONS) + _count(config) + rotary))
     take = _Taker(path, 4 * len(DIMENSIONS))
     embedding = take(config.vocab_size, config.dim)
     kinds = {name: take(config.n_layers, *_layer_shape(config, name)) for name in LEGACY_ORDER}
@@ -54,8 +54,16 @@ def read(path: Path) -> Model:
 
 
 def read_shape(path: Path) -> ModelConfig:
-    """The shape of the model in a checkpoint, from its header alone. FormatError for one that is none."""
-    return _config(path, _header(path))
+    """The shape of the model in a checkpoint, from its header and its size. A file may be a header and nothing more.
+
+    FormatError for every checkpoint that `read` refuses without a look at its weights' values.
+    """
+    header, size = _header(path), path.stat().st_size
+    config = _config(path, header)
+    expected = _expected_size(path, header, config)
+    if size != (HEADER if header.startswith(MAGIC) else 4 * len(DIMENSIONS)):
+        _check_size(path, size, expected)
+    return config
 
 
 def _header(path):
@@ -74,7 +82,7 @@ def _config(path, header):
         values = dict(zip(DIMENSIONS, struct.unpack_from("<7i", header), strict=True))
         tied, values["vocab_size"] = values["vocab_size"] > 0, abs(values["vocab_size"])
         return checked_config(f"{path}: as a llama2.c checkpoint its header", **values, tied=tied)
-    version, *values = struct.unpack_from("<8i", header, 4)
+    version, *values = struct.unpack_from("<8i", header, len(MAGIC))
     if version not in (1, 2):
         raise FormatError(f"{path}: version {version} of llama2.c's format, and Marey reads 0, 1 and 2")
     if header[TIED] > 1:
@@ -83,21 +91,33 @@ def _config(path, header):
     return checked_config(f"{path}: as a llama2.c checkpoint its header", **values, tied=bool(header[TIED]))
 
 
-def _read_versioned(path, size, header, config):
-    """A checkpoint with a header of 256 bytes."""
-    version, = struct.unpack_from("<i", header, 4)
-    group, = struct.unpack_from("<i", header, TIED + 1)
+def _expected_size(path: Path, header: bytes, config: ModelConfig) -> int:
+    """Bytes of a checkpoint with this header. FormatError for groups that do not divide its matrices."""
     count, norms = _count(config), (2 * config.n_layers + 1) * config.dim
+    if not header.startswith(MAGIC):
+        return 4 * (len(DIMENSIONS) + count + config.seq_len * config.head_dim)
+    version, group = _version(header), _group(header)
     if version == 1:
-        _check_size(path, size, HEADER + 4 * count)
-        take = matrix = _Taker(path, HEADER)
-    else:
-        sizes = [config.vocab_size * config.dim, *(int(np.prod(_layer_shape(config, name))) for name in MATRICES)]
-        if group <= 0 or any(size % group for size in sizes):
-            raise FormatError(f"{path}: header says groups of {group}, which do not divide its matrices: damaged?")
-        _check_size(path, size, HEADER + 4 * norms + (count - norms) // group * (group + 4))
-        take = _Taker(path, HEADER)
-        matrix = take.groups(group)
+        return HEADER + 4 * count
+    shapes = [(config.vocab_size, config.dim), *(_layer_shape(config, name) for name in MATRICES)]
+    if group <= 0 or any(int(np.prod(shape)) % group for shape in shapes):
+        raise FormatError(f"{path}: header says groups of {group}, which do not divide its matrices: damaged?")
+    return HEADER + 4 * norms + (count - norms) // group * (group + 4)
+
+
+def _version(header: bytes) -> int:
+    return struct.unpack_from("<i", header, len(MAGIC))[0]
+
+
+def _group(header: bytes) -> int:
+    """Values of a matrix that have one scale, in version 2."""
+    return struct.unpack_from("<i", header, TIED + 1)[0]
+
+
+def _read_versioned(path: Path, header: bytes, config: ModelConfig) -> Model:
+    """The model in a checkpoint with a header of 256 bytes."""
+    take = _Taker(path, HEADER)
+    matrix = take if _version(header) == 1 else take.groups(_group(header))
     kinds = {name: take(config.n_layers, config.dim) for name in NORMS}
     final_norm = take(config.dim)
     embedding = matrix(config.vocab_size, config.dim)
@@ -113,6 +133,8 @@ def write(path: Path, model: Model, tokenizer: Tokenizer | None = None) -> None:
     FormatError, and nothing written, if they have what the format has no place for.
     """
     config = model.config
+    if config.family != "llama":
+        raise FormatError(f"{path}: llama2.c's format has no place for the family {config.family}: write a folder")
     able = ModelConfig(**{name: getattr(config, name) for name in DIMENSIONS}, tied=config.tied, bos=BOS, eos=(EOS,))
     for name in ("rope_theta", "norm_eps", "bos", "eos"):
         if getattr(config, name) != getattr(able, name):

@@ -1,17 +1,22 @@
 """Vocabularies as llama2.c and GGUF files have them, lists of pieces, made tokenizers and taken from them."""
 
+import copy
 import json
+import warnings
+from pathlib import Path
 
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, processors
 from tokenizers import Tokenizer as Backend
 
-from ..errors import FormatError
+from ..errors import FormatError, FormatWarning
 from ..text.tokenizer import BYTE, SPACE, Tokenizer
 
 LONGEST = 1 << 10
 """Characters of a piece."""
 LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
           r"|\s*[\r\n]+|\s+(?!\S)|\s+")
+END_OF_TEXT = "<|endoftext|>"
+"""GPT-2's special token, which begins and ends a text."""
 PRE_TOKENIZERS = {
     "gpt-2": lambda: pre_tokenizers.ByteLevel(add_prefix_space=False),
     "smollm": lambda: pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True),
@@ -88,12 +93,27 @@ def words(tokenizer: Tokenizer) -> str | None:
     return None
 
 
-def check_fits(tokenizer: Tokenizer, vocab_size: int) -> Tokenizer:
-    """The tokenizer; FormatError if it has tokens that a model with a vocabulary of this size has not."""
-    if max(tokenizer.pieces, default=0) >= vocab_size:
-        raise FormatError(f"a token {max(tokenizer.pieces)}, but the model has a vocabulary of {vocab_size}: "
-                          "this tokenizer belongs to another model")
-    return tokenizer
+def fitted(tokenizer: Tokenizer, vocab_size: int, path: Path) -> Tokenizer:
+    """The tokenizer for a model whose vocabulary has this size; `path` is the tokenizer's file, for messages.
+
+    Added tokens beyond the vocabulary, such as one for padding, are left out with a FormatWarning. FormatError if a piece
+    is beyond it: the tokenizer belongs to another model.
+    """
+    largest = max(tokenizer.pieces, default=0)
+    if largest < vocab_size:
+        return tokenizer
+    padding = {token: added.content for token, added in tokenizer.added.items() if token >= vocab_size}
+    begin = {token for token in tokenizer.encode("") if token >= vocab_size}
+    if begin or any(token >= vocab_size and token not in padding for token in tokenizer.pieces):
+        raise FormatError(f"{path}: it has a token {largest}, but the model has a vocabulary of {vocab_size}: this tokenizer "
+                          "belongs to another model; name another with --tokenizer FILE")
+    about = copy.deepcopy(tokenizer.about)
+    about["added_tokens"] = [added for added in about["added_tokens"] if added["id"] not in padding]
+    if isinstance(about["model"]["vocab"], dict):
+        about["model"]["vocab"] = {name: token for name, token in about["model"]["vocab"].items() if token not in padding}
+    warnings.warn(f"{path}: {len(padding)} tokens are beyond the model's vocabulary of {vocab_size} and are left out: "
+                  f"{', '.join(map(repr, padding.values()))[:80]}", FormatWarning, stacklevel=2)
+    return Tokenizer.from_json(json.dumps(about))
 
 
 def _distinct(pieces):

@@ -15,6 +15,8 @@ MOST_TOKENS = 1 << 20
 """Tokens beyond which a vocabulary is taken to be damaged."""
 SPACE = "▁"
 """How SentencePiece spells a space."""
+SURROGATE = 0xDC00
+"""Python has a byte of a command line that is not UTF-8 as this code point plus the byte."""
 BYTE = re.compile("<0x([0-9A-F]{2})>")
 """How SentencePiece spells a byte that is no text."""
 ABLE = {
@@ -44,6 +46,9 @@ class Tokenizer:
         self.strips = not self.byte_level and not backend.decoder.decode([SPACE + "x"]).startswith(" ")
         self.added = backend.get_added_tokens_decoder()
         self.pieces = dict(self._pieces())
+        model = self.about["model"]
+        unknown = model["unk_token"] if model["type"] == "BPE" else model["vocab"][model["unk_id"]][0]
+        self._unknown = None if unknown is None else self.vocabulary()[unknown]
 
     @classmethod
     def from_json(cls, text: str) -> "Tokenizer":
@@ -72,10 +77,33 @@ class Tokenizer:
         return self._backend.get_vocab()
 
     def encode(self, text: str, begin: bool = True) -> list[int]:
-        """Token ids of a text; if it is to `begin` one, with the tokens that this tokenizer puts before it. UnicodeError for
-        what is none in UTF-8."""
-        text.encode()
+        """Token ids of a text. With `begin`, the tokens that this tokenizer puts before a text come first.
+
+        FormatError for a text that is not Unicode, such as bytes of a command line that were not UTF-8.
+        """
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            byte = ord(text[error.start]) - SURROGATE
+            found = f"the byte 0x{byte:02x}" if 0 <= byte < 256 else f"U+{ord(text[error.start]):04X}"
+            raise FormatError(f"the text is not UTF-8: its character {error.start + 1} is {found}") from None
         return self._backend.encode(text, add_special_tokens=begin).ids
+
+    def unencodable(self, text: str) -> list[str]:
+        """The characters of a text that the vocabulary has no tokens for, each once, in their order.
+
+        `encode` puts the unknown token in their place, or drops them.
+        """
+        return [character for character in dict.fromkeys(text) if self._loses(character)]
+
+    def _loses(self, character: str) -> bool:
+        tokens = self.encode(character, begin=False)
+        if self._unknown in tokens:
+            return True
+        said = b"".join(self.pieces.get(token, b"") for token in tokens)
+        if self.byte_level and not self.about["normalizer"]:
+            return said.strip(b" ") != character.encode().strip(b" ") and not set(tokens) & self.added.keys()
+        return not said and not character.isspace() and not self.about["normalizer"]
 
     def decode(self, tokens: list[int]) -> str:
         """The text of tokens."""
