@@ -1,6 +1,7 @@
 """Hugging Face folders: the same model as in the other formats; what is damaged or cannot be done is refused."""
 
 import json
+from dataclasses import replace
 
 import ml_dtypes
 import numpy as np
@@ -11,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 from marey.sw.errors import FormatError
 from marey.sw.formats import huggingface_families as families
-from marey.sw.formats import load_model, load_tokenizer
+from marey.sw.formats import load_model, load_shape, load_tokenizer
 from marey.sw.formats.tiny import tiny_model, tiny_tokenizer
 from marey.sw.model.config import ModelConfig
 
@@ -67,6 +68,34 @@ def test_the_same_model(tmp_path, dtype, shards):
 def test_rope_theta_where_it_may_be(tmp_path, found, theta):
     folder = convert(tmp_path / "hf", tiny_model(SMALL), tiny_tokenizer(300), **found)
     assert load_model(folder).config.rope_theta == theta
+
+
+def test_key_value_heads_of_null(tmp_path):
+    """As many as heads, as in folders from before grouped queries."""
+    config = replace(SMALL, n_kv_heads=SMALL.n_heads)
+    folder = convert(tmp_path / "hf", tiny_model(config), tiny_tokenizer(300), num_key_value_heads=None)
+    assert load_model(folder).config == config
+
+
+@pytest.mark.parametrize(("found", "eos"), [(5, (5,)), ([5, 7], (5, 7)), (None, (2,)), ([], ())])
+def test_end_tokens_of_generation(tmp_path, found, eos):
+    """generation_config.json, where it names end tokens, is heeded in the place of config.json."""
+    folder = convert(tmp_path / "hf", tiny_model(SMALL), tiny_tokenizer(300), eos_token_id=2)
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": found}))
+    assert load_model(folder).config.eos == load_shape(folder).eos == eos
+
+
+def test_end_tokens_of_generation_that_do_not_do(tmp_path):
+    folder = convert(tmp_path / "hf", tiny_model(SMALL), tiny_tokenizer(300))
+    (folder / "generation_config.json").write_text('{"eos_token_id": [2, 300]}')
+    refused(folder, "generation_config.json", "token 300")
+    (folder / "generation_config.json").write_text("[")
+    refused(folder, "generation_config.json: damaged")
+
+
+@pytest.mark.parametrize("window", [None, SMALL.seq_len, 4096])
+def test_a_window_of_the_whole_context(tmp_path, window):
+    assert load_model(convert(tmp_path / "hf", tiny_model(SMALL), tiny_tokenizer(300), sliding_window=window)).config == SMALL
 
 
 def test_tensors_that_follow_from_the_configuration_are_not_read(tmp_path):

@@ -112,3 +112,33 @@ def test_transformers(tmp_path, model):
     found = run(TRANSFORMERS, tmp_path / "m", TEXT)
     assert found["tokens"] == tokenizer.encode(TEXT)
     np.testing.assert_allclose(found["logits"], logits(load_model(tmp_path / "m"), found["tokens"]), atol=1e-3)
+
+
+GPT2 = """
+import json, sys, torch, transformers
+config = transformers.GPT2Config(n_embd=48, n_layer=2, n_head=3, n_positions=64, vocab_size=400, bos_token_id=0,
+                                 eos_token_id=0, activation_function=sys.argv[2])
+torch.manual_seed(0)
+model = transformers.GPT2LMHeadModel(config).eval()
+with torch.no_grad():
+    for values in model.parameters():
+        values.add_(0.1 * torch.randn_like(values))
+model.save_pretrained(sys.argv[1])
+tokens = torch.randint(400, (1, 24))
+with torch.no_grad():
+    print(json.dumps({"tokens": tokens[0].tolist(), "logits": model(tokens).logits[0].tolist()}))
+"""
+
+
+@pytest.mark.parametrize("activation", ["gelu_new", "gelu_pytorch_tanh"])
+def test_a_gpt2_that_transformers_made(tmp_path, activation):
+    """Written by transformers and read by Marey: the same logits, but for the order of float32 sums. And back again."""
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    found = run(GPT2, tmp_path / "m", activation)
+    model = load_model(tmp_path / "m")
+    np.testing.assert_allclose(logits(model, found["tokens"]), found["logits"], atol=1e-3)
+    huggingface.write(tmp_path / "again", model, byte_level("gpt-2"))
+    again = run(TRANSFORMERS, tmp_path / "again", TEXT)
+    assert again["tokens"] == byte_level("gpt-2").encode(TEXT)
+    np.testing.assert_allclose(again["logits"], logits(model, again["tokens"]), atol=1e-3)
