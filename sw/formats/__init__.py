@@ -1,6 +1,7 @@
 """Model files and tokenizer files. The content of a file says which format it has, not its name.
 
-Each format is a module with `read(path)`, `read_shape(path)`, `read_tokenizer(path, vocab_size)` and `write`.
+Each format is a module with `read(path)`, `read_shape(path)`, `read_tokenizer(path, vocab_size)`
+and `write`.
 """
 
 import zipfile
@@ -29,7 +30,8 @@ def load_model(path: Path | str) -> Model:
 
 
 def load_shape(path: Path | str) -> ModelConfig:
-    """The shape of the model in a file or folder, from its headers: `config.json` alone will do, or a file without weights.
+    """The shape of the model in a file or folder, from its headers: `config.json` alone will do, or
+    a file without weights.
 
     FormatError for every model that `load_model` refuses without a look at its weights' values.
     """
@@ -38,10 +40,11 @@ def load_shape(path: Path | str) -> ModelConfig:
 
 
 def load_tokenizer(path: Path | str | None, model: Path | str, vocab_size: int) -> Tokenizer:
-    """The tokenizer in the file `path`, or without one the tokenizer of the model file or folder `model`.
+    """The tokenizer in the file `path`, or without one the tokenizer of the model file or folder
+    `model`.
 
-    A llama2.c checkpoint has its tokenizer beside it, as tok<vocab_size>.bin or tokenizer.bin. FormatError if there is none,
-    or if it does not fit a vocabulary of `vocab_size` tokens.
+    A llama2.c checkpoint has its tokenizer beside it, as tok<vocab_size>.bin or tokenizer.bin.
+    FormatError if there is none, or if it does not fit a vocabulary of `vocab_size` tokens.
     """
     model = _without_config(Path(model))
     path = _tokenizer_path(model, vocab_size) if path is None else Path(path)
@@ -72,7 +75,9 @@ def _reader(path: Path) -> ModuleType:
 
 
 def _tokenizer_path(model: Path, vocab_size: int) -> Path:
-    """The file that has a model's own tokenizer. FormatError if there is none beside a llama2.c checkpoint."""
+    """The file that has a model's own tokenizer. FormatError if there is none beside a llama2.c
+    checkpoint.
+    """
     if model.is_dir():
         return model / huggingface.TOKENIZER
     if _is_gguf(model):

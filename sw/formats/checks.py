@@ -25,8 +25,8 @@ MEANINGS = {
 def checked_config(where: str, names: Mapping[str, str] | None = None, **values) -> ModelConfig:
     """The ModelConfig of values that were found in a file.
 
-    `where` begins each error, such as "m.gguf: its metadata". `names`: what the file calls a field of ModelConfig.
-    FormatError for a value that no model has, or that Marey cannot do.
+    `where` begins each error, such as "m.gguf: its metadata". `names`: what the file calls a field
+    of ModelConfig. FormatError for a value that no model has, or that Marey cannot do.
     """
     names = names or {}
     for name, limit in LIMITS.items():
@@ -49,7 +49,8 @@ def checked_config(where: str, names: Mapping[str, str] | None = None, **values)
 
 
 def check_window(where: str, window: object, context: int) -> None:
-    """FormatError for a sliding attention window that is smaller than the context, both in positions.
+    """FormatError for a sliding attention window that is smaller than the context, both in
+    positions.
 
     A window of None, or as large as the context, is full attention.
     """
@@ -61,8 +62,9 @@ def check_tensors(where: str, expected: Mapping[str, tuple[int, ...]], found: Ma
                   types: Collection[str]) -> None:
     """Compares the tensors that a file's headers list with those that the model needs.
 
-    `expected`: shape by name. `found`: (shape, type) by name. `types`: those that can be read. FormatError for a tensor
-    that is missing, has another shape or type, or is not expected: the model would be another than it seems.
+    `expected`: shape by name. `found`: (shape, type) by name. `types`: those that can be read.
+    FormatError for a tensor that is missing, has another shape or type, or is not expected: the
+    model would be another than it seems.
     """
     for name, shape in expected.items():
         if name not in found:
@@ -78,7 +80,9 @@ def check_tensors(where: str, expected: Mapping[str, tuple[int, ...]], found: Ma
 
 
 def finite(what: str, values: np.ndarray) -> np.ndarray:
-    """The values. FormatError, beginning with `what`, if one is NaN or infinite. Takes no memory of their size."""
+    """The values. FormatError, beginning with `what`, if one is NaN or infinite. Takes no memory of
+    their size.
+    """
     if not (math.isfinite(values.min()) and math.isfinite(values.max())):
         raise FormatError(f"{what} has values that are NaN or infinite")
     return values

@@ -1,7 +1,7 @@
 """GGUF files of architecture `llama`, read and written with the library `gguf`.
 
-Rows of Q and K lie as in llama2.c (rotary embedding turns neighbouring pairs). llama.cpp calls this the NORM type, and its
-converters reorder Hugging Face's rows into it.
+Rows of Q and K lie as in llama2.c (rotary embedding turns neighbouring pairs). llama.cpp calls this
+the NORM type, and its converters reorder Hugging Face's rows into it.
 """
 
 from pathlib import Path
@@ -45,7 +45,9 @@ WINDOW = Keys.Attention.SLIDING_WINDOW
 
 
 def read(path: Path) -> Model:
-    """The model in a GGUF file. FormatError for a file that is damaged, or a model that Marey cannot do."""
+    """The model in a GGUF file. FormatError for a file that is damaged, or a model that Marey
+    cannot do.
+    """
     file = File(path, ARCHITECTURE)
     config = _config(file)
     if not file.headers():
@@ -55,7 +57,8 @@ def read(path: Path) -> Model:
 
 
 def read_shape(path: Path) -> ModelConfig:
-    """The shape of the model in a GGUF file, from its header. A file may have a header and no tensors at all.
+    """The shape of the model in a GGUF file, from its header. A file may have a header and no
+    tensors at all.
 
     FormatError for every model that `read` refuses without a look at its weights' values.
     """
@@ -67,15 +70,17 @@ def read_shape(path: Path) -> ModelConfig:
 
 
 def read_tokenizer(path: Path, vocab_size: int) -> Tokenizer:
-    """The tokenizer in a GGUF file's metadata. FormatError for a kind that Marey cannot make, or another model's."""
+    """The tokenizer in a GGUF file's metadata. FormatError for a kind that Marey cannot make, or
+    another model's.
+    """
     return gguf_tokenizer.read(File(path, ARCHITECTURE), vocab_size)
 
 
 def write(path: Path, model: Model, tokenizer: Tokenizer, dtype: str = "F32") -> None:
     """Writes model and tokenizer, matrices as "F32", "Q8_0" or "Q4_0".
 
-    A matrix whose rows are no multiple of 32 values, and every vector, is written as F32. FormatError for a model or a
-    tokenizer that the format has no place for.
+    A matrix whose rows are no multiple of 32 values, and every vector, is written as F32.
+    FormatError for a model or a tokenizer that the format has no place for.
     """
     config = model.config
     if config.family != ARCHITECTURE:
@@ -122,9 +127,10 @@ def tensor_name(weight: str) -> str:
 def _q4_0(values: np.ndarray) -> np.ndarray:
     """Float32 values [.., n * 32] as blocks of Q4_0, bytes [.., n * 18].
 
-    A block is a 16-bit float d, then 32 values of 4 bits that mean (value - 8) * d, the first 16 in the low halves. Eight
-    steps d are tried, which make the block's largest value -8, -7, .. or -1 steps, and the one with the least squared
-    error is taken. So values that lie on such a grid stay as they are. The library's own encoder tries -8 only.
+    A block is a 16-bit float d, then 32 values of 4 bits that mean (value - 8) * d, the first 16 in
+    the low halves. Eight steps d are tried, which make the block's largest value -8, -7, .. or -1
+    steps, and the one with the least squared error is taken. So values that lie on such a grid stay
+    as they are. The library's own encoder tries -8 only.
     """
     blocks = values.reshape(-1, BLOCK)
     largest = np.take_along_axis(blocks, np.abs(blocks).argmax(axis=1)[:, None], axis=1)
@@ -148,7 +154,9 @@ def _check_headers(file: File, config: ModelConfig) -> None:
 
 
 def _config(file: File) -> ModelConfig:
-    """The model's shape, from the metadata. FormatError for one that is damaged, or that Marey cannot do."""
+    """The model's shape, from the metadata. FormatError for one that is damaged, or that Marey
+    cannot do.
+    """
     architecture = file.get(Keys.General.ARCHITECTURE)
     if architecture != ARCHITECTURE:
         raise FormatError(f"{file.path}: architecture {str(architecture)[:80]!r}, and Marey reads {ARCHITECTURE!r}")

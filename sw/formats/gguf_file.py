@@ -18,13 +18,17 @@ TYPES = tuple("F32 F16 BF16 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K Q4_K Q5_K Q6_K TQ
               "IQ2_XXS IQ2_XS IQ2_S IQ3_XXS IQ3_S IQ4_NL IQ4_XS".split())
 """Types of tensors that are read: the library turns each into float32."""
 MOST = {"keys": 1 << 12, "tensors": 1 << 14, "values": 1 << 21}
-"""Largest counts in a header. A header with a larger one is taken to be damaged, for the library makes objects of each."""
+"""Largest counts in a header. A header with a larger one is taken to be damaged, for the library
+makes objects of each.
+"""
 DAMAGE = (ValueError, KeyError, IndexError, TypeError, OverflowError, RecursionError, struct.error, UnicodeDecodeError)
 """Errors that the library raises for a damaged file."""
 
 
 class _Reader(GGUFReader):
-    """The library's reader, with limits: it refuses to read beyond the end of the file, and counts that are too large."""
+    """The library's reader, with limits: it refuses to read beyond the end of the file, and counts
+    that are too large.
+    """
 
     def _get(self, offset, dtype, count=1, override_order=None):
         if isinstance(self.data, np.memmap):
@@ -54,7 +58,8 @@ class _Reader(GGUFReader):
 
 
 class File:
-    """The metadata and tensors of a GGUF file, by name. Keys may contain "{arch}", which stands for the architecture.
+    """The metadata and tensors of a GGUF file, by name. Keys may contain "{arch}", which stands for
+    the architecture.
 
     FormatError for a file that is damaged or cut off, wherever its header is.
     """
@@ -102,7 +107,8 @@ class File:
                 for name, tensor in self._tensors.items()}
 
     def tensor(self, name: str) -> np.ndarray:
-        """A tensor as float32, dequantised if need be. A tensor that is float32 is a view of the file.
+        """A tensor as float32, dequantised if need be. A tensor that is float32 is a view of the
+        file.
 
         FormatError if a value is NaN or infinite.
         """

@@ -1,7 +1,8 @@
-"""Hugging Face folders: `config.json`, weights in safetensors files, `generation_config.json`, and a tokenizer.
+"""Hugging Face folders: `config.json`, weights in safetensors files, `generation_config.json`, and
+a tokenizer.
 
-The tokenizer is `tokenizer.json`, or else `vocab.json` and `merges.txt` as GPT-2 has them. `huggingface_families` says how
-each `model_type` maps to Marey's models.
+The tokenizer is `tokenizer.json`, or else `vocab.json` and `merges.txt` as GPT-2 has them.
+`huggingface_families` says how each `model_type` maps to Marey's models.
 """
 
 import json
@@ -24,7 +25,9 @@ VOCABULARY, MERGES = "vocab.json", "merges.txt"
 CONFIG_LIMIT = 1 << 20
 """Bytes; a larger config.json is not read."""
 SHARD = 1 << 30
-"""Bytes in a file of weights that is written. A larger model is written as several files, for each is in memory twice."""
+"""Bytes in a file of weights that is written. A larger model is written as several files, for each
+is in memory twice.
+"""
 
 
 def read(folder: Path) -> Model:
@@ -39,7 +42,8 @@ def read(folder: Path) -> Model:
 
 
 def read_shape(folder: Path) -> ModelConfig:
-    """The shape of the model in a folder, from `config.json` and the headers of its weights, which need not be there.
+    """The shape of the model in a folder, from `config.json` and the headers of its weights, which
+    need not be there.
 
     FormatError for every model that `read` refuses without a look at its weights' values.
     """
@@ -52,7 +56,8 @@ def read_shape(folder: Path) -> ModelConfig:
 
 
 def read_tokenizer(path: Path, vocab_size: int) -> Tokenizer:
-    """The tokenizer in a `tokenizer.json`, or, where there is none, in the `vocab.json` and `merges.txt` beside it.
+    """The tokenizer in a `tokenizer.json`, or, where there is none, in the `vocab.json` and
+    `merges.txt` beside it.
 
     FormatError for a kind that Marey cannot stream, or another model's.
     """
@@ -87,7 +92,9 @@ def write(folder: Path, model: Model, tokenizer: Tokenizer) -> None:
 
 
 def _full_name(family: Family, name: str) -> str:
-    """A tensor's name as transformers writes it: the classifier stands outside of what the prefix names."""
+    """A tensor's name as transformers writes it: the classifier stands outside of what the prefix
+    names.
+    """
     return name if name == "lm_head.weight" else family.prefix + name
 
 
@@ -101,7 +108,9 @@ def _check_headers(folder: Path, family: Family, config: ModelConfig, files: Saf
 
 
 def _read_config(folder: Path) -> tuple[Family, ModelConfig]:
-    """The family and the shape of the model in a folder, from its JSON files. FormatError for one that Marey cannot do."""
+    """The family and the shape of the model in a folder, from its JSON files. FormatError for one
+    that Marey cannot do.
+    """
     path = folder / CONFIG
     found = read_json(path, CONFIG_LIMIT)
     kind = found.get("model_type")
@@ -124,7 +133,9 @@ def _read_config(folder: Path) -> tuple[Family, ModelConfig]:
 
 
 def _is_gpt2(folder: Path) -> bool:
-    """Whether a folder has GPT-2's two tokenizer files. Other families have such files, too, and cut words otherwise."""
+    """Whether a folder has GPT-2's two tokenizer files. Other families have such files, too, and
+    cut words otherwise.
+    """
     if not (folder / VOCABULARY).is_file() or not (folder / CONFIG).is_file():
         return False
     return read_json(folder / CONFIG, CONFIG_LIMIT).get("model_type") == "gpt2"

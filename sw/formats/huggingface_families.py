@@ -1,6 +1,8 @@
-"""Families of models in Hugging Face folders: how `config.json` and the tensors map to Marey's, by `model_type`.
+"""Families of models in Hugging Face folders: how `config.json` and the tensors map to Marey's, by
+`model_type`.
 
-To add a family, write a `Family` and enter it in `FAMILIES`. Names and defaults are those of the library transformers.
+To add a family, write a `Family` and enter it in `FAMILIES`. Names and defaults are those of the
+library transformers.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,9 +21,10 @@ Shape = tuple[int, ...]
 class Tensor:
     """A tensor of a checkpoint, and the weights that it holds.
 
-    `name`: in the checkpoint. `weights`: names of the weights, whose rows (outputs) follow one another in it.
-    `transposed`: the checkpoint has it as [inputs, outputs]. `heads`: if not 0, its rows are this many heads, and in each
-    head the channels that rotary embedding turns together lie half a head apart; Marey has them side by side.
+    `name`: in the checkpoint. `weights`: names of the weights, whose rows (outputs) follow one
+    another in it. `transposed`: the checkpoint has it as [inputs, outputs]. `heads`: if not 0, its
+    rows are this many heads, and in each head the channels that rotary embedding turns together lie
+    half a head apart; Marey has them side by side.
     """
 
     name: str
@@ -57,11 +60,12 @@ class Tensor:
 class Family:
     """How the folders of a family map to Marey's models.
 
-    `architecture`: the class of transformers that runs it. `fields`: the name in `config.json` of each dimension of
-    ModelConfig. `settings`: values that Marey can do of other settings; the first one is the default.
-    `config(where, settings)`: the ModelConfig of `config.json`, whose errors begin with `where`; FormatError.
-    `about(config)`: the reverse, what `config.json` says. `tensors(config)`: all tensors of a checkpoint. `prefix`: its
-    tensors' names begin with this or not. `ignored`: pattern of tensors that follow from `config.json`.
+    `architecture`: the class of transformers that runs it. `fields`: the name in `config.json` of
+    each dimension of ModelConfig. `settings`: values that Marey can do of other settings; the first
+    one is the default. `config(where, settings)`: the ModelConfig of `config.json`, whose errors
+    begin with `where`; FormatError. `about(config)`: the reverse, what `config.json` says.
+    `tensors(config)`: all tensors of a checkpoint. `prefix`: its tensors' names begin with this or
+    not. `ignored`: pattern of tensors that follow from `config.json`.
     """
 
     architecture: str
@@ -75,7 +79,9 @@ class Family:
 
 
 def split_halves(weight: np.ndarray, heads: int) -> np.ndarray:
-    """Rows of Q or K [heads * head_dim, dim] from neighbouring pairs to Hugging Face's order of two halves; a copy."""
+    """Rows of Q or K [heads * head_dim, dim] from neighbouring pairs to Hugging Face's order of two
+    halves; a copy.
+    """
     return weight.reshape(heads, -1, 2, weight.shape[-1]).swapaxes(1, 2).reshape(weight.shape)
 
 
@@ -85,7 +91,9 @@ def join_halves(weight: np.ndarray, heads: int) -> np.ndarray:
 
 
 def _ends(found: dict, bos: int, eos: int) -> dict:
-    """Tokens that begin and end a text, as ModelConfig has them; `bos`, `eos`: the family's defaults."""
+    """Tokens that begin and end a text, as ModelConfig has them; `bos`, `eos`: the family's
+    defaults.
+    """
     begin, end = found.get("bos_token_id", bos), found.get("eos_token_id", eos)
     ends = tuple(end) if isinstance(end, list) else () if end is None else (end,)
     return {"bos": ends[0] if begin is None and ends else begin, "eos": ends}

@@ -7,7 +7,9 @@ from ..errors import FormatError
 
 
 def read_json(path: Path, limit_bytes: int) -> dict:
-    """The object in a JSON file. FormatError for a file that is missing, larger than the limit, damaged, or no object."""
+    """The object in a JSON file. FormatError for a file that is missing, larger than the limit,
+    damaged, or no object.
+    """
     try:
         found = json.loads(read_utf8(path, limit_bytes))
     except (ValueError, RecursionError):

@@ -1,12 +1,14 @@
-"""llama2.c files: https://github.com/karpathy/llama2.c, `export.py` and `tokenizer.py`.
+"""llama2.c checkpoints: https://github.com/karpathy/llama2.c, `export.py`.
 
-A legacy checkpoint has a header of seven int32 (dim, hidden_dim, n_layers, n_heads, n_kv_heads, vocab_size, seq_len; a negative
-vocab_size says that the classifier is not the embedding), then float32 weights: embedding, per kind of weight all layers,
-final norm, two tables of rotary embedding that nobody reads any more, and the classifier if it is separate.
+A legacy checkpoint has a header of seven int32: dim, hidden_dim, n_layers, n_heads, n_kv_heads,
+vocab_size, seq_len. A negative vocab_size says that the classifier is not the embedding. Then come
+float32 weights: the embedding; for each kind of weight, all layers; the final norm; two tables of
+rotary embedding, which are not read; the classifier if it is separate.
 
-Versions 1 and 2 have a header of 256 bytes: "24ka", int32 version, the seven, a byte that says whether the classifier is the
-embedding; version 2 an int32 group size. Then float32 norms, then matrices: float32, or (2) each as int8 and, for
-every group of so many, a float32 scale.
+Versions 1 and 2 have a header of 256 bytes: "24ka", an int32 version, the seven dimensions, and a
+byte that is 1 if the classifier is the embedding; in version 2 also an int32 group size. Then come
+float32 norms, then the matrices. In version 1 they are float32. In version 2 a matrix is int8
+values, then a float32 scale for each group of values.
 """
 
 import struct
@@ -18,26 +20,23 @@ from ..errors import FormatError
 from ..model.config import ModelConfig
 from ..model.families import weight_shapes
 from ..model.model import Model
-from ..text.tokenizer import JSON_LIMIT, SPACE, Tokenizer
-from . import vocabulary
+from ..text.tokenizer import Tokenizer
 from .checks import checked_config, finite
+from .llama2c_tokenizer import BOS, EOS, read_tokenizer, tokenizer_bytes, write_tokenizer
+
+__all__ = ["read", "read_shape", "read_tokenizer", "tokenizer_bytes", "write", "write_tokenizer"]
 
 DIMENSIONS = ("dim", "hidden_dim", "n_layers", "n_heads", "n_kv_heads", "vocab_size", "seq_len")
 MAGIC, HEADER, TIED = b"24ka", 256, 36
 NORMS = ("attention_norm", "ffn_norm")
 MATRICES = ("wq", "wk", "wv", "wo", "w1", "w2", "w3")
 LEGACY_ORDER = ("attention_norm", "wq", "wk", "wv", "wo", "ffn_norm", "w1", "w2", "w3")
-BOS, EOS = 1, 2
-"""Tokens that begin and end a text: the format has them fixed."""
-SPECIAL = {BOS: b"\n<s>\n", EOS: b"\n</s>\n"}
-"""How its tokenizer files spell them."""
-BYTES_FROM = 3
-"""Pieces 3 to 258 of a tokenizer stand for single bytes, if the first of them is called so."""
-FIRST_BYTE = (b"<0x00>", b"\0")
 
 
 def read(path: Path) -> Model:
-    """The model in a checkpoint, float32 weights mapped from the file. FormatError for anything else."""
+    """The model in a checkpoint. Float32 weights are mapped from the file. FormatError for anything
+    else.
+    """
     size, header = path.stat().st_size, _header(path)
     config = _config(path, header)
     _check_size(path, size, _expected_size(path, header, config))
@@ -54,7 +53,8 @@ def read(path: Path) -> Model:
 
 
 def read_shape(path: Path) -> ModelConfig:
-    """The shape of the model in a checkpoint, from its header and its size. A file may be a header and nothing more.
+    """The shape of the model in a checkpoint, from its header and its size. A file may be a header
+    and nothing more.
 
     FormatError for every checkpoint that `read` refuses without a look at its weights' values.
     """
@@ -92,7 +92,9 @@ def _config(path, header):
 
 
 def _expected_size(path: Path, header: bytes, config: ModelConfig) -> int:
-    """Bytes of a checkpoint with this header. FormatError for groups that do not divide its matrices."""
+    """Bytes of a checkpoint with this header. FormatError for groups that do not divide its
+    matrices.
+    """
     count, norms = _count(config), (2 * config.n_layers + 1) * config.dim
     if not header.startswith(MAGIC):
         return 4 * (len(DIMENSIONS) + count + config.seq_len * config.head_dim)
@@ -130,7 +132,7 @@ def _read_versioned(path: Path, header: bytes, config: ModelConfig) -> Model:
 def write(path: Path, model: Model, tokenizer: Tokenizer | None = None) -> None:
     """Writes a model as a legacy checkpoint, and a tokenizer as tokenizer.bin beside it.
 
-    FormatError, and nothing written, if they have what the format has no place for.
+    FormatError if the format has no place for one of them; nothing is written then.
     """
     config = model.config
     if config.family != "llama":
@@ -138,7 +140,7 @@ def write(path: Path, model: Model, tokenizer: Tokenizer | None = None) -> None:
     able = ModelConfig(**{name: getattr(config, name) for name in DIMENSIONS}, tied=config.tied, bos=BOS, eos=(EOS,))
     for name in ("rope_theta", "norm_eps", "bos", "eos"):
         if getattr(config, name) != getattr(able, name):
-            raise FormatError(f"{path}: llama2.c's format has no place for a {name} of {getattr(config, name)}, it means "
+            raise FormatError(f"{path}: llama2.c's format has no place for {name} = {getattr(config, name)}, only for "
                               f"{getattr(able, name)}: write a .gguf file, or a folder")
     header = [getattr(config, name) for name in DIMENSIONS]
     header[DIMENSIONS.index("vocab_size")] *= 1 if config.tied else -1
@@ -154,70 +156,8 @@ def write(path: Path, model: Model, tokenizer: Tokenizer | None = None) -> None:
             np.ascontiguousarray(part, "<f4").tofile(file)
 
 
-def read_tokenizer(path: Path, vocab_size: int) -> Tokenizer:
-    """A tokenizer file: int32 longest piece, then float32 score, int32 length and bytes of each piece.
-
-    FormatError for anything else, and for a vocabulary that is not the model's.
-    """
-    if not path.is_file():
-        raise FormatError(f"{path}: no such file")
-    if path.stat().st_size > JSON_LIMIT:
-        raise FormatError(f"{path}: {path.stat().st_size} bytes, too large to be a llama2.c tokenizer")
-    pieces, scores = _records(path, path.read_bytes())
-    if len(pieces) != vocab_size or len(pieces) < BYTES_FROM:
-        raise FormatError(f"{path}: {len(pieces)} pieces, but the model has a vocabulary of {vocab_size}: "
-                          "this tokenizer belongs to another model")
-    has_bytes = len(pieces) >= BYTES_FROM + 256 and pieces[BYTES_FROM] in FIRST_BYTE
-    names = [piece.decode(errors="replace").replace(" ", SPACE) for piece in pieces]
-    names[:BYTES_FROM] = ["<unk>", "<s>", "</s>"]
-    if has_bytes:
-        names[BYTES_FROM:BYTES_FROM + 256] = [f"<0x{byte:02X}>" for byte in range(256)]
-    try:
-        return vocabulary.sentencepiece(names, scores, {BOS, EOS}, BOS)
-    except FormatError as error:
-        raise FormatError(f"{path}: {error}") from None
-
-
-def write_tokenizer(path: Path, tokenizer: Tokenizer, vocab_size: int | None = None) -> None:
-    """Writes a tokenizer file. FormatError for a tokenizer that pieces and scores do not say all of."""
-    path.write_bytes(tokenizer_bytes(path, tokenizer, vocab_size))
-
-
-def tokenizer_bytes(path: Path, tokenizer: Tokenizer, vocab_size: int | None = None) -> bytes:
-    """What `write_tokenizer` writes to a path, or the same FormatError."""
-    if not vocabulary.is_sentencepiece(tokenizer) or tokenizer.encode("") != [BOS]:
-        raise FormatError(f"{path}: llama2.c's format has no place for this tokenizer, only for one that merges pieces by "
-                          "their scores, as SentencePiece does: write a .gguf file, or a folder")
-    pieces = [piece.replace(SPACE, " ").encode() for piece in vocabulary.pieces(tokenizer, vocab_size)]
-    for token, piece in SPECIAL.items():
-        pieces[token] = piece
-    scores = vocabulary.scores(tokenizer, vocab_size)
-    records = (struct.pack("<fi", score, len(piece)) + piece for piece, score in zip(pieces, scores, strict=True))
-    return struct.pack("<i", max(map(len, pieces))) + b"".join(records)
-
-
-def _records(path, content):
-    """Pieces and scores of a tokenizer file."""
-    pieces, scores, position = [], [], 4
-    longest = struct.unpack_from("<i", content)[0] if len(content) >= 4 else 0
-    if not 0 < longest <= vocabulary.LONGEST:
-        raise FormatError(f"{path}: header says the longest piece has {longest} bytes: no llama2.c tokenizer")
-    while position < len(content):
-        if position + 8 > len(content):
-            raise FormatError(f"{path}: ends in the middle of piece {len(pieces)}: truncated")
-        score, length = struct.unpack_from("<fi", content, position)
-        position += 8
-        if not 0 <= length <= longest or position + length > len(content) or score != score:
-            raise FormatError(f"{path}: piece {len(pieces)} has score {score} and {length} bytes, of at most {longest} "
-                              f"and with {len(content) - position} left: truncated or damaged")
-        pieces.append(content[position:position + length])
-        scores.append(score)
-        position += length
-    return pieces, scores
-
-
 def _count(config):
-    """Weights of a model."""
+    """Number of weights of a model."""
     return sum(int(np.prod(shape)) for shape in weight_shapes(config).values())
 
 
@@ -237,7 +177,9 @@ def _model(config, embedding, kinds, final_norm, classifier):
 
 
 class _Taker:
-    """Arrays of a mapped file, one after another; called with a shape, it gives the next as float32."""
+    """Arrays of a mapped file, one after another. Called with a shape, it returns the next one as
+    float32.
+    """
 
     def __init__(self, path: Path, position: int):
         self._path, self._position = path, position
@@ -247,7 +189,9 @@ class _Taker:
         return finite(f"{self._path}: a weight of shape {shape}", self._next("<f4", int(np.prod(shape))).reshape(shape))
 
     def groups(self, size):
-        """What takes matrices of int8, with a scale for each `size` of them, and makes them float32."""
+        """A function from a shape to the next matrix of int8, which has a scale for each `size`
+        values, as float32.
+        """
         def matrix(*shape):
             values = self._next("i1", int(np.prod(shape))).reshape(-1, size)
             scales = self(len(values), 1)

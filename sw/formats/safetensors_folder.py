@@ -1,7 +1,8 @@
-"""The safetensors files of a folder: one file, or several ("shards") with an index that says where each tensor is.
+"""The safetensors files of a folder: one file, or several ("shards") with an index that says where
+each tensor is.
 
-Format: https://huggingface.co/docs/safetensors. A file begins with a JSON header, so shapes and types are known before
-any weight is read. Files are mapped, and weights are read tensor by tensor.
+Format: https://huggingface.co/docs/safetensors. A file begins with a JSON header, so shapes and
+types are known before any weight is read. Files are mapped, and weights are read tensor by tensor.
 """
 
 import json
@@ -22,7 +23,9 @@ SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 INDEX_LIMIT = 1 << 24
 """Bytes; a larger index is not read."""
 TYPES = {"F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16}
-"""Types of tensors that are read. To import ml_dtypes teaches numpy the name "bfloat16", which safetensors uses."""
+"""Types of tensors that are read. To import ml_dtypes teaches numpy the name "bfloat16", which
+safetensors uses.
+"""
 OTHER_WEIGHTS = ("pytorch_model.bin", "pytorch_model.bin.index.json", "consolidated.00.pth", "tf_model.h5",
                  "flax_model.msgpack")
 """Files of weights in formats that Marey does not read."""
@@ -32,8 +35,9 @@ Found = TypeVar("Found")
 class SafetensorsFolder:
     """The tensors of a folder.
 
-    `prefix`: names may begin with it or not; they are known here without it. `files`: the name of the file that has each
-    tensor, empty if the folder has neither weights nor an index. FormatError for an index that is damaged.
+    `prefix`: names may begin with it or not; they are known here without it. `files`: the name of
+    the file that has each tensor, empty if the folder has neither weights nor an index. FormatError
+    for an index that is damaged.
     """
 
     def __init__(self, folder: Path, prefix: str = ""):
@@ -52,11 +56,15 @@ class SafetensorsFolder:
         self.files = {name.removeprefix(prefix): file for name, file in files.items()}
 
     def has_weights(self) -> bool:
-        """Whether there is a file of weights: a folder may have only its configuration, or only an index."""
+        """Whether there is a file of weights: a folder may have only its configuration, or only an
+        index.
+        """
         return any((self._folder / file).is_file() for file in set(self.files.values()))
 
     def headers(self) -> dict[str, tuple[tuple[int, ...], str]]:
-        """Shape and type of each tensor, from the headers alone. FormatError for a file that is missing or damaged."""
+        """Shape and type of each tensor, from the headers alone. FormatError for a file that is
+        missing or damaged.
+        """
         if not self.files:
             others = [name for name in OTHER_WEIGHTS if (self._folder / name).is_file()]
             cure = f"; Marey does not read {others[0]}: convert it to safetensors" if others else ""
@@ -74,7 +82,8 @@ class SafetensorsFolder:
         return found
 
     def get(self, name: str) -> np.ndarray:
-        """A tensor as float32. FormatError if its file is damaged, or a value is NaN or infinite."""
+        """A tensor as float32. FormatError if its file is damaged, or a value is NaN or infinite.
+        """
         values = self._open(self.files[name], lambda file: file.get_tensor(self._names[name]))
         return finite(f"{self._folder / self.files[name]}: tensor {name}", values.astype(np.float32, copy=False))
 
@@ -98,7 +107,8 @@ class SafetensorsFolder:
 
 
 def write(folder: Path, tensors: Iterable[tuple[str, np.ndarray]], shard_bytes: int) -> None:
-    """Writes tensors as float32, in the place of what the folder has; files of about `shard_bytes`, one if they fit it.
+    """Writes tensors as float32, in the place of what the folder has; files of about `shard_bytes`,
+    one if they fit it.
 
     A file is in memory twice while it is written.
     """

@@ -1,4 +1,6 @@
-"""Tokenizers: text to token ids and back. The library `tokenizers` encodes; its JSON describes a tokenizer completely."""
+"""Tokenizers: text to token ids and back. The library `tokenizers` encodes; its JSON describes a
+tokenizer completely.
+"""
 
 import codecs
 import json
@@ -27,16 +29,18 @@ ABLE = {
     "decoder": {"Sequence", "ByteLevel", "Replace", "ByteFallback", "Fuse", "Strip", "Metaspace"},
     "model": {"BPE", "Unigram"},
 }
-"""The components of the library, by section of its JSON, whose tokens Marey can decode one by one."""
+"""The components of the library, by section of its JSON, whose tokens Marey can decode one by one.
+"""
 
 
 class Tokenizer:
     """A tokenizer: a text to token ids, and token ids to a text, all at once or one by one.
 
-    Members: `about`, the library's JSON of it. `added`: tokens that are found in a text as a whole, special ones among
-    them, by id. `pieces`: the bytes that each token adds to a text, by id; none for a special token. `byte_level`: whether
-    it spells every byte as a letter, as GPT-2 does; else it spells spaces as SentencePiece does. `strips`: whether it puts
-    a space before a text, which decoding takes away. FormatError for a kind that Marey cannot stream.
+    Members: `about`, the library's JSON of it. `added`: tokens that are found in a text as a whole,
+    special ones among them, by id. `pieces`: the bytes that each token adds to a text, by id; none
+    for a special token. `byte_level`: whether it spells every byte as a letter, as GPT-2 does; else
+    it spells spaces as SentencePiece does. `strips`: whether it puts a space before a text, which
+    decoding takes away. FormatError for a kind that Marey cannot stream.
     """
 
     def __init__(self, backend: Backend):
@@ -80,9 +84,11 @@ class Tokenizer:
         return self._backend.get_vocab()
 
     def encode(self, text: str, begin: bool = True) -> list[int]:
-        """Token ids of a text. With `begin`, the tokens that this tokenizer puts before a text come first.
+        """Token ids of a text. With `begin`, the tokens that this tokenizer puts before a text come
+        first.
 
-        FormatError for a text that is not Unicode, such as bytes of a command line that were not UTF-8.
+        FormatError for a text that is not Unicode, such as bytes of a command line that were not
+        UTF-8.
         """
         try:
             text.encode()
@@ -93,7 +99,8 @@ class Tokenizer:
         return self._backend.encode(text, add_special_tokens=begin).ids
 
     def unencodable(self, text: str) -> list[str]:
-        """The characters of a text that the vocabulary has no tokens for, each once, in their order.
+        """The characters of a text that the vocabulary has no tokens for, each once, in their
+        order.
 
         `encode` puts the unknown token in their place, or drops them.
         """
@@ -150,7 +157,9 @@ class Stream:
 
 
 def byte_letters() -> dict[str, bytes]:
-    """The byte of each letter in GPT-2's spelling: a byte that prints in Latin-1 is itself, others are U+0100 and on."""
+    """The byte of each letter in GPT-2's spelling: a byte that prints in Latin-1 is itself, others
+    are U+0100 and on.
+    """
     printed = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in printed]
     return {chr(byte): bytes([byte]) for byte in printed} | {chr(256 + n): bytes([byte]) for n, byte in enumerate(others)}
@@ -176,8 +185,8 @@ def _kinds(section) -> set[str]:
 def _check_raw(about) -> None:
     """FormatError for components whose tokens Marey cannot decode one by one.
 
-    This comes before the library sees the JSON: it panics at some components, and makes tables as long as the largest
-    token id.
+    This comes before the library sees the JSON: it panics at some components, and makes tables as
+    long as the largest token id.
     """
     if not isinstance(about, dict) or not isinstance(about.get("model"), dict):
         raise FormatError("no JSON object with a model in it")
@@ -196,7 +205,8 @@ def _check_raw(about) -> None:
 
 
 def _check(about: dict) -> None:
-    """FormatError for mistakes that the library accepts, and that would be errors or panics later."""
+    """FormatError for mistakes that the library accepts, and that would be errors or panics later.
+    """
     if not about["decoder"]:
         raise FormatError("it has no decoder, so nothing says how its tokens become text")
     for node in _nodes(about["post_processor"]):

@@ -1,4 +1,6 @@
-"""Every type of tensor that docs/models.md promises, read in a process that imports the product and nothing else."""
+"""Every type of tensor that docs/models.md promises, read in a process that imports the product and
+nothing else.
+"""
 
 import json
 import re
@@ -48,7 +50,9 @@ def test_the_page_names_the_types_that_are_read():
 
 
 def encoded(kind, shape, rng):
-    """Bytes of a tensor of a type, from small random values or, where the library cannot make them, small random bytes."""
+    """Bytes of a tensor of a type, from small random values or, where the library cannot make them,
+    small random bytes.
+    """
     kind = GGMLQuantizationType[kind]
     try:
         return quants.quantize(rng.standard_normal(shape).astype(np.float32), kind)

@@ -1,4 +1,6 @@
-"""GGUF files: what llama2.c's format says, they say; what is damaged is refused in one line and bounded memory."""
+"""GGUF files: what llama2.c's format says, they say; what is damaged is refused in one line and
+bounded memory.
+"""
 
 from dataclasses import replace
 
@@ -117,7 +119,9 @@ def test_metadata_that_do_not_do(tmp_path, arguments, words):
 
 
 def test_q4_0_keeps_what_lies_on_its_grid(tmp_path):
-    """Whole numbers of a step come back as they were, and no block comes back worse than from the library's encoder."""
+    """Whole numbers of a step come back as they were, and no block comes back worse than from the
+    library's encoder.
+    """
     rng = np.random.default_rng(3)
     step = np.float32(np.float16(0.0137))
     grid = rng.integers(-7, 8, (4, 96)).astype(np.float32) * step

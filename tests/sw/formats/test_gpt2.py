@@ -1,4 +1,6 @@
-"""GPT-2 folders: as transformers writes them, against transformers itself, and through Marey's writer and back."""
+"""GPT-2 folders: as transformers writes them, against transformers itself, and through Marey's
+writer and back.
+"""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,5 @@
-"""The shape reader refuses, from headers alone, every model that the reader refuses without a look at the values.
+"""The shape reader refuses, from headers alone, every model that the reader refuses without a look
+at the values.
 
 `marey fit` uses the one and `marey generate` the other; they must agree.
 """
@@ -34,7 +35,9 @@ def refused(path, *words):
 
 
 def changed(draw, tensors):
-    """Tensors with one missing, renamed, of another shape, or more than there should be; and its name."""
+    """Tensors with one missing, renamed, of another shape, or more than there should be; and its
+    name.
+    """
     name = draw(st.sampled_from(sorted(tensors)))
     values, change = tensors[name], draw(st.sampled_from(["missing", "renamed", "shape", "more"]))
     tensors = dict(tensors)
@@ -91,7 +94,9 @@ def test_a_llama2c_checkpoint_that_is_cut_off(tmp_path_factory, size):
 
 
 def test_headers_without_weights_are_shapes(tmp_path):
-    """A configuration alone, or with an index of files that are not there; the reader says that the weights are missing."""
+    """A configuration alone, or with an index of files that are not there; the reader says that the
+    weights are missing.
+    """
     folder = convert(tmp_path / "m", tiny_model(SMALL), TOKENIZER, shards=3)
     for file in folder.glob("*.safetensors"):
         file.unlink()

@@ -1,4 +1,6 @@
-"""Hugging Face folders: the same model as in the other formats; what is damaged or cannot be done is refused."""
+"""Hugging Face folders: the same model as in the other formats; what is damaged or cannot be done
+is refused.
+"""
 
 import json
 from dataclasses import replace
@@ -109,7 +111,9 @@ def test_tensors_that_follow_from_the_configuration_are_not_read(tmp_path):
 
 @given(heads=st.integers(1, 4), half=st.integers(1, 4), position=st.integers(0, 100), seed=st.integers(0, 9))
 def test_halves_turn_as_pairs_do(heads, half, position, seed):
-    """Hugging Face turns channel i of a head with channel i + half; put into pairs, the reference's way gives the same."""
+    """Hugging Face turns channel i of a head with channel i + half; put into pairs, the reference's
+    way gives the same.
+    """
     rng = np.random.default_rng(seed)
     weight, x = rng.standard_normal((heads * 2 * half, 5)), rng.standard_normal(5)
     angle = position * 10000.0 ** (-np.arange(half) / half)

@@ -1,4 +1,6 @@
-"""What Marey writes, read by llama.cpp and transformers, whose formats they are. `pip install -e '.[interop]'` brings them."""
+"""What Marey writes, read by llama.cpp and transformers, whose formats they are. `pip install -e
+'.[interop]'` brings them.
+"""
 
 import json
 import subprocess
@@ -52,7 +54,8 @@ def model(request):
 
 
 def run(script, *arguments):
-    """What a script prints last, in a process of its own, where its library's warnings are its own."""
+    """What a script prints last, in a process of its own, where its library's warnings are its own.
+    """
     done = subprocess.run([sys.executable, "-c", script, *map(str, arguments)], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
@@ -66,7 +69,9 @@ def logits(model, tokens):
 
 @pytest.mark.parametrize("dtype", ["F32", "Q8_0", "Q4_0"])
 def test_llama_cpp(tmp_path, model, dtype):
-    """The same tokens of a text, and the same that follow; a model in fewer bits is held to what Marey reads of it."""
+    """The same tokens of a text, and the same that follow; a model in fewer bits is held to what
+    Marey reads of it.
+    """
     pytest.importorskip("xllamacpp")
     written, tokenizer = model
     gguf.write(tmp_path / "m.gguf", written, tokenizer, dtype)
@@ -104,7 +109,9 @@ def test_a_file_that_llama_cpp_made(tmp_path):
 
 
 def test_transformers(tmp_path, model):
-    """The same tokens of a text, and the same logits but for the order in which float32 products are added."""
+    """The same tokens of a text, and the same logits but for the order in which float32 products
+    are added.
+    """
     pytest.importorskip("torch")
     pytest.importorskip("transformers")
     written, tokenizer = model
@@ -132,7 +139,9 @@ with torch.no_grad():
 
 @pytest.mark.parametrize("activation", ["gelu_new", "gelu_pytorch_tanh"])
 def test_a_gpt2_that_transformers_made(tmp_path, activation):
-    """Written by transformers and read by Marey: the same logits, but for the order of float32 sums. And back again."""
+    """Written by transformers and read by Marey: the same logits, but for the order of float32
+    sums. And back again.
+    """
     pytest.importorskip("torch")
     pytest.importorskip("transformers")
     found = run(GPT2, tmp_path / "m", activation)

@@ -1,4 +1,6 @@
-"""Tokenizers of every kind: any text comes back, token by token too, through every format that has a place for them."""
+"""Tokenizers of every kind: any text comes back, token by token too, through every format that has
+a place for them.
+"""
 
 import json
 from dataclasses import replace
@@ -112,7 +114,9 @@ def test_through_a_folder_and_a_program(tmp_path, kind):
 
 
 def test_pieces_that_are_spelled_the_same():
-    """The first of them is found in a text; the others keep their numbers, and their names do not meet."""
+    """The first of them is found in a text; the others keep their numbers, and their names do not
+    meet.
+    """
     tokenizer = sentencepiece(["<unk>", "<s>", "</s>", SPACE, "a", "<unused 6: a>", "a", "a"], [0.0] * 8, {1, 2}, 1)
     assert tokenizer.encode("a") == [1, 3, 4] and set(tokenizer.pieces) == set(range(8))
 
