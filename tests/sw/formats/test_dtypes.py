@@ -40,9 +40,9 @@ assert not foreign, foreign
 
 
 def promised(row):
-    """The types that a row of the page's table promises: those in its line "types: ..."."""
-    found = re.search(rf"\*\*{row}\*\*: ([A-Z0-9_, ]+)", PAGE)
-    return found[1].split(", ")
+    """The types in the page's list, which begins with "- **row**:"."""
+    found = re.search(rf"- \*\*{row}\*\*: ([A-Z0-9_,\s]+)", PAGE)
+    return re.findall(r"\w+", found[1])
 
 
 def test_the_page_names_the_types_that_are_read():
