@@ -40,7 +40,7 @@ def load_shape(path: Path | str) -> ModelConfig:
 
 
 def load_tokenizer(path: Path | str | None, model: Path | str, vocab_size: int) -> Tokenizer:
-    """The tokenizer in the file `path`, or without one the tokenizer of the model file or folder
+    """The tokenizer in the file or folder `path`, or without one the tokenizer of the model file or folder
     `model`.
 
     A llama2.c checkpoint has its tokenizer beside it, as tok<vocab_size>.bin or tokenizer.bin.
@@ -48,9 +48,11 @@ def load_tokenizer(path: Path | str | None, model: Path | str, vocab_size: int) 
     """
     model = _without_config(Path(model))
     path = _tokenizer_path(model, vocab_size) if path is None else Path(path)
+    if path.is_dir():
+        path = path / huggingface.TOKENIZER
     if path.suffix == ".json":
         return huggingface.read_tokenizer(path, vocab_size)
-    return gguf.read_tokenizer(path, vocab_size) if _is_gguf(path) else llama2c.read_tokenizer(path, vocab_size)
+    return (gguf if _is_gguf(path) else llama2c).read_tokenizer(path, vocab_size)
 
 
 def _without_config(path: Path) -> Path:
@@ -67,20 +69,18 @@ def _reader(path: Path) -> ModuleType:
     if not path.is_file():
         raise FormatError(f"{path}: no such file")
     if zipfile.is_zipfile(path):
-        raise FormatError(f"{path}: an archive, not a model file: `marey run` runs a program that was compiled, and a PyTorch "
-                          "checkpoint must be converted")
+        raise FormatError(f"{path}: an archive, not a model file: `marey run` runs a program that was "
+                          "compiled, and a PyTorch checkpoint must be converted")
     if path.suffix == ".safetensors":
         raise FormatError(f"{path}: weights without their configuration: name the folder that has both")
     return gguf if _is_gguf(path) else llama2c
 
 
 def _tokenizer_path(model: Path, vocab_size: int) -> Path:
-    """The file that has a model's own tokenizer. FormatError if there is none beside a llama2.c
+    """The file or folder that has a model's own tokenizer. FormatError if there is none beside a llama2.c
     checkpoint.
     """
-    if model.is_dir():
-        return model / huggingface.TOKENIZER
-    if _is_gguf(model):
+    if model.is_dir() or _is_gguf(model):
         return model
     names = [f"tok{vocab_size}.bin", "tokenizer.bin"]
     for name in names:

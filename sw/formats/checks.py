@@ -9,6 +9,7 @@ import numpy as np
 from ..errors import FormatError
 from ..model.config import ModelConfig
 
+Shape = tuple[int, ...]
 LIMITS = {"dim": 1 << 16, "hidden_dim": 1 << 18, "n_layers": 512, "n_heads": 1024, "n_kv_heads": 1024,
           "seq_len": 1 << 20, "vocab_size": 1 << 20}
 """Largest value of each dimension; a header with a larger one is taken to be damaged."""
@@ -32,19 +33,20 @@ def checked_config(where: str, names: Mapping[str, str] | None = None, **values)
     for name, limit in LIMITS.items():
         value = values[name]
         if type(value) is not int or not 0 < value <= limit:
-            raise FormatError(f"{where} says {names.get(name, name)} = {str(value)[:40]}, expected 1 to {limit}: damaged?")
+            raise FormatError(f"{where} says {names.get(name, name)} = {str(value)[:40]}, expected 1 to "
+                              f"{limit}: damaged?")
     for name in ("rope_theta", "norm_eps"):
         value = values.get(name, 1.0)
         if type(value) not in (int, float) or not 0 < value < 1e12:
             raise FormatError(f"{where} says {name} = {str(value)[:40]}, expected a positive number")
     config = ModelConfig(**values)
     if config.dim % config.n_heads or config.head_dim % 2 or config.n_heads % config.n_kv_heads:
-        raise FormatError(f"{where} says dim {config.dim}, {config.n_heads} heads, {config.n_kv_heads} KV heads, which do not "
-                          "divide: damaged?")
+        raise FormatError(f"{where} says dim {config.dim}, {config.n_heads} heads, {config.n_kv_heads} KV "
+                          "heads, which do not divide: damaged?")
     for token in (config.bos, *config.eos):
         if type(token) is not int or not 0 <= token < max(config.vocab_size, 3):
-            raise FormatError(f"{where} says that token {str(token)[:40]} begins or ends a text, but the vocabulary has "
-                              f"{config.vocab_size} tokens")
+            raise FormatError(f"{where} says that token {str(token)[:40]} begins or ends a text, but the "
+                              f"vocabulary has {config.vocab_size} tokens")
     return config
 
 
@@ -55,10 +57,11 @@ def check_window(where: str, window: object, context: int) -> None:
     A window of None, or as large as the context, is full attention.
     """
     if window is not None and (type(window) is not int or window < context):
-        raise FormatError(f"{where} is {str(window)[:40]}, and Marey can do only windows of the whole context, {context}")
+        raise FormatError(f"{where} is {str(window)[:40]}, and Marey can do only windows of the whole "
+                          f"context, {context}")
 
 
-def check_tensors(where: str, expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[tuple[int, ...], str]],
+def check_tensors(where: str, expected: Mapping[str, Shape], found: Mapping[str, tuple[Shape, str]],
                   types: Collection[str]) -> None:
     """Compares the tensors that a file's headers list with those that the model needs.
 
@@ -75,8 +78,10 @@ def check_tensors(where: str, expected: Mapping[str, tuple[int, ...]], found: Ma
         if kind not in types:
             raise FormatError(f"{where}: tensor {name} is of type {kind}, and Marey reads {', '.join(types)}")
     for name in sorted(found.keys() - expected.keys()):
-        meaning = next((f" ({text})" for pattern, text in MEANINGS.items() if re.fullmatch(pattern, name)), "")
-        raise FormatError(f"{where}: it has a tensor {name[:80]}{meaning}, which no model that Marey can do has")
+        meanings = (f" ({text})" for pattern, text in MEANINGS.items() if re.fullmatch(pattern, name))
+        meaning = next(meanings, "")
+        raise FormatError(f"{where}: it has a tensor {name[:80]}{meaning}, which no model that Marey can do "
+                          "has")
 
 
 def finite(what: str, values: np.ndarray) -> np.ndarray:

@@ -32,9 +32,11 @@ LAYER_TENSORS = {
 MODEL_TENSORS = {"embedding": MODEL_TENSOR.TOKEN_EMBD, "final_norm": MODEL_TENSOR.OUTPUT_NORM,
                  "classifier": MODEL_TENSOR.OUTPUT}
 KEYS = {
-    "dim": Keys.LLM.EMBEDDING_LENGTH, "hidden_dim": Keys.LLM.FEED_FORWARD_LENGTH, "n_layers": Keys.LLM.BLOCK_COUNT,
-    "n_heads": Keys.Attention.HEAD_COUNT, "n_kv_heads": Keys.Attention.HEAD_COUNT_KV, "seq_len": Keys.LLM.CONTEXT_LENGTH,
-    "vocab_size": Keys.LLM.VOCAB_SIZE, "rope_theta": Keys.Rope.FREQ_BASE, "norm_eps": Keys.Attention.LAYERNORM_RMS_EPS,
+    "dim": Keys.LLM.EMBEDDING_LENGTH, "hidden_dim": Keys.LLM.FEED_FORWARD_LENGTH,
+    "n_layers": Keys.LLM.BLOCK_COUNT, "n_heads": Keys.Attention.HEAD_COUNT,
+    "n_kv_heads": Keys.Attention.HEAD_COUNT_KV, "seq_len": Keys.LLM.CONTEXT_LENGTH,
+    "vocab_size": Keys.LLM.VOCAB_SIZE, "rope_theta": Keys.Rope.FREQ_BASE,
+    "norm_eps": Keys.Attention.LAYERNORM_RMS_EPS,
 }
 ROTARY = (Keys.Rope.DIMENSION_COUNT, Keys.Attention.KEY_LENGTH, Keys.Attention.VALUE_LENGTH)
 """Keys whose only possible value is the number of channels of a head."""
@@ -84,8 +86,8 @@ def write(path: Path, model: Model, tokenizer: Tokenizer, dtype: str = "F32") ->
     """
     config = model.config
     if config.family != ARCHITECTURE:
-        raise FormatError(f"{path}: Marey writes GGUF files of the family {ARCHITECTURE} only, not {config.family}: write a "
-                          "folder")
+        raise FormatError(f"{path}: Marey writes GGUF files of the family {ARCHITECTURE} only, not "
+                          f"{config.family}: write a folder")
     writer = GGUFWriter(path, ARCHITECTURE)
     writer.add_file_type({"F32": LlamaFileType.ALL_F32, "Q8_0": LlamaFileType.MOSTLY_Q8_0,
                           "Q4_0": LlamaFileType.MOSTLY_Q4_0}[dtype])
@@ -102,7 +104,7 @@ def write(path: Path, model: Model, tokenizer: Tokenizer, dtype: str = "F32") ->
     writer.add_vocab_size(config.vocab_size)
     gguf_tokenizer.write(writer, path, tokenizer, config)
 
-    encode = {"F32": None, "Q8_0": lambda values: quants.quantize(values, GGMLQuantizationType.Q8_0), "Q4_0": _q4_0}[dtype]
+    encode = {"F32": None, "Q8_0": _q8_0, "Q4_0": _q4_0}[dtype]
 
     for name in weight_shapes(config):
         values = np.ascontiguousarray(model[name], np.float32)
@@ -124,6 +126,11 @@ def tensor_name(weight: str) -> str:
     return TENSOR_NAMES[MODEL_TENSORS[weight]] + ".weight"
 
 
+def _q8_0(values: np.ndarray) -> np.ndarray:
+    """Float32 values as blocks of Q8_0, by the library."""
+    return quants.quantize(values, GGMLQuantizationType.Q8_0)
+
+
 def _q4_0(values: np.ndarray) -> np.ndarray:
     """Float32 values [.., n * 32] as blocks of Q4_0, bytes [.., n * 18].
 
@@ -134,17 +141,20 @@ def _q4_0(values: np.ndarray) -> np.ndarray:
     """
     blocks = values.reshape(-1, BLOCK)
     largest = np.take_along_axis(blocks, np.abs(blocks).argmax(axis=1)[:, None], axis=1)
-    step, whole, least = np.zeros(largest.shape, np.float16), np.zeros_like(blocks), np.full(largest.shape, np.inf)
+    step, least = np.zeros(largest.shape, np.float16), np.full(largest.shape, np.inf)
+    whole = np.zeros_like(blocks)
     for count in range(-8, 0):
         trial = (largest / count).astype(np.float16)
         exact = trial.astype(np.float32)
         rounded = np.clip(np.rint(blocks / np.where(exact == 0, 1, exact)), -8, 7)
         error = np.square(rounded * exact - blocks).sum(axis=1, keepdims=True)
         better = error < least
-        step, whole, least = np.where(better, trial, step), np.where(better, rounded, whole), np.minimum(error, least)
+        step, whole = np.where(better, trial, step), np.where(better, rounded, whole)
+        least = np.minimum(error, least)
     nibbles = (whole + 8).astype(np.uint8)
     packed = nibbles[:, :BLOCK // 2] | nibbles[:, BLOCK // 2:] << 4
-    return np.concatenate([np.ascontiguousarray(step).view(np.uint8), packed], axis=1).reshape(*values.shape[:-1], -1)
+    content = np.concatenate([np.ascontiguousarray(step).view(np.uint8), packed], axis=1)
+    return content.reshape(*values.shape[:-1], -1)
 
 
 def _check_headers(file: File, config: ModelConfig) -> None:
@@ -159,7 +169,8 @@ def _config(file: File) -> ModelConfig:
     """
     architecture = file.get(Keys.General.ARCHITECTURE)
     if architecture != ARCHITECTURE:
-        raise FormatError(f"{file.path}: architecture {str(architecture)[:80]!r}, and Marey reads {ARCHITECTURE!r}")
+        raise FormatError(f"{file.path}: architecture {str(architecture)[:80]!r}, and Marey reads "
+                          f"{ARCHITECTURE!r}")
     file.check_keys((*KEYS.values(), *ROTARY, *UNABLE, WINDOW))
     for key, able in UNABLE.items():
         if (found := file.get(key, able)) != able:
@@ -171,8 +182,8 @@ def _config(file: File) -> ModelConfig:
         if isinstance(values[name], float):
             # Metadata are float32, so 1e-5 is found as 9.9999997e-06.
             values[name] = float(f"{values[name]:.7g}")
-    config = checked_config(f"{file.path}: its metadata", **values, tied=tensor_name("classifier") not in file.headers(),
-                            **gguf_tokenizer.facts(file))
+    tied = tensor_name("classifier") not in file.headers()
+    config = checked_config(f"{file.path}: its metadata", **values, tied=tied, **gguf_tokenizer.facts(file))
     check_window(f"{file.path}: {file.key(WINDOW)}", file.get(WINDOW, config.seq_len), config.seq_len)
     for key in ROTARY:
         if (found := file.get(key, config.head_dim)) != config.head_dim:

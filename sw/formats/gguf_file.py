@@ -21,7 +21,7 @@ MOST = {"keys": 1 << 12, "tensors": 1 << 14, "values": 1 << 21}
 """Largest counts in a header. A header with a larger one is taken to be damaged, for the library
 makes objects of each.
 """
-DAMAGE = (ValueError, KeyError, IndexError, TypeError, OverflowError, RecursionError, struct.error, UnicodeDecodeError)
+DAMAGE = (ValueError, KeyError, IndexError, TypeError, OverflowError, RecursionError, struct.error)
 """Errors that the library raises for a damaged file."""
 
 
@@ -70,7 +70,8 @@ class File:
             self._reader = _Reader(path)
             self._tensors = {tensor.name: tensor for tensor in self._reader.tensors}
         except DAMAGE as error:
-            raise FormatError(f"{path}: damaged, or no GGUF file: {' '.join(str(error).split())[:200]}") from None
+            raise FormatError(f"{path}: damaged, or no GGUF file: "
+                              f"{' '.join(str(error).split())[:200]}") from None
 
     def get(self, key: str, default=None):
         """A metadata value, or the default. FormatError if there is neither."""
@@ -121,6 +122,6 @@ class File:
                 else:
                     values = quants.dequantize(tensor.data, kind)
         except (NotImplementedError, *DAMAGE):
-            raise FormatError(f"{self.path}: tensor {name} is of type {kind.name}, which this version of the gguf library "
-                              "cannot turn into float32") from None
+            raise FormatError(f"{self.path}: tensor {name} is of type {kind.name}, which this version of the "
+                              "gguf library cannot turn into float32") from None
         return finite(f"{self.path}: tensor {name}", values.reshape(shape))

@@ -43,8 +43,8 @@ def read(file: File, vocab_size: int) -> Tokenizer:
             return _byte_level(file, pieces, special, verbatim)
     except FormatError as error:
         raise FormatError(f"{file.path}: {str(error).removeprefix(f'{file.path}: ')}") from None
-    raise FormatError(f"{file.path}: its tokenizer is of kind {str(kind)[:40]!r}, and Marey reads 'llama' (SentencePiece) and "
-                      f"'gpt2' (byte-level): {CURE}")
+    raise FormatError(f"{file.path}: its tokenizer is of kind {str(kind)[:40]!r}, and Marey reads 'llama' "
+                      f"(SentencePiece) and 'gpt2' (byte-level): {CURE}")
 
 
 def write(writer: GGUFWriter, path: Path, tokenizer: Tokenizer, config: ModelConfig) -> None:
@@ -70,12 +70,13 @@ def write(writer: GGUFWriter, path: Path, tokenizer: Tokenizer, config: ModelCon
     writer.add_token_types([_type(tokenizer, token, piece, unknown) for token, piece in enumerate(pieces)])
     begin = tokenizer.encode("")
     if begin not in ([], [config.bos]):
-        raise FormatError(f"{path}: GGUF has no place for a tokenizer that begins a text with tokens {begin}, and not with the "
-                          f"model's {config.bos}: write a folder")
+        raise FormatError(f"{path}: GGUF has no place for a tokenizer that begins a text with tokens "
+                          f"{begin}, and not with the model's {config.bos}: write a folder")
     writer.add_add_bos_token(bool(begin))
     writer.add_bos_token_id(config.bos)
     if len(config.eos) > len(EOS_KEYS):
-        raise FormatError(f"{path}: GGUF has no place for {len(config.eos)} tokens that end a text: write a folder")
+        raise FormatError(f"{path}: GGUF has no place for {len(config.eos)} tokens that end a text: write a "
+                          "folder")
     for key, token in zip(EOS_KEYS, config.eos, strict=False):
         writer.add_uint32(key, token)
 
@@ -85,7 +86,8 @@ def _sentencepiece(file, pieces, special, verbatim):
     unknown = file.get(Keys.Tokenizer.UNK_ID, 0)
     if len(scores) != len(pieces) or any(score != score for score in scores) or not isinstance(unknown, int) \
             or not 0 <= unknown < len(pieces):
-        raise FormatError(f"{len(scores)} scores for {len(pieces)} pieces, or values that are not numbers: damaged: {CURE}")
+        raise FormatError(f"{len(scores)} scores for {len(pieces)} pieces, or values that are not numbers: "
+                          f"damaged: {CURE}")
     return vocabulary.sentencepiece(
         pieces, scores, special or {1, 2}, _bos(file, True, len(pieces)), unknown,
         bool(file.get(Keys.Tokenizer.ADD_PREFIX, True)), {token for token in verbatim if SPACE not in pieces[token]})
@@ -94,8 +96,8 @@ def _sentencepiece(file, pieces, special, verbatim):
 def _byte_level(file, pieces, special, verbatim):
     words = file.get(Keys.Tokenizer.PRE, "default")
     if words not in vocabulary.PRE_TOKENIZERS:
-        raise FormatError(f"its tokenizer cuts a text into words as {str(words)[:40]!r} does, and Marey knows "
-                          f"{', '.join(vocabulary.PRE_TOKENIZERS)}: {CURE}")
+        raise FormatError(f"its tokenizer cuts a text into words as {str(words)[:40]!r} does, and Marey "
+                          f"knows {', '.join(vocabulary.PRE_TOKENIZERS)}: {CURE}")
     merges = [tuple(merge.split(" ")) for merge in file.get_list(Keys.Tokenizer.MERGES, str)]
     if not all(len(merge) == 2 for merge in merges):
         raise FormatError(f"a merge of its tokenizer does not have two pieces: {CURE}")
@@ -110,7 +112,8 @@ def _bos(file, default, size):
     if not file.get(Keys.Tokenizer.ADD_BOS, default):
         return None
     if not isinstance(token, int) or not 0 <= token < size:
-        raise FormatError(f"the token that begins a text is {str(token)[:40]}, expected 0 to {size - 1}: {CURE}")
+        raise FormatError(f"the token that begins a text is {str(token)[:40]}, expected 0 to {size - 1}: "
+                          f"{CURE}")
     return token
 
 

@@ -87,8 +87,9 @@ def write(folder: Path, model: Model, tokenizer: Tokenizer) -> None:
     (folder / CONFIG).write_text(json.dumps(about, indent=2) + "\n")
     (folder / TOKENIZER).write_text(tokenizer.to_json(), encoding="utf-8")
     (folder / GENERATION).unlink(missing_ok=True)
-    tensors = ((_full_name(family, tensor.name), tensor.join(model.weights)) for tensor in family.tensors(config))
-    safetensors_folder.write(folder, tensors, SHARD)
+    tensors = family.tensors(config)
+    named = ((_full_name(family, tensor.name), tensor.join(model.weights)) for tensor in tensors)
+    safetensors_folder.write(folder, named, SHARD)
 
 
 def _full_name(family: Family, name: str) -> str:
@@ -115,15 +116,16 @@ def _read_config(folder: Path) -> tuple[Family, ModelConfig]:
     found = read_json(path, CONFIG_LIMIT)
     kind = found.get("model_type")
     if not isinstance(kind, str) or kind not in FAMILIES:
-        raise FormatError(f"{path}: model_type is {json.dumps(kind)[:80]}, and Marey reads {', '.join(FAMILIES)}")
+        raise FormatError(f"{path}: model_type is {json.dumps(kind)[:80]}, and Marey reads "
+                          f"{', '.join(FAMILIES)}")
     family = FAMILIES[kind]
     for name, able in family.settings.items():
         if found.get(name, able[0]) not in able:
             raise FormatError(f"{path}: {name} is {json.dumps(found[name])[:80]}, and Marey can do only "
                               f"{' or '.join(map(json.dumps, able))}")
     if not isinstance(found.get("tie_word_embeddings", False), bool):
-        raise FormatError(f"{path}: tie_word_embeddings is {json.dumps(found['tie_word_embeddings'])[:80]}, expected true or "
-                          "false")
+        raise FormatError(f"{path}: tie_word_embeddings is {json.dumps(found['tie_word_embeddings'])[:80]}, "
+                          "expected true or false")
     where = f"{path}:"
     if (folder / GENERATION).is_file():
         ends = read_json(folder / GENERATION, CONFIG_LIMIT).get("eos_token_id")
@@ -145,7 +147,8 @@ def _gpt2_tokenizer(vocabulary_path: Path, merges_path: Path) -> Tokenizer:
     """The byte-level tokenizer in GPT-2's two files. FormatError if one is missing or damaged."""
     pieces = read_json(vocabulary_path, JSON_LIMIT)
     if sorted(pieces.values(), key=str) != sorted(range(len(pieces)), key=str):
-        raise FormatError(f"{vocabulary_path}: its tokens are not the numbers from 0 to {len(pieces) - 1}: damaged?")
+        raise FormatError(f"{vocabulary_path}: its tokens are not the numbers from 0 to {len(pieces) - 1}: "
+                          "damaged?")
     lines = read_utf8(merges_path, JSON_LIMIT).split("\n")
     merges = [tuple(line.split(" ")) for line in lines if line.strip() and not line.startswith("#version")]
     if not all(len(merge) == 2 for merge in merges):

@@ -105,9 +105,9 @@ LLAMA_FIELDS = {
     "seq_len": "max_position_embeddings",
 }
 LLAMA_TENSORS = {
-    "attention_norm": "input_layernorm", "wq": "self_attn.q_proj", "wk": "self_attn.k_proj", "wv": "self_attn.v_proj",
-    "wo": "self_attn.o_proj", "ffn_norm": "post_attention_layernorm", "w1": "mlp.gate_proj", "w2": "mlp.down_proj",
-    "w3": "mlp.up_proj",
+    "attention_norm": "input_layernorm", "wq": "self_attn.q_proj", "wk": "self_attn.k_proj",
+    "wv": "self_attn.v_proj", "wo": "self_attn.o_proj", "ffn_norm": "post_attention_layernorm",
+    "w1": "mlp.gate_proj", "w2": "mlp.down_proj", "w3": "mlp.up_proj",
 }
 
 
@@ -115,13 +115,14 @@ def _llama_config(where: str, found: dict) -> ModelConfig:
     values = {name: found.get(field) for name, field in LLAMA_FIELDS.items()}
     if values["n_kv_heads"] is None:
         values["n_kv_heads"] = values["n_heads"]
-    config = checked_config(where, LLAMA_FIELDS, **values, rope_theta=_rope_theta(where, found),
-                            norm_eps=found.get("rms_norm_eps", 1e-6), tied=found.get("tie_word_embeddings", False),
-                            **_ends(found, 1, 2))
+    config = checked_config(
+        where, LLAMA_FIELDS, **values, rope_theta=_rope_theta(where, found),
+        norm_eps=found.get("rms_norm_eps", 1e-6), tied=found.get("tie_word_embeddings", False),
+        **_ends(found, 1, 2))
     check_window(f"{where} sliding_window", found.get("sliding_window"), config.seq_len)
     if found.get("head_dim") not in (None, config.head_dim):
-        raise FormatError(f"{where} head_dim is {str(found['head_dim'])[:80]}, and Marey can do only {config.head_dim} here: "
-                          "hidden_size / num_attention_heads")
+        raise FormatError(f"{where} head_dim is {str(found['head_dim'])[:80]}, and Marey can do only "
+                          f"{config.head_dim} here: hidden_size / num_attention_heads")
     return config
 
 
@@ -130,8 +131,8 @@ def _rope_theta(where: str, found: dict) -> float:
     scaling = found.get("rope_parameters") or found.get("rope_scaling") or {}
     kind = scaling.get("rope_type", scaling.get("type", "default")) if isinstance(scaling, dict) else scaling
     if kind != "default":
-        raise FormatError(f"{where} the rotary embedding is scaled, rope_scaling is {str(scaling)[:80]}, and Marey can do only "
-                          "null")
+        raise FormatError(f"{where} the rotary embedding is scaled, rope_scaling is {str(scaling)[:80]}, and "
+                          "Marey can do only null")
     return scaling.get("rope_theta", found.get("rope_theta", 10000.0))
 
 
@@ -141,26 +142,31 @@ def _llama_about(config: ModelConfig) -> dict:
 
 def _llama_tensors(config: ModelConfig) -> list[Tensor]:
     heads = {"wq": config.n_heads, "wk": config.n_kv_heads}
-    layers = [Tensor(f"model.layers.{layer}.{path}.weight", (f"layers.{layer}.{name}",), heads=heads.get(name, 0))
-              for layer in range(config.n_layers) for name, path in LLAMA_TENSORS.items()]
-    classifier = [] if config.tied else [Tensor("lm_head.weight", ("classifier",))]
-    return [Tensor("model.embed_tokens.weight", ("embedding",)), *layers, Tensor("model.norm.weight", ("final_norm",)),
-            *classifier]
+    found = [Tensor("model.embed_tokens.weight", ("embedding",))]
+    for layer in range(config.n_layers):
+        found += [Tensor(f"model.layers.{layer}.{path}.weight", (f"layers.{layer}.{name}",),
+                         heads=heads.get(name, 0)) for name, path in LLAMA_TENSORS.items()]
+    found += [Tensor("model.norm.weight", ("final_norm",))]
+    return found + ([] if config.tied else [Tensor("lm_head.weight", ("classifier",))])
 
 
-GPT2_FIELDS = {"dim": "n_embd", "hidden_dim": "n_inner", "n_layers": "n_layer", "n_heads": "n_head", "vocab_size": "vocab_size",
-               "seq_len": "n_positions"}
+GPT2_FIELDS = {"dim": "n_embd", "hidden_dim": "n_inner", "n_layers": "n_layer", "n_heads": "n_head",
+               "vocab_size": "vocab_size", "seq_len": "n_positions"}
+GPT2_END = 50256
+"""The token <|endoftext|>, which begins and ends a text."""
 GPT2_NORMS = {"attention_norm": "ln_1", "ffn_norm": "ln_2"}
-GPT2_MATRICES = {("wq", "wk", "wv"): "attn.c_attn", ("wo",): "attn.c_proj", ("w1",): "mlp.c_fc", ("w2",): "mlp.c_proj"}
+GPT2_MATRICES = {("wq", "wk", "wv"): "attn.c_attn", ("wo",): "attn.c_proj", ("w1",): "mlp.c_fc",
+                 ("w2",): "mlp.c_proj"}
 
 
 def _gpt2_config(where: str, found: dict) -> ModelConfig:
     values = {name: found.get(field) for name, field in GPT2_FIELDS.items()}
     if values["hidden_dim"] is None and isinstance(values["dim"], int):
         values["hidden_dim"] = 4 * values["dim"]
-    return checked_config(where, GPT2_FIELDS, **values, n_kv_heads=values["n_heads"], family="gpt2",
-                          norm_eps=found.get("layer_norm_epsilon", 1e-5), tied=found.get("tie_word_embeddings", True),
-                          **_ends(found, 50256, 50256))
+    return checked_config(
+        where, GPT2_FIELDS, **values, n_kv_heads=values["n_heads"], family="gpt2",
+        norm_eps=found.get("layer_norm_epsilon", 1e-5), tied=found.get("tie_word_embeddings", True),
+        **_ends(found, GPT2_END, GPT2_END))
 
 
 def _gpt2_about(config: ModelConfig) -> dict:
@@ -172,7 +178,8 @@ def _gpt2_tensors(config: ModelConfig) -> list[Tensor]:
     for layer in range(config.n_layers):
         place, own = f"h.{layer}.", f"layers.{layer}."
         for name, path in GPT2_NORMS.items():
-            found += [Tensor(f"{place}{path}.weight", (own + name,)), Tensor(f"{place}{path}.bias", (f"{own}{name}_bias",))]
+            found += [Tensor(f"{place}{path}.weight", (own + name,)),
+                      Tensor(f"{place}{path}.bias", (f"{own}{name}_bias",))]
         for names, path in GPT2_MATRICES.items():
             found += [Tensor(f"{place}{path}.weight", tuple(own + name for name in names), transposed=True),
                       Tensor(f"{place}{path}.bias", tuple(f"{own}{name}_bias" for name in names))]
@@ -183,13 +190,15 @@ def _gpt2_tensors(config: ModelConfig) -> list[Tensor]:
 FAMILIES = {
     "llama": Family(
         "LlamaForCausalLM", LLAMA_FIELDS,
-        {"hidden_act": ("silu",), "attention_bias": (False,), "mlp_bias": (False,), "use_sliding_window": (False,),
-         "partial_rotary_factor": (1.0,), "quantization_config": (None,), "no_rope_layers": (None,)},
+        {"hidden_act": ("silu",), "attention_bias": (False,), "mlp_bias": (False,),
+         "use_sliding_window": (False,), "partial_rotary_factor": (1.0,), "quantization_config": (None,),
+         "no_rope_layers": (None,)},
         _llama_config, _llama_about, _llama_tensors, r".*\.rotary_emb\.inv_freq"),
     "gpt2": Family(
         "GPT2LMHeadModel", GPT2_FIELDS,
         {"activation_function": ("gelu_new", "gelu_pytorch_tanh"), "scale_attn_weights": (True,),
-         "scale_attn_by_inverse_layer_idx": (False,), "add_cross_attention": (False,), "quantization_config": (None,)},
+         "scale_attn_by_inverse_layer_idx": (False,), "add_cross_attention": (False,),
+         "quantization_config": (None,)},
         _gpt2_config, _gpt2_about, _gpt2_tensors, r"h\.\d+\.attn\.(bias|masked_bias)", prefix="transformer."),
 }
 """The families, by `model_type`."""

@@ -70,9 +70,11 @@ def _header(path):
     with path.open("rb") as file:
         header = file.read(HEADER)
     if len(header) < 4 * len(DIMENSIONS):
-        raise FormatError(f"{path}: {len(header)} bytes, too short for a llama2.c checkpoint (its header has 28)")
+        raise FormatError(f"{path}: {len(header)} bytes, too short for a llama2.c checkpoint (its header has "
+                          "28)")
     if header.startswith(MAGIC) and len(header) < HEADER:
-        raise FormatError(f"{path}: {len(header)} bytes, but the header of a llama2.c checkpoint has {HEADER}: truncated")
+        raise FormatError(f"{path}: {len(header)} bytes, but the header of a llama2.c checkpoint has "
+                          f"{HEADER}: truncated")
     return header
 
 
@@ -103,7 +105,8 @@ def _expected_size(path: Path, header: bytes, config: ModelConfig) -> int:
         return HEADER + 4 * count
     shapes = [(config.vocab_size, config.dim), *(_layer_shape(config, name) for name in MATRICES)]
     if group <= 0 or any(int(np.prod(shape)) % group for shape in shapes):
-        raise FormatError(f"{path}: header says groups of {group}, which do not divide its matrices: damaged?")
+        raise FormatError(f"{path}: header says groups of {group}, which do not divide its matrices: "
+                          "damaged?")
     return HEADER + 4 * norms + (count - norms) // group * (group + 4)
 
 
@@ -136,12 +139,13 @@ def write(path: Path, model: Model, tokenizer: Tokenizer | None = None) -> None:
     """
     config = model.config
     if config.family != "llama":
-        raise FormatError(f"{path}: llama2.c's format has no place for the family {config.family}: write a folder")
+        raise FormatError(f"{path}: llama2.c's format has no place for the family {config.family}: write a "
+                          "folder")
     able = ModelConfig(**{name: getattr(config, name) for name in DIMENSIONS}, tied=config.tied, bos=BOS, eos=(EOS,))
     for name in ("rope_theta", "norm_eps", "bos", "eos"):
         if getattr(config, name) != getattr(able, name):
-            raise FormatError(f"{path}: llama2.c's format has no place for {name} = {getattr(config, name)}, only for "
-                              f"{getattr(able, name)}: write a .gguf file, or a folder")
+            raise FormatError(f"{path}: llama2.c's format has no place for {name} = {getattr(config, name)}, "
+                              f"only for {getattr(able, name)}: write a .gguf file, or a folder")
     header = [getattr(config, name) for name in DIMENSIONS]
     header[DIMENSIONS.index("vocab_size")] *= 1 if config.tied else -1
     layers = range(config.n_layers)
@@ -161,7 +165,8 @@ def _count(config):
     return sum(int(np.prod(shape)) for shape in weight_shapes(config).values())
 
 
-def _layer_shape(config, name):
+def _layer_shape(config: ModelConfig, name: str) -> tuple[int, ...]:
+    """Shape of a weight that each layer has."""
     return weight_shapes(config)[f"layers.0.{name}"]
 
 
@@ -172,8 +177,10 @@ def _check_size(path, size, expected):
 
 
 def _model(config, embedding, kinds, final_norm, classifier):
-    layers = {f"layers.{index}.{name}": kind[index] for index in range(config.n_layers) for name, kind in kinds.items()}
-    return Model(config, {"embedding": embedding, **layers, "final_norm": final_norm, "classifier": classifier})
+    weights = {"embedding": embedding, "final_norm": final_norm, "classifier": classifier}
+    for index in range(config.n_layers):
+        weights |= {f"layers.{index}.{name}": kind[index] for name, kind in kinds.items()}
+    return Model(config, weights)
 
 
 class _Taker:

@@ -53,7 +53,8 @@ def write_tokenizer(path: Path, tokenizer: Tokenizer, vocab_size: int | None = N
 def tokenizer_bytes(path: Path, tokenizer: Tokenizer, vocab_size: int | None = None) -> bytes:
     """The bytes that `write_tokenizer` writes to a path, or the same FormatError."""
     if not vocabulary.is_sentencepiece(tokenizer) or tokenizer.encode("") != [BOS]:
-        raise FormatError(f"{path}: llama2.c's format has no place for this tokenizer, only for one that merges pieces by "
+        raise FormatError(f"{path}: llama2.c's format has no place for this tokenizer, only for one that "
+                          "merges pieces by "
                           "their scores, as SentencePiece does: write a .gguf file, or a folder")
     pieces = [piece.replace(SPACE, " ").encode() for piece in vocabulary.pieces(tokenizer, vocab_size)]
     for token, piece in SPECIAL.items():
@@ -75,8 +76,8 @@ def _records(path, content):
         score, length = struct.unpack_from("<fi", content, position)
         position += 8
         if not 0 <= length <= longest or position + length > len(content) or score != score:
-            raise FormatError(f"{path}: piece {len(pieces)} has score {score} and {length} bytes, of at most {longest} "
-                              f"and with {len(content) - position} left: truncated or damaged")
+            raise FormatError(f"{path}: piece {len(pieces)} has score {score} and {length} bytes, of at most "
+                              f"{longest} and with {len(content) - position} left: truncated or damaged")
         pieces.append(content[position:position + length])
         scores.append(score)
         position += length

@@ -45,8 +45,7 @@ class SafetensorsFolder:
         index = folder / INDEX
         if index.is_file():
             files = read_json(index, INDEX_LIMIT).get("weight_map")
-            if not isinstance(files, dict) or not all(
-                    isinstance(file, str) and Path(file).name == file and len(file) < 256 for file in files.values()):
+            if not isinstance(files, dict) or not all(map(_is_file_name, files.values())):
                 raise FormatError(f"{index}: its weight_map does not name files of this folder")
         elif (folder / SINGLE).is_file():
             files = dict.fromkeys(self._open(SINGLE, lambda file: file.keys()), SINGLE)
@@ -74,25 +73,28 @@ class SafetensorsFolder:
             by_file.setdefault(file, []).append(name)
         missing = sorted(file for file in by_file if not (self._folder / file).is_file())
         if missing:
-            raise FormatError(f"{self._folder / missing[0]}: this file of weights is missing: {INDEX} names {len(by_file)} "
-                              f"files, and {len(missing)} are not in the folder")
+            raise FormatError(f"{self._folder / missing[0]}: this file of weights is missing: {INDEX} names "
+                              f"{len(by_file)} files, and {len(missing)} are not in the folder")
         found = {}
         for file, names in by_file.items():
-            found |= self._open(file, lambda opened, names=names: dict(self._header(opened, name) for name in names))
+            found |= self._open(file, lambda opened, names=names: {
+                name: self._header(opened, name) for name in names})
         return found
 
     def get(self, name: str) -> np.ndarray:
         """A tensor as float32. FormatError if its file is damaged, or a value is NaN or infinite.
         """
         values = self._open(self.files[name], lambda file: file.get_tensor(self._names[name]))
-        return finite(f"{self._folder / self.files[name]}: tensor {name}", values.astype(np.float32, copy=False))
+        where = f"{self._folder / self.files[name]}: tensor {name}"
+        return finite(where, values.astype(np.float32, copy=False))
 
-    def _header(self, file, name):
+    def _header(self, file, name: str) -> tuple[tuple[int, ...], str]:
+        """Shape and type of a tensor in an opened file. FormatError if the index is wrong about it."""
         if self._names[name] not in file.keys():  # noqa: SIM118 - a file of safetensors is no mapping
-            raise FormatError(f"{self._folder / self.files[name]}: tensor {name} is missing from this file, where {INDEX} "
-                              "says it is")
+            raise FormatError(f"{self._folder / self.files[name]}: tensor {name} is missing from this file, "
+                              f"where {INDEX} says it is")
         part = file.get_slice(self._names[name])
-        return name, (tuple(part.get_shape()), part.get_dtype())
+        return tuple(part.get_shape()), part.get_dtype()
 
     def _open(self, name: str, use: Callable[..., Found]) -> Found:
         """The result of `use(file)`. FormatError for a file that cannot be read, or is damaged."""
@@ -103,7 +105,13 @@ class SafetensorsFolder:
         except FileNotFoundError:
             raise FormatError(f"{path}: no such file") from None
         except (SafetensorError, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            raise FormatError(f"{path}: damaged, or no safetensors file: {' '.join(str(error).split())[:200]}") from None
+            raise FormatError(f"{path}: damaged, or no safetensors file: "
+                              f"{' '.join(str(error).split())[:200]}") from None
+
+
+def _is_file_name(value: object) -> bool:
+    """Whether a value of an index names a file of its own folder."""
+    return isinstance(value, str) and Path(value).name == value and len(value) < 256
 
 
 def write(folder: Path, tensors: Iterable[tuple[str, np.ndarray]], shard_bytes: int) -> None:
@@ -125,8 +133,8 @@ def write(folder: Path, tensors: Iterable[tuple[str, np.ndarray]], shard_bytes: 
     for old in (*folder.glob("model*.safetensors"), folder / INDEX):
         old.unlink(missing_ok=True)
     for file, shard in zip(files, shards, strict=True):
-        save_file({name: np.ascontiguousarray(values, np.float32) for name, values in shard.items()}, folder / file,
-                  metadata={"format": "pt"})
+        content = {name: np.ascontiguousarray(values, np.float32) for name, values in shard.items()}
+        save_file(content, folder / file, metadata={"format": "pt"})
     if len(shards) > 1:
         _write_index(folder, dict(zip(files, shards, strict=True)))
 
@@ -134,4 +142,5 @@ def write(folder: Path, tensors: Iterable[tuple[str, np.ndarray]], shard_bytes: 
 def _write_index(folder: Path, shards: Mapping[str, Mapping[str, np.ndarray]]) -> None:
     where = {name: file for file, shard in shards.items() for name in shard}
     size = sum(4 * values.size for shard in shards.values() for values in shard.values())
-    (folder / INDEX).write_text(json.dumps({"metadata": {"total_size": size}, "weight_map": where}, indent=2) + "\n")
+    index = {"metadata": {"total_size": size}, "weight_map": where}
+    (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n")

@@ -128,14 +128,16 @@ def fitted(tokenizer: Tokenizer, vocab_size: int, path: Path) -> Tokenizer:
     padding = {token: added.content for token, added in tokenizer.added.items() if token >= vocab_size}
     begin = {token for token in tokenizer.encode("") if token >= vocab_size}
     if begin or any(token >= vocab_size and token not in padding for token in tokenizer.pieces):
-        raise FormatError(f"{path}: it has a token {largest}, but the model has a vocabulary of {vocab_size}: this tokenizer "
+        raise FormatError(f"{path}: it has a token {largest}, but the model has a vocabulary of "
+                          f"{vocab_size}: this tokenizer "
                           "belongs to another model; name another with --tokenizer FILE")
     about = copy.deepcopy(tokenizer.about)
     about["added_tokens"] = [added for added in about["added_tokens"] if added["id"] not in padding]
     if isinstance(about["model"]["vocab"], dict):
-        about["model"]["vocab"] = {name: token for name, token in about["model"]["vocab"].items() if token not in padding}
-    warnings.warn(f"{path}: {len(padding)} tokens are beyond the model's vocabulary of {vocab_size} and are left out: "
-                  f"{', '.join(map(repr, padding.values()))[:80]}", FormatWarning, stacklevel=2)
+        pieces = about["model"]["vocab"].items()
+        about["model"]["vocab"] = {name: token for name, token in pieces if token not in padding}
+    warnings.warn(f"{path}: {len(padding)} tokens are beyond the model's vocabulary of {vocab_size} and are "
+                  f"left out: {', '.join(map(repr, padding.values()))[:80]}", FormatWarning, stacklevel=2)
     return Tokenizer.from_json(json.dumps(about))
 
 
@@ -146,7 +148,8 @@ def _distinct(pieces):
     vocabulary: dict[str, int] = {}
     for token, piece in enumerate(pieces):
         if len(piece) > LONGEST:
-            raise FormatError(f"piece {token} has {len(piece)} characters, expected {LONGEST} at most: damaged?")
+            raise FormatError(f"piece {token} has {len(piece)} characters, expected {LONGEST} at most: "
+                              "damaged?")
         while piece in vocabulary:
             piece = f"<unused {token}: {piece}>"
         vocabulary[piece] = token

@@ -52,7 +52,8 @@ class Tokenizer:
         self.added = backend.get_added_tokens_decoder()
         self.pieces = dict(self._pieces())
         model = self.about["model"]
-        self._unknown = model["unk_id"] if model["type"] == "Unigram" else self.vocabulary().get(model["unk_token"])
+        unigram = model["type"] == "Unigram"
+        self._unknown = model["unk_id"] if unigram else self.vocabulary().get(model["unk_token"])
 
     @classmethod
     def from_json(cls, text: str) -> "Tokenizer":
@@ -70,7 +71,8 @@ class Tokenizer:
         try:
             backend = Backend.from_str(text)
         except Exception as error:  # the library raises nothing narrower
-            raise FormatError(f"no tokenizer of the tokenizers library: {' '.join(str(error).split())[:200]}") from None
+            raise FormatError(f"no tokenizer of the tokenizers library: "
+                              f"{' '.join(str(error).split())[:200]}") from None
         backend.no_truncation()
         backend.no_padding()
         return cls(backend)
@@ -162,7 +164,8 @@ def byte_letters() -> dict[str, bytes]:
     """
     printed = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in printed]
-    return {chr(byte): bytes([byte]) for byte in printed} | {chr(256 + n): bytes([byte]) for n, byte in enumerate(others)}
+    letters = {chr(byte): bytes([byte]) for byte in printed}
+    return letters | {chr(256 + n): bytes([byte]) for n, byte in enumerate(others)}
 
 
 def _nodes(section) -> Iterator[dict]:
@@ -201,7 +204,8 @@ def _check_raw(about) -> None:
     tokens = [*(vocabulary.values() if isinstance(vocabulary, dict) else ()),
               *(token.get("id") for token in (added if isinstance(added, list) else ()) if isinstance(token, dict))]
     if not all(isinstance(token, int) and 0 <= token < MOST_TOKENS for token in tokens):
-        raise FormatError(f"its vocabulary has tokens that are not numbers from 0 to {MOST_TOKENS - 1}: damaged?")
+        raise FormatError(f"its vocabulary has tokens that are not numbers from 0 to {MOST_TOKENS - 1}: "
+                          "damaged?")
 
 
 def _check(about: dict) -> None:
@@ -216,5 +220,6 @@ def _check(about: dict) -> None:
                 raise FormatError(f"its post_processor puts in {name!r}, which it does not define")
     model = about["model"]
     unknown = model.get("unk_token")
-    if (model["type"] == "Unigram" and model["unk_id"] is None) or (unknown is not None and unknown not in model["vocab"]):
+    lacks_unknown = model["type"] == "Unigram" and model["unk_id"] is None
+    if lacks_unknown or (unknown is not None and unknown not in model["vocab"]):
         raise FormatError("its model has no token for what is in none of its pieces")

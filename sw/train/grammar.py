@@ -184,7 +184,7 @@ PLOTS = {
 
 
 def stories(seed: int, plots: tuple = tuple(PLOTS.values())) -> Iterator[str]:
-    """Stories without end, always the same for a seed and plots; a plot `()` leaves opening and
+    """Stories without end, the same ones for the same seed and plots. A plot `()` leaves opening and
     ending.
     """
     rng = random.Random(seed)
@@ -196,7 +196,7 @@ def stories(seed: int, plots: tuple = tuple(PLOTS.values())) -> Iterator[str]:
 
 
 def _two_of(rng):
-    """Two characters with different names: as often a girl as a boy or an animal."""
+    """Two characters with different names; a girl, a boy and an animal are equally likely."""
     while True:
         a, b = (rng.choice(rng.choice(PEOPLE)) for _ in range(2))
         if a.name != b.name:

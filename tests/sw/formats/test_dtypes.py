@@ -41,7 +41,7 @@ assert not foreign, foreign
 
 def promised(row):
     """The types in the page's list, which begins with "- **row**:"."""
-    found = re.search(rf"- \*\*{row}\*\*: ([A-Z0-9_,\s]+)", PAGE)
+    found = re.search(rf"- \*\*{row}\*\*: (.*?)\n(?:\n|- )", PAGE, re.DOTALL)
     return re.findall(r"\w+", found[1])
 
 

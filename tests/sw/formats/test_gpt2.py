@@ -158,3 +158,9 @@ def test_tensors_are_named_as_transformers_names_them(tmp_path):
     names = load_file(tmp_path / "m" / "model.safetensors").keys()
     written = load_file(convert(tmp_path / "t", tiny_model(replace(SMALL, tied=False))) / "model.safetensors").keys()
     assert names == {name for name in written if not name.endswith((".attn.bias", "masked_bias"))}
+
+
+def test_a_folder_as_the_tokenizer_of_another_model(tmp_path):
+    folder, tokenizer = convert(tmp_path / "m", tiny_model(SMALL)), byte_level("gpt-2")
+    two_files(folder, tokenizer)
+    assert load_tokenizer(folder, tmp_path / "other.gguf", 400).encode(TEXT[:9]) == tokenizer.encode(TEXT[:9])
