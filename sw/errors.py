@@ -1,7 +1,11 @@
-"""The error of every reader."""
+"""The errors and warnings of the readers of files."""
 
 from ..hdl.spec.errors import MareyError
 
 
 class FormatError(MareyError):
-    """A file that is not what it should be: one line with what was expected and what was found."""
+    """A file is not what it should be. One line: the file, what was expected, what was found."""
+
+
+class FormatWarning(UserWarning):
+    """A file is read, but not all of it is used. One line: the file, and what is left out."""

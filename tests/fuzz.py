@@ -1,10 +1,10 @@
-"""Damages model and tokenizer files at random, and reads them, in an address space that has little room.
+"""Damages model and tokenizer files at random and reads them, in a process whose address space is small.
 
     python -m tests.fuzz FOLDER SEED COUNT
 
-makes the files in FOLDER, and COUNT damaged ones of them, each from SEED and its number alone; with seed 0 besides those
-whose headers claim more than there is. Whatever a reader does with one
-but to read it, or to refuse it in one FormatError's line, is printed, and leaves the damaged file in FOLDER.
+makes good files in FOLDER, and COUNT damaged ones, each from SEED and its number alone; with seed 0 also files whose
+headers claim more than there is. A reader must read a file, or refuse it with a FormatError of one line. Anything else is
+printed, and the damaged file stays in FOLDER.
 """
 
 import json
@@ -14,6 +14,7 @@ import shutil
 import sys
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from marey.sw.errors import FormatError
@@ -51,15 +52,27 @@ def corpus(folder: Path) -> dict[str, tuple[Path, Callable[[Path], None]]]:
     whole, huggingface.SHARD = huggingface.SHARD, 1 << 16
     huggingface.write(folder / "many", model, words)
     huggingface.SHARD = whole
+    gpt2_folder(folder / "gpt2")
+    (folder / "one" / "generation_config.json").write_text('{"eos_token_id": [0, 1]}')
     (folder / "unigram.json").write_text(unigram(400).to_json())
     files = {name: (folder / name, _model) for name in (
         "m.bin", "m1.bin", "m2.bin", "F32.gguf", "Q8_0.gguf", "Q4_0.gguf", "smol.gguf")}
     for name in ("one/config.json", "one/model.safetensors", "one/tokenizer.json", "many/model.safetensors.index.json",
-                 "many/tokenizer.json", "many/model-00002-of-00003.safetensors"):
+                 "many/tokenizer.json", "many/model-00002-of-00003.safetensors", "one/generation_config.json",
+                 "gpt2/config.json", "gpt2/model.safetensors", "gpt2/vocab.json", "gpt2/merges.txt"):
         files[name] = folder / name, lambda path: _model(path.parent)
     for name in ("unigram.json", "tokenizer.bin"):
         files[name] = folder / name, lambda path: _speak(load_tokenizer(path, path, 400))
     return files
+
+
+def gpt2_folder(folder: Path) -> None:
+    """Writes a folder of the GPT-2 family, with its tokenizer in GPT-2's own two files."""
+    huggingface.write(folder, tiny_model(replace(MODEL, family="gpt2", n_kv_heads=4)), byte_level("gpt-2"))
+    model = json.loads((folder / "tokenizer.json").read_text())["model"]
+    (folder / "tokenizer.json").unlink()
+    (folder / "vocab.json").write_text(json.dumps(byte_level("gpt-2").vocabulary()))
+    (folder / "merges.txt").write_text("".join(" ".join(merge) + "\n" for merge in model["merges"]))
 
 
 def _model(path):

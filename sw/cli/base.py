@@ -1,5 +1,6 @@
 """What all commands share: the group, its errors, options, and how a model becomes a program on a device."""
 
+import warnings
 import zipfile
 from functools import reduce, wraps
 from pathlib import Path
@@ -104,6 +105,13 @@ def _with(options, command):
 @click.version_option(package_name="marey")
 def main():
     """Marey: an open LPU. A model file in, a timetable out, text from a chip whose every cycle was known before."""
+    click.get_current_context().with_resource(warnings.catch_warnings())
+    warnings.showwarning = _print_warning
+
+
+def _print_warning(message, *_):
+    """Prints a warning as one line, without the place in the source code."""
+    click.echo(f"marey: warning: {message}", err=True)
 
 
 def apart(output: Path | None, *inputs: Path | None) -> None:

@@ -1,12 +1,14 @@
-"""llama2.c files: https://github.com/karpathy/llama2.c, `export.py` and `tokenizer.py`.
+"""llama2.c checkpoints: https://github.com/karpathy/llama2.c, `export.py`.
 
-A legacy checkpoint has a header of seven int32 (dim, hidden_dim, n_layers, n_heads, n_kv_heads, vocab_size, seq_len; a negative
-vocab_size says that the classifier is not the embedding), then float32 weights: embedding, per kind of weight all layers,
-final norm, two tables of rotary embedding that nobody reads any more, and the classifier if it is separate.
+A legacy checkpoint has a header of seven int32: dim, hidden_dim, n_layers, n_heads, n_kv_heads,
+vocab_size, seq_len. A negative vocab_size says that the classifier is not the embedding. Then come
+float32 weights: the embedding; for each kind of weight, all layers; the final norm; two tables of
+rotary embedding, which are not read; the classifier if it is separate.
 
-Versions 1 and 2 have a header of 256 bytes: "24ka", int32 version, the seven, a byte that says whether the classifier is the
-embedding; version 2 an int32 group size. Then float32 norms, then matrices: float32, or (2) each as int8 and, for
-every group of so many, a float32 scale.
+Versions 1 and 2 have a header of 256 bytes: "24ka", an int32 version, the seven dimensions, and a
+byte that is 1 if the classifier is the embedding; in version 2 also an int32 group size. Then come
+float32 norms, then the matrices. In version 1 they are float32. In version 2 a matrix is int8
+values, then a float32 scale for each group of values.
 """
 
 import struct
@@ -18,32 +20,29 @@ from ..errors import FormatError
 from ..model.config import ModelConfig
 from ..model.families import weight_shapes
 from ..model.model import Model
-from ..text.tokenizer import JSON_LIMIT, SPACE, Tokenizer
-from . import vocabulary
+from ..text.tokenizer import Tokenizer
 from .checks import checked_config, finite
+from .llama2c_tokenizer import BOS, EOS, read_tokenizer, tokenizer_bytes, write_tokenizer
+
+__all__ = ["read", "read_shape", "read_tokenizer", "tokenizer_bytes", "write", "write_tokenizer"]
 
 DIMENSIONS = ("dim", "hidden_dim", "n_layers", "n_heads", "n_kv_heads", "vocab_size", "seq_len")
 MAGIC, HEADER, TIED = b"24ka", 256, 36
 NORMS = ("attention_norm", "ffn_norm")
 MATRICES = ("wq", "wk", "wv", "wo", "w1", "w2", "w3")
 LEGACY_ORDER = ("attention_norm", "wq", "wk", "wv", "wo", "ffn_norm", "w1", "w2", "w3")
-BOS, EOS = 1, 2
-"""Tokens that begin and end a text: the format has them fixed."""
-SPECIAL = {BOS: b"\n<s>\n", EOS: b"\n</s>\n"}
-"""How its tokenizer files spell them."""
-BYTES_FROM = 3
-"""Pieces 3 to 258 of a tokenizer stand for single bytes, if the first of them is called so."""
-FIRST_BYTE = (b"<0x00>", b"\0")
 
 
 def read(path: Path) -> Model:
-    """The model in a checkpoint, float32 weights mapped from the file. FormatError for anything else."""
+    """The model in a checkpoint. Float32 weights are mapped from the file. FormatError for anything
+    else.
+    """
     size, header = path.stat().st_size, _header(path)
     config = _config(path, header)
+    _check_size(path, size, _expected_size(path, header, config))
     if header.startswith(MAGIC):
-        return _read_versioned(path, size, header, config)
+        return _read_versioned(path, header, config)
     rotary = config.seq_len * config.head_dim
-    _check_size(path, size, 4 * (len(DIMENSIONS) + _count(config) + rotary))
     take = _Taker(path, 4 * len(DIMENSIONS))
     embedding = take(config.vocab_size, config.dim)
     kinds = {name: take(config.n_layers, *_layer_shape(config, name)) for name in LEGACY_ORDER}
@@ -54,17 +53,28 @@ def read(path: Path) -> Model:
 
 
 def read_shape(path: Path) -> ModelConfig:
-    """The shape of the model in a checkpoint, from its header alone. FormatError for one that is none."""
-    return _config(path, _header(path))
+    """The shape of the model in a checkpoint, from its header and its size. A file may be a header
+    and nothing more.
+
+    FormatError for every checkpoint that `read` refuses without a look at its weights' values.
+    """
+    header, size = _header(path), path.stat().st_size
+    config = _config(path, header)
+    expected = _expected_size(path, header, config)
+    if size != (HEADER if header.startswith(MAGIC) else 4 * len(DIMENSIONS)):
+        _check_size(path, size, expected)
+    return config
 
 
 def _header(path):
     with path.open("rb") as file:
         header = file.read(HEADER)
     if len(header) < 4 * len(DIMENSIONS):
-        raise FormatError(f"{path}: {len(header)} bytes, too short for a llama2.c checkpoint (its header has 28)")
+        raise FormatError(f"{path}: {len(header)} bytes, too short for a llama2.c checkpoint (its header has "
+                          "28)")
     if header.startswith(MAGIC) and len(header) < HEADER:
-        raise FormatError(f"{path}: {len(header)} bytes, but the header of a llama2.c checkpoint has {HEADER}: truncated")
+        raise FormatError(f"{path}: {len(header)} bytes, but the header of a llama2.c checkpoint has "
+                          f"{HEADER}: truncated")
     return header
 
 
@@ -74,7 +84,7 @@ def _config(path, header):
         values = dict(zip(DIMENSIONS, struct.unpack_from("<7i", header), strict=True))
         tied, values["vocab_size"] = values["vocab_size"] > 0, abs(values["vocab_size"])
         return checked_config(f"{path}: as a llama2.c checkpoint its header", **values, tied=tied)
-    version, *values = struct.unpack_from("<8i", header, 4)
+    version, *values = struct.unpack_from("<8i", header, len(MAGIC))
     if version not in (1, 2):
         raise FormatError(f"{path}: version {version} of llama2.c's format, and Marey reads 0, 1 and 2")
     if header[TIED] > 1:
@@ -83,21 +93,36 @@ def _config(path, header):
     return checked_config(f"{path}: as a llama2.c checkpoint its header", **values, tied=bool(header[TIED]))
 
 
-def _read_versioned(path, size, header, config):
-    """A checkpoint with a header of 256 bytes."""
-    version, = struct.unpack_from("<i", header, 4)
-    group, = struct.unpack_from("<i", header, TIED + 1)
+def _expected_size(path: Path, header: bytes, config: ModelConfig) -> int:
+    """Bytes of a checkpoint with this header. FormatError for groups that do not divide its
+    matrices.
+    """
     count, norms = _count(config), (2 * config.n_layers + 1) * config.dim
+    if not header.startswith(MAGIC):
+        return 4 * (len(DIMENSIONS) + count + config.seq_len * config.head_dim)
+    version, group = _version(header), _group(header)
     if version == 1:
-        _check_size(path, size, HEADER + 4 * count)
-        take = matrix = _Taker(path, HEADER)
-    else:
-        sizes = [config.vocab_size * config.dim, *(int(np.prod(_layer_shape(config, name))) for name in MATRICES)]
-        if group <= 0 or any(size % group for size in sizes):
-            raise FormatError(f"{path}: header says groups of {group}, which do not divide its matrices: damaged?")
-        _check_size(path, size, HEADER + 4 * norms + (count - norms) // group * (group + 4))
-        take = _Taker(path, HEADER)
-        matrix = take.groups(group)
+        return HEADER + 4 * count
+    shapes = [(config.vocab_size, config.dim), *(_layer_shape(config, name) for name in MATRICES)]
+    if group <= 0 or any(int(np.prod(shape)) % group for shape in shapes):
+        raise FormatError(f"{path}: header says groups of {group}, which do not divide its matrices: "
+                          "damaged?")
+    return HEADER + 4 * norms + (count - norms) // group * (group + 4)
+
+
+def _version(header: bytes) -> int:
+    return struct.unpack_from("<i", header, len(MAGIC))[0]
+
+
+def _group(header: bytes) -> int:
+    """Values of a matrix that have one scale, in version 2."""
+    return struct.unpack_from("<i", header, TIED + 1)[0]
+
+
+def _read_versioned(path: Path, header: bytes, config: ModelConfig) -> Model:
+    """The model in a checkpoint with a header of 256 bytes."""
+    take = _Taker(path, HEADER)
+    matrix = take if _version(header) == 1 else take.groups(_group(header))
     kinds = {name: take(config.n_layers, config.dim) for name in NORMS}
     final_norm = take(config.dim)
     embedding = matrix(config.vocab_size, config.dim)
@@ -110,14 +135,17 @@ def _read_versioned(path, size, header, config):
 def write(path: Path, model: Model, tokenizer: Tokenizer | None = None) -> None:
     """Writes a model as a legacy checkpoint, and a tokenizer as tokenizer.bin beside it.
 
-    FormatError, and nothing written, if they have what the format has no place for.
+    FormatError if the format has no place for one of them; nothing is written then.
     """
     config = model.config
+    if config.family != "llama":
+        raise FormatError(f"{path}: llama2.c's format has no place for the family {config.family}: write a "
+                          "folder")
     able = ModelConfig(**{name: getattr(config, name) for name in DIMENSIONS}, tied=config.tied, bos=BOS, eos=(EOS,))
     for name in ("rope_theta", "norm_eps", "bos", "eos"):
         if getattr(config, name) != getattr(able, name):
-            raise FormatError(f"{path}: llama2.c's format has no place for a {name} of {getattr(config, name)}, it means "
-                              f"{getattr(able, name)}: write a .gguf file, or a folder")
+            raise FormatError(f"{path}: llama2.c's format has no place for {name} = {getattr(config, name)}, "
+                              f"only for {getattr(able, name)}: write a .gguf file, or a folder")
     header = [getattr(config, name) for name in DIMENSIONS]
     header[DIMENSIONS.index("vocab_size")] *= 1 if config.tied else -1
     layers = range(config.n_layers)
@@ -132,74 +160,13 @@ def write(path: Path, model: Model, tokenizer: Tokenizer | None = None) -> None:
             np.ascontiguousarray(part, "<f4").tofile(file)
 
 
-def read_tokenizer(path: Path, vocab_size: int) -> Tokenizer:
-    """A tokenizer file: int32 longest piece, then float32 score, int32 length and bytes of each piece.
-
-    FormatError for anything else, and for a vocabulary that is not the model's.
-    """
-    if not path.is_file():
-        raise FormatError(f"{path}: no such file")
-    if path.stat().st_size > JSON_LIMIT:
-        raise FormatError(f"{path}: {path.stat().st_size} bytes, too large to be a llama2.c tokenizer")
-    pieces, scores = _records(path, path.read_bytes())
-    if len(pieces) != vocab_size or len(pieces) < BYTES_FROM:
-        raise FormatError(f"{path}: {len(pieces)} pieces, but the model has a vocabulary of {vocab_size}: "
-                          "this tokenizer belongs to another model")
-    has_bytes = len(pieces) >= BYTES_FROM + 256 and pieces[BYTES_FROM] in FIRST_BYTE
-    names = [piece.decode(errors="replace").replace(" ", SPACE) for piece in pieces]
-    names[:BYTES_FROM] = ["<unk>", "<s>", "</s>"]
-    if has_bytes:
-        names[BYTES_FROM:BYTES_FROM + 256] = [f"<0x{byte:02X}>" for byte in range(256)]
-    try:
-        return vocabulary.sentencepiece(names, scores, {BOS, EOS}, BOS)
-    except FormatError as error:
-        raise FormatError(f"{path}: {error}") from None
-
-
-def write_tokenizer(path: Path, tokenizer: Tokenizer, vocab_size: int | None = None) -> None:
-    """Writes a tokenizer file. FormatError for a tokenizer that pieces and scores do not say all of."""
-    path.write_bytes(tokenizer_bytes(path, tokenizer, vocab_size))
-
-
-def tokenizer_bytes(path: Path, tokenizer: Tokenizer, vocab_size: int | None = None) -> bytes:
-    """What `write_tokenizer` writes to a path, or the same FormatError."""
-    if not vocabulary.is_sentencepiece(tokenizer) or tokenizer.encode("") != [BOS]:
-        raise FormatError(f"{path}: llama2.c's format has no place for this tokenizer, only for one that merges pieces by "
-                          "their scores, as SentencePiece does: write a .gguf file, or a folder")
-    pieces = [piece.replace(SPACE, " ").encode() for piece in vocabulary.pieces(tokenizer, vocab_size)]
-    for token, piece in SPECIAL.items():
-        pieces[token] = piece
-    scores = vocabulary.scores(tokenizer, vocab_size)
-    records = (struct.pack("<fi", score, len(piece)) + piece for piece, score in zip(pieces, scores, strict=True))
-    return struct.pack("<i", max(map(len, pieces))) + b"".join(records)
-
-
-def _records(path, content):
-    """Pieces and scores of a tokenizer file."""
-    pieces, scores, position = [], [], 4
-    longest = struct.unpack_from("<i", content)[0] if len(content) >= 4 else 0
-    if not 0 < longest <= vocabulary.LONGEST:
-        raise FormatError(f"{path}: header says the longest piece has {longest} bytes: no llama2.c tokenizer")
-    while position < len(content):
-        if position + 8 > len(content):
-            raise FormatError(f"{path}: ends in the middle of piece {len(pieces)}: truncated")
-        score, length = struct.unpack_from("<fi", content, position)
-        position += 8
-        if not 0 <= length <= longest or position + length > len(content) or score != score:
-            raise FormatError(f"{path}: piece {len(pieces)} has score {score} and {length} bytes, of at most {longest} "
-                              f"and with {len(content) - position} left: truncated or damaged")
-        pieces.append(content[position:position + length])
-        scores.append(score)
-        position += length
-    return pieces, scores
-
-
 def _count(config):
-    """Weights of a model."""
+    """Number of weights of a model."""
     return sum(int(np.prod(shape)) for shape in weight_shapes(config).values())
 
 
-def _layer_shape(config, name):
+def _layer_shape(config: ModelConfig, name: str) -> tuple[int, ...]:
+    """Shape of a weight that each layer has."""
     return weight_shapes(config)[f"layers.0.{name}"]
 
 
@@ -210,12 +177,16 @@ def _check_size(path, size, expected):
 
 
 def _model(config, embedding, kinds, final_norm, classifier):
-    layers = {f"layers.{index}.{name}": kind[index] for index in range(config.n_layers) for name, kind in kinds.items()}
-    return Model(config, {"embedding": embedding, **layers, "final_norm": final_norm, "classifier": classifier})
+    weights = {"embedding": embedding, "final_norm": final_norm, "classifier": classifier}
+    for index in range(config.n_layers):
+        weights |= {f"layers.{index}.{name}": kind[index] for name, kind in kinds.items()}
+    return Model(config, weights)
 
 
 class _Taker:
-    """Arrays of a mapped file, one after another; called with a shape, it gives the next as float32."""
+    """Arrays of a mapped file, one after another. Called with a shape, it returns the next one as
+    float32.
+    """
 
     def __init__(self, path: Path, position: int):
         self._path, self._position = path, position
@@ -225,7 +196,9 @@ class _Taker:
         return finite(f"{self._path}: a weight of shape {shape}", self._next("<f4", int(np.prod(shape))).reshape(shape))
 
     def groups(self, size):
-        """What takes matrices of int8, with a scale for each `size` of them, and makes them float32."""
+        """A function from a shape to the next matrix of int8, which has a scale for each `size`
+        values, as float32.
+        """
         def matrix(*shape):
             values = self._next("i1", int(np.prod(shape))).reshape(-1, size)
             scales = self(len(values), 1)

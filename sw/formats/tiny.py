@@ -1,4 +1,4 @@
-"""A tiny random checkpoint, for tests: right in every shape, and gibberish in what it says."""
+"""A tiny random model and its tokenizer, for tests. Its shapes are right; its text is gibberish."""
 
 from pathlib import Path
 
@@ -14,7 +14,9 @@ from .vocabulary import sentencepiece
 WORDS = ("the a once upon time there was little girl boy dog cat named Tim Sue and to play in park with ball big red happy "
          "sad she he it they saw said went day one very friend mom dad house tree sun . , !").split()
 SHAPE = ModelConfig(dim=64, hidden_dim=172, n_layers=2, n_heads=8, n_kv_heads=4, vocab_size=384, seq_len=128, tied=False)
-"""As stories260K, with fewer layers and words; untied, since a random tied model says one word again and again."""
+"""The shape of stories260K with fewer layers and tokens. Untied, for a random tied model repeats
+one word.
+"""
 
 
 def tiny_model(config: ModelConfig = SHAPE, seed: int = 0) -> Model:
@@ -35,7 +37,7 @@ def tiny_model(config: ModelConfig = SHAPE, seed: int = 0) -> Model:
 
 
 def tiny_tokenizer(vocab_size: int = SHAPE.vocab_size) -> Tokenizer:
-    """Bytes, letters, and words as far as the vocabulary reaches."""
+    """A tokenizer of bytes and letters, and of as many words as the vocabulary has room for."""
     pieces = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), SPACE]
     for word in WORDS:
         for text in (*word, *(f"{SPACE}{word}"[:end] for end in range(2, len(word) + 2))):
@@ -46,7 +48,7 @@ def tiny_tokenizer(vocab_size: int = SHAPE.vocab_size) -> Tokenizer:
 
 
 def write_tiny(folder: Path, config: ModelConfig = SHAPE, seed: int = 0) -> Path:
-    """Writes checkpoint and tokenizer as llama2.c files; returns the checkpoint's path."""
+    """Writes checkpoint and tokenizer as llama2.c files; returns the path of the checkpoint."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "tiny.bin"
     llama2c.write(path, tiny_model(config, seed), tiny_tokenizer(config.vocab_size))

@@ -8,13 +8,19 @@ import numpy as np
 from ...hdl.spec.errors import MareyError
 
 COLDEST = 1e-6
-"""Of temperatures above 0: what is colder takes the likeliest token, too, and logits over it are no numbers any more."""
+"""Smallest temperature above 0. A smaller one would choose the likeliest token, too, but logits /
+temperature overflow.
+"""
 
 
 @dataclass
 class Sampler:
-    """Draws a token from logits: temperature 0 takes the likeliest (the first of equals); top_p < 1 keeps the likeliest
-    tokens that together reach that probability (nucleus sampling, Holtzman et al., 2019)."""
+    """Draws a token from logits, the same one every time for the same seed.
+
+    `temperature`: 0 chooses the likeliest token, the first of equals; more is more random. `top_p`:
+    below 1, only the likeliest tokens that together reach this probability are drawn (nucleus
+    sampling, Holtzman et al., 2019, arXiv 1904.09751). MareyError for values out of range.
+    """
 
     temperature: float = 0.0
     top_p: float = 1.0
@@ -31,11 +37,13 @@ class Sampler:
 
     @property
     def greedy(self) -> bool:
-        """It takes the likeliest token, and needs to see no logits for that."""
+        """Whether it chooses the likeliest token, so that a tile can choose it and logits need not
+        be read.
+        """
         return self.temperature == 0
 
     def __call__(self, logits: np.ndarray) -> np.ndarray:
-        """Tokens [...] for logits [..., vocab]."""
+        """Token ids [...] for logits [..., vocab]."""
         if self.greedy:
             return np.argmax(logits, axis=-1)
         scaled = np.asarray(logits, np.float64) / self.temperature
@@ -52,8 +60,11 @@ class Sampler:
 
 
 def sample_text(model, steps: int, sampler: Sampler, batch: int = 8) -> np.ndarray:
-    """Token sequences [batch, steps + 1] that a model (a `Reference` or `Golden`) writes from its first token on; what follows
-    an end is a new text."""
+    """Texts that a model writes, as token ids [batch, steps + 1]; each row begins with the token
+    that begins a text.
+
+    `model`: a `Reference` or a `Golden`. A row goes on after an end token, with a new text.
+    """
     tokens = np.full((batch, steps + 1), model.model.config.bos)
     for position in range(steps):
         tokens[:, position + 1] = sampler(model.step(tokens[:, position], position))

@@ -1,1 +1,3 @@
-"""The training of the default model: text, tokenizer, checkpoint, from nothing but a seed."""
+"""The training of the default model: its text, its tokenizer and its checkpoint, from nothing but a
+seed.
+"""

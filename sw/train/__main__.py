@@ -1,7 +1,8 @@
-"""Trains the default model: `python -m marey.sw.train`, or `make train`. Needs PyTorch: pip install 'marey[train]'.
+"""Trains the default model: `python -m marey.sw.train`, or `make train`. Needs PyTorch: pip install
+'marey[train]'.
 
-One seed gives one text, one vocabulary and one order of stories. The checkpoint is written as it gets better, with what it
-was made from; an interrupted training leaves the last.
+One seed gives one text, one vocabulary and one order of stories. The checkpoint is written every
+500 steps, so an interrupted training leaves the last one.
 """
 
 import json
@@ -24,23 +25,30 @@ from .network import Matrix, Network
 from .tokenizer import train_tokenizer
 
 CONFIG = ModelConfig(dim=64, hidden_dim=160, n_layers=4, n_heads=4, n_kv_heads=1, vocab_size=384, seq_len=256)
-"""What an iCE40 UP5K holds: 96 KB of 4-bit weights, and 128 bytes of keys and values a position in the other 32 KB."""
+"""A shape that fits an iCE40 UP5K: 96 KB of 4-bit weights, and 32 KB for 128 bytes of keys and
+values a position.
+"""
 HELD_OUT = 1 << 20
-"""Added to the seed: stories that are for the loss curve, and that training does not see."""
+"""Added to the seed for the stories of the loss curve, which the training does not see."""
 WARM_UP = 100
+"""Steps until the learning rate is at its largest."""
 TOKENS = 2048
-"""Of a batch."""
+"""Tokens of a batch."""
 QUIET = 1e-3
-"""Price of the residual stream's mean square. Norms do not see how large it grows, but the tile has one int16 unit for all of
-it: where it grows eighty times, what it began with is a few steps."""
+"""Price of the residual's mean square, in nats. A norm's result does not depend on the size of the
+residual, but the tile has one int16 unit for all of it: if it grows eighty times from layer to
+layer, the first layer's residual is only a few units.
+"""
 ALL = tuple(PLOTS.values())
+"""The plots of whole stories."""
 
 
 def batches(tokenizer: Tokenizer, source, length: int, tokens: int = TOKENS):
-    """Batches without end: tokens [tokens / length, length] and what follows each of them.
+    """Batches without end: token ids [tokens / length, length], and the ids that follow each of
+    them.
 
-    A row begins with BOS and goes on, story after story, to its length: every position is trained, and the text that the
-    quantiser samples beyond an end is text that the network knows.
+    A row begins with BOS and has story after story up to its length. So every position is trained,
+    and the network knows text after an end token, which the quantiser samples for its calibration.
     """
     def row():
         found = [CONFIG.bos]
@@ -54,16 +62,18 @@ def batches(tokenizer: Tokenizer, source, length: int, tokens: int = TOKENS):
 
 
 def lessons(tokenizer: Tokenizer, seed: int, steps: int):
-    """The batches of a training: first of stories without a plot, then of whole ones, then of rows as long as the context.
+    """The batches of a training: first stories without a plot, then whole stories, then rows as
+    long as the context.
 
-    Who is who is a name's way over a few words there, and takes ten times as long to learn from whole stories.
+    Without a plot two names are a few words apart. The network learns there which name is whose;
+    from whole stories that takes ten times as long.
     """
     for share, length, plots in ((0.05, 64, ((),)), (0.55, 128, ALL), (0.4, CONFIG.seq_len, ALL)):
         yield from islice(batches(tokenizer, stories(seed, plots), length), round(share * steps))
 
 
 def losses(network, tokens, targets):
-    """Cross entropy, nats a token, and what large residuals cost."""
+    """Cross entropy in nats a token, and the price of large residuals."""
     logits, residual = network(tokens)
     return functional.cross_entropy(logits.flatten(0, 1), targets.flatten()), QUIET * residual.square().mean()
 
@@ -88,7 +98,7 @@ def llama(network: Network) -> Model:
 
 @click.command()
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="GGUF file to write.")
-@click.option("--seed", default=0, show_default=True, help="Of text, weights and order.")
+@click.option("--seed", default=0, show_default=True, help="Seed of text, weights and order.")
 @click.option("--steps", default=8_000, show_default=True, help="Batches of training.")
 @click.option("--rate", default=3e-3, show_default=True, help="Largest learning rate.")
 @click.option("--log", type=click.Path(dir_okay=False, path_type=Path), help="JSON file for the loss curve.")

@@ -1,8 +1,9 @@
 """A grammar of small stories: who, where, what goes wrong, who helps, how it ends.
 
-A story is a cast and a plot. The cast says what each slot of the templates stands for, from the first sentence to the last, so
-that a story keeps to its two characters, each with their own pronouns. The plot is a row of stages, of each of which one
-template is told. Stories are told from these tables (`stories`), and read back by them (`reader.py`).
+A story is a cast and a plot. The cast gives each slot of the templates one value, from the first
+sentence to the last, so a story has two characters, each with the same pronouns throughout. The
+plot is a list of stages; the story has one template of each stage. `stories` writes stories from
+these tables, and `reader.py` reads them back by the same tables.
 """
 
 import random
@@ -17,7 +18,9 @@ ANIMALS = ("cat", "dog", "bird", "frog", "fox", "duck", "bear")
 
 @dataclass(frozen=True)
 class Character:
-    """How somebody is called and spoken of; `{a}` in a template is the name, `{a.He}` begins a sentence."""
+    """A name, a kind, and pronouns. In a template `{a}` is the name, and `{a.He}` the pronoun that
+    begins a sentence.
+    """
 
     name: str
     kind: str
@@ -181,7 +184,9 @@ PLOTS = {
 
 
 def stories(seed: int, plots: tuple = tuple(PLOTS.values())) -> Iterator[str]:
-    """Stories without end, always the same for a seed and plots; a plot `()` leaves opening and ending."""
+    """Stories without end, the same ones for the same seed and plots. A plot `()` leaves opening and
+    ending.
+    """
     rng = random.Random(seed)
     while True:
         cast = {slot: rng.choice(values) for slot, values in SLOTS.items()}
@@ -191,7 +196,7 @@ def stories(seed: int, plots: tuple = tuple(PLOTS.values())) -> Iterator[str]:
 
 
 def _two_of(rng):
-    """Two characters with different names: as often a girl as a boy or an animal."""
+    """Two characters with different names; a girl, a boy and an animal are equally likely."""
     while True:
         a, b = (rng.choice(rng.choice(PEOPLE)) for _ in range(2))
         if a.name != b.name:

@@ -1,7 +1,8 @@
-"""Judges the default model by the stories it writes: `python -m marey.sw.train.judge`.
+"""Judges the default model by the stories that it writes: `python -m marey.sw.train.judge`.
 
-Stories are written by the golden integer model, which is to say by the tile. Greedy ones each continue the first two
-sentences of one that nobody has seen; the others are drawn from nothing.
+The golden integer model writes the stories; the tile computes the same. Each greedy story continues
+the first two sentences of a story that was not in the training; the others begin from nothing, and
+each token is drawn.
 """
 
 import json
@@ -22,7 +23,7 @@ from .reader import CAST, consists, has_a_plot, names
 
 END = "The end."
 SEED = 1 << 21
-"""Of the beginnings and the draws: neither training's nor the loss curve's."""
+"""Seed of the beginnings and the draws; neither the training nor the loss curve uses it."""
 MEASURES = {
     "ends": lambda text, ended: ended and text.find(END) == len(text) - len(END),
     "sentences": lambda text, ended: consists(text),
@@ -30,18 +31,23 @@ MEASURES = {
     "characters": lambda text, ended: consists(text, kept=CAST),
     "plot": lambda text, ended: ended and has_a_plot(text),
 }
+"""Whether a measure holds for a text, which ended with an end token or not."""
 MEANING = {
     "ends": f"ends with '{END}' and the end token, within the context",
     "sentences": "every sentence is one of the grammar's",
     "two names": "nobody but the two characters is named",
     "characters": "each sentence fits the two in name, kind and pronouns",
     "plot": "opening, one plot and ending, and every thing stays what it was",
-    "different": "of all, how many different ones",
+    "different": "different stories among all",
 }
+"""What each measure says, for people."""
 
 
 def write_stories(model, tokenizer: Tokenizer, prompts: list[str], sampler: Sampler) -> list[tuple[str, bool]]:
-    """A text for each prompt, and whether it ended, by a model with `step` and a batch of as many."""
+    """A text for each prompt, and whether it ended with an end token.
+
+    `model`: a `Reference` or a `Golden`, whose batch has as many rows as there are prompts.
+    """
     rows, config = [tokenizer.encode(prompt) for prompt in prompts], model.model.config
     lengths = {}
     for position in range(config.seq_len):
@@ -57,21 +63,25 @@ def write_stories(model, tokenizer: Tokenizer, prompts: list[str], sampler: Samp
 
 
 def judge(written: list[tuple[str, bool]]) -> dict[str, float]:
-    """Share of the stories of which each measure holds; `different` is the share of different ones."""
+    """For each measure, the share of the stories that it holds for; `different` is the share of
+    different stories.
+
+    `written`: texts, and whether each one ended with an end token.
+    """
     return {name: sum(bool(holds(*story)) for story in written) / len(written) for name, holds in MEASURES.items()} | {
         "different": len({text for text, _ in written}) / len(written)}
 
 
 def beginnings(count: int, seed: int) -> list[str]:
-    """How as many stories begin: their first two sentences."""
+    """The first two sentences of `count` stories."""
     return [re.match(r"(?:[^.]*\.){2}", story)[0] for story in islice(stories(seed), count)]
 
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path), default=DEFAULT_MODEL)
-@click.option("--stories", "count", type=click.IntRange(min=1), default=200, show_default=True, help="Of each kind.")
-@click.option("--bits", type=click.Choice(["8", "4"]), default="8", show_default=True, help="Of a weight.")
-@click.option("--show", type=int, default=0, help="Of each kind, print as many that the grammar would not tell.")
+@click.option("--stories", "count", type=click.IntRange(min=1), default=200, show_default=True, help="Stories of each kind.")
+@click.option("--bits", type=click.Choice(["8", "4"]), default="8", show_default=True, help="Bits of a weight.")
+@click.option("--show", type=int, default=0, help="Mistaken stories of each kind to print.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout, and nothing else.")
 def main(model, count, bits, show, as_json):
     """Share of the stories of MODEL that end, are grammatical, and stay with their characters."""

@@ -1,7 +1,8 @@
-"""The default model in PyTorch, with weights of 4 bits from the first step on.
+"""The default model in PyTorch, with weights of 4 bits from the first training step on.
 
-A matrix has one step, and its weights are whole numbers of it from -7 to 7: what the tile holds. Gradients pass the rounding
-as if it were not there (Bengio et al., 2013). Norms have no gains.
+A matrix has one step size, and its weights are whole numbers from -7 to 7 times the step, as the
+tile holds them. Gradients pass through the rounding unchanged (straight-through estimator: Bengio
+et al., 2013, arXiv 1308.3432). Norms have no gains.
 """
 
 import torch
@@ -11,20 +12,26 @@ from torch.nn import functional
 from ..model.config import ModelConfig
 
 LIMIT = 7
-"""Largest magnitude of a weight in steps; -8 is left out, so that the range is symmetric."""
+"""Largest magnitude of a weight in steps; -8 is left out so that the range is symmetric."""
 STEP = 0.45
-"""A step, in mean magnitudes of a matrix: 0.36 deviations if they are normal, about what loses least in 15 levels."""
+"""A step size, in mean magnitudes of a matrix: 0.36 standard deviations of normal weights, about
+the best for 15 levels.
+"""
 
 
 class Matrix(nn.Module):
-    """A matrix [outputs, inputs] on a grid, whose step goes with the weights' mean magnitude."""
+    """A matrix [outputs, inputs] on a grid, whose step size follows the mean magnitude of its
+    weights.
+    """
 
     def __init__(self, outputs: int, inputs: int, deviation: float):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs) * deviation)
 
     def grid(self) -> tuple[Tensor, Tensor]:
-        """Weights in steps (whole numbers, as float) and the step, which has the precision of a 16-bit float."""
+        """The weights in steps (whole numbers, as float), and the step size, rounded to a 16-bit
+        float.
+        """
         step = (STEP * self.weight.detach().abs().mean()).half().float()
         return (self.weight / step).round().clamp(-LIMIT, LIMIT), step
 
@@ -36,7 +43,7 @@ class Matrix(nn.Module):
 
 
 class Block(nn.Module):
-    """A decoder layer. Queries and keys share a step."""
+    """A decoder layer. Queries and keys share one step size."""
 
     def __init__(self, config: ModelConfig):
         super().__init__()
@@ -63,7 +70,7 @@ class Block(nn.Module):
 
 
 class Network(nn.Module):
-    """The decoder; classifier and embedding are one matrix."""
+    """The whole decoder; classifier and embedding are one matrix."""
 
     def __init__(self, config: ModelConfig):
         super().__init__()
@@ -75,7 +82,9 @@ class Network(nn.Module):
         self.register_buffer("rotation", torch.polar(torch.ones_like(angle), angle), persistent=False)
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits [batch, length, vocab] of tokens [batch, length], and the residual stream [batch, length, dim] before them."""
+        """Logits [batch, length, vocab] of token ids [batch, length], and the last residual [batch,
+        length, dim].
+        """
         table = self.embedding()
         x = table[tokens]
         for block in self.blocks:

@@ -1,4 +1,4 @@
-"""The loss curve as a picture: `python -m marey.sw.train.plot docs/training.json > docs/training.svg`."""
+"""Draws the loss curve: `python -m marey.sw.train.plot docs/training.json > docs/training.svg`."""
 
 import json
 from pathlib import Path
@@ -7,13 +7,16 @@ import click
 import numpy as np
 
 WIDTH, HEIGHT, LEFT, BOTTOM = 640, 240, 48, 28
-"""Of the picture and of its margins, in pixels."""
+"""Size of the picture, and its left and bottom margins, in pixels."""
 LOSSES = (0.2, 0.5, 1.0, 2.0, 5.0)
-"""Labels of the logarithmic axis, nats a token; its ends are the outermost."""
+"""Labels of the logarithmic axis, in nats a token; the first and the last are the ends of the axis.
+"""
 
 
 def plot(log: dict) -> str:
-    """SVG of a training's log (`marey.sw.train --log`): loss of the batch and of held-out text over steps."""
+    """An SVG picture of the log of a training (`marey.sw.train --log`): losses over steps, of the
+    batch and of held-out text.
+    """
     def x(step):
         return LEFT + (WIDTH - LEFT - 12) * step / log["steps"]
 

@@ -1,6 +1,8 @@
-"""Reads stories by the grammar that tells them: which sentences are its own, who is in them, and whether a plot holds them.
+"""Reads stories by the grammar: which sentences are the grammar's, who is in them, and whether they
+follow a plot.
 
-Reading narrows what each slot may stand for: a name leaves the characters of that name, a "he" those of them that are he.
+Reading a sentence narrows what each slot may stand for: a name leaves the characters with that
+name, and "he" leaves those of them whose pronoun it is.
 """
 
 import re
@@ -12,10 +14,11 @@ from .grammar import ENDING, OPENINGS, PEOPLE, PLOTS, SLOTS
 NAMES = {character.name for kind in PEOPLE for character in kind}
 STAGES = (*(stage for part in (*OPENINGS, *PLOTS.values()) for stage in part), *ENDING)
 CAST = ("a", "b")
+"""The slots of the two characters."""
 
 
 class Template:
-    """A template, compiled to what it says with any cast."""
+    """A template of the grammar as a pattern, which matches its sentence with any cast."""
 
     def __init__(self, template: str):
         pattern, self._fields = "", []
@@ -28,7 +31,9 @@ class Template:
         self._pattern = re.compile(pattern + "(?: |$)")
 
     def read(self, text: str, start: int, cast: dict) -> list[tuple[int, dict]]:
-        """Where the text goes on after this template, and what of the cast is left; nothing if it does not say this."""
+        """Where the text goes on after this template, and what is left of the cast. Empty if the
+        text does not match.
+        """
         found = self._pattern.match(text, start)
         if found is None:
             return []
@@ -55,7 +60,7 @@ def _template(template):
 
 
 def follows(text: str, stages: tuple, start: int = 0, cast: dict = SLOTS) -> bool:
-    """Whether the text is told by these stages, one template of each, with one cast."""
+    """Whether the text is one template of each of these stages, in order, with one cast."""
     if not stages:
         return start == len(text)
     return any(follows(text, stages[1:], end, left)
@@ -63,7 +68,9 @@ def follows(text: str, stages: tuple, start: int = 0, cast: dict = SLOTS) -> boo
 
 
 def consists(text: str, kept: tuple[str, ...] = (), start: int = 0, cast: dict = SLOTS) -> bool:
-    """Whether the text is sentences of the grammar, in any order, of which all mean the same by the slots `kept`."""
+    """Whether the text is sentences of the grammar in any order, with the same values of the slots
+    `kept` in all of them.
+    """
     return start == len(text) or any(
         consists(text, kept, end, SLOTS | {slot: left[slot] for slot in kept})
         for template in {template: None for stage in STAGES for template in stage}
@@ -71,10 +78,12 @@ def consists(text: str, kept: tuple[str, ...] = (), start: int = 0, cast: dict =
 
 
 def names(text: str) -> set[str]:
-    """Names of characters in the text."""
+    """The names of characters that occur in the text."""
     return NAMES & set(re.findall(r"\w+", text))
 
 
 def has_a_plot(text: str) -> bool:
-    """Whether it is a story that the grammar tells: opening, one plot and ending, with one cast."""
+    """Whether the text is a whole story of the grammar: an opening, one plot and an ending, with
+    one cast.
+    """
     return any(follows(text, (*opening, *plot, *ENDING)) for opening in OPENINGS for plot in PLOTS.values())

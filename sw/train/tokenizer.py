@@ -1,4 +1,6 @@
-"""The default model's vocabulary: letters, and what byte-pair encoding merges them to on the grammar's own text."""
+"""The default model's tokenizer: letters, and pieces that byte-pair encoding merges from them on
+the grammar's text.
+"""
 
 import string
 from itertools import islice
@@ -12,13 +14,15 @@ from .grammar import stories
 
 SPECIAL = ("<unk>", "<s>", "</s>")
 ALPHABET = [*string.ascii_letters, *" .,!?'\"-"]
-"""Has a token each, used or not: a prompt may have other words."""
+"""Characters that have a token each, used or not, for a prompt may have other words."""
 WORD = r" ?\w+| ?[^\w\s]+"
-"""What is merged within: a word or a run of marks, with the space before it."""
+"""Pieces are merged within one match: a word or a run of marks, with the space before it."""
 
 
 def train_tokenizer(vocab_size: int, seed: int, count: int = 10_000) -> Tokenizer:
-    """A tokenizer without byte pieces; the merges' order becomes the pieces' scores."""
+    """A tokenizer without pieces for bytes, trained on `count` stories; a piece that is merged
+    earlier has a higher score.
+    """
     backend = Backend(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.Split(Regex(WORD), "isolated")
     trainer = trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=list(SPECIAL), initial_alphabet=ALPHABET,

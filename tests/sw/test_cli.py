@@ -155,7 +155,7 @@ def test_eval_of_a_text(tiny, tmp_path):
 def test_bad_input(tiny, tmp_path):
     emulator = ["--backend", "emulator", "--config", "tiny4x8"]
     refused("generate", "x", "--model", tmp_path / "absent.bin", *emulator, word="no such file")
-    refused("generate", "x", "--model", tmp_path, *emulator, word="no such file as config.json")
+    refused("generate", "x", "--model", tmp_path, *emulator, word="no config.json")
     (tmp_path / "m.safetensors").write_bytes(b"{}")
     refused("generate", "x", "--model", tmp_path / "m.safetensors", *emulator, word="name the folder")
     np.savez(tmp_path / "program.npz", np.zeros(3))
@@ -208,6 +208,21 @@ def test_fit(tiny, tmp_path):
     lines = marey("fit", tiny).stdout.splitlines()
     assert len(lines) == 1 + len(found["targets"]) and lines[1].split()[:3] == ["sim8x8", "sim8x8", "resident"]
     refused("fit", tmp_path / "absent.bin", word="no such file")
+
+
+@pytest.mark.filterwarnings("default::marey.sw.errors.FormatWarning")
+def test_a_warning_is_one_line(tiny, tmp_path):
+    """A tokenizer with padding beyond the vocabulary is read, and the rest of the command is done."""
+    marey("export", tiny, "-o", tmp_path / "m")
+    path = tmp_path / "m" / "tokenizer.json"
+    about = json.loads(path.read_text())
+    about["added_tokens"].append({"id": 384, "content": "<pad>", "single_word": False, "lstrip": False, "rstrip": False,
+                                  "normalized": False, "special": True})
+    path.write_text(json.dumps(about))
+    done = marey("export", tmp_path / "m", "-o", tmp_path / "m.gguf")
+    (line,) = done.stderr.splitlines()
+    assert done.exit_code == 0 and line.startswith("marey: warning: ") and "'<pad>'" in line
+    assert (tmp_path / "m.gguf").exists()
 
 
 def test_nothing_is_written_over_what_is_needed(tmp_path):

@@ -1,4 +1,6 @@
-"""Models of any shape through every format and back: the same logits, bit for bit, and the same tokenizer."""
+"""Models of any shape through every format and back: the same logits, bit for bit, and the same
+tokenizer.
+"""
 
 from dataclasses import replace
 
@@ -38,7 +40,9 @@ def test_any_way_through_the_formats(tmp_path_factory, config, seed, way):
 @given(config=shapes(270), theta=st.sampled_from([500.0, 50000.0, 1e6]), eps=st.sampled_from([1e-6, 2e-5, 1e-12]),
        seq_len=st.integers(1, 8192), eos=st.sampled_from([(), (5,), (2, 7), (7, 2, 3)]))
 def test_facts_of_a_model(tmp_path_factory, config, theta, eps, seq_len, eos):
-    """What llama2.c's format has no place for goes through the others; `eos` of none becomes the usual one."""
+    """What llama2.c's format has no place for goes through the others; `eos` of none becomes the
+    usual one.
+    """
     folder = tmp_path_factory.mktemp("facts")
     model = tiny_model(replace(config, rope_theta=theta, norm_eps=eps, seq_len=seq_len, eos=eos or (2,)))
     for name in ("m.gguf", "m"):

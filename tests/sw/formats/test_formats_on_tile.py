@@ -33,7 +33,9 @@ def files(stories, tmp_path_factory):
 
 
 def test_logits(files):
-    """Lossless: bit for bit. Q8_0 keeps 8 bits of each weight: a hundredth of the logits' spread or two."""
+    """Lossless: bit for bit. Q8_0 keeps 8 bits of each weight: a hundredth of the logits' spread or
+    two.
+    """
     exact, rounded = load_model(files["llama2c"]), load_model(files["Q8_0"])
     tokens = load_tokenizer(None, files["llama2c"], 512).encode(PROMPT)
     for name in ("F32", "folder", "converted"):
@@ -67,7 +69,9 @@ def test_tokens_of_a_tiny_model(tmp_path):
 
 @pytest.mark.slow
 def test_tokens_of_stories(compiler, files):
-    """In Verilator: lossless formats tell the same story in the same cycles; Q8_0's begins as it does."""
+    """In Verilator: lossless formats tell the same story in the same cycles; Q8_0's begins as it
+    does.
+    """
     told_by = {name: told(path, preset("sim8x8"), "verilator", 64, "Once upon a time") for name, path in files.items()}
     for name in ("F32", "folder", "converted"):
         assert told_by[name] == told_by["llama2c"], name

@@ -1,4 +1,6 @@
-"""Every reader against damaged files: read or refused in one line, no traceback, no panic, little memory."""
+"""Every reader against damaged files: read or refused in one line, no traceback, no panic, little
+memory.
+"""
 
 import subprocess
 import sys
@@ -12,7 +14,9 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="l
 
 
 def fuzz(folder, seed, count):
-    """Runs the damaged files of a seed in a process of their own; a crash of a library would end it."""
+    """Runs the damaged files of a seed in a process of their own; a crash of a library would end
+    it.
+    """
     run = subprocess.run([sys.executable, "-m", "tests.fuzz", folder / "fuzz", str(seed), str(count)], cwd=ROOT, text=True,
                          capture_output=True, timeout=1800)
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]

@@ -1,6 +1,9 @@
-"""Hugging Face folders: the same model as in the other formats; what is damaged or cannot be done is refused."""
+"""Hugging Face folders: the same model as in the other formats; what is damaged or cannot be done
+is refused.
+"""
 
 import json
+from dataclasses import replace
 
 import ml_dtypes
 import numpy as np
@@ -10,7 +13,8 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 from marey.sw.errors import FormatError
-from marey.sw.formats import huggingface, load_model, load_tokenizer
+from marey.sw.formats import huggingface_families as families
+from marey.sw.formats import load_model, load_shape, load_tokenizer
 from marey.sw.formats.tiny import tiny_model, tiny_tokenizer
 from marey.sw.model.config import ModelConfig
 
@@ -24,7 +28,7 @@ def convert(folder, model, tokenizer, dtype=np.float32, shards=1, **changes):
     if not config.tied:
         tensors["lm_head.weight"] = model["classifier"]
     for index in range(config.n_layers):
-        for name, path in huggingface.LAYER_TENSORS.items():
+        for name, path in families.LLAMA_TENSORS.items():
             values = model[f"layers.{index}.{name}"]
             if name in ("wq", "wk"):
                 # Even channels of each head first, then odd ones.
@@ -42,7 +46,7 @@ def convert(folder, model, tokenizer, dtype=np.float32, shards=1, **changes):
         (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": where}))
     about = {"model_type": "llama", "hidden_act": "silu", "rope_theta": config.rope_theta, "rms_norm_eps": config.norm_eps,
              "tie_word_embeddings": config.tied} | {
-                 field: getattr(config, name) for name, field in huggingface.FIELDS.items()}
+                 field: getattr(config, name) for name, field in families.LLAMA_FIELDS.items()}
     (folder / "config.json").write_text(json.dumps(about | changes))
     (folder / "tokenizer.json").write_text(tokenizer.to_json(), encoding="utf-8")
     return folder
@@ -68,24 +72,54 @@ def test_rope_theta_where_it_may_be(tmp_path, found, theta):
     assert load_model(folder).config.rope_theta == theta
 
 
+def test_key_value_heads_of_null(tmp_path):
+    """As many as heads, as in folders from before grouped queries."""
+    config = replace(SMALL, n_kv_heads=SMALL.n_heads)
+    folder = convert(tmp_path / "hf", tiny_model(config), tiny_tokenizer(300), num_key_value_heads=None)
+    assert load_model(folder).config == config
+
+
+@pytest.mark.parametrize(("found", "eos"), [(5, (5,)), ([5, 7], (5, 7)), (None, (2,)), ([], ())])
+def test_end_tokens_of_generation(tmp_path, found, eos):
+    """generation_config.json, where it names end tokens, is heeded in the place of config.json."""
+    folder = convert(tmp_path / "hf", tiny_model(SMALL), tiny_tokenizer(300), eos_token_id=2)
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": found}))
+    assert load_model(folder).config.eos == load_shape(folder).eos == eos
+
+
+def test_end_tokens_of_generation_that_do_not_do(tmp_path):
+    folder = convert(tmp_path / "hf", tiny_model(SMALL), tiny_tokenizer(300))
+    (folder / "generation_config.json").write_text('{"eos_token_id": [2, 300]}')
+    refused(folder, "generation_config.json", "token 300")
+    (folder / "generation_config.json").write_text("[")
+    refused(folder, "generation_config.json: damaged")
+
+
+@pytest.mark.parametrize("window", [None, SMALL.seq_len, 4096])
+def test_a_window_of_the_whole_context(tmp_path, window):
+    assert load_model(convert(tmp_path / "hf", tiny_model(SMALL), tiny_tokenizer(300), sliding_window=window)).config == SMALL
+
+
 def test_tensors_that_follow_from_the_configuration_are_not_read(tmp_path):
     folder = convert(tmp_path / "hf", tiny_model(SMALL), tiny_tokenizer(300))
     tensors = load_file(folder / "model.safetensors")
     save_file(tensors | {"model.layers.0.self_attn.rotary_emb.inv_freq": np.ones(4, np.float32)}, folder / "model.safetensors")
     assert load_model(folder).config == SMALL
     save_file(tensors | {"model.layers.0.self_attn.q_proj.bias": np.ones(32, np.float32)}, folder / "model.safetensors")
-    refused(folder, "q_proj.bias", "no Llama")
+    refused(folder, "q_proj.bias", "a bias")
 
 
 @given(heads=st.integers(1, 4), half=st.integers(1, 4), position=st.integers(0, 100), seed=st.integers(0, 9))
 def test_halves_turn_as_pairs_do(heads, half, position, seed):
-    """Hugging Face turns channel i of a head with channel i + half; put into pairs, the reference's way gives the same."""
+    """Hugging Face turns channel i of a head with channel i + half; put into pairs, the reference's
+    way gives the same.
+    """
     rng = np.random.default_rng(seed)
     weight, x = rng.standard_normal((heads * 2 * half, 5)), rng.standard_normal(5)
     angle = position * 10000.0 ** (-np.arange(half) / half)
     q = (weight @ x).reshape(heads, 2, half)
     turned = np.stack([q[:, 0] * np.cos(angle) - q[:, 1] * np.sin(angle), q[:, 1] * np.cos(angle) + q[:, 0] * np.sin(angle)], 1)
-    pairs = (huggingface.join_halves(weight, heads) @ x).reshape(heads, half, 2)
+    pairs = (families.join_halves(weight, heads) @ x).reshape(heads, half, 2)
     ours = (pairs[..., 0] + 1j * pairs[..., 1]) * np.exp(1j * angle)
     np.testing.assert_allclose(turned[:, 0] + 1j * turned[:, 1], ours, atol=1e-12)  # the same products, added in another order
 
@@ -93,7 +127,7 @@ def test_halves_turn_as_pairs_do(heads, half, position, seed):
 @given(heads=st.integers(1, 4), half=st.integers(1, 4), dim=st.integers(1, 5))
 def test_halves(heads, half, dim):
     weight = np.arange(heads * 2 * half * dim).reshape(-1, dim)
-    assert np.array_equal(huggingface.join_halves(huggingface.split_halves(weight, heads), heads), weight)
+    assert np.array_equal(families.join_halves(families.split_halves(weight, heads), heads), weight)
 
 
 def refused(folder, *words):
@@ -105,7 +139,7 @@ def refused(folder, *words):
 
 @pytest.mark.parametrize(("changes", "word"), [
     ({"rope_scaling": {"type": "linear"}}, "rope_scaling"), ({"attention_bias": True}, "attention_bias"),
-    ({"rope_parameters": {"rope_type": "yarn", "factor": 4.0}}, "yarn"), ({"sliding_window": 4096}, "sliding_window"),
+    ({"rope_parameters": {"rope_type": "yarn", "factor": 4.0}}, "yarn"), ({"sliding_window": 8}, "sliding_window"),
     ({"mlp_bias": True}, "mlp_bias"), ({"partial_rotary_factor": 0.5}, "partial_rotary_factor"),
     ({"quantization_config": {"quant_method": "gptq"}}, "gptq"), ({"bos_token_id": 300}, "300"), ({"eos_token_id": ["x"]}, "x"),
     ({"tie_word_embeddings": "no"}, "true or false"), ({"rope_theta": True}, "rope_theta"), ({"rope_theta": 0}, "rope_theta"),

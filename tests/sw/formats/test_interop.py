@@ -1,4 +1,6 @@
-"""What Marey writes, read by llama.cpp and transformers, whose formats they are. `pip install -e '.[interop]'` brings them."""
+"""What Marey writes, read by llama.cpp and transformers, whose formats they are. `pip install -e
+'.[interop]'` brings them.
+"""
 
 import json
 import subprocess
@@ -52,7 +54,8 @@ def model(request):
 
 
 def run(script, *arguments):
-    """What a script prints last, in a process of its own, where its library's warnings are its own."""
+    """What a script prints last, in a process of its own, where its library's warnings are its own.
+    """
     done = subprocess.run([sys.executable, "-c", script, *map(str, arguments)], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
@@ -66,7 +69,9 @@ def logits(model, tokens):
 
 @pytest.mark.parametrize("dtype", ["F32", "Q8_0", "Q4_0"])
 def test_llama_cpp(tmp_path, model, dtype):
-    """The same tokens of a text, and the same that follow; a model in fewer bits is held to what Marey reads of it."""
+    """The same tokens of a text, and the same that follow; a model in fewer bits is held to what
+    Marey reads of it.
+    """
     pytest.importorskip("xllamacpp")
     written, tokenizer = model
     gguf.write(tmp_path / "m.gguf", written, tokenizer, dtype)
@@ -104,7 +109,9 @@ def test_a_file_that_llama_cpp_made(tmp_path):
 
 
 def test_transformers(tmp_path, model):
-    """The same tokens of a text, and the same logits but for the order in which float32 products are added."""
+    """The same tokens of a text, and the same logits but for the order in which float32 products
+    are added.
+    """
     pytest.importorskip("torch")
     pytest.importorskip("transformers")
     written, tokenizer = model
@@ -112,3 +119,35 @@ def test_transformers(tmp_path, model):
     found = run(TRANSFORMERS, tmp_path / "m", TEXT)
     assert found["tokens"] == tokenizer.encode(TEXT)
     np.testing.assert_allclose(found["logits"], logits(load_model(tmp_path / "m"), found["tokens"]), atol=1e-3)
+
+
+GPT2 = """
+import json, sys, torch, transformers
+config = transformers.GPT2Config(n_embd=48, n_layer=2, n_head=3, n_positions=64, vocab_size=400, bos_token_id=0,
+                                 eos_token_id=0, activation_function=sys.argv[2])
+torch.manual_seed(0)
+model = transformers.GPT2LMHeadModel(config).eval()
+with torch.no_grad():
+    for values in model.parameters():
+        values.add_(0.1 * torch.randn_like(values))
+model.save_pretrained(sys.argv[1])
+tokens = torch.randint(400, (1, 24))
+with torch.no_grad():
+    print(json.dumps({"tokens": tokens[0].tolist(), "logits": model(tokens).logits[0].tolist()}))
+"""
+
+
+@pytest.mark.parametrize("activation", ["gelu_new", "gelu_pytorch_tanh"])
+def test_a_gpt2_that_transformers_made(tmp_path, activation):
+    """Written by transformers and read by Marey: the same logits, but for the order of float32
+    sums. And back again.
+    """
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    found = run(GPT2, tmp_path / "m", activation)
+    model = load_model(tmp_path / "m")
+    np.testing.assert_allclose(logits(model, found["tokens"]), found["logits"], atol=1e-3)
+    huggingface.write(tmp_path / "again", model, byte_level("gpt-2"))
+    again = run(TRANSFORMERS, tmp_path / "again", TEXT)
+    assert again["tokens"] == byte_level("gpt-2").encode(TEXT)
+    np.testing.assert_allclose(again["logits"], logits(model, again["tokens"]), atol=1e-3)

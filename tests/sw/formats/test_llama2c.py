@@ -1,4 +1,6 @@
-"""llama2.c checkpoints: what is read is what was written, and what is damaged is refused in one line."""
+"""llama2.c checkpoints: what is read is what was written, and what is damaged is refused in one
+line.
+"""
 
 import struct
 from dataclasses import replace
@@ -27,7 +29,9 @@ def test_round_trip(tmp_path_factory, config, seed):
 
 
 def versioned(model, version, group=0):
-    """A checkpoint of version 1 or 2, as `export.py` writes it; and the weights that it means, by name and layer."""
+    """A checkpoint of version 1 or 2, as `export.py` writes it; and the weights that it means, by
+    name and layer.
+    """
     config = model.config
     header = struct.pack("<4si7iBi", b"24ka", version, config.dim, config.hidden_dim, config.n_layers, config.n_heads,
                          config.n_kv_heads, config.vocab_size, config.seq_len, config.tied, group)
@@ -123,7 +127,8 @@ def test_absurd_dimensions(tmp_path, content, field, value):
 @given(bit=st.integers(0, 28 * 8 - 1))
 @settings(max_examples=100, deadline=None)
 def test_a_flipped_bit_of_the_header(tmp_path_factory, bit):
-    """Any single flipped bit of the header changes the size that the file must have, or is absurd."""
+    """Any single flipped bit of the header changes the size that the file must have, or is absurd.
+    """
     folder = tmp_path_factory.mktemp("flip")
     llama2c.write(folder / "good.bin", tiny_model(SMALL))
     content = bytearray((folder / "good.bin").read_bytes())

@@ -1,4 +1,6 @@
-"""A model is never held twice: what loading and writing one allocates, against the bytes of its weights in float32."""
+"""A model is never held twice: what loading and writing one allocates, against the bytes of its
+weights in float32.
+"""
 
 import tracemalloc
 
@@ -45,7 +47,9 @@ def allocated(action):
     (lambda path, model: gguf.write(path, model, tiny_tokenizer(CONFIG.vocab_size), "Q4_0"), WEIGHTS + 2 * LARGEST + SMALL),
 ], ids=["llama2c", "llama2c-1", "gguf-F32", "folder-F32", "folder-F16", "llama2c-2", "gguf-Q8_0", "gguf-Q4_0"])
 def test_loading(tmp_path, model, write, most):
-    """Float32 in one file is mapped, and allocates next to nothing; else there is one copy, and a tensor on its way."""
+    """Float32 in one file is mapped, and allocates next to nothing; else there is one copy, and a
+    tensor on its way.
+    """
     write(tmp_path / "m", model)
     peak, _ = allocated(lambda: load_model(tmp_path / "m"))
     assert peak <= most < 2 * WEIGHTS, f"{peak / WEIGHTS:.2f} of the weights"
@@ -57,7 +61,9 @@ def test_loading(tmp_path, model, write, most):
     (lambda path, model: huggingface.write(path, model, tiny_tokenizer(CONFIG.vocab_size)), WEIGHTS),
 ], ids=["llama2c", "gguf", "folder"])
 def test_writing(tmp_path, monkeypatch, model, write, most):
-    """A mapped model is written without another copy; a folder's files one after another, each of them one."""
+    """A mapped model is written without another copy; a folder's files one after another, each of
+    them one.
+    """
     monkeypatch.setattr(huggingface, "SHARD", WEIGHTS // 4)
     llama2c.write(tmp_path / "m.bin", model)
     mapped = load_model(tmp_path / "m.bin")

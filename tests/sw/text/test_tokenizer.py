@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from marey.sw.errors import FormatError
 from marey.sw.formats import load_tokenizer
-from marey.sw.formats.llama2c import BOS, BYTES_FROM, read_tokenizer, write_tokenizer
+from marey.sw.formats.llama2c_tokenizer import BOS, BYTES_FROM, read_tokenizer, write_tokenizer
 from marey.sw.formats.tiny import tiny_tokenizer
 from marey.sw.text.tokenizer import SPACE
 
@@ -26,7 +26,9 @@ def records(path):
 
 
 def merge_greedily(records, text):
-    """llama2.c's encode: characters, or their bytes; then always the neighbours whose merged piece scores best."""
+    """llama2.c's encode: characters, or their bytes; then always the neighbours whose merged piece
+    scores best.
+    """
     pieces, scores = zip(*records, strict=True)
     index = {piece: token for token, piece in reversed(list(enumerate(pieces)))}
     tokens = []

@@ -1,10 +1,12 @@
-"""Tokenizers of every kind: any text comes back, token by token too, through every format that has a place for them."""
+"""Tokenizers of every kind: any text comes back, token by token too, through every format that has
+a place for them.
+"""
 
 import json
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, pre_tokenizers
@@ -12,7 +14,7 @@ from tokenizers import decoders, pre_tokenizers
 from marey.hdl.spec.config import preset
 from marey.sim.endpoint import Endpoint
 from marey.sw.compiler.compile import compile_model
-from marey.sw.errors import FormatError
+from marey.sw.errors import FormatError, FormatWarning
 from marey.sw.formats import gguf, huggingface, llama2c, load_model, load_tokenizer
 from marey.sw.formats.tiny import tiny_model, tiny_tokenizer
 from marey.sw.formats.vocabulary import PRE_TOKENIZERS, sentencepiece
@@ -21,6 +23,7 @@ from marey.sw.program.program import Program
 from marey.sw.runtime.driver import Device
 from marey.sw.runtime.generate import generate
 from marey.sw.text.tokenizer import SPACE, Tokenizer, byte_letters
+from marey.sw.train.tokenizer import train_tokenizer
 from tests.vocabularies import byte_level, unigram
 
 KINDS = {"sentencepiece": tiny_tokenizer, "unigram": unigram,
@@ -37,6 +40,7 @@ def test_any_text_comes_back(kind, text):
     tokenizer = KINDS[kind]()
     if kind == "unigram":
         text = text.lstrip(" ")  # it takes a text's first space for the one that it puts there
+    assume(not any(added.content in text for added in tokenizer.added.values()))  # special tokens are no text
     tokens = tokenizer.encode(text)
     assert tokenizer.decode(tokens) == text
     stream, said = tokenizer.stream(), ""
@@ -110,7 +114,9 @@ def test_through_a_folder_and_a_program(tmp_path, kind):
 
 
 def test_pieces_that_are_spelled_the_same():
-    """The first of them is found in a text; the others keep their numbers, and their names do not meet."""
+    """The first of them is found in a text; the others keep their numbers, and their names do not
+    meet.
+    """
     tokenizer = sentencepiece(["<unk>", "<s>", "</s>", SPACE, "a", "<unused 6: a>", "a", "a"], [0.0] * 8, {1, 2}, 1)
     assert tokenizer.encode("a") == [1, 3, 4] and set(tokenizer.pieces) == set(range(8))
 
@@ -147,6 +153,62 @@ def test_a_tokenizer_file_that_does_not_do(tmp_path, change, word):
     with pytest.raises(FormatError, match=word) as caught:
         load_tokenizer(tmp_path / "tokenizer.json", tmp_path, 400)
     assert "\n" not in str(caught.value) and "tokenizer.json" in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["sentencepiece", "byte level, gpt-2"])
+@pytest.mark.parametrize("also_in_vocabulary", [True, False])
+def test_padding_beyond_the_vocabulary_is_left_out(tmp_path, kind, also_in_vocabulary):
+    """With a warning: a model has no row of the embedding for it."""
+    tokenizer = KINDS[kind]()
+    size = max(tokenizer.pieces) + 1
+    about = json.loads(tokenizer.to_json())
+    about["added_tokens"].append({"id": size, "content": "<pad>", "single_word": False, "lstrip": False, "rstrip": False,
+                                  "normalized": False, "special": True})
+    if also_in_vocabulary:
+        about["model"]["vocab"]["<pad>"] = size
+    (tmp_path / "tokenizer.json").write_text(json.dumps(about))
+    with pytest.warns(FormatWarning, match=rf"tokenizer.json: 1 tokens are beyond .* {size} and are left out: '<pad>'"):
+        found = load_tokenizer(tmp_path / "tokenizer.json", tmp_path, size)
+    assert max(found.pieces) < size and found.encode("once upon a time") == tokenizer.encode("once upon a time")
+    assert max(found.encode("a <pad> b")) < size
+    # A model with as many rows as the tokenizer has tokens takes it as it is.
+    assert load_tokenizer(tmp_path / "tokenizer.json", tmp_path, size + 1).encode("<pad>")[-1] == size
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=50, deadline=None)
+@given(text=TEXT)
+def test_what_has_bytes_loses_nothing(kind, text):
+    assert KINDS[kind]().unencodable(text) == []
+
+
+@settings(max_examples=100, deadline=None)
+@given(text=TEXT)
+def test_characters_that_a_vocabulary_lacks(text):
+    """Exactly those whose text does not come back from a vocabulary of letters without bytes."""
+    tokenizer = train_tokenizer(300, 0, 200)
+    assert tokenizer.unencodable(text) == [character for character in dict.fromkeys(text)
+                                           if tokenizer.decode(tokenizer.encode("a" + character)) != "a" + character]
+    assert tokenizer.unencodable("Once upon a 5ł") == ["5", "ł"]
+
+
+def test_a_byte_level_vocabulary_that_lacks_bytes():
+    """The library drops such bytes without a word."""
+    about = json.loads(byte_level("gpt-2").to_json())
+    first = next(letter for letter, byte in byte_letters().items() if byte == "é".encode()[:1])
+    lost = about["model"]["vocab"].pop(first)
+    about["model"]["merges"] = []
+    about["model"]["vocab"] = {name: token for name, token in about["model"]["vocab"].items()
+                               if first not in name and (len(name) == 1 or token < 3)}
+    assert lost and Tokenizer.from_json(json.dumps(about)).unencodable("aé 你b") == ["é"]
+
+
+@pytest.mark.parametrize(("text", "found"), [("a\udcffb", "character 2 is the byte 0xff"), ("\ud800", "character 1 is U+D800")])
+def test_a_text_that_is_not_utf8(text, found):
+    for kind in KINDS:
+        with pytest.raises(FormatError, match="not UTF-8") as caught:
+            KINDS[kind]().encode(text)
+        assert found in str(caught.value)
 
 
 def test_truncation_and_padding_are_not_ours():
