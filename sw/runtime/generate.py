@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass, field, replace
 from ...hdl.spec.errors import MareyError
 from ..program.program import Program
 from ..text.sampling import Sampler
-from .driver import Device, Tally
+from .driver import Device
+from .session import Tally
 
 
 @dataclass(frozen=True)
