@@ -14,7 +14,7 @@ from marey.hdl.manual import manual
 from marey.hdl.spec.config import preset
 from marey.sim.backends import open_transport
 from marey.sw.cli import main
-from marey.sw.cli.base import compile_file
+from marey.sw.cli.compiling import compile_file
 from marey.sw.compiler.compile import compile_model
 from marey.sw.compiler.layout import CompileError
 from marey.sw.formats import DEFAULT_MODEL, load_model, load_tokenizer

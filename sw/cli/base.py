@@ -1,20 +1,17 @@
-"""What all commands share: the group, its errors, options, and how a model becomes a program on a device."""
+"""What all commands share: the group, its errors, its options, and how a device is opened."""
 
+import os
 import warnings
-import zipfile
 from functools import reduce, wraps
 from pathlib import Path
 
 import click
-from click.core import ParameterSource
 
 from ...hdl.spec.config import PRESETS, Config
 from ...hdl.spec.errors import MareyError
 from ...sim.backends import BACKENDS, default_backend, open_transport
 from ...sim.port import BAUD, PATIENCE
-from ..compiler.compile import compile_model
-from ..formats import DEFAULT_MODEL, load_model, load_tokenizer
-from ..program.program import Program
+from ..formats import DEFAULT_MODEL
 from ..runtime.driver import Device
 
 
@@ -28,7 +25,7 @@ class Cli(click.Group):
             click.echo(f"marey: {error}", err=True)
             ctx.exit(error.exit_code)
         except BrokenPipeError:
-            raise  # click ends without a word, as whoever read the output has had enough
+            raise  # click then ends silently: whoever read the output has closed the pipe
         except KeyboardInterrupt:
             click.echo("marey: interrupted", err=True)
             ctx.exit(1)
@@ -43,27 +40,29 @@ class Cli(click.Group):
 
 MODEL_FILE = click.argument("model", type=click.Path(path_type=Path), default=DEFAULT_MODEL)
 MODEL = click.option("--model", type=click.Path(path_type=Path),
-                     help="llama2.c or GGUF file, or Hugging Face folder. Default: the one that ships with Marey.")
+                     help="llama2.c or GGUF file, or Hugging Face folder. Default: the model that ships with Marey.")
 TOKENIZER = click.option("--tokenizer", type=click.Path(path_type=Path),
-                         help="Tokenizer file. Default: the model's own, or tok<vocabulary>.bin or tokenizer.bin next to it.")
+                         help="Tokenizer file. Default: the one in the model, or tok<vocabulary>.bin or tokenizer.bin beside "
+                              "it.")
 CONFIG = click.option("--config", "config_name", type=click.Choice(list(PRESETS)), default="sim8x8", show_default=True,
                       help="Configuration of the tile.")
 DEVICE = (
     click.option("--backend", type=click.Choice(BACKENDS),
-                 help="What runs the program. Default: serial with a --port, verilator where a C++ compiler is found, "
+                 help="What runs the program: verilator and pysim simulate the tile's RTL, emulator computes its results in "
+                      "numpy, serial is a board. Default: serial with a --port, verilator where a C++ compiler is found, "
                       "else emulator."),
-    click.option("--port", help="Serial port of a board, or the terminal of a virtual one."),
-    click.option("--baud", type=click.IntRange(min=1), default=BAUD, show_default=True, help="Rate of the port."),
+    click.option("--port", help="Serial port of a board, or terminal of a virtual board."),
+    click.option("--baud", type=click.IntRange(min=1), default=BAUD, show_default=True, help="Bits a second on the port."),
     click.option("--patience", type=click.FloatRange(min=0, min_open=True), default=PATIENCE, show_default=True,
-                 help="Seconds of silence after which the port is given up."),
+                 help="Seconds without an answer after which the command gives up."),
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout, and nothing else.")
-BURNED = click.option("--burned", is_flag=True, help="The board has loaded the program from its flash: do not send it.")
+BURNED = click.option("--burned", is_flag=True, help="The board has already loaded the program from its flash: do not send it.")
 GENERATION = (
     click.option("--steps", type=click.IntRange(min=1), default=256, show_default=True,
-                 help="Tokens to generate, at most: a text may end sooner."),
+                 help="Largest number of tokens to generate; a text may end sooner."),
     click.option("--temperature", type=click.FloatRange(min=0), default=0.0, show_default=True,
-                 help="0 takes the likeliest token; higher is more random."),
+                 help="0 takes the likeliest token; a higher value draws more randomly."),
     click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True,
                  help="Draw from the likeliest tokens that together have this probability."),
     click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random draws."),
@@ -71,8 +70,8 @@ GENERATION = (
 
 
 def on_device(command):
-    """The options that say what runs a program. The command is given `backend`, the name, and `connect`, which makes a
-    Device for a configuration."""
+    """Adds the options that say what runs a program. The command is called with `backend`, its name, and with
+    `connect(config)`, which opens a Device."""
     @wraps(command)
     def with_device(*arguments, backend, port, baud, patience, **options):
         backend = backend or (default_backend() if port is None else "serial")
@@ -93,7 +92,7 @@ def on_device(command):
 
 
 def generation(command):
-    """The options of a command that generates text, those of `on_device` included."""
+    """Adds the options of a command that generates text, those of `on_device` included."""
     return _with((*GENERATION, BURNED, JSON), on_device(command))
 
 
@@ -104,7 +103,8 @@ def _with(options, command):
 @click.group(cls=Cli, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="marey")
 def main():
-    """Marey: an open LPU. A model file in, a timetable out, text from a chip whose every cycle was known before."""
+    """Marey, an open language-processing unit: compiles a model file to a timetable, and generates text on a tile that
+    follows it, in a number of clock cycles that is known beforehand."""
     click.get_current_context().with_resource(warnings.catch_warnings())
     warnings.showwarning = _print_warning
 
@@ -114,26 +114,21 @@ def _print_warning(message, *_):
     click.echo(f"marey: warning: {message}", err=True)
 
 
-def apart(output: Path | None, *inputs: Path | None) -> None:
-    """MareyError if what is to be written is a file that is to be read, or to be written, too."""
-    for other in inputs:
-        if output and other and (output == other or (output.exists() and other.exists() and output.samefile(other))):
-            raise MareyError(f"{output}: is a file that this command needs otherwise: name another place")
+def check_output(output: Path | None, *others: Path | None, folder: bool = False) -> None:
+    """MareyError if the file `output` cannot be written, or is one of the `others`, which the command reads or writes too.
 
-
-def compile_file(model: Path, tokenizer: Path | None, config: Config) -> Program:
-    """The program of a model file for a configuration."""
-    loaded = load_model(model)
-    return compile_model(loaded, config, load_tokenizer(tokenizer, model, loaded.config.vocab_size), name=Path(model).name)
-
-
-def load_or_compile(path: Path, tokenizer: Path | None, config: Config) -> Program:
-    """The program in a program file, or that of a model file. MareyError for a --config that is not the program's."""
-    if path.is_file() and zipfile.is_zipfile(path):
-        program = Program.load(path)
-        if tokenizer:
-            raise MareyError(f"{path}: a program has its tokenizer in it: leave --tokenizer away")
-        if click.get_current_context().get_parameter_source("config_name") is ParameterSource.COMMANDLINE:
-            program.check_config(config)
-        return program
-    return compile_file(path, tokenizer, config)
+    Commands call it before they begin their work. Nothing is written. With `folder`, `output` is a folder, which may
+    be made together with those above it.
+    """
+    if output is None:
+        return
+    for other in others:
+        if other and (output == other or (output.exists() and other.exists() and output.samefile(other))):
+            raise MareyError(f"{output}: this command needs that file for something else: name another output")
+    if output.is_dir() and not folder:
+        raise MareyError(f"{output}: is a folder: name a file in it")
+    if not output.parent.is_dir() and not folder:
+        raise MareyError(f"{output}: there is no folder {output.parent}: make it, or name another output")
+    nearest = next(path for path in (output, *output.absolute().parents) if path.exists())
+    if not os.access(nearest, os.W_OK):
+        raise MareyError(f"{output}: may not be written: name another output")

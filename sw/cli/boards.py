@@ -9,7 +9,8 @@ from pathlib import Path
 import click
 
 from ...hdl.spec.errors import MareyError
-from .base import JSON, TOKENIZER, load_or_compile, main
+from .base import JSON, TOKENIZER, main
+from .compiling import load_or_compile
 
 BOARD = click.option("--board", "board_name", required=True, help="Board, as `marey boards` calls it.")
 FOLDER = click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False),
@@ -23,6 +24,11 @@ def _board(name):
     except ModuleNotFoundError as error:
         raise MareyError(f"boards need {error.name}: pip install 'marey[boards]'") from None
     return board_named(name)
+
+
+def _burnable(model, tokenizer, board):
+    """The program of a model or program file. MareyError, before calibration, if it cannot be burned into the board's tile."""
+    return load_or_compile(model, tokenizer, board.tile, lambda program: program.check_burnable(board.tile))
 
 
 def _say(line):
@@ -67,7 +73,7 @@ def build_command(board_name, model, tokenizer, output, seed, by_slice, as_json)
     board = _board(board_name)
     from ...boards.build import build
 
-    program = load_or_compile(model, tokenizer, board.tile) if model else None
+    program = _burnable(model, tokenizer, board) if model else None
     result = build(board, output or Path("build", board.name), program, seed=seed, by_slice=by_slice, say=_say)
     click.echo(json.dumps(result) if as_json else "\n".join(_lines(result)))
     if result["clock_mhz_met"] < result["clock_mhz_target"]:
@@ -135,9 +141,7 @@ def virtual_command(board_name, model, tokenizer, output):
 
     if model and not board.is_ecp5:
         raise MareyError(f"{board.title} has no model in its bitstream: load it over the terminal")
-    program = load_or_compile(model, tokenizer, board.tile) if model else None
-    if program:
-        program.check_burnable(board.tile)
+    program = _burnable(model, tokenizer, board) if model else None
     folder = output or Path("build", board.name)
     synthesise(board, folder, _say)
     pins, terminal = virtual_board(board, folder, program), Terminal()

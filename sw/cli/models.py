@@ -11,7 +11,7 @@ from ..formats import FormatError, gguf, huggingface, llama2c, load_model, load_
 from ..model.families import graph_of
 from ..views import evaluate as evaluation
 from ..views import fit as fitting
-from .base import JSON, MODEL_FILE, TOKENIZER, apart, main, on_device
+from .base import JSON, MODEL_FILE, TOKENIZER, check_output, main, on_device
 
 LOOKED_THROUGH = 20_000_000
 """Weights up to which `fit` looks whether they lie on a grid."""
@@ -27,7 +27,7 @@ LOOKED_THROUGH = 20_000_000
               help="Of the matrices in a GGUF file.")
 def export_command(model, output, tokenizer, kind):
     """Write MODEL in another format."""
-    apart(output, model, tokenizer)
+    check_output(output, model, tokenizer, folder=not output.suffix)
     loaded = load_model(model)
     words = load_tokenizer(tokenizer, model, loaded.config.vocab_size)
     if output.suffix == ".bin":
@@ -47,7 +47,7 @@ def export_command(model, output, tokenizer, kind):
 def _keep_tokenizer(output, words, vocab_size):
     """MareyError if a tokenizer beside a llama2.c file would be lost: to the file itself, or to another one."""
     beside = output.with_name("tokenizer.bin")
-    apart(output, beside)
+    check_output(output, beside)
     if beside.exists() and beside.read_bytes() != llama2c.tokenizer_bytes(beside, words, vocab_size):
         raise MareyError(f"{beside}: is another model's, and this one's would take its place: name a folder of its own")
 

@@ -17,7 +17,8 @@ from ..views.page import page
 from ..views.perfetto import trace_events
 from ..views.report import report
 from ..views.timetable import text
-from .base import CONFIG, JSON, MODEL_FILE, TOKENIZER, apart, load_or_compile, main
+from .base import CONFIG, JSON, MODEL_FILE, TOKENIZER, check_output, main
+from .compiling import load_or_compile
 
 POSITION = click.option("--position", type=click.IntRange(min=0), default=127, show_default=True, help="Position of the token.")
 
@@ -30,9 +31,12 @@ POSITION = click.option("--position", type=click.IntRange(min=0), default=127, s
 @JSON
 def report_command(model, position, tokenizer, config_name, as_json):
     """What MODEL, a model or program file, takes of the tile, and where the cycles of a token go, product by product."""
-    program = _program(model, tokenizer, config_name, position, 1)
-    if program.model is None:
-        raise MareyError(f"{model}: has no tokens to report on")
+    def check(program):
+        if program.model is None:
+            raise MareyError(f"{model}: has no tokens to report on")
+        _check_positions(program, model, position, 1)
+
+    program = load_or_compile(model, tokenizer, preset(config_name), check)
     result = report(program, position)
     if as_json:
         click.echo(json.dumps(result))
@@ -77,11 +81,14 @@ def timetable_command(model, output, position, tokens, as_text, perfetto, measur
         raise MareyError("--image is what --measure runs: give both")
     made = [path for path in (output, perfetto, vcd, fst) if path]
     for index, path in enumerate(made):
-        apart(path, model, image, tokenizer, *made[:index])
-    program = _program(model, tokenizer, config_name, position, tokens)
-    if program.stream:
-        raise MareyError(f"{model}: is streamed through {program.config.name} in many runs, and a timetable is of one: choose "
-                         "a larger --config, or see `marey report`")
+        check_output(path, model, image, tokenizer, *made[:index])
+    def check(program):
+        _check_positions(program, model, position, tokens)
+        if program.stream:
+            raise MareyError(f"{model}: is streamed through {program.config.name} in many runs, and a timetable is of one: "
+                             "choose a larger --config, or see `marey report`")
+
+    program = load_or_compile(model, tokenizer, preset(config_name), check)
     measurement = None
     if measured or vcd or fst:
         loaded = Program.load(image, checked=False) if image else None
@@ -105,14 +112,13 @@ def timetable_command(model, output, position, tokens, as_text, perfetto, measur
         _verdict(measurement)
 
 
-def _program(model, tokenizer, config_name, position, tokens):
-    program = load_or_compile(model, tokenizer, preset(config_name))
+def _check_positions(program: Program, model: Path, position: int, tokens: int) -> None:
+    """MareyError for positions that the program does not have."""
     if program.model is None and tokens > 1:
         raise MareyError(f"{model}: is no model's program, and makes no tokens")
     if program.model and position + tokens > program.model.context:
         raise MareyError(f"{model}: has positions 0 to {program.model.context - 1} on {program.config.name}, and no "
                          f"{'token' if tokens == 1 else f'{tokens} tokens'} from position {position} on")
-    return program
 
 
 def _verdict(measurement):

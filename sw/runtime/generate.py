@@ -2,16 +2,20 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
+from unicodedata import normalize
 
 from ...hdl.spec.errors import MareyError
 from ..program.program import Program
 from ..text.sampling import Sampler
-from .driver import Device, Tally
+from ..text.tokenizer import Tokenizer
+from .driver import Device
+from .session import Tally
+from .verify import Verifier
 
 
 @dataclass(frozen=True)
 class Step:
-    """What the token at a position took: all its tile runs, in cycles."""
+    """The cycles that the token at a position took, summed over all its runs on the tile."""
 
     position: int
     token: int
@@ -22,7 +26,13 @@ class Step:
 
 @dataclass
 class Generation:
-    """What was generated, and what it took. `link_words`: words over the link, loading the program included."""
+    """A generated text, and what it took.
+
+    `prompt_tokens`, `tokens`: token ids of the prompt, and those generated, without the one that ends a text. `steps`: one for
+    each token that the tile was given. `link_words`: 32-bit words over the link, loading the program included. `full`: the
+    text ended because the context has no more positions. `verified_count`: tokens that were compared with a reference and
+    found equal; `verified_by`: the reference's name, or None.
+    """
 
     model: str
     prompt_tokens: list[int]
@@ -31,7 +41,8 @@ class Generation:
     steps: list[Step] = field(default_factory=list)
     link_words: int = 0
     full: bool = False
-    """It ended because the context has no more positions."""
+    verified_by: str | None = None
+    verified_count: int = 0
 
     @property
     def predicted_cycles(self) -> int:
@@ -47,7 +58,7 @@ class Generation:
 
     @property
     def utilisation(self) -> float:
-        """Cycles that the multiply-accumulates alone would take, over the cycles that were measured."""
+        """The MAC floor (useful multiply-accumulates over rows x cols) divided by the measured cycles."""
         return self.mac_floor_cycles / self.measured_cycles
 
     def as_json(self) -> dict:
@@ -56,38 +67,60 @@ class Generation:
         return {
             "model": self.model, "prompt_tokens": self.prompt_tokens, "tokens": self.tokens, "text": self.text,
             **{name: getattr(self, name) for name in totals}, "steps": [asdict(step) for step in self.steps],
-            "link_words": self.link_words,
+            "link_words": self.link_words, "verified_by": self.verified_by, "verified_tokens": self.verified_count,
         }
 
     def table(self, simulated_hz: float | None) -> list[tuple[str, str]]:
-        """Lines of the table that follows the text: what, and how much."""
+        """The rows (name, value) of the table that follows the text."""
         full = ", as many as the tile has room for" * self.full
         rows = [
-            ("tokens", f"{len(self.steps)} ({len(self.prompt_tokens)} of the prompt){full}"),
+            ("tokens", f"{len(self.tokens)} generated after {len(self.prompt_tokens)} of the prompt{full}"),
             ("cycles predicted", f"{self.predicted_cycles:,}"),
             ("cycles measured", f"{self.measured_cycles:,}"),
             ("utilisation of the MXM", f"{self.utilisation:.1%}"),
             ("link time, estimated", f"{self.link_words:,} cycles, a word in each"),
         ]
+        if self.verified_by:
+            rows.insert(3, ("tokens verified", f"{self.verified_count}, equal to the {self.verified_by}'s"))
         if simulated_hz:
             rows.append(("simulated cycles a second", f"{simulated_hz:,.0f}"))
         return rows
 
 
-def generate(device: Device, program: Program, prompt: str, steps: int, sampler: Sampler | None = None,
-             show: Callable[[str], None] = lambda text: None) -> Generation:
-    """Continues a prompt by up to `steps` tokens, or until the text ends; `show` gets the text as it comes.
+def encode_prompt(tokenizer: Tokenizer, prompt: str, bos: int, context: int) -> list[int]:
+    """The tokens of a prompt; at least one, which is `bos`. MareyError if they leave no position of the context free."""
+    tokens = tokenizer.encode(prompt) or [bos]
+    if len(tokens) >= context:
+        raise MareyError(f"the prompt has {len(tokens)} tokens and the context {context}: shorten it")
+    return tokens
 
-    The device has the program loaded. The tile runs whole tokens, one run each; the likeliest comes from the tile, and
-    only to draw another the host reads the logits. MareyError for a prompt longer than the context.
+
+def lost_characters(tokenizer: Tokenizer, prompt: str) -> str:
+    """The characters of a prompt, each once, that its tokens do not contain, since the vocabulary lacks them.
+
+    A tokenizer may normalise a text: a character counts as kept if a form of it is in the decoded text.
+    """
+    decoded = tokenizer.decode(tokenizer.encode(prompt))
+    kept = normalize("NFKD", decoded).casefold() + decoded
+    return "".join(character for character in dict.fromkeys(prompt)
+                   if not character.isspace() and character not in kept
+                   and not all(part in kept for part in normalize("NFKD", character).casefold()))
+
+
+def generate(device: Device, program: Program, prompt: str, steps: int, sampler: Sampler | None = None,
+             show: Callable[[str], None] = lambda text: None, verifier: Verifier | None = None) -> Generation:
+    """Continues a prompt by up to `steps` tokens, or until the text ends; `show` gets the text piece by piece.
+
+    The device has the program loaded. Each token is one run of the tile, which also chooses the likeliest token to follow; the
+    logits are read only to draw another, or to compare them. With a `verifier`, each token is compared before it is shown, and
+    logits that tokens are drawn from are compared too: VerifyError for a difference. MareyError for a prompt that leaves no
+    position of the context free, and for a program without a model.
     """
     facts, tokenizer = program.model, program.tokenizer
     if facts is None or tokenizer is None:
         raise MareyError("this program was assembled by hand and has no model in it: compile one to generate text")
-    tokens = tokenizer.encode(prompt) or [facts.shape.bos]
-    if len(tokens) >= facts.context:
-        raise MareyError(f"the prompt has {len(tokens)} tokens and the context {facts.context}: shorten it")
-    result = Generation(program.name, tokens)
+    tokens = encode_prompt(tokenizer, prompt, facts.shape.bos, facts.context)
+    result = Generation(program.name, tokens, verified_by=verifier and verifier.reference.name)
     sampler = sampler or Sampler()
     decode = tokenizer.stream()
 
@@ -103,9 +136,14 @@ def generate(device: Device, program: Program, prompt: str, steps: int, sampler:
         made = device.run(token, position, int(not queue))
         result.steps.append(_step(position, token, before, device.tally, program.config.macs))
         if queue:
+            if verifier:
+                verifier.follow(token, position)
             token = queue.pop(0)
             continue
-        token = made[0] if sampler.greedy else int(sampler(device.logits()))
+        logits = device.logits() if not sampler.greedy or (verifier and verifier.logits) else None
+        if verifier:
+            verifier.check(token, position, made[0], logits)
+        token = made[0] if sampler.greedy else int(sampler(logits))
         if token in (facts.shape.bos, *facts.shape.eos):
             break
         result.tokens.append(token)
@@ -113,9 +151,10 @@ def generate(device: Device, program: Program, prompt: str, steps: int, sampler:
         result.full = position == facts.context - 1 < len(tokens) + steps - 2
     say(decode.rest())
     result.link_words = device.tally.link_words
+    result.verified_count = verifier.token_count if verifier else 0
     return result
 
 
-def _step(position: int, token: int, before: Tally, after: Tally, macs: int) -> Step:
+def _step(position: int, token: int, before: Tally, after: Tally, macs_per_cycle: int) -> Step:
     return Step(position, token, after.predicted - before.predicted, after.measured - before.measured,
-                -(-(after.macs - before.macs) // macs))
+                -(-(after.macs - before.macs) // macs_per_cycle))

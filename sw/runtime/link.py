@@ -26,19 +26,20 @@ from ...sim.transport import Transport
 from ..program.traffic import FRAME_WORDS
 
 TRIES = 4
+"""Times that a request is sent before the link gives up."""
 
 
 class LinkError(MareyError):
-    """The tile does not answer, or not as it should."""
+    """The tile does not answer, or its answer is wrong."""
 
     exit_code = 1
 
 
 class Link:
-    """Requests to a tile over a transport, each repeated up to `TRIES` times.
+    """Sends requests to a tile over a transport; a request that gets no sound answer is sent up to `TRIES` times.
 
-    Connecting resets the tile and makes sure that it was built for `config`; LinkError says so if not. After a
-    LinkError, `reset` makes a new start, without reloading what the tile holds.
+    Connecting resets the tile and checks that it was built for `config`; LinkError if it was not. After a LinkError,
+    `reset` begins anew; the tile keeps its memories.
 
     `words_sent` and `words_received` count words on the line.
     """
@@ -58,44 +59,48 @@ class Link:
                             f"{config.name} ({config.hash:08x}): choose the configuration that it was built for")
 
     def reset(self) -> None:
-        """Stops a run, and agrees on a sequence number."""
+        """Stops a run that is under way, and agrees with the tile on a sequence number."""
         self._transport.drain()
         self._request(Opcode.RESET)
 
     def registers(self) -> dict[Register, int]:
-        """All registers."""
+        """The value of every register of the tile."""
         words = self.read(Space.REGISTER, 0, len(Register))
         return {register: int(words[register.value]) for register in Register}
 
-    def write(self, space: Space, address: int, words: np.ndarray) -> None:
-        """Writes uint32 words from link word `address` on, whole entries of them."""
+    def write(self, space: Space, address: int, words: np.ndarray, sent: Callable[[int], None] = lambda words: None) -> None:
+        """Writes uint32 words, whole entries of them, from link word `address` on; `sent` is called with the number of words
+        in each frame, once the tile has acknowledged it."""
         step = FRAME_WORDS // parts(entry_bits(self.config, space)) * parts(entry_bits(self.config, space))
         for start in range(0, len(words), step):
-            self._request(Opcode.WRITE, space, address + start, payload=words[start:start + step])
+            payload = words[start:start + step]
+            self._request(Opcode.WRITE, space, address + start, payload=payload)
+            sent(len(payload))
 
     def read(self, space: Space, address: int, count: int) -> np.ndarray:
-        """`count` words, uint32, from link word `address` on."""
+        """Reads `count` words, uint32, from link word `address` on."""
         return np.concatenate([
             self._request(Opcode.READ, space, address + start, min(FRAME_WORDS, count - start))
             for start in range(0, count, FRAME_WORDS)
         ])
 
     def start(self, entry: int, *, token: int = 0, position: int = 0, count: int = 1) -> None:
-        """Starts the program at an instruction, with a token at a position; `count` tokens are wanted, 0 of a prompt."""
+        """Starts the program at instruction `entry` with a token at a position; `count` is the number of tokens that are
+        wanted, 0 within a prompt."""
         where = StartWhere.const({"entry": entry, "token": token}).as_value().value
         self._request(Opcode.START, address=where, length=StartHow.const({"position": position,
             "count": count}).as_value().value)
 
     def wait(self, show: Callable[[int], None] = lambda token: None) -> tuple[int, int, list[int]]:
-        """Waits for the end of the run; returns its cycles, its schedule faults and its tokens, which `show` gets as they
-        come."""
+        """Waits for the end of the run; returns its cycles, its number of schedule faults and its tokens. `show` is called
+        with each token when it arrives."""
         tokens: list[int] = []
         self._tokens, self._show = tokens, show
         cycles, faults = self._request(Opcode.WAIT)
         return int(cycles), int(faults), tokens
 
     def _request(self, opcode, space=Space.REGISTER, address=0, length=0, payload=None):
-        """Sends a request until it is answered, and returns the answer's payload."""
+        """Sends a request until a sound answer arrives, and returns the answer's payload."""
         sequence = self._sequence
         length = length if payload is None else len(payload)
         head = Request.const({"magic": REQUEST_MAGIC, "opcode": opcode, "space": space, "sequence": sequence})
@@ -112,7 +117,7 @@ class Link:
             status, words, problem = self._answer(sequence)
             made = 0
             while status is Status.TOKEN and opcode is Opcode.WAIT:
-                self._take(made, words)
+                self._accept(made, words)
                 made += 1
                 status, words, problem = self._answer(sequence)
             if status is Status.OK and len(words) == expected:
@@ -124,14 +129,15 @@ class Link:
         raise LinkError(f"no sound answer to {opcode.name} in {TRIES} tries, the last time {problem}: "
                         "check the cable and the speed of the line (--baud), then start again")
 
-    def _take(self, index, words):
-        """A token of the run; a WAIT that was repeated brings those again that came before."""
+    def _accept(self, index, words):
+        """Takes token number `index` of the run. A repeated WAIT sends all tokens again; those already known are skipped."""
         if index == len(self._tokens):
             self._tokens.append(int(words[0]))
             self._show(self._tokens[-1])
 
     def _answer(self, sequence):
-        """Status, payload and what was wrong; the status is None for an answer that is not sound or not to this request."""
+        """The next answer: (status, payload, what was wrong). The status is None if the answer is damaged, or belongs to
+        another request."""
         head = self._receive(3)
         if len(head) < 3:
             return None, (), "there was silence"

@@ -1,26 +1,27 @@
-"""The streamer: takes a streamed model's token through the tile, segment after segment."""
+"""The runner of a streamed program: takes a token through the tile in many runs, each with a segment of the weights."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ...hdl.spec.integer import ROTARY_LOW
 from ..program.program import Program
 from ..program.stream import Run, put
-
-if TYPE_CHECKING:
-    from .driver import Device
+from .session import Session
 
 
 class Streamer:
-    """The host's side of a streamed program: while a run computes, the next segment's weights go to the idle buffer."""
+    """Makes tokens with a streamed program.
 
-    def __init__(self, device: "Device", program: Program):
-        self._device, self._facts, self._stream = device, program.model, program.stream
+    W-RAM has two buffers for segments: while a run computes with one, the next segment is written to the other, the idle one.
+    """
+
+    def __init__(self, session: Session, program: Program):
+        self._session, self._program = session, program
+        self._facts, self._stream = program.model, program.stream
         self._half = 0
-        self._ready: Run | None = None
-        """Whose weights are in the idle buffer."""
+        self._fetched: Run | None = None
+        """The run whose weights are in the idle buffer."""
         self._logits: list[np.ndarray] = []
 
     def tokens(self, token: int, position: int, count: int, show: Callable[[int], None]) -> list[int]:
@@ -35,52 +36,57 @@ class Streamer:
         return made
 
     def logits(self) -> np.ndarray:
-        """int16 [vocab], of the token that was last run."""
+        """The integer logits, int16 [vocab], of the token that was run last."""
         vocabulary = self._facts.shape.vocab_size
         if self._stream.chunk_logits:
             return np.concatenate(self._logits)[:vocabulary]
-        return self._device.read_mem(self._facts.logits, vocabulary)
+        return self._session.read_mem(self._facts.logits, vocabulary)
 
     def _token(self, token, position, wanted):
-        """Makes the next token; None if it is not wanted."""
-        device, stream = self._device, self._stream
+        """Makes the next token; returns None if it is not wanted."""
+        session, stream = self._session, self._stream
         runs = list(stream.runs(wanted))
-        weighty = [run for run in runs if run.section.words]
-        # Another token follows, with the same first segment.
-        coming = iter([*weighty, weighty[0]])
-        following, chosen = next(coming), None
+        with_weights = [run for run in runs if run.section.words]
+        # Another token follows, which begins with the same segment.
+        upcoming = iter([*with_weights, with_weights[0]])
+        following, chosen = next(upcoming), None
         self._logits = []
         for run in runs:
             if run.section.words:
                 self._fetch(run)
-                self._half, self._ready, following = 1 - self._half, None, next(coming)
-            device.write_mem(stream.segment, self._constants(run, token, position))
-            made = device.execute(run.section.entry, token=stream.operand(run, self._half, position), position=position,
-                                  count=int(run.section.chooses), meanwhile=lambda following=following: self._fetch(following))
+                self._half, self._fetched, following = 1 - self._half, None, next(upcoming)
+            session.write_mem(stream.segment, self._constants(run, token, position))
+            made = session.execute(self._program, run.section.entry, token=stream.operand(run, self._half, position),
+                                   position=position, count=int(run.section.chooses),
+                                   meanwhile=lambda following=following: self._fetch(following))
             chosen = made[0] if made else None
             if stream.chunk_logits and "classifier" in run.section.steps:
-                self._logits.append(device.read_mem(self._facts.logits, stream.chunk_logits))
+                self._logits.append(session.read_mem(self._facts.logits, stream.chunk_logits))
         if stream.chunk_logits and wanted:
             # The first of the largest, as the tile chooses.
             chosen = int(self.logits().argmax())
         return chosen
 
     def _fetch(self, run):
-        """The weights of a run into the idle buffer, if they are not there."""
-        if self._ready != run:
+        """Writes the weights of a run to the idle buffer, unless they are there."""
+        if self._fetched != run:
             stream = self._stream
-            self._device.write_weights(stream.buffer + (1 - self._half) * stream.room,
-                                       stream.weights[run.word:run.word + run.section.words])
-            self._ready = run
+            self._session.write_weights(stream.buffer + (1 - self._half) * stream.room,
+                                        stream.weights[run.word:run.word + run.section.words])
+            self._fetched = run
 
     def _constants(self, run, token, position):
-        """What a run needs in MEM from granule `segment` on: int16 [granules, lanes]."""
+        """The values that a run needs in MEM from granule `segment` on: int16 [granules, lanes]."""
         stream, section = self._stream, run.section
         if section is not stream.begin:
             return stream.constants[run.granule:run.granule + section.granules]
-        values = np.zeros((section.granules, self._device.config.lanes), np.int16)
-        first = {"row": stream.embedding[token], "row_factor": np.full(values.shape[1], stream.factors[token]),
-                 "low": stream.low[position % ROTARY_LOW], "high": stream.high[position // ROTARY_LOW]}
-        for name, vector in first.items():
-            put(values, stream.places[name], vector)
+        values = np.zeros((section.granules, self._session.config.lanes), np.int16)
+        tables = {"row": (stream.embedding, token), "low": (stream.low, position % ROTARY_LOW),
+                  "high": (stream.high, position // ROTARY_LOW), "position_row": (stream.positions, position)}
+        for name, granule in stream.places.items():
+            if name == "row_factor":
+                put(values, granule, np.full(values.shape[1], stream.factors[token]))
+            else:
+                table, index = tables[name]
+                put(values, granule, table[index])
         return values

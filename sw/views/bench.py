@@ -25,20 +25,21 @@ SHAPES = [
     (64, 64, 64),
     (128, 128, 128),
 ]
-"""Matrix-vector and matrix-matrix products; a tile that cannot hold one gets a smaller one."""
+"""Matrix-vector and matrix-matrix products. A tile that has no room for one gets a smaller one."""
 FEWEST = 8
-"""Vectors below which a matrix product is made smaller by its matrix."""
+"""A product of more vectors than this is made smaller by halving its vectors, any other by halving its matrix."""
 
 
 class BenchError(MareyError):
-    """The tile gave a wrong value."""
+    """The tile computed a wrong value."""
 
     exit_code = 1
 
 
 @dataclass(frozen=True)
 class Row:
-    """A product that was run. `utilisation` = macs / (rows * cols) / measured cycles, fill and drain included."""
+    """The result of one product. `utilisation` = macs / (rows * cols) / measured cycles, which include filling and draining
+    the pipeline."""
 
     name: str
     macs: int
@@ -49,7 +50,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Product:
-    """A matrix product as a program: inputs from MEM word 0 on, results from granule `dst` on."""
+    """A matrix product as a program: inputs from MEM word 0 on, results from granule `dst` on.
+
+    `inner`: words of `rows` inputs in a vector; `outer`: groups of `cols` outputs.
+    """
 
     program: Program
     vectors: int
@@ -58,7 +62,8 @@ class Product:
     dst: int
 
     def run(self, device: Device, x: np.ndarray, outputs: int) -> np.ndarray:
-        """int8 inputs [vectors, K] to int16 results [vectors, outputs]."""
+        """Runs the product on a device that has the program loaded: int8 inputs [vectors, K] to int16 results [vectors,
+        outputs]."""
         padded = np.zeros((self.vectors, self.inner * device.config.rows), np.int16)
         padded[:, :x.shape[1]] = x
         device.write_mem(0, padded)
@@ -68,27 +73,33 @@ class Product:
 
 
 def product_program(config: Config, linear: Linear, vectors: int) -> Product:
-    """A product of `vectors` inputs with a matrix. CompileError if it does not fit the configuration."""
+    """A product of `vectors` int8 inputs with a matrix. CompileError if the configuration has no room for it.
+
+    In MEM come first the inputs, which the MXM reads; then the results, which the host reads; then the scales, which the VXM
+    reads as its operand y. Each must be in the part of MEM that its reader has a copy of (`Config.windows`).
+    """
     outputs, inputs = linear.weight.shape
     matrix = Matrix(0, -(-inputs // config.rows), -(-outputs // config.cols))
-    results = vectors * matrix.results * config.beats_per_result
-    dst = vectors * matrix.inner * config.granules_per_word
-    scale = dst + results
-    granules = scale + matrix.results * config.beats_per_result
-    if matrix.words > config.wram_depth or granules > config.granules:
-        raise CompileError(f"{vectors} products {outputs}x{inputs} need {matrix.words} W-RAM words and {granules} MEM "
-                           f"granules, and {config.name} has {config.wram_depth} and {config.granules}")
+    input_words = vectors * matrix.inner
+    result_granules, scale_granules = (count * matrix.results * config.beats_per_result for count in (vectors, 1))
+    dst = input_words * config.granules_per_word
+    scale = max(dst + result_granules, config.windows["y"].first)
+    ranges = {"act": (0, input_words), "x": (dst, dst + result_granules), "y": (scale, scale + scale_granules)}
+    if matrix.words > config.wram_depth or not all(config.windows[port].covers(*ranges[port]) for port in ranges):
+        raise CompileError(f"{vectors} products {outputs}x{inputs} need {matrix.words} W-RAM words and MEM granules up to "
+                           f"{scale + scale_granules}, and {config.name} has {config.wram_depth} words and {config.granules} "
+                           "granules, of which each port reads a part")
     code = matmul(config, rows=vectors, inner=matrix.inner, outer=matrix.results, act=0, wgt=0, scale=scale, dst=dst,
                   shift=linear.shift)
-    constants = np.zeros((granules, config.lanes), np.int16)
-    constants.reshape(-1)[scale * config.lanes:][:outputs] = linear.multiplier[0]
+    constants = np.zeros((scale_granules, config.lanes), np.int16)
+    constants.reshape(-1)[:outputs] = linear.multiplier[0]
     check(config, code)
-    return Product(Program(config, Image(code, place(config, linear.weight, matrix), constants)), vectors, matrix.inner,
-                   matrix.results, dst)
+    image = Image(code, place(config, linear.weight, matrix), constants, granule=scale)
+    return Product(Program(config, image), vectors, matrix.inner, matrix.results, dst)
 
 
 def workloads(config: Config) -> Iterator[tuple[str, Product, Linear, np.ndarray]]:
-    """Name, program, operation and int8 inputs [vectors, K] of each row, made from fixed seeds."""
+    """Yields (name, program, operation, int8 inputs [vectors, K]) of each product; all values come from fixed seeds."""
     seen = set()
     for shape in SHAPES:
         while True:
@@ -125,7 +136,7 @@ def _smaller(vectors, outputs, inputs):
 
 
 def _random(config, shape):
-    """A linear operation with values all over their ranges, and inputs for it."""
+    """A linear operation whose values cover their ranges, and inputs for it."""
     vectors, outputs, inputs = shape
     rng = np.random.default_rng(shape)
     limit = 1 << config.weight_bits - 1

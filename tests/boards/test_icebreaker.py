@@ -3,7 +3,7 @@
 from marey.boards import tools
 from marey.boards.all import BOARDS
 from marey.boards.build import build
-from marey.sw.cli.base import compile_file
+from marey.sw.cli.compiling import compile_file
 from marey.sw.formats import DEFAULT_MODEL
 
 DEVICE = {"lc": 5280, "bram": 30, "dsp": 8, "spram": 4}

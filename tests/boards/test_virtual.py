@@ -12,7 +12,7 @@ from marey.hdl.spec.config import Config
 from marey.sim.backends import open_transport
 from marey.sim.port import PortTransport
 from marey.sim.terminal import Terminal
-from marey.sw.cli.base import compile_file
+from marey.sw.cli.compiling import compile_file
 from marey.sw.compiler.compile import compile_quantised
 from marey.sw.formats import DEFAULT_MODEL
 from marey.sw.formats.tiny import tiny_model

@@ -18,8 +18,9 @@ from marey.sw.model.families import graph_of
 from marey.sw.program.program import Program
 from marey.sw.quant.golden import Golden
 from marey.sw.quant.quantise import quantise
-from marey.sw.runtime.driver import Device, ScheduleError
+from marey.sw.runtime.driver import Device
 from marey.sw.runtime.generate import generate
+from marey.sw.runtime.session import ScheduleError
 from marey.sw.views.bench import bench
 from tests.configs import CONFIGS, INT4, MODELS, ONE_PORT, ROOMY, codes, op
 from tests.greedy import greedy_steps

@@ -11,8 +11,10 @@ from click.testing import CliRunner
 from marey.hdl.spec.config import PRESETS
 from marey.sw.cli import main
 from marey.sw.formats import load_model
-from marey.sw.formats.tiny import write_tiny
+from marey.sw.formats.tiny import tiny_tokenizer, write_tiny
 from marey.sw.model.config import ModelConfig
+from marey.sw.runtime.generate import lost_characters
+from marey.sw.text.tokenizer import Tokenizer
 
 STEP_KEYS = {"position", "token", "predicted_cycles", "measured_cycles", "mac_floor_cycles"}
 GENERATE_KEYS = {"config", "backend", "model", "prompt_tokens", "tokens", "text", "mac_floor_cycles", "predicted_cycles",
@@ -132,7 +134,7 @@ def test_export(tiny, tmp_path):
     assert marey("export", there, "-o", tmp_path / "folder").exit_code == 0
     assert marey("export", tmp_path / "folder", "-o", tmp_path / "again.bin").exit_code == 0
     assert (tmp_path / "again.bin").read_bytes() == tiny.read_bytes()
-    refused("export", there, "-o", there, word="needs otherwise")
+    refused("export", there, "-o", there, word="for something else")
     refused("export", tiny, "-o", tmp_path / "x.onnx", word=".gguf")
     refused("export", tiny, "-o", tmp_path / "x.bin", "--type", "q8_0", word=".gguf")
 
@@ -188,10 +190,12 @@ def test_a_model_of_which_nothing_comes(tmp_path, factor):
         refused(*command, word="weights are damaged")
 
 
-def test_a_model_that_no_configuration_fits(tmp_path):
-    wide = ModelConfig(dim=8, hidden_dim=5000, n_layers=1, n_heads=1, n_kv_heads=1, vocab_size=260, seq_len=4)
+@pytest.mark.parametrize("hidden, cure", [(5000, ": --config sim8x8 runs it, resident"), (200_000, ": no preset can run it")])
+def test_a_model_that_does_not_fit(tmp_path, hidden, cure):
+    """The refusal names a preset that runs the model, or says what else to change."""
+    wide = ModelConfig(dim=8, hidden_dim=hidden, n_layers=1, n_heads=1, n_kv_heads=1, vocab_size=260, seq_len=4)
     path = write_tiny(tmp_path, wide)
-    refused("compile", path, "-o", tmp_path / "x.marey", "--config", "tiny4x4", word="choose a larger configuration")
+    refused("compile", path, "-o", tmp_path / "x.marey", "--config", "tiny4x4", word=cure)
     assert not (tmp_path / "x.marey").exists()
 
 
@@ -230,10 +234,11 @@ def test_nothing_is_written_over_what_is_needed(tmp_path):
     model, program = write_tiny(tmp_path), tmp_path / "tiny.marey"
     marey("compile", model, "-o", program)
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
-    refused("compile", model, "-o", model, word="needs otherwise")
-    refused("timetable", program, "--position", 0, "-o", program, word="needs otherwise")
-    refused("timetable", program, "--position", 0, "-o", tmp_path / "x", "--perfetto", tmp_path / "x", word="needs otherwise")
-    refused("export", model, "-o", tmp_path / "tokenizer.bin", word="needs otherwise")
+    refused("compile", model, "-o", model, word="for something else")
+    refused("timetable", program, "--position", 0, "-o", program, word="for something else")
+    both = tmp_path / "x"
+    refused("timetable", program, "--position", 0, "-o", both, "--perfetto", both, word="for something else")
+    refused("export", model, "-o", tmp_path / "tokenizer.bin", word="for something else")
     assert before == {path: path.read_bytes() for path in tmp_path.iterdir()}
     other = tmp_path / "other"
     other.mkdir()
@@ -273,8 +278,45 @@ def test_a_program_by_hand_takes_what_was_said(tmp_path):
     assert run["predicted_cycles"] == run["measured_cycles"] and f", {run['predicted_cycles']} cycles" in said
 
 
-def test_text_that_no_encoding_has(tiny):
-    refused("generate", "\udcff", "--model", tiny, "--backend", "emulator", word="surrogates not allowed")
+def test_a_prompt_that_is_no_text(tiny):
+    generate = ["generate", "--model", tiny, "--backend", "emulator", "--config", "tiny4x8", "--steps", 2]
+    refused(*generate, "\udcff", word="the prompt is not UTF-8 text")
+    read = CliRunner().invoke(main, [*map(str, generate), "-"], input=b"once\xff")
+    assert read.exit_code == 2 and "the prompt is not UTF-8 text" in read.stderr
+
+
+def test_a_prompt_from_standard_input(tiny):
+    generate = ["--backend", "emulator", "--config", "tiny4x8", "--steps", "2", "--model", str(tiny)]
+    read = CliRunner().invoke(main, ["generate", "-", *generate], input="once upon\n")
+    assert read.exit_code == 0 and read.stdout == marey("generate", "once upon", *generate).stdout
+
+
+def test_characters_without_a_token_are_named(tiny, monkeypatch):
+    """A vocabulary of bytes has them all; one without bytes loses some, and says which."""
+    assert lost_characters(tiny_tokenizer(), "once ü \N{FULLWIDTH LATIN SMALL LETTER A}") == ""
+    monkeypatch.setattr(Tokenizer, "decode", lambda self, tokens: "nce")
+    told = marey("generate", "once", "--model", tiny, "--backend", "emulator", "--config", "tiny4x8", "--steps", 2)
+    assert told.exit_code == 0 and told.stderr == "marey: the model's vocabulary has no token for 'o': left out of the prompt\n"
+
+
+@pytest.fixture
+def no_calibration(monkeypatch):
+    """Calibration takes a minute for a real model: a command that comes so far fails the test."""
+    monkeypatch.setattr("marey.sw.cli.compiling.quantise", lambda *arguments, **options: pytest.fail("calibrated"))
+
+
+def test_what_must_fail_fails_before_calibration(tiny, tmp_path, no_calibration):
+    program, tile = tmp_path / "x.marey", ["--config", "tiny4x8"]
+    refused("generate", "once " * 500, "--model", tiny, *tile, "--backend", "emulator", word="shorten it")
+    refused("generate", "once", "--model", tiny, *tile, "--backend", "emulator", "--seed", -1, word="seed")
+    refused("generate", "once", "--model", tiny, "--config", "up5k_4x4", "--backend", "emulator", word=": --config sim8x8 runs")
+    refused("compile", tiny, *tile, "-o", tmp_path / "no" / "x.marey", word="there is no folder")
+    refused("compile", tiny, *tile, "-o", tmp_path, word="is a folder")
+    refused("report", tiny, *tile, "--position", 5000, word="no token from position 5000")
+    refused("timetable", tiny, *tile, "--text", "--position", 5000, word="no token from position 5000")
+    refused("timetable", tiny, *tile, "-o", tmp_path / "no" / "page.html", word="there is no folder")
+    refused("build", "--board", "hx8k", "--model", tiny, "-o", tmp_path / "x", word="cannot be burned in")
+    assert not program.exists()
 
 
 def test_a_reader_that_has_had_enough(tiny, tmp_path):
@@ -289,11 +331,11 @@ def test_a_reader_that_has_had_enough(tiny, tmp_path):
 
 
 def test_a_full_context(tiny):
-    """A text that ends there says so, and no other."""
+    """The table says so if a text ends because the context is full, and only then; it counts the tokens that --steps does."""
     positions = load_model(tiny).config.seq_len
     for steps in (positions, positions + 1):
         told = marey("generate", "", "--model", tiny, "--backend", "emulator", "--steps", steps).stdout
-        assert f" {positions} (1 of the prompt)" in told
+        assert f" {positions} generated after 1 of the prompt" in told
         assert ("as many as the tile has room for" in told) == (steps > positions)
 
 
