@@ -12,7 +12,7 @@ from ...hdl.timing import PROBED, Unit
 from ...sim import verilator
 from ..program.program import Program
 from ..runtime.driver import Device
-from .timetable import Operation, operations
+from .entries import Entry, entries
 
 BITS = {unit: bit for bit, (unit, _) in enumerate(PROBE)}
 """Of the tile's probe, by unit."""
@@ -40,12 +40,12 @@ class Difference:
 class Measurement:
     """A run of the RTL: its `cycles`, and by unit the cycles (int64, ascending) in which it was at work.
 
-    `plan`: the operations that were to be.
+    `plan`: the entries of its timetable.
     """
 
     cycles: int
     units: dict[Unit, np.ndarray]
-    plan: list[Operation]
+    plan: list[Entry]
 
     def differences(self) -> list[Difference]:
         """All of them, in the order of time; none, if everything was in the cycle in which it was planned."""
@@ -58,7 +58,7 @@ class Measurement:
 
     def planned(self, unit: str) -> np.ndarray:
         """The cycles in which a unit was to be at work."""
-        return np.sort(np.concatenate([operation.cycles(unit) for operation in self.plan]))
+        return np.sort(np.concatenate([entry.cycles(unit) for entry in self.plan]))
 
     def write_vcd(self, path: Path, units: list[str]) -> None:
         """A waveform of some units: of each a bit, and the name of the operation that the plan has there; a cycle is 1 ns."""
@@ -68,7 +68,7 @@ class Measurement:
             for unit in units:
                 bit = writer.register_var("tile", unit, "wire", 1, init=0)
                 name = writer.register_var("tile", f"{unit}.operation", "string", init="")
-                names = {cycle: operation.name for operation in self.plan for cycle in operation.cycles(unit).tolist()}
+                names = {cycle: entry.name for entry in self.plan for cycle in entry.cycles(unit).tolist()}
                 before = None
                 for cycle in self.units[unit].tolist():
                     if before != cycle - 1:
@@ -105,4 +105,4 @@ def measure(program: Program, position: int = 0, count: int = 1, image: Program 
         at_work = np.flatnonzero(seen[:, 1] >> BITS[unit] & 1)
         spans = [np.arange(seen[index, 0], seen[index, 0] + lasts[index]) for index in at_work]
         units[unit] = np.concatenate([np.empty(0, np.int64), *spans]) - start
-    return Measurement(cycles, units, list(operations(program, position, count)))
+    return Measurement(cycles, units, list(entries(program, position, count)))

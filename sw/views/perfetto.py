@@ -7,7 +7,8 @@ from itertools import groupby
 
 from ...hdl.timing import ROWS
 from ..program.program import Program
-from .timetable import operations, runs
+from .entries import entries
+from .timetable import runs
 
 PROCESS = 1
 TOKENS = 1
@@ -16,26 +17,26 @@ TOKENS = 1
 
 def trace_events(program: Program, position: int = 0, count: int = 1) -> dict:
     """The trace of a run as JSON takes it: complete events, which nest within a track."""
-    listed = list(operations(program, position, count))
+    listed = list(entries(program, position, count))
     tracks = {unit: TOKENS + 1 + number for number, unit in enumerate(ROWS)}
     name = f"{program.name or 'program'} on {program.config.name}; 1 us is 1 clock cycle"
     events = [_named("process_name", 0, name), _named("thread_name", TOKENS, "tokens and layers")]
     events += [_named("thread_name", track, unit.label) for unit, track in tracks.items()]
-    for at, token in groupby(listed, key=lambda operation: operation.issue.position):
+    for at, token in groupby(listed, key=lambda entry: entry.issue.position):
         token = list(token)
         events.append(_event(f"position {at}", TOKENS, token[0].issue.cycle, token[-1].issue.cycle + 1))
-        for layer, inside in groupby(token, key=lambda operation: operation.layer):
+        for layer, inside in groupby(token, key=lambda entry: entry.layer):
             inside = list(inside)
             if layer is not None:
                 events.append(_event(f"layer {layer}", TOKENS, inside[0].issue.cycle, inside[-1].issue.cycle + 1))
-    for operation in listed:
-        issue = operation.issue
-        facts = {"phase": operation.phase, "instruction": f"{issue.pc}: {issue.instruction}", "issued": issue.cycle}
-        for use in (use for use in operation.uses if use.unit in tracks):
+    for entry in listed:
+        issue = entry.issue
+        facts = {"phase": entry.phase, "instruction": f"{issue.pc}: {issue.instruction}", "issued": issue.cycle}
+        for use in (use for use in entry.uses if use.unit in tracks):
             for start, length, stride, times in runs(use.cycles):
                 for turn in range(times):
                     first = start + stride * turn
-                    events.append(_event(operation.name, tracks[use.unit], first, first + length, facts))
+                    events.append(_event(entry.name, tracks[use.unit], first, first + length, facts))
     return {"traceEvents": events, "displayTimeUnit": "ms", "otherData": {"unit": "one microsecond is one clock cycle"}}
 
 

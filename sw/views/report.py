@@ -8,9 +8,6 @@ from ...hdl.timing import run_cycles, trace, uses
 from ..model.families import graph_of
 from ..program.program import Program
 
-OUTSIDE = ("embedding", "classifier")
-"""Products that are not a layer's."""
-
 
 def clocks() -> dict[str, dict]:
     """What `make cost` found: {"clock_mhz_met", "device", ...} by configuration."""
@@ -63,19 +60,14 @@ def speeds(program: Program, position: int) -> dict[str, float]:
 
 
 def phases(program: Program, position: int) -> list[dict]:
-    """By matrix product, in the order of a token at a position: {"name", "cycles", "mac_floor_cycles", "idle_before"}.
+    """By operation with products, in the order of a token at a position: {"name", "cycles", "mac_floor_cycles",
+    "idle_before"}.
 
     `cycles` are those from the last beat of the product before it to its own last beat, all layers together; of them the
     MXM is idle for `idle_before`; what the MACs that the model needs take at least are `mac_floor_cycles`. The last row,
     "end", is what follows the last beat; of a streamed model, that of every run.
     """
-    config, shape = program.config, program.model.shape
-    heads, kv = shape.n_heads * shape.head_dim, shape.kv_dim
-    macs = {
-        "embedding": 0, "qk": shape.dim * (heads + kv), "v": shape.dim * kv, "scores": shape.dim * (position + 1),
-        "values": shape.dim * (position + 1), "wo": heads * shape.dim, "w1": shape.dim * shape.hidden_dim,
-        "w3": shape.dim * shape.hidden_dim, "w2": shape.dim * shape.hidden_dim, "classifier": shape.vocab_size * shape.dim,
-    }
+    config, graph = program.config, program.graph
     rows: dict[str, dict] = {}
     end = 0
     for entry, count, times in program.runs():
@@ -83,12 +75,12 @@ def phases(program: Program, position: int) -> list[dict]:
         for issue in trace(config, program.image.instructions, entry, position=position, count=count):
             if issue.op is Op.MXM:
                 beats = next(use.cycles for use in uses(config, issue) if use.unit == "mxm")
-                row = rows.setdefault(issue.instruction.note, {
-                    "name": issue.instruction.note, "cycles": 0, "mac_floor_cycles": 0, "idle_before": 0})
+                name = issue.instruction.operation
+                row = rows.setdefault(name, {
+                    "name": name, "cycles": 0, "mac_floor_cycles": graph.macs_of(graph.find(name), position) / config.macs,
+                    "idle_before": 0})
                 row["cycles"] += times * (int(beats[-1]) - last)
                 row["idle_before"] += times * (int(beats[0]) - last - 1)
                 last = int(beats[-1])
         end += times * (run_cycles(issue) - last)
-    for name, row in rows.items():
-        row["mac_floor_cycles"] = macs[name] * (1 if name in OUTSIDE else shape.n_layers) / config.macs
     return [*rows.values(), {"name": "end", "cycles": end, "mac_floor_cycles": 0, "idle_before": end}]

@@ -12,7 +12,7 @@ from marey.hdl.timing import ProgramError, check
 from marey.sim import pysim, verilator
 from marey.sim.endpoint import Endpoint
 from marey.sw.compiler.compile import compile_model, compile_quantised
-from marey.sw.compiler.layout import CompileError, Layout
+from marey.sw.compiler.layout import CompileError, Layout, Needs
 from marey.sw.compiler.streamed import StreamedLayout
 from marey.sw.formats import load_model
 from marey.sw.formats.tiny import tiny_model, tiny_tokenizer
@@ -20,6 +20,7 @@ from marey.sw.model.config import ModelConfig
 from marey.sw.program.assembly import assemble
 from marey.sw.program.program import Program, ProgramFileError, verify
 from marey.sw.quant.quantise import quantise
+from marey.sw.quant.standin import stand_in
 from marey.sw.runtime.driver import Device
 from marey.sw.runtime.generate import generate
 from marey.sw.views.report import report
@@ -58,10 +59,11 @@ def test_any_shape(data):
     shape = data.draw(any_shape(30))
     config = replace(data.draw(st.sampled_from(ROOMY)), mem_depth=1 << 14)
     # From the least that will do on, but too little to be resident.
-    least = StreamedLayout(replace(config, **LARGE), shape, max(config.block, 16))
+    needs = Needs.of(stand_in(shape))
+    least = StreamedLayout(replace(config, **LARGE), needs, max(config.block, 16))
     widest = max(matrix.inner for matrix in least.matrices.values())
     config = replace(config, wram_depth=least.buffer + 2 * widest + data.draw(st.integers(0, 6 * widest)))
-    assume(Layout(config, shape, min(shape.seq_len, 16)).words > config.wram_depth)
+    assume(Layout(config, needs, min(shape.seq_len, 16)).words > config.wram_depth)
     check_streamed(quantise(tiny_model(shape)), config, min(2, shape.seq_len))
 
 

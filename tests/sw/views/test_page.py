@@ -12,9 +12,9 @@ import pytest
 from marey.hdl.spec.config import preset
 from marey.sw.compiler.compile import compile_model
 from marey.sw.formats import load_model
+from marey.sw.views.entries import entries
 from marey.sw.views.measure import measure
 from marey.sw.views.page import page
-from marey.sw.views.timetable import operations
 from tests.faults import moved
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -96,7 +96,7 @@ def act(browser, folder, html, query, cycle):
 def test_a_story_draws_zooms_finds_and_tells(browser, stories, tmp_path):
     program = compile_model(load_model(stories), preset("sim8x8"), name="stories260K")
     position = 127
-    exp = next(operation for operation in operations(program, position) if operation.name == "layer 3 softmax exp")
+    exp = next(operation for operation in entries(program, position) if operation.name == "layer 3 softmax exp")
     cycle = int(exp.cycles("vxm")[0])
     seen = act(browser, tmp_path, page(program, position), "layer 3 softmax", cycle)
     assert seen["colours"] > 50 and seen["zoomed"] and seen["again"] and seen["closest"] > 10 * seen["whole"]

@@ -17,11 +17,14 @@ from marey.sim.endpoint import Endpoint
 from marey.sw.compiler.compile import compile_model
 from marey.sw.compiler.matmul import matmul
 from marey.sw.formats import DEFAULT_MODEL, load_model
+from marey.sw.model.graph import Phase
 from marey.sw.runtime.driver import Device
+from marey.sw.views.entries import entries
+from marey.sw.views.gaps import gaps
 from marey.sw.views.measure import measure
 from marey.sw.views.page import page
 from marey.sw.views.perfetto import trace_events
-from marey.sw.views.timetable import PHASE, chart, gaps, operations, runs, text
+from marey.sw.views.timetable import chart, runs, text
 from tests.configs import CONFIGS
 from tests.faults import moved
 
@@ -61,7 +64,7 @@ def test_every_operation_is_drawn_once_and_sums_are_the_emulators(program):
                 at = expanded(parts) + start + cycle
                 busy[units[unit]] += len(at)
                 cycles[units[unit]] += int(at.sum())
-    expected = list(operations(program, 5, 12))
+    expected = list(entries(program, 5, 12))
     assert sorted(issued) == [(operation.issue.cycle, operation.issue.pc) for operation in expected]
     assert len({cycle for cycle, _ in issued}) == len(issued)
     assert all(cycles[unit] == sum(int(operation.cycles(unit).sum()) for operation in expected) for unit in units)
@@ -81,16 +84,18 @@ def test_templates_are_shared(program):
     assert [token[1] for token in drawn["tokens"]] == list(range(64))
 
 
-def test_every_note_has_a_phase(program):
-    assert all(instruction.note in PHASE for instruction in program.image.instructions)
-    names = [operation.name for operation in operations(program, 100)]
+def test_every_instruction_of_an_operation_has_its_phase(program):
+    named = {instruction.operation for instruction in program.image.instructions} - {""}
+    assert named <= {operation.name for operation in program.graph.operations}
+    assert {entry.phase for entry in entries(program)} == {phase.value for phase in Phase}
+    names = [operation.name for operation in entries(program, 100)]
     assert "layer 1 softmax exp" in names and "classifier" in names and "layer 0 scores" in names
-    layers = [operation.layer for operation in operations(program, 100) if operation.layer is not None]
+    layers = [operation.layer for operation in entries(program, 100) if operation.layer is not None]
     assert set(layers) == {0, 1} and layers == sorted(layers)
 
 
 def test_gaps_are_all_the_cycles_in_which_the_mxm_is_idle(program):
-    token = list(operations(program, 40))
+    token = list(entries(program, 40))
     end = program.cycles(40)
     found = gaps(program, token, 0, end)
     beats = np.concatenate([operation.cycles("mxm") for operation in token])
@@ -172,7 +177,7 @@ def test_the_trace_is_well_formed_and_nests(program):
             assert not open_until or start - minus <= open_until[-1], name
             open_until.append(start - minus)
     busy = sum(-minus for _, minus, _ in tracks[2 + list(dict(chart(program)["units"])).index("mxm")])
-    assert busy == sum(len(operation.cycles("mxm")) for operation in operations(program, 9, 2))
+    assert busy == sum(len(operation.cycles("mxm")) for operation in entries(program, 9, 2))
     assert "one microsecond" in made["otherData"]["unit"]
 
 

@@ -1,0 +1,65 @@
+"""The entries of a run's timetable: each issue of an instruction, with its operation of the graph, its layer and its heads."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ...hdl.spec.isa import Op
+from ...hdl.timing import Issue, Unit, Use, trace, uses
+from ..compiler.fill import head_order
+from ..model.graph import Kind, Phase
+from ..program.program import Program
+
+OTHER = "other"
+"""The phase of an instruction of a program that was written by hand."""
+BY_HEAD = (Kind.LINEAR, Kind.ROTATE, Kind.SPLIT, Kind.SCORES, Kind.SOFTMAX, Kind.VALUES)
+"""Kinds of operations whose instructions may do a head, or a KV head, in each round."""
+
+
+@dataclass
+class Entry:
+    """An issue, and whose it is: the phase of its operation, its layer (or None), the heads that its rounds are of."""
+
+    issue: Issue
+    phase: str
+    layer: int | None
+    heads: tuple[str, ...] = ()
+    uses: list[Use] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """`layer 3 softmax exp`, for instance."""
+        layer = f"layer {self.layer} " if self.layer is not None else ""
+        note = self.issue.instruction.note or self.issue.op.name
+        return f"{layer}{self.phase} {note}" if note != self.phase else f"{layer}{self.phase}"
+
+    def cycles(self, unit: str) -> np.ndarray:
+        """The cycles in which it uses a unit; empty if it does not."""
+        found = [use.cycles for use in self.uses if use.unit == unit]
+        return np.concatenate(found) if found else np.empty(0, np.int64)
+
+
+def entries(program: Program, position: int = 0, count: int = 1) -> Iterator[Entry]:
+    """The entries of a run that makes `count` tokens, the first at a position, in the order of their issue."""
+    layer, graph = None, program.graph
+    kinds = {operation.name: operation for operation in graph.operations} if graph else {}
+    for issue in trace(program.config, program.image.instructions, position=position, count=count):
+        match program.sections.get(issue.pc):
+            case "layer":
+                layer = 0 if layer is None else layer + 1
+            case "end":
+                layer = None
+        operation = kinds.get(issue.instruction.operation)
+        phase = operation.phase if operation else Phase.CONTROL
+        heads = _heads(program.model.shape, issue) if operation and operation.kind in BY_HEAD and operation.output.heads else ()
+        found = [Use(Unit.ISSUE, np.array([issue.cycle])), *uses(program.config, issue)]
+        yield Entry(issue, phase.value if graph else OTHER, layer, heads, found)
+
+
+def _heads(shape, issue):
+    """Names of the heads that an issue's rounds are of, if it has as many rounds as there are heads."""
+    rounds = issue.operands.get("count" if issue.op is Op.SFU else "outer", 1)
+    if rounds > 1 and rounds == shape.n_heads:
+        return tuple(f"head {head}" for head in head_order(shape))
+    return tuple(f"KV head {head}" for head in range(rounds)) if rounds > 1 and rounds == shape.n_kv_heads else ()

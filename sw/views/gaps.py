@@ -1,0 +1,88 @@
+"""The gaps of the MXM: cycles in which no beat enters it, and what it waits for."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...hdl.timing import Unit, entries_of
+from ..program.program import Program
+from .entries import Entry
+
+NEAR = 2
+"""An entry that could have begun at most so many cycles earlier waits for what kept it."""
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Cycles, `start` to `end` with neither, in which no beat enters the MXM, and why: `cause` is "data" (the entry
+    waits for a value), "structure" (for a unit that is in use) or "fill" (pipelines fill or drain, the sequencer computes).
+
+    `before`: the entry that ends it, or None at the end of a token; `waits_for`: what that waits for, in words.
+    """
+
+    start: int
+    end: int
+    cause: str
+    waits_for: str
+    before: Entry | None = None
+
+
+def gaps(program: Program, token: list[Entry], begin: int, end: int) -> list[Gap]:
+    """The MXM's gaps in the entries of one token, which take the cycles from `begin` to `end`."""
+    waits = _waits(program.config, token)
+    takers = {int(taken[0]): index for index, entry in enumerate(token) if (taken := entry.cycles(Unit.STREAM)).size}
+    found, free = [], begin
+    for index, entry in enumerate(token):
+        beats = entry.cycles(Unit.MXM_BEAT)
+        if not beats.size:
+            continue
+        if beats[0] > free:
+            # A product waits for what it reads and for what the VXM needs to take its results.
+            results = entry.cycles(Unit.DRAIN)
+            both = [waits[index], waits[takers[int(results[0])]]] if results.size else []
+            slack, cause, what = min((wait for pair in both for wait in pair), default=(NEAR + 1, "fill", ""))
+            if slack > NEAR:
+                cause, what = "fill", "pipeline, or the sequencer's own arithmetic"
+            found.append(Gap(free, int(beats[0]), cause, what, entry))
+        breaks = np.flatnonzero(np.diff(beats) > 1)
+        found += [Gap(int(beats[at]) + 1, int(beats[at + 1]), "structure", "the VXM takes a result's granules", entry)
+                  for at in breaks]
+        free = int(beats[-1]) + 1
+    if end > free:
+        found.append(Gap(free, end, "fill", "the last results come through, and the token is chosen"))
+    return found
+
+
+def _waits(config, token):
+    """Of each entry, (slack, "data", what) and (slack, "structure", what): by how many cycles it might be earlier."""
+    written, used, found = {}, {}, []
+    for entry in token:
+        data, structure = (1 << 30, "data", ""), (1 << 30, "structure", "")
+        for use in entry.uses:
+            access = use.unit.access
+            if access and not access.writes and access.memory in written:
+                cycles, writers = written[access.memory]
+                entries = entries_of(config, use)
+                known = entries < len(cycles)
+                slack = (np.repeat(use.cycles, access.entries(config))[known] - cycles[entries[known]] - 1)
+                if slack.size:
+                    at = int(slack.argmin())
+                    data = min(data, (int(slack[at]), "data", writers[entries[known][at]]))
+            if (rival := use.unit.rival) in used:
+                last, who = used[rival]
+                if use.cycles[0] > last:
+                    structure = min(structure, (int(use.cycles[0] - last - 1), "structure", f"{who}: {rival.label}"))
+        for use in entry.uses:
+            access = use.unit.access
+            if access and access.writes:
+                entries = entries_of(config, use)
+                cycles, writers = written.setdefault(access.memory, (np.empty(0, np.int64), np.empty(0, object)))
+                if (more := int(entries.max()) + 1 - len(cycles)) > 0:
+                    cycles = np.concatenate([cycles, np.full(more, -1 << 30)])
+                    writers = np.concatenate([writers, np.full(more, "", object)])
+                cycles[entries], writers[entries] = np.repeat(use.cycles, access.entries(config)), entry.name
+                written[access.memory] = cycles, writers
+            if use.unit.rival:
+                used[use.unit] = max(used.get(use.unit, (-1, "")), (int(use.cycles[-1]), entry.name))
+        found.append((data, structure))
+    return found
