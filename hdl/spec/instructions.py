@@ -46,8 +46,8 @@ VXM    Computes on `lanes` values in each beat, one beat a cycle:
        narrow      y has 8 bits instead of 16
        pair        a value takes two beats and is their sum: a * b, then, with the same `x`,
                    a with its neighbouring lanes swapped times the next b
-       addresses   `x` steps by `x_step`, `y` by `y_step` and `dst` by 1 a beat; from o to
-                   o + 1 they step by `x_hop`, `y_hop`, `dst_hop`, and `scalar` by `scalar_hop`
+       addresses   `y` steps by `y_step` a beat, `x` by `x_step` and `dst` by 1 a value; from o
+                   to o + 1 they step by `y_hop`, `x_hop`, `dst_hop`, and `scalar` by `scalar_hop`
        to          y goes to MEM, or to W-RAM as KEYS (words of column position % cols) or
                    VALUES (lane position % rows of every column), or NOWHERE
        high        only where weights have 4 bits: there KEYS and VALUES count `dst` in pairs
