@@ -320,7 +320,7 @@ def test_characters_without_a_token_are_named(tiny, monkeypatch):
 @pytest.fixture
 def no_calibration(monkeypatch):
     """Calibration takes a minute for a real model: a command that comes so far fails the test."""
-    monkeypatch.setattr("marey.sw.cli.compiling.quantise", lambda *arguments, **options: pytest.fail("calibrated"))
+    monkeypatch.setattr("marey.sw.cli.compiling.quantised", lambda *arguments, **options: pytest.fail("calibrated"))
 
 
 def test_what_must_fail_fails_before_calibration(tiny, tmp_path, no_calibration):
