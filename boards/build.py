@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..sw.program.program import Program
 from ..sw.runtime.burn import flash_image
-from ..sw.views.fit import speed
+from ..sw.views.speed import middle, tokens_per_second
 from . import flow
 from .board import Board
 from .slices import slices
@@ -55,5 +55,6 @@ def build(board: Board, folder: Path, program: Program | None = None, *, seed: i
     if program:
         result |= {"model": program.name, "cycles_a_token": program.cycles(program.model.context // 2),
                    "flash": str(flow.image(folder)) if flow.image(folder).exists() else None,
-                   "tokens_per_second": speed(program, min(board.clock_hz, result["clock_mhz_met"] * 1e6))}
+                   "tokens_per_second": tokens_per_second(
+                       program, min(board.clock_hz, result["clock_mhz_met"] * 1e6), middle(program))}
     return result

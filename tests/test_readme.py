@@ -20,8 +20,8 @@ from marey.sw.compiler.layout import CompileError
 from marey.sw.formats import DEFAULT_MODEL, load_model, load_tokenizer
 from marey.sw.runtime.driver import Device
 from marey.sw.views.bench import bench
-from marey.sw.views.fit import speed
 from marey.sw.views.report import report
+from marey.sw.views.speed import middle, tokens_per_second
 
 POSITIONS = 128
 ROOT = Path(__file__).parents[1]
@@ -98,14 +98,14 @@ def test_the_table_of_a_token(stories):
     assert [(f"{row['cycles']:,}", f"{row['mac_floor_cycles']:.0f}", str(row["idle_before"])) for row in phases] == written
 
 
-def tokens_per_second(board, model):
+def speed_cell(board, model):
     """Of a resident model the mean over the first positions; of a streamed one what its link brings, amid its context."""
     try:
         program = compile_file(model, None, board.tile)
     except CompileError:
         return "-"
     if program.stream:
-        return f"{speed(program, board.clock_hz, board.baud):.2g}, streamed"
+        return f"{tokens_per_second(program, board.clock_hz, middle(program), board.baud):.2g}, streamed"
     return f"{POSITIONS * board.clock_hz / sum(map(program.cycles, range(POSITIONS))):,.0f}"
 
 
@@ -114,7 +114,7 @@ def board_row(name, stories):
     built, board = builds()[name], BOARDS[name]
     taken = built["resources"]
     cells = f"{taken['lut']:,} LUT" if "lut" in taken else f"{taken['lc']:,} cells"
-    speeds = " | ".join(tokens_per_second(board, model) for model in (DEFAULT_MODEL, stories))
+    speeds = " | ".join(speed_cell(board, model) for model in (DEFAULT_MODEL, stories))
     return (f"| `{name}` | `{board.tile.name}` | {cells} | {taken['bram']} | {taken['dsp']} | {built['clock_mhz_met']} of "
             f"{built['clock_mhz_target']:g} MHz | {speeds} |")
 

@@ -18,9 +18,10 @@ from ..model.config import ModelConfig
 from ..model.model import Model
 from ..program.program import Program
 from ..quant.model import QuantisedModel
-from ..quant.quantise import GROUP, quantise
+from ..quant.quantise import GROUP
 from ..quant.standin import stand_in
 from ..views.fit import Target, fit
+from .calibrations import quantised
 
 
 @dataclass(frozen=True)
@@ -35,16 +36,16 @@ def compile_model_file(path: Path | str, tokenizer: Path | str | None, config: C
                        check: Callable[[Program], None] = lambda program: None) -> Compiled:
     """Compiles a model file for a configuration.
 
-    Calibration takes up to a minute. Everything that can be refused without it is refused before: a model that the
-    configuration cannot run (CompileError, which names a preset that can), and what `check` refuses, which is called with the
-    program as it will be, but for its weights and constants.
+    Calibration takes up to a minute, unless an earlier command has calibrated this model. Everything that can be refused
+    without it is refused before: a model that the configuration cannot run (CompileError, which names a preset that can), and
+    what `check` refuses, which is called with the program as it will be, but without weights and constants.
     """
     name = Path(path).name
     model = load_model(path)
     words = load_tokenizer(tokenizer, path, model.config.vocab_size)
     check(replace(_without_weights(model, config), name=name, tokenizer=words))
-    quantised = quantise(model, config.weight_bits, group=max(GROUP, config.rows))
-    return Compiled(compile_quantised(quantised, config, words, name=name), quantised)
+    integers = quantised(model, config.weight_bits, max(GROUP, config.rows))
+    return Compiled(compile_quantised(integers, config, words, name=name), integers)
 
 
 def compile_file(path: Path | str, tokenizer: Path | str | None, config: Config,
@@ -73,9 +74,9 @@ def load_or_compile(path: Path, tokenizer: Path | None, config: Config,
 def _without_weights(model: Model, config: Config) -> Program:
     """The program of a model without its weights and constants, made without calibration. CompileError if the model cannot
     run on the configuration."""
-    quantised = stand_in(model.config, config.weight_bits, max(GROUP, config.rows), model)
+    empty = stand_in(model.config, config.weight_bits, max(GROUP, config.rows), model)
     try:
-        return schedule(lay_out_model(config, quantised), quantised)
+        return schedule(lay_out_model(config, empty), empty)
     except CompileError as error:
         raise CompileError(str(error).removesuffix(ADVICE) + _cure(model.config, config)) from None
 

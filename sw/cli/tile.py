@@ -12,29 +12,44 @@ from ...hdl.verilog import generate as generate_verilog
 from ..program.assembly import assemble
 from ..program.program import Program
 from ..views.bench import bench
-from .base import CONFIG, JSON, main, on_device
+from .base import CONFIG, JSON, check_output, main, on_device
+from .compiling import load_or_compile
+from .edited import with_instructions
 
 
 @main.command("asm")
 @click.argument("file", type=click.File())
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The program to write.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Program file to write.")
+@click.option("--with", "original", type=click.Path(path_type=Path),
+              help="Program file whose weights, constants, model and configuration the new program keeps, such as the one "
+                   "whose listing FILE is.")
 @CONFIG
-def asm_command(file, output, config_name):
-    """Assemble FILE (- for standard input) to a program file. It starts at its first instruction."""
-    config = preset(config_name)
-    try:
-        text = file.read()
-    except UnicodeDecodeError as error:
-        raise MareyError(f"{file.name}: is no text: {error}") from None
-    program = Program.from_instructions(config, assemble(config, text))
+def asm_command(file, output, original, config_name):
+    """Assemble FILE (- reads standard input) to a program file, which starts at its first instruction."""
+    check_output(output, None if file.name == "<stdin>" else Path(file.name))
+    if original:
+        kept = load_or_compile(original, None, preset(config_name))
+        program = with_instructions(kept, assemble(kept.config, _text(file)))
+    else:
+        config = preset(config_name)
+        program = Program.from_instructions(config, assemble(config, _text(file)))
     program.save(output)
     click.echo(f"{output}: {program.summary()}")
+
+
+def _text(file):
+    """The content of an open text file. MareyError if it is not text."""
+    try:
+        return file.read()
+    except UnicodeDecodeError as error:
+        raise MareyError(f"{file.name}: is not UTF-8 text: {error}") from None
 
 
 @main.command("disasm")
 @click.argument("file", type=click.Path(path_type=Path))
 def disasm_command(file):
-    """Print the timetable of a program FILE: each instruction, its cycle, and when its slices are at work."""
+    """Print a program FILE as text: each instruction, the cycle in which it issues, and the cycles in which its slices work.
+    `marey asm --with FILE` reads the text back, edited or not."""
     program = Program.load(file)
     for line in program.listing():
         click.echo(line)
@@ -45,7 +60,8 @@ def disasm_command(file):
 @on_device
 @JSON
 def bench_command(config_name, backend, connect, as_json):
-    """Matrix products on the tile: cycles from go to done, fill and drain included."""
+    """Run matrix products on the tile, compare their values with the golden model's, and print their cycles from go to done,
+    filling and draining the pipeline included."""
     config = preset(config_name)
     rows = []
     for row in bench(config, lambda: connect(config)):
@@ -65,7 +81,7 @@ def bench_command(config_name, backend, connect, as_json):
 @click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False), default=Path("build/verilog"),
               show_default=True, help="Folder to write to.")
 def verilog_command(config_name, output):
-    """Write the tile's Verilog, and a JSON file with its configuration, ports, memory map and hash."""
+    """Write the tile's Verilog, and beside it a JSON file with the configuration, its hash, the ports and the memory map."""
     text, sidecar = generate_verilog(preset(config_name))
     output.mkdir(parents=True, exist_ok=True)
     for suffix, content in ((".v", text), (".json", json.dumps(sidecar, indent=2) + "\n")):

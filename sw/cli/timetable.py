@@ -16,6 +16,7 @@ from ..views.measure import NotAsPlanned, measure
 from ..views.page import page
 from ..views.perfetto import trace_events
 from ..views.report import report
+from ..views.speed import link_assumption
 from ..views.timetable import text
 from .base import CONFIG, JSON, MODEL_FILE, TOKENIZER, check_output, main
 from .compiling import load_or_compile
@@ -44,6 +45,8 @@ def report_command(model, position, tokenizer, config_name, as_json):
     click.echo(program.summary())
     for name, value in result["summary"].items():
         click.echo(f"{name:<36}{value}")
+    if assumed := link_assumption(program, None):
+        click.echo(f"{'tokens a second assume':<36}{assumed}")
     click.echo(f"\n{'product':<24}{'cycles':>8}{'MAC floor':>11}{'idle before':>13}")
     for row in result["phases"]:
         click.echo("{name:<24}{cycles:>8}{mac_floor_cycles:>11.1f}{idle_before:>13}".format(**row))

@@ -9,19 +9,19 @@ from ..compiler.layout import CompileError
 from ..compiler.plan import lay_out_model
 from ..model.config import ModelConfig
 from ..model.model import Model
-from ..program.program import Program
 from ..quant.quantise import GROUP
 from ..quant.standin import stand_in
 from .report import clocks, memory
+from .speed import link_assumption, middle, tokens_per_second
 
-WORD_BITS = 40
-"""Bits on a serial line of a link word: four bytes, each with a start and a stop bit."""
+ASSUMPTIONS = ("tokens/s: at the target's clock, in the middle of the context. A streamed model waits for its link: a board's "
+               "serial line, or, on a preset, a word in every clock cycle.")
 
 
 @dataclass(frozen=True)
 class Target:
-    """A tile to fit a model on. `clock_hz`, where it is known; `baud`, of a board's line, else the link brings a word in
-    every cycle."""
+    """A tile to fit a model on. `clock_hz`: its clock, or None if unknown. `baud`: bits a second of a board's serial line; None
+    means that the link brings a word in every clock cycle."""
 
     name: str
     config: Config
@@ -42,12 +42,13 @@ def targets() -> list[Target]:
 
 def fit(shape: ModelConfig, targets: list[Target], model: Model | None = None) -> list[dict]:
     """For each target {"name", "config", "mode", "why", "positions", "memory", "cycles", "link_words", "clock_mhz",
-    "tokens_per_second"}.
+    "tokens_per_second", "link"}.
 
-    `mode` is "resident", "streamed" or "no", and `why` says in a line why it is not the one before. `cycles` are those of a
-    token at the positions 0, mid (half the context) and last; `tokens_per_second` is of the one in the middle, None
-    without a clock; of a streamed model what the link brings is the limit. What a model does not have where it cannot
-    run is None, too. With weights of 4 bits their groups matter: those of a `model` that is on a grid, else those of GPTQ.
+    `mode` is "resident", "streamed" or "no"; `why` says in a line why the model is not resident, or cannot run. `cycles` are
+    those of a token at three positions: 0, mid (half the context) and last. `tokens_per_second` is that of the token at mid
+    (`marey.sw.views.speed`), None without a clock; `link` says what it assumes of the link. Where the model cannot run, all
+    its figures are None. Cycles depend on the groups of weights of 4 bits: they are those of `model` if its weights are on a
+    grid, else those that GPTQ makes.
     """
     known, rows = {}, []
     for target in targets:
@@ -57,12 +58,14 @@ def fit(shape: ModelConfig, targets: list[Target], model: Model | None = None) -
         program, why = known[config.hash]
         rows.append({"name": target.name, "config": config.name, **_facts(program, why),
                      "clock_mhz": target.clock_hz and target.clock_hz / 1e6,
-                     "tokens_per_second": program and target.clock_hz and speed(program, target.clock_hz, target.baud)})
+                     "tokens_per_second": program and target.clock_hz and tokens_per_second(
+                         program, target.clock_hz, middle(program), target.baud),
+                     "link": program and link_assumption(program, target.baud)})
     return rows
 
 
 def _scheduled(config, shape, model):
-    """A model's program for a configuration, or None, and why it is not better."""
+    """A model's program for a configuration, or None, and why it is not resident, or cannot run."""
     without = stand_in(shape, config.weight_bits, max(GROUP, config.rows), model)
     try:
         layout = lay_out_model(config, without)
@@ -80,18 +83,8 @@ def _facts(program, why):
             "link_words": program.link_words()}
 
 
-def speed(program: Program, clock_hz: float, baud: int | None = None) -> float:
-    """Tokens a second in the middle of the context, to four digits; the link works while the tile computes.
-
-    `baud`, of its line, matters for a streamed model alone; without it the link brings a word a cycle.
-    """
-    word_seconds = WORD_BITS / baud if baud else 1 / clock_hz
-    seconds = max(program.cycles(program.model.context // 2) / clock_hz, program.link_words() * word_seconds)
-    return float(f"{1 / seconds:.4g}")
-
-
 def lines(rows: list[dict]) -> list[str]:
-    """What `fit` found, as a table for people."""
+    """What `fit` found, as a table for people; its last line says what the speeds assume."""
     found = [f"{'target':<16}{'tile':<15}{'mode':<10}{'positions':>9}{'W-RAM':>8}{'MEM':>7}"
              f"{'cycles at 0':>13}{'mid':>12}{'last':>12}{'MHz':>7}{'tokens/s':>10}"]
     for row in rows:
@@ -102,7 +95,7 @@ def lines(rows: list[dict]) -> list[str]:
         clock, rate = (f"{value:g}" if value else "-" for value in (row["clock_mhz"], row["tokens_per_second"]))
         found.append(f"{row['name']:<16}{row['config']:<15}{row['mode']:<10}{row['positions']:>9}{used[0]:>8}{used[1]:>7}"
                      f"{row['cycles']['0']:>13,}{row['cycles']['mid']:>12,}{row['cycles']['last']:>12,}{clock:>7}{rate:>10}")
-    return found
+    return [*found, ASSUMPTIONS]
 
 
 def as_json(name: str, rows: list[dict]) -> str:

@@ -7,6 +7,7 @@ from ...hdl.spec.isa import Op
 from ...hdl.timing import run_cycles, trace, uses
 from ..model.families import graph_of
 from ..program.program import Program
+from .speed import tokens_per_second
 
 
 def clocks() -> dict[str, dict]:
@@ -54,8 +55,7 @@ def memory(program: Program) -> dict[str, dict[str, int]]:
 def speeds(program: Program, position: int) -> dict[str, float]:
     """Tokens a second by device, at the clock that place and route met for this configuration; of a streamed model, if
     its link brings a word in every cycle."""
-    cycles = max(program.cycles(position), program.link_words())
-    return {cost["device"]: round(cost["clock_mhz_met"] * 1e6 / cycles, 1)
+    return {cost["device"]: tokens_per_second(program, cost["clock_mhz_met"] * 1e6, position)
             for name, cost in clocks().items() if name == program.config.name}
 
 

@@ -13,6 +13,7 @@ from marey.sw.cli import main
 from marey.sw.formats import load_model
 from marey.sw.formats.tiny import tiny_tokenizer, write_tiny
 from marey.sw.model.config import ModelConfig
+from marey.sw.program.program import Program
 from marey.sw.runtime.generate import lost_characters
 from marey.sw.text.tokenizer import Tokenizer
 
@@ -106,6 +107,23 @@ def test_assemble_and_run(tmp_path):
     source.write_text("MXM act=0 wgt=0\nHALT\n")
     refused("asm", source, "-o", tmp_path / "bad.marey", "--config", "tiny4x4", word="no VXM instruction takes it")
     assert not (tmp_path / "bad.marey").exists()
+
+
+def test_an_edited_schedule_keeps_its_model(tiny, tmp_path):
+    """A listing assembles to the program it is of; one NOP more is one cycle more for each token, and the same text."""
+    program, listing, again, later = (tmp_path / name for name in ("x.marey", "x.asm", "again.marey", "later.marey"))
+    marey("compile", tiny, "-o", program, "--config", "tiny4x8")
+    listing.write_text(marey("disasm", program).stdout)
+    assert marey("asm", listing, "--with", program, "-o", again).exit_code == 0
+    assert Program.load(again).image.instructions == Program.load(program).image.instructions
+    assert marey("disasm", again).stdout == listing.read_text()
+    listing.write_text("NOP\n" + listing.read_text().replace("at0:", "moved:").replace("target=at0", "target=moved"))
+    assert marey("asm", listing, "--with", program, "-o", later).exit_code == 0
+    run = ["--prompt", "once", "--backend", "emulator", "--steps", 3, "--json"]
+    one, other = (json.loads(marey("run", file, *run).stdout) for file in (program, later))
+    assert one["text"] == other["text"]
+    assert other["measured_cycles"] == one["measured_cycles"] + len(one["steps"])
+    refused("asm", listing, "--with", program, "-o", tmp_path / "bad", "--config", "tiny4x4", word="for configuration tiny4x8")
 
 
 def test_bench_json():
@@ -210,7 +228,7 @@ def test_fit(tiny, tmp_path):
     assert found["model"] == tiny.name and {row["name"] for row in found["targets"]} >= set(PRESETS)
     assert all({"mode", "why", "cycles", "tokens_per_second", "memory"} <= set(row) for row in found["targets"])
     lines = marey("fit", tiny).stdout.splitlines()
-    assert len(lines) == 1 + len(found["targets"]) and lines[1].split()[:3] == ["sim8x8", "sim8x8", "resident"]
+    assert len(lines) == 2 + len(found["targets"]) and lines[1].split()[:3] == ["sim8x8", "sim8x8", "resident"]
     refused("fit", tmp_path / "absent.bin", word="no such file")
 
 
@@ -259,9 +277,9 @@ def test_what_would_be_ignored_is_refused(tiny, tmp_path):
     refused("report", program, "--config", "sim8x8", word="for configuration ecp5_8x8")
     refused("report", program, "--tokenizer", by_hand, word="leave --tokenizer away")
     by_hand.write_text("NOP wait=3 wait=5\nHALT\n")
-    refused("asm", by_hand, "-o", program, word="wait is said twice")
+    refused("asm", by_hand, "-o", program, word="wait is given twice")
     by_hand.write_bytes(b"\x8d")
-    refused("asm", by_hand, "-o", program, word="x.asm: is no text")
+    refused("asm", by_hand, "-o", program, word="x.asm: is not UTF-8 text")
     refused("generate", "x", "--model", tiny, "--backend", "emulator", "--port", tmp_path, word="for the backend serial")
     refused("generate", "x", "--model", tiny, "--port", "", code=1, word="there is no port")
     refused("timetable", tiny, "--position", 0, "--text", "--image", program, word="give both")
@@ -302,7 +320,7 @@ def test_characters_without_a_token_are_named(tiny, monkeypatch):
 @pytest.fixture
 def no_calibration(monkeypatch):
     """Calibration takes a minute for a real model: a command that comes so far fails the test."""
-    monkeypatch.setattr("marey.sw.cli.compiling.quantise", lambda *arguments, **options: pytest.fail("calibrated"))
+    monkeypatch.setattr("marey.sw.cli.compiling.quantised", lambda *arguments, **options: pytest.fail("calibrated"))
 
 
 def test_what_must_fail_fails_before_calibration(tiny, tmp_path, no_calibration):

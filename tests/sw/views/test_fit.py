@@ -113,7 +113,8 @@ def test_a_billion_weights_from_headers(tmp_path):
     assert row["link_words"] > graph_of(TINYLLAMA).macs(-1) / 4
     assert row["tokens_per_second"] == pytest.approx(100e6 / row["link_words"], rel=1e-3)
     assert line["tokens_per_second"] == pytest.approx(1e6 / 40 / row["link_words"], rel=1e-3)
-    assert len(lines(rows)) == 1 + len(rows)
+    assert (row["link"], line["link"]) == ("a link word in every clock cycle", "a serial line of 1,000,000 baud")
+    assert len(lines(rows)) == 2 + len(rows)
 
 
 def test_shapes_are_those_of_the_models(tiny, tiny_model, tmp_path):

@@ -1,0 +1,109 @@
+"""Quantised models in the cache folder: calibration takes up to a minute, and gives the same for every tile.
+
+A file's name is a digest of all that the quantised model is made from: the model's weights, the bits and groups, and the
+source code of the quantiser. A file that is damaged, or cannot be read or written, is as if it were not there.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from ... import hdl, sw
+from ...hdl.spec.errors import MareyError
+from ...sim.verilator import cache_folder
+from ..model.model import Model
+from ..program.program import DAMAGE
+from ..quant.fold import fold_layer_norms
+from ..quant.model import Linear, QuantisedModel
+from ..quant.quantise import integer_graph, quantise
+
+MOST_BYTES = 1 << 30
+"""Bytes that all these files together may take; the one that was not used for longest goes first."""
+
+NUMBERS = ("bits", "embedding_group", "residual_unit", "epsilon", "shifts", "logit_unit")
+ARRAYS = ("embedding", "embedding_factor")
+"""The fields of a QuantisedModel that are kept, beside its vectors and linears."""
+
+SOURCES = [*Path(sw.__file__).parent.glob("quant/*.py"), *Path(sw.__file__).parent.glob("model/**/*.py"),
+           Path(sw.__file__).parent / "text" / "sampling.py", Path(hdl.__file__).parent / "spec" / "integer.py", Path(__file__)]
+"""Files whose change may change what `quantise` gives."""
+
+
+def quantised(model: Model, bits: int, group: int) -> QuantisedModel:
+    """What `quantise(model, bits, group=group)` gives, from the cache if it was made before."""
+    try:
+        file = cache_folder() / f"quantised-{_digest(model, bits, group)}.npz"
+    except (OSError, MareyError):
+        return quantise(model, bits, group=group)
+    with suppress(*DAMAGE):
+        found = _load(file, model)
+        os.utime(file)
+        return found
+    made = quantise(model, bits, group=group)
+    with suppress(OSError):
+        _save(file, made)
+        _remove_oldest(file.parent)
+    return made
+
+
+def _digest(model, bits, group):
+    """32 hexadecimal digits that say what the quantised model is made from."""
+    digest = hashlib.sha256(f"{model.config} {bits} {group} {np.__version__}".encode())
+    for source in sorted(SOURCES):
+        digest.update(source.read_bytes())
+    for name in sorted(model.weights):
+        weights = np.ascontiguousarray(model.weights[name])
+        digest.update(f"{name} {weights.dtype} {weights.shape}".encode())
+        digest.update(weights.data)
+    return digest.hexdigest()[:32]
+
+
+def _save(file, model):
+    """Writes a quantised model under a temporary name, and then renames it: nobody ever finds half a file."""
+    arrays = {name: getattr(model, name) for name in ARRAYS}
+    arrays |= {f"vectors.{name}": vector for name, vector in model.vectors.items()}
+    linears = {}
+    for name, linear in model.linears.items():
+        linears[name] = {"shift": linear.shift, "group": linear.group, "rescale": linear.rescale}
+        parts = {"weight": linear.weight, "multiplier": linear.multiplier, "bias": linear.bias}
+        arrays |= {f"linears.{name}.{part}": array for part, array in parts.items() if array is not None}
+    facts = {name: getattr(model, name) for name in NUMBERS} | {"config": asdict(model.config), "linears": linears}
+    arrays["facts"] = np.frombuffer(json.dumps(facts, default=float).encode(), np.uint8)
+    with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".part", delete=False) as temporary:
+        try:
+            np.savez(temporary, **arrays)
+            temporary.close()
+            os.replace(temporary.name, file)
+        except BaseException:
+            os.unlink(temporary.name)
+            raise
+
+
+def _load(file, model):
+    """Reads a quantised model; its archive has a checksum for each array. Raises one of DAMAGE if there is no sound one."""
+    with file.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
+        arrays = dict(archive)
+    facts = json.loads(bytes(arrays["facts"]))
+    linears = {name: Linear(weight=arrays[f"linears.{name}.weight"], multiplier=arrays[f"linears.{name}.multiplier"],
+                            bias=arrays.get(f"linears.{name}.bias"), **numbers)
+               for name, numbers in facts["linears"].items()}
+    vectors = {name.removeprefix("vectors."): array for name, array in arrays.items() if name.startswith("vectors.")}
+    folded = fold_layer_norms(model)
+    return QuantisedModel(config=folded.config, graph=integer_graph(folded.graph), linears=linears, vectors=vectors,
+                          **{name: facts[name] for name in NUMBERS}, **{name: arrays[name] for name in ARRAYS})
+
+
+def _remove_oldest(folder):
+    """Removes the files that were not used for longest, until the rest take at most MOST_BYTES."""
+    files = sorted(folder.glob("quantised-*.npz"), key=lambda file: file.stat().st_mtime, reverse=True)
+    total_bytes = 0
+    for file in files:
+        total_bytes += file.stat().st_size
+        if total_bytes > MOST_BYTES:
+            file.unlink(missing_ok=True)
