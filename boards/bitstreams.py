@@ -14,8 +14,9 @@ from pathlib import Path
 import click
 
 from ..hdl.spec.errors import MareyError
+from . import records
 from .all import BOARDS, board_named
-from .build import BUILDS, build, builds
+from .build import build
 
 PAGE = Path(__file__).parents[1] / "docs" / "boards.md"
 
@@ -62,9 +63,9 @@ def main(boards, output):
         for board in chosen:
             result = build(board, output / board.name, by_slice=True, say=lambda line: click.echo(line, err=True))
             kept = {key: value for key, value in result.items() if key != "bitstream"} | {"commit": made_from}
-            known = builds() | {board.name: kept}
+            known = records.builds() | {board.name: kept}
             known = {name: known[name] for name in BOARDS if name in known}
-            BUILDS.write_text(json.dumps(known, indent=1) + "\n")
+            records.BUILDS.write_text(json.dumps(known, indent=1) + "\n")
             PAGE.write_text(page(known))
             if result["clock_mhz_met"] < result["clock_mhz_target"]:
                 late.append("{board} meets {clock_mhz_met} MHz of {clock_mhz_target:g}".format(**result))

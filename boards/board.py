@@ -1,6 +1,5 @@
 """What Marey needs to know of a board, beyond its pins, which amaranth-boards knows."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -37,7 +36,7 @@ class Board:
 
     name: str
     title: str
-    platform: Callable[[], object]
+    platform: type
     tile: Config
     clock_hz: float
     uart: tuple[str, int] = ("uart", 0)
@@ -63,8 +62,5 @@ class Board:
     def with_parts(self):
         """Its platform, which puts the device's cells in the place of the tile's device parts, and a `marey_ram` in that of
         memories that start empty."""
-        platform = self.platform()
-        kind = type(platform)
         parts = Ecp5Parts if self.is_ecp5 else Ice40UpParts if self.is_ice40up else Rams
-        platform.__class__ = type(kind.__name__, (parts, kind), {})
-        return platform
+        return type(self.platform.__name__, (parts, self.platform), {})()

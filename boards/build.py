@@ -1,6 +1,5 @@
 """A board's bitstream, from its design, and the report of it."""
 
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,14 +10,6 @@ from ..sw.views.fit import speed
 from . import flow
 from .board import Board
 from .slices import slices
-
-BUILDS = Path(__file__).with_name("builds.json")
-"""What `make bitstreams` found."""
-
-
-def builds() -> dict[str, dict]:
-    """What `build` returned, and the "commit" it was made from, by board, of those that were built for the record."""
-    return json.loads(BUILDS.read_text()) if BUILDS.exists() else {}
 
 
 def synthesise(board: Board, folder: Path, say: Callable[[str], None]) -> None:

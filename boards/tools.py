@@ -1,5 +1,6 @@
 """The open tools that make bitstreams: from PATH, or else from their YoWASP wheels."""
 
+import importlib.util
 import shutil
 import subprocess
 import sys
@@ -49,7 +50,5 @@ def share(tool: str) -> Path:
     """The folder of data files that the tool's installation has: `share/<tool>` beside a program, or its wheel's."""
     program = Path(find(tool))
     if program.name.startswith("yowasp-"):
-        import importlib.util
-
         return Path(importlib.util.find_spec(f"yowasp_{tool}").origin).with_name("share")
     return program.resolve().parents[1] / "share" / tool

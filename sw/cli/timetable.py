@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from ...boards.records import costs
 from ...hdl.spec.config import preset
 from ...hdl.spec.errors import MareyError
 from ...hdl.timing import PROBED
@@ -37,7 +38,7 @@ def report_command(model, position, tokenizer, config_name, as_json):
         _check_positions(program, model, position, 1)
 
     program = load_or_compile(model, tokenizer, preset(config_name), check)
-    result = report(program, position)
+    result = report(program, position, costs().values())
     if as_json:
         click.echo(json.dumps(result))
         return
@@ -94,7 +95,7 @@ def timetable_command(model, output, position, tokens, as_text, perfetto, measur
         loaded = Program.load(image, checked=False) if image else None
         measurement = measure(program, position, tokens, loaded)
     if output:
-        output.write_text(page(program, position, tokens, measurement))
+        output.write_text(page(program, position, tokens, measurement, costs().values()))
         click.echo(f"{output}: {output.stat().st_size:,} bytes", err=True)
     if perfetto:
         perfetto.write_text(json.dumps(trace_events(program, position, tokens)))

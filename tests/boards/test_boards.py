@@ -7,7 +7,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marey.boards import bitstreams, build, flow, tools
+from marey.boards import bitstreams, flow, records, tools
 from marey.boards.all import BOARDS
 from marey.boards.pll import ecp5_setting, ice40_setting
 from marey.hdl.link.uart import divisor
@@ -126,8 +126,7 @@ def test_the_page_of_builds(tmp_path, monkeypatch):
         "board": board.name, "config": board.tile.name, "clock_mhz_target": 80.0, "seconds": 600, "bitstream": "x.bit",
         "clock_mhz_met": 79.9 if board.name == "ulx3s-85f" else 81.5, "critical_path": ["a", "b"],
         "resources": {"lut": 1200, "ff": 3, "bram": 4, "dsp": 5}, "slices": {"inside": taken}})
-    for module in (bitstreams, build):
-        monkeypatch.setattr(module, "BUILDS", builds)
+    monkeypatch.setattr(records, "BUILDS", builds)
     monkeypatch.setattr(bitstreams, "PAGE", folder / "boards.md")
     run = CliRunner().invoke
     assert run(bitstreams.main, ["ulx3s-45f"]).exit_code == 0
