@@ -1,4 +1,5 @@
-"""Results of synthesis, place and route that are kept in the repository: costs.json and builds.json.
+"""Results of synthesis, place and route that are kept in the repository: costs.json and
+builds.json.
 
 Only this module knows where the two files are. It needs none of the optional packages.
 """
@@ -14,12 +15,14 @@ BUILDS = Path(__file__).with_name("builds.json")
 
 
 def costs() -> dict[str, dict]:
-    """The recorded cost of bare tiles: {configuration: {"device", "clock_mhz_met", "resources", ...}}."""
+    """The recorded cost of bare tiles: {configuration: {"device", "clock_mhz_met", "resources",
+    ...}}."""
     return _read(COSTS)
 
 
 def builds() -> dict[str, dict]:
-    """The recorded builds: {board: what `marey.boards.build.build` returned, and the "commit" that was built}."""
+    """The recorded builds: {board: what `marey.boards.build.build` returned, and the "commit" that
+    was built}."""
     return _read(BUILDS)
 
 

@@ -6,7 +6,8 @@ from .records import costs
 
 
 def targets() -> list[Target]:
-    """Every preset, at the clock that `make cost` recorded for it, then every board, at its own clock.
+    """Every preset, at the clock that `make cost` recorded for it, then every board, at its own
+    clock.
 
     Without the optional extra `boards`, the presets alone.
     """

@@ -9,6 +9,7 @@ import click
 from ...hdl.spec.config import preset
 from ...hdl.spec.errors import MareyError
 from ...hdl.verilog import generate as generate_verilog
+from ...sim.files import new_content, write_file
 from ..program.assembly import assemble
 from ..program.program import Program
 from ..views.bench import bench
@@ -27,7 +28,8 @@ def asm_command(file, output, config_name):
     except UnicodeDecodeError as error:
         raise MareyError(f"{file.name}: is no text: {error}") from None
     program = Program.from_instructions(config, assemble(config, text))
-    program.save(output)
+    with new_content(output) as temporary:
+        program.save(temporary)
     click.echo(f"{output}: {program.summary()}")
 
 
@@ -70,5 +72,5 @@ def verilog_command(config_name, output):
     output.mkdir(parents=True, exist_ok=True)
     for suffix, content in ((".v", text), (".json", json.dumps(sidecar, indent=2) + "\n")):
         path = output / f"marey_{config_name}{suffix}"
-        path.write_text(content)
+        write_file(path, content)
         click.echo(path)

@@ -12,6 +12,7 @@ from ...boards.records import costs
 from ...hdl.spec.config import preset
 from ...hdl.spec.errors import MareyError
 from ...hdl.timing import PROBED
+from ...sim.files import new_content, write_file
 from ..program.program import Program
 from ..views.measure import NotAsPlanned, measure
 from ..views.page import page
@@ -95,16 +96,17 @@ def timetable_command(model, output, position, tokens, as_text, perfetto, measur
         loaded = Program.load(image, checked=False) if image else None
         measurement = measure(program, position, tokens, loaded)
     if output:
-        output.write_text(page(program, position, tokens, measurement, costs().values()))
+        write_file(output, page(program, position, tokens, measurement, costs().values()))
         click.echo(f"{output}: {output.stat().st_size:,} bytes", err=True)
     if perfetto:
-        perfetto.write_text(json.dumps(trace_events(program, position, tokens)))
+        write_file(perfetto, json.dumps(trace_events(program, position, tokens)))
         click.echo(f"{perfetto}: one microsecond is one clock cycle", err=True)
     if as_text:
         for line in text(program, position, tokens):
             click.echo(line)
     if vcd:
-        measurement.write_vcd(vcd, units)
+        with new_content(vcd) as temporary:
+            measurement.write_vcd(temporary, units)
     if fst:
         with tempfile.TemporaryDirectory() as folder:
             measurement.write_vcd(Path(folder, "run.vcd"), units)

@@ -1,14 +1,21 @@
 """The boards: what they are made of, their clocks, their commands; synthesis has tests of its own."""
 
+import importlib
 import json
+import pkgutil
+import re
 
+import amaranth_boards
 import pytest
+from amaranth import Module
+from amaranth.build import Platform
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marey.boards import bitstreams, flow, records, tools
+from marey.boards import bitstreams, families, flow, records, tools
 from marey.boards.all import BOARDS
+from marey.boards.board import Board
 from marey.boards.pll import ecp5_setting, ice40_setting
 from marey.hdl.link.uart import divisor
 from marey.hdl.spec.config import PRESETS
@@ -29,6 +36,7 @@ def test_a_board_is_sound(board):
     platform = board.platform()
     setting = ecp5_setting if board.is_ecp5 else ice40_setting
     setting(platform.default_clk_frequency, board.clock_hz)
+    assert board.is_ecp5 or board.device.startswith("iCE40")
     assert board.uart in platform.resources
     assert {pin.name for pin in platform.resources[board.uart].ios} >= {"rx", "tx"}
     assert any("{file}" in part for part in board.programmer)
@@ -177,6 +185,26 @@ def test_tools(tmp_path, monkeypatch):
     assert (tmp_path / "placer.log").read_text() == "ERROR: no room\ndone\n"
 
 
+def lattice_platforms():
+    """All platforms of amaranth-boards that have an ECP5 or an iCE40."""
+    for module in pkgutil.iter_modules(amaranth_boards.__path__):
+        found = vars(importlib.import_module(f"amaranth_boards.{module.name}")).values()
+        yield from (kind for kind in found if isinstance(kind, type) and issubclass(kind, Platform)
+                    and str(getattr(kind, "device", "")).startswith(("LFE5U", "iCE40")))
+
+
+@pytest.mark.parametrize("platform", sorted(set(lattice_platforms()), key=lambda kind: kind.__name__),
+                         ids=lambda kind: kind.__name__)
+def test_nextpnr_is_called_as_amaranth_would(platform):
+    """Device, package and speed, of every board that could be added."""
+    script = platform().prepare(Module(), "top").files["build_top.sh"]
+    board = Board(name="b", title="b", platform=platform, tile=PRESETS["hx8k_2x2"], clock_hz=24e6, programmer=("p",))
+    options = " ".join(flow.device_options(board))
+    (device, package), speed = re.match(r"--(\S+) --package (\S+)", options).groups(), re.search(r"--speed \d", options)
+    assert f"--{device} " in script and f"--package {package} " in script
+    assert speed is None or speed[0] in script
+
+
 def test_report(tmp_path):
     """The clock is the slowest domain's; the critical path has the components' names."""
     path = [{"delay": 1.0, "net": "serial.tile.mxm.column0.sum_SB_LUT4_O_1[3]"}, {"delay": 0.5, "net": "$abc$17"},
@@ -186,6 +214,6 @@ def test_report(tmp_path):
               "critical_paths": [{"from": "posedge clk", "to": "posedge clk", "path": path},
                                  {"from": "<async>", "to": "posedge clk", "path": [{"delay": 99, "net": "rx"}]}]}
     (tmp_path / "report.json").write_text(json.dumps(report))
-    found = flow.report(flow.ICE40, tmp_path)
+    found = families.report(families.ICE40, tmp_path)
     assert found == {"clock_mhz_met": 26.0, "resources": {"lc": 10, "bram": 3, "dsp": 0, "spram": 0},
                      "critical_path": ["serial.tile.mxm.column0.sum", "serial.tile.vxm.shift"]}
