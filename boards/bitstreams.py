@@ -19,7 +19,7 @@ from . import records
 from .all import BOARDS, board_named
 from .build import build
 
-PAGE = Path(__file__).parents[1] / "docs" / "boards.md"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "boards.md"
 
 _INTRODUCTION = """\
 `make bitstreams` builds the bitstream of every board with the open tools and writes this page. All
@@ -35,9 +35,10 @@ figures are results of synthesis, place and route; no board was needed for them.
 - **minutes**: how long the build took. **commit**: what was built.
 
 Below the table, each board has its slowest path, as the components and signals along it, and the
-cells that each component uses. A second synthesis counts these and keeps the components apart, so
-nothing is shared between them, and their sum is larger than the figure in the table. The line of a
-component includes the components inside it; `inside.tile` is the tile.""".splitlines()
+cells that each component uses. A second synthesis counts these. It keeps the components apart, so
+that nothing is shared between them, and it counts LUTs before they are packed; its figures differ
+from those of the table for both reasons. The line of a component includes the components inside it;
+`inside.tile` is the tile.""".splitlines()
 
 _COLUMNS = {"lut": "LUT", "lc": "logic cells", "ff": "FF", "bram": "block RAM", "dsp": "DSP", "spram": "SPRAM"}
 """Titles of the page's columns, by resource. No family has all of these resources."""

@@ -1,8 +1,8 @@
 """Counts the cells that each component of a design uses, by a synthesis that keeps the components
 apart.
 
-This synthesis shares and simplifies nothing across components, so their sum is more than the
-bitstream uses.
+Nothing is shared across components then, and LUTs are counted before they are packed, so the sum
+differs from what nextpnr counts in the bitstream.
 """
 
 import json

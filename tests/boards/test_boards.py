@@ -125,6 +125,10 @@ def test_build(met, tmp_path, monkeypatch):
     assert "a > b" in text.stdout and "2 bram" in text.stdout and text.exit_code == result.exit_code
 
 
+def test_the_page_is_up_to_date():
+    assert bitstreams.PAGE.read_text() == bitstreams.page(records.builds())
+
+
 def test_the_page_of_builds(tmp_path, monkeypatch):
     """Each build takes its place beside the others, whatever it meets; one that is late is told of at the end."""
     folder, builds = tmp_path / "docs", tmp_path / "builds.json"
