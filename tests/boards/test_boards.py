@@ -1,4 +1,7 @@
-"""The boards: what they are made of, their clocks, their commands; synthesis has tests of its own."""
+"""The boards: their definitions, clocks and commands.
+
+Synthesis has tests of its own (`test_flow.py`).
+"""
 
 import importlib
 import json
@@ -31,7 +34,8 @@ def marey(*arguments):
 
 @every_board
 def test_a_board_is_sound(board):
-    """Its tile exists, its clock can be made and makes its rate, its pins are there."""
+    """Its tile exists, a PLL makes its clock, the clock makes the UART's rate, and its pins
+    exist."""
     assert PRESETS[board.tile.name] == board.tile and divisor(board.clock_hz, board.baud) >= 4
     platform = board.platform()
     setting = ecp5_setting if board.is_ecp5 else ice40_setting
@@ -44,7 +48,7 @@ def test_a_board_is_sound(board):
 
 @given(st.sampled_from([12e6, 16e6, 25e6, 48e6, 100e6]), st.floats(17e6, 200e6))
 def test_ice40_dividers(input_hz, output_hz):
-    """Whatever the search finds is in the device's range, and makes the clock within 1 %."""
+    """Each setting that is found keeps the PLL in its ranges, and makes the clock within 1 %."""
     try:
         found = ice40_setting(input_hz, output_hz)
     except MareyError as error:
@@ -69,7 +73,8 @@ def test_ecp5_dividers(input_hz, output_hz):
 
 
 def test_known_dividers():
-    """The UP5K's 24 MHz and the HX8K's, from 12: what icepll gives; the ECP5 has 80 from 25 by way of 400."""
+    """24 MHz from 12 are what icepll gives for an iCE40; an ECP5 makes 80 MHz from 25 through
+    400."""
     found = ice40_setting(12e6, 24e6)
     assert (found.divr, found.divf, found.divq, found.filter_range) == (0, 63, 5, 1)
     found = ecp5_setting(25e6, 80e6)
@@ -91,7 +96,8 @@ def test_no_such_board(tmp_path):
 
 @every_board
 def test_flash(board, tmp_path, monkeypatch):
-    """Without a bitstream a line that says how to get one; without a programmer, its command."""
+    """Without a bitstream, a line says how to build it; without the programmer, its command is
+    printed."""
     result = marey("flash", "--board", board.name, "-o", tmp_path)
     assert result.exit_code == 2 and "marey build" in result.stderr
     file = flow.bitstream(board, tmp_path)
@@ -112,7 +118,7 @@ def test_flash(board, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("met", [26.1, 23.9])
 def test_build(met, tmp_path, monkeypatch):
-    """The keys of a build; a clock that is not met is a failure, whoever reads it."""
+    """A build has all keys; one that does not meet its clock fails, as text and as JSON."""
     for step in ("design", "synthesise", "pack"):
         monkeypatch.setattr(flow, step, lambda *_: None)
     placed = {"clock_mhz_met": met, "resources": {"lc": 1, "bram": 2}, "critical_path": ["a", "b"]}
@@ -130,7 +136,8 @@ def test_the_page_is_up_to_date():
 
 
 def test_the_page_of_builds(tmp_path, monkeypatch):
-    """Each build takes its place beside the others, whatever it meets; one that is late is told of at the end."""
+    """Each build is kept beside the others, and one that does not meet its clock is named at the
+    end."""
     folder, builds = tmp_path / "docs", tmp_path / "builds.json"
     folder.mkdir()
     taken = {"lut": 1200, "ff": 3, "bram": 0, "dsp": 5, "spram": 0}
@@ -156,7 +163,11 @@ def test_the_page_of_builds(tmp_path, monkeypatch):
     ({4: 24.5}, [4], 24.5), ({4: 20, 5: 25, 6: 30}, [4, 5], 25), ({4: 22, 5: 23.99, 6: 20}, [4, 5, 6, 5], 23.9),
     ({5: 26}, [4, 5], 26), ({4: 23, 5: 22}, [4, 5, 6, 4], 23), ({}, [4, 5, 6], None)])
 def test_seeds(clocks, ran, met, tmp_path, monkeypatch):
-    """The first seed that meets the clock, else the best; a seed that is never routed is passed over; what is there is kept."""
+    """The first seed that meets the clock is taken, else the best. A seed that is not routed in
+    time is skipped.
+
+    A second call runs nothing.
+    """
     tried, said, folder = [], [], tmp_path / "folder"
 
     def run(folder, tool, *options, limit_s=None):
@@ -177,7 +188,8 @@ def test_seeds(clocks, ran, met, tmp_path, monkeypatch):
 
 
 def test_tools(tmp_path, monkeypatch):
-    """A tool that is missing, and one that fails: a line each, and a log."""
+    """A tool that is missing and one that fails give one line each; what a tool printed is in its
+    log."""
     with pytest.raises(tools.ToolError, match="nextpnr-nonesuch is not on PATH"):
         tools.find("nextpnr-nonesuch")
     program = tmp_path / "placer"
@@ -210,7 +222,8 @@ def test_nextpnr_is_called_as_amaranth_would(platform):
 
 
 def test_report(tmp_path):
-    """The clock is the slowest domain's; the critical path has the components' names."""
+    """The clock is that of the slowest domain; the critical path has the names of components and
+    signals."""
     path = [{"delay": 1.0, "net": "serial.tile.mxm.column0.sum_SB_LUT4_O_1[3]"}, {"delay": 0.5, "net": "$abc$17"},
             {"delay": 2.0, "net": "serial.tile.vxm.shift[4]"}, {"delay": 0.4, "net": "serial.tile.vxm.shift[5]"}]
     report = {"fmax": {"clk": {"achieved": 26.04, "constraint": 24}, "slow": {"achieved": 90}},

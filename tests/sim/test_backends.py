@@ -1,4 +1,4 @@
-"""All backends are one tile: the same traffic, the same answers, the same cycles, and the golden model's tokens."""
+"""All backends behave as one tile: the same answers and cycles, and the golden model's tokens."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ from tests.models import without_gains
 
 
 def golden_tokens(model, prompt, count, bits=8):
-    """Greedy tokens of the golden model alone."""
+    """The `count` greedy tokens that the golden model puts behind a prompt."""
     golden, tokens = Golden(quantise(model, bits)), list(prompt)
     for position in range(len(prompt) + count - 1):
         token = int(golden.step(np.array([tokens[position]]), position)[0].argmax())
@@ -60,7 +60,8 @@ def test_tokens_are_the_golden_models(compiler, tiny_model, name, backend):
 
 @pytest.mark.parametrize("shape", MODELS, ids=MODELS.get)
 def test_every_backend_agrees(compiler, shape):
-    """Golden, emulator, Verilator, and for two tokens Amaranth's simulator: logits, choices and cycles."""
+    """Golden, emulator, Verilator, and for two tokens Amaranth's simulator: logits, choices and
+    cycles."""
     config, model = ROOMY[0], quantise(make_model(shape))
     program = compile_quantised(model, config)
     found = {}
@@ -73,8 +74,10 @@ def test_every_backend_agrees(compiler, shape):
 
 @pytest.mark.parametrize("config", [*ROOMY[1:4], INT4[0], INT4[3], ONE_PORT[1]], ids=lambda config: config.name)
 def test_narrow_oblong_and_int4_tiles(compiler, config):
-    """One lane, rows and columns that differ, 4-bit weights with their groups and halves, or on one grid a matrix and without
-    gains, one port for weights, in the RTL."""
+    """The RTL on unusual tiles: one lane, rows unlike columns, 4-bit weights, one port for weights.
+
+    The 4-bit weights are in groups, or all of a matrix on one grid, in a model without gains.
+    """
     for made in (make_model(next(iter(MODELS))), without_gains(make_model(list(MODELS)[4]))):
         model = quantise(made, config.weight_bits)
         program = compile_quantised(model, config)
@@ -84,7 +87,8 @@ def test_narrow_oblong_and_int4_tiles(compiler, config):
 
 
 def test_a_run_of_many_tokens(compiler, tiny_model):
-    """The host hears the ids and nothing else, and they are those of one run each."""
+    """The host gets the ids and nothing else, and they are those that one run for each token
+    gives."""
     program = compile_model(tiny_model, preset("sim8x8"), tiny_tokenizer())
     with Device(open_transport(program.config, "verilator"), program.config) as device:
         device.load(program)
@@ -100,7 +104,8 @@ def test_a_run_of_many_tokens(compiler, tiny_model):
 
 
 def test_cycles_do_not_depend_on_data(compiler, tiny_model):
-    """A thousand runs of a position, all over the vocabulary: one number of cycles."""
+    """A thousand runs at one position, with tokens from all of the vocabulary, take one number of
+    cycles."""
     program = compile_model(tiny_model, preset("sim8x8"), tiny_tokenizer())
     rng, seen = np.random.default_rng(0), set()
     with Device(open_transport(program.config, "verilator"), program.config) as device:
@@ -117,8 +122,8 @@ def test_cycles_do_not_depend_on_data(compiler, tiny_model):
 @pytest.mark.parametrize(("name", "bound"), [
     ("sim8x8", 0.75), ("sim4x4", 0.85), pytest.param("sim8x8_int4", 0.55, marks=pytest.mark.slow)])
 def test_stories(compiler, stories, name, bound):
-    """The issue of it all: 256 positions of a real model through the RTL: golden logits, cycles as predicted, few of them
-    idle."""
+    """256 positions of a real model on the RTL: golden logits, predicted cycles, and a high
+    utilisation."""
     config, tokenizer = preset(name), load_tokenizer(None, stories, 512)
     model = quantise(load_model(stories), config.weight_bits)
     program = compile_quantised(model, config, tokenizer, stories.name)
@@ -135,7 +140,8 @@ def test_stories(compiler, stories, name, bound):
 
 @pytest.mark.slow
 def test_the_shape_of_stories15m(compiler):
-    """Fifteen million random weights, resident: 256 positions, of which 90 % and more is the MACs' floor."""
+    """Fifteen million random weights, resident: over 256 positions the MAC floor is at least 90 %
+    of the cycles."""
     shape = ModelConfig(dim=288, hidden_dim=768, n_layers=6, n_heads=6, n_kv_heads=6, vocab_size=32000, seq_len=256)
     config = Config(name="stories15M", rows=8, cols=8, lanes=8, wram_depth=1 << 18, mem_depth=1 << 14)
     model = quantise(make_model(shape))
@@ -168,7 +174,8 @@ def test_benchmark(compiler, name):
 
 
 def test_cycles_on_the_link_are_words(compiler, tiny_model):
-    """Loading weights takes no more cycles than words over the link, but for a few a frame."""
+    """Loading weights takes one cycle for each word over the link, and a few more for each
+    frame."""
     config = preset("sim8x8")
     program = compile_model(tiny_model, config, tiny_tokenizer())
     with Device(open_transport(config, "verilator"), config) as device:
@@ -189,7 +196,7 @@ def test_a_lie_about_cycles_is_an_error(compiler, tiny_model, monkeypatch):
 
 @pytest.mark.parametrize("opener", [lambda config: verilator.open_tile(config, checked=True), pysim.open_tile])
 def test_a_broken_promise_is_an_error(compiler, opener):
-    """An MXM that nobody listens to fails an assertion of the tile."""
+    """An MXM whose results no VXM takes fails an assertion of the tile."""
     from marey.hdl.spec.packing import pack_program
     from marey.hdl.spec.protocol import Space
     config = CONFIGS[0]

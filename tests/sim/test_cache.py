@@ -93,6 +93,19 @@ def test_an_unusable_folder_is_one_line(variable, tmp_path, monkeypatch):
         assert str(place) in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_a_home_without_room_for_the_cache_of_yosys(tmp_path, monkeypatch):
+    """Yosys as a wheel keeps a cache, too: one line says where it can be, and then there is
+    Verilog."""
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", "/proc/1")
+    command = ["verilog", "--config", "tiny4x4", "-o", str(tmp_path / "out")]
+    result = CliRunner().invoke(main, command)
+    if result.exit_code:
+        assert result.exit_code == 1 and result.stderr.count("\n") == 1 and "XDG_CACHE_HOME" in result.stderr
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    assert CliRunner().invoke(main, command).exit_code == 0
+
+
 def test_a_digest_is_of_all_parts():
     assert len({digest(), digest(""), digest("ab"), digest("a", "b"), digest("b", "a")}) == 4 and digest() == digest("")
 
