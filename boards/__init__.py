@@ -1,1 +1,2 @@
-"""The tile on FPGAs: what it costs there, and how fast it is."""
+"""FPGA boards: the design around the tile, bitstreams, what a tile costs and which clock it
+meets."""

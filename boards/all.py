@@ -1,4 +1,4 @@
-"""Every board, by name."""
+"""All boards that Marey knows, by name."""
 
 from . import colorlight, hx8k, icebreaker, orangecrab, ulx3s, upduino
 from .board import Board, BoardError
@@ -8,7 +8,7 @@ BOARDS = {board.name: board
 
 
 def board_named(name: str) -> Board:
-    """BoardError, with the names there are, for a name that no board has."""
+    """The board with a name. BoardError, which lists the names that exist, if there is none."""
     if name not in BOARDS:
         raise BoardError(f"no board {name!r}: there are {', '.join(BOARDS)}")
     return BOARDS[name]

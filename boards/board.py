@@ -1,10 +1,9 @@
-"""What Marey needs to know of a board, beyond its pins, which amaranth-boards knows."""
+"""A board: what Marey must know of it beside its pins, which amaranth-boards knows."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
-from amaranth.vendor import LatticeECP5Platform
+from amaranth.build import Platform
 
 from ..hdl.spec.config import Config
 from ..hdl.spec.errors import MareyError
@@ -15,29 +14,32 @@ from .ice40 import Ice40UpParts
 
 
 class BoardError(MareyError):
-    """A name that no board has."""
+    """There is no board with this name."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Board:
-    """A board and the tile that it gets.
+    """A board, and the tile that is built for it. docs/recipes/board.md says how to add one.
 
     ============== ====================================================================
-    name, title    what the command line calls it, and people
-    platform       makes its Amaranth platform: device, pins, clock
-    tile           the configuration of its tile
-    clock_hz       of the tile
-    uart           Amaranth resource of the line to the host: its name and number
-    baud           the highest rate that its bridge takes, or one that every adapter does
-    programmer     the command that puts a bitstream on it, `{file}` in it
-    flash_at       byte of its SPI flash, behind the bitstream, at which it looks for a program; None if it does not
-    note           what its owner must know, one line
+    name           name on the command line
+    title          name for people
+    platform       class of its Amaranth platform: device, pins, oscillator
+    tile           configuration of its tile
+    clock_hz       clock of the tile, in Hz, which a PLL makes from the oscillator
+    uart           name and number of the Amaranth resource that is the UART to the host
+    baud           rate of that UART: the highest that its USB bridge takes, or one that every
+                   USB adapter takes
+    programmer     command that writes a bitstream to the board; `{file}` stands for the bitstream
+    flash_at       address in bytes in the board's SPI flash, behind the bitstream, from which the
+                   tile loads a program at power-up; None if it loads none
+    note           one line that the owner of the board must know; "" if there is nothing
     ============== ====================================================================
     """
 
     name: str
     title: str
-    platform: Callable[[], object]
+    platform: type[Platform]
     tile: Config
     clock_hz: float
     uart: tuple[str, int] = ("uart", 0)
@@ -48,23 +50,26 @@ class Board:
 
     @cached_property
     def device(self) -> str:
-        """The FPGA, as its vendor calls it."""
+        """The FPGA and its package, as the vendor names them."""
         platform = self.platform()
         return f"{platform.device}-{platform.package}"
 
     @cached_property
     def is_ecp5(self) -> bool:
-        return isinstance(self.platform(), LatticeECP5Platform)
+        """Whether the FPGA is an ECP5; otherwise it is an iCE40."""
+        return self.device.startswith("LFE5U")
 
     @property
     def is_ice40up(self) -> bool:
+        """Whether the FPGA is an iCE40 UltraPlus, which has multipliers and single-port RAMs."""
         return self.device.startswith("iCE40UP")
 
-    def with_parts(self):
-        """Its platform, which puts the device's cells in the place of the tile's device parts, and a `marey_ram` in that of
-        memories that start empty."""
-        platform = self.platform()
-        kind = type(platform)
+    def with_parts(self) -> Platform:
+        """A platform of the board that replaces parts of the tile by cells of the device.
+
+        The tile's multipliers and memories ask the platform for a replacement (`get_product`,
+        `get_memory` and so on), and the classes of `ecp5.py` and `ice40.py` answer. On every
+        device, a `marey_ram` replaces a memory that starts empty.
+        """
         parts = Ecp5Parts if self.is_ecp5 else Ice40UpParts if self.is_ice40up else Rams
-        platform.__class__ = type(kind.__name__, (parts, kind), {})
-        return platform
+        return type(self.platform.__name__, (parts, self.platform), {})()

@@ -1,28 +1,24 @@
-"""A board's bitstream, from its design, and the report of it."""
+"""Builds a board's bitstream, and reports what it uses and how fast it is."""
 
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from ..sim.files import write_file
 from ..sw.program.program import Program
 from ..sw.runtime.burn import flash_image
 from ..sw.views.speed import middle, tokens_per_second
 from . import flow
 from .board import Board
+from .families import family
 from .slices import slices
-
-BUILDS = Path(__file__).with_name("builds.json")
-"""What `make bitstreams` found."""
-
-
-def builds() -> dict[str, dict]:
-    """What `build` returned, and the "commit" it was made from, by board, of those that were built for the record."""
-    return json.loads(BUILDS.read_text()) if BUILDS.exists() else {}
 
 
 def synthesise(board: Board, folder: Path, say: Callable[[str], None]) -> None:
-    """The board's netlist, in a folder that is made if it is not there; `say` is told what takes long."""
+    """Writes a board's netlist to a folder, which is made if it is not there.
+
+    `say` gets a line before each long step.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     say(f"{board.title}: synthesis ... (minutes the first time; {folder}/yosys.log)")
     flow.design(board, folder)
@@ -31,12 +27,20 @@ def synthesise(board: Board, folder: Path, say: Callable[[str], None]) -> None:
 
 def build(board: Board, folder: Path, program: Program | None = None, *, seed: int = 1, by_slice: bool = False,
           say: Callable[[str], None] = lambda line: None) -> dict:
-    """Synthesises, places, routes and packs; of what the folder has already, only what a program changes: seconds.
+    """Synthesises, places, routes and packs a board's bitstream, with a program burned in if one is
+    given.
 
-    Returns {"board", "device", "config", "clock_mhz_target", "clock_mhz_met", "resources", "critical_path", "bitstream",
-    "seconds"}; with `by_slice` "slices", by component; with a program "model", "cycles_a_token" in the middle of its context,
-    "tokens_per_second" at the board's clock or at what was met if that is less, and "flash", the file for the board's flash.
-    MareyError, before all that, for a program that cannot be burned in.
+    What the folder has from a build before is used again, so that another program takes seconds.
+    `seed` is the first seed for place and route. `say` gets a line before each long step.
+
+    Returns {"board", "device", "config", "clock_mhz_target", "clock_mhz_met", "resources",
+    "critical_path", "bitstream", "seconds"}. With `by_slice` also "slices", the cells of each
+    component. With a program also "model"; "cycles_a_token", in the middle of the context;
+    "tokens_per_second", at the slower of the board's clock and the one that was met; and "flash",
+    the file for the board's flash, or None.
+
+    MareyError, before any work, if the program cannot be burned into the board's tile. ToolError if
+    a tool fails.
     """
     begun = time.monotonic()
     if program:
@@ -44,8 +48,8 @@ def build(board: Board, folder: Path, program: Program | None = None, *, seed: i
     synthesise(board, folder, say)
     flow.image(folder).unlink(missing_ok=True)
     if program and board.flash_at is not None:
-        flow.image(folder).write_bytes(flash_image(program))
-    say(f"{board.title}: place and route ... (minutes the first time; {folder}/{flow.family(board).nextpnr}.log)")
+        write_file(flow.image(folder), flash_image(program))
+    say(f"{board.title}: place and route ... (minutes the first time; {folder}/{family(board).nextpnr}.log)")
     result = {"board": board.name, "device": board.device, "config": board.tile.name,
               "clock_mhz_target": board.clock_hz / 1e6, **flow.place(board, folder, seed, say),
               "bitstream": str(flow.pack(board, folder, program)), "seconds": round(time.monotonic() - begun)}

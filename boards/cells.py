@@ -1,4 +1,5 @@
-"""The cells of an ECP5 that have a port for each bit, as Verilog around the models in cells.v."""
+"""Simulation models of ECP5 cells: Verilog modules with a port for each bit, around the models in
+cells.v."""
 
 _RAM = {
     **{f"{name}{side}": (width, "output" if name == "DO" else "input") for side in "AB" for name, width in
@@ -9,13 +10,16 @@ _MULTIPLIER = {
     **{f"{name}{index}": (0, "input") for name in ("CLK", "CE", "RST") for index in range(4)},
     **dict.fromkeys(("SIGNEDA", "SIGNEDB", "SOURCEA", "SOURCEB"), (0, "input")),
 }
-"""Ports: bits, of which 0 is a port that is no vector, and the direction."""
+"""Ports, {name: (bits, direction)}. 0 bits: the port is no vector."""
 
 _INITS = [f"INITVAL_{index:02X}" for index in range(64)]
 
 
 def ecp5_cells() -> str:
-    """The modules DP16KD and MULT18X18D. A parameter that their models do not heed is accepted."""
+    """The Verilog of DP16KD and MULT18X18D.
+
+    They accept all parameters of the cells; the models use only some of them.
+    """
     ram_facts = {"DATA_WIDTH_A": "18", "DATA_WIDTH_B": "18", "WRITEMODE_A": '"NORMAL"', "WRITEMODE_B": '"NORMAL"'}
     ram_rest = dict.fromkeys(("REGMODE_A", "REGMODE_B", "RESETMODE", "ASYNC_RESET_RELEASE", "CSDECODE_A", "CSDECODE_B",
                               "CLKAMUX", "CLKBMUX", "GSR"), '""')
@@ -32,7 +36,11 @@ def ecp5_cells() -> str:
 
 
 def _cell(name, ports, parameters, model, passed, unused, *more):
-    """A module with a port for each bit, and a model with vectors inside."""
+    """The Verilog of a module with a port for each bit, which contains a model that has vectors.
+
+    `passed` are the parameters that the model gets, `unused` the ports that it does not have,
+    `more` are further parameters of the model, as text.
+    """
     bits = {port: [f"{port}{index}" for index in range(width)] or [port] for port, (width, _) in ports.items()}
     listed = ", ".join(f"{ports[port][1]} {bit}" for port in ports for bit in bits[port])
     heads = ", ".join(f"parameter {parameter} = {value}" for parameter, value in parameters.items())

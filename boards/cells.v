@@ -1,6 +1,6 @@
-// Simulation models of device cells that Yosys' own libraries leave empty. They come before those, and take their place.
+// Simulation models of device cells that are empty in Yosys' own libraries. This text comes first, so its models are used.
 
-// Pins, of which Marey has plain inputs and outputs only; Verilator has no tristate in the general model.
+// Pins. Marey has plain inputs and outputs only, so these models have no tristate, which Verilator could not simulate here.
 module SB_IO #(
   parameter [5:0] PIN_TYPE = 0, parameter PULLUP = 0, IO_STANDARD = "SB_LVCMOS"
 ) (inout PACKAGE_PIN, input CLOCK_ENABLE, input OUTPUT_ENABLE, input D_OUT_0, output D_IN_0);
@@ -50,8 +50,8 @@ module TRELLIS_IO #(parameter DIR = "INPUT") (inout B, input I, input T, output 
   assign O = B;
 endmodule
 
-// What is inside a DP16KD: 1,024 rows of 18 bits behind two ports, each 1 to 18 bits wide, or 36 with port A writing and
-// port B reading. cells.py puts the cell's own ports around it. Written from Lattice's memory usage guide (FPGA-TN-02204).
+// The core of a DP16KD: 1,024 rows of 18 bits behind two ports, each 1 to 18 bits wide, or 36 bits if port A writes and
+// port B reads. cells.py adds the ports of the cell. Written from Lattice's memory usage guide (FPGA-TN-02204).
 module ecp5_ram #(
   parameter DATA_WIDTH_A = 18, DATA_WIDTH_B = 18, WRITEMODE_A = "NORMAL", WRITEMODE_B = "NORMAL",
   parameter [64*320-1:0] INIT = 0
@@ -64,7 +64,7 @@ module ecp5_ram #(
   integer row;
   initial for (row = 0; row < 1024; row = row + 1) rows[row] = INIT[row / 16 * 320 + row % 16 * 20 +: 18];
 
-  // Where in its row an entry begins: a half of a row has 9 bits, the ninth for widths from 9 on only.
+  // First bit of an entry in its row. Each half of a row has 9 bits; ports below 9 bits do not see the ninth.
   function [4:0] offset(input integer width, input [3:0] address);
     offset = width >= 18 ? 0 : (address[3] ? 9 : 0) + (width == 9 ? 0 : address[2:0] / width * width);
   endfunction
@@ -111,7 +111,7 @@ module ecp5_ram #(
   assign DOB = DATA_WIDTH_B == 36 ? b_high : b;
 endmodule
 
-// What is inside a MULT18X18D: a product, with registers before, within and behind it, on its first clock.
+// The core of a MULT18X18D: a product with registers for inputs, pipeline and output, all on the first clock.
 module ecp5_multiplier #(
   parameter REG_INPUTA_CLK = "NONE", REG_INPUTB_CLK = "NONE", REG_PIPELINE_CLK = "NONE", REG_OUTPUT_CLK = "NONE"
 ) (input CLK0, input CE0, input RST0, input [17:0] A, input [17:0] B, input SIGNEDA, input SIGNEDB, output [35:0] P);

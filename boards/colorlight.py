@@ -1,6 +1,8 @@
-"""The Colorlight i9 in its extension board: ECP5-45F, 25 MHz oscillator, a CMSIS-DAP probe with a UART.
+"""The Colorlight i9 on its extension board: ECP5-45F, 25 MHz oscillator, a CMSIS-DAP probe with a
+UART.
 
-Pins: the i9 module's, as https://github.com/wuxx/Colorlight-FPGA-Projects documents them.
+The pins are those of the i9 module, as https://github.com/wuxx/Colorlight-FPGA-Projects documents
+them.
 """
 
 from amaranth.build import Attrs, Clock, Pins, Resource
@@ -12,7 +14,7 @@ from .board import Board
 
 
 class Platform(LatticeECP5Platform):
-    """The pins that a tile needs."""
+    """The pins that a tile needs; amaranth-boards does not know this board."""
 
     device, package, speed = "LFE5U-45F", "BG381", "6"
     default_clk = "clk25"

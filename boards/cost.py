@@ -1,10 +1,11 @@
-"""What the tile costs on an ECP5, and the clock it meets: Yosys and nextpnr, no board needed.
+"""Measures what a bare tile costs on an ECP5, and the clock that it meets, by Yosys and nextpnr.
 
     python -m marey.boards.cost [CONFIG] [-o costs.json]
 
-With -o, the result takes its place among others in a JSON file, by configuration, where `marey report` finds it. The
-tile stands alone, its link at the pins of the largest package, so the figures are the tile's and nothing else's. Tools
-come from PATH, or else from their YoWASP wheels (`pip install marey[boards]`).
+No board is needed. The tile's link is connected to the pins of the largest package, and there is
+nothing else on the device, so the figures are those of the tile. With -o the result is added to a
+JSON file, by configuration; that of `boards/costs.json` gives `marey report` and `marey fit` their
+clocks.
 """
 
 import json
@@ -15,15 +16,17 @@ import click
 
 from ..hdl.spec.config import PRESETS, Config, preset
 from ..hdl.spec.errors import MareyError
-from .flow import ECP5, ECP5_PLACER, NAME, report, synthesise_tile
+from ..sim.files import write_file
+from .families import ECP5, report
+from .flow import ECP5_PLACER, NAME, synthesise_tile
 from .tools import run
 
 
 def cost(config: Config, target_mhz: float = 100.0) -> dict:
-    """Synthesises, places and routes the tile for an ECP5-85F, speed grade 6.
+    """Synthesises, places and routes a tile for an ECP5-85F of speed grade 6, which takes minutes.
 
-    Returns {"config", "device", "clock_mhz_target", "clock_mhz_met", "resources": {"lut", "ff", "bram", "dsp"},
-    "critical_path"}, after minutes of work. ToolError if a tool is missing or fails.
+    Returns {"config", "device", "clock_mhz_target", "clock_mhz_met", "resources": {"lut", "ff",
+    "bram", "dsp"}, "critical_path"}. ToolError if a tool is missing or fails.
     """
     with tempfile.TemporaryDirectory() as folder:
         synthesise_tile(config, folder)
@@ -34,16 +37,16 @@ def cost(config: Config, target_mhz: float = 100.0) -> dict:
 
 @click.command()
 @click.argument("config", type=click.Choice(list(PRESETS)), default="ecp5_8x8")
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="JSON file to keep the result in.")
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="JSON file to add the result to.")
 def main(config, output):
-    """What a tile costs on an ECP5-85F, and the clock it meets."""
+    """Measure what a tile costs on an ECP5-85F, and the clock that it meets."""
     try:
         result = cost(preset(config))
     except MareyError as error:
         raise click.ClickException(str(error)) from None
     if output:
         known = json.loads(output.read_text()) if output.exists() else {}
-        output.write_text(json.dumps(known | {config: result}, indent=1) + "\n")
+        write_file(output, json.dumps(known | {config: result}, indent=1) + "\n")
     click.echo(json.dumps(result, indent=2))
 
 

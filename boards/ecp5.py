@@ -1,4 +1,4 @@
-"""What an ECP5 has as cells of its own, in the place of the tile's device parts."""
+"""ECP5 cells that replace parts of the tile: multipliers."""
 
 from amaranth import *
 
@@ -7,13 +7,16 @@ from ..hdl.parts.product import MULTIPLIER_BITS, Product
 from ..hdl.verilog import Rams
 
 OPERAND, RESULT = 18, 36
-"""Bits of a MULT18X18D's operands, and of what it makes."""
+"""Bits of a MULT18X18D's operands, and of its result."""
 
 
 def mult18(a: Value, b: Value, result: Value, *, registered: tuple[str, ...]) -> Instance:
-    """A MULT18X18D (Lattice FPGA-TN-02205): signed operands, `result` their product, `registered` of INPUTA, INPUTB, OUTPUT.
+    """A MULT18X18D (Lattice FPGA-TN-02205), which computes `result = a * b` of signed operands of
+    at most 18 bits.
 
-    Its own registers make it fast: without them 3.9 ns from operands to result, with all of them 0.7 ns from the clock.
+    `registered`: its registers in use, of INPUTA and INPUTB (one cycle of latency) and OUTPUT (one
+    more). They make it fast: 3.9 ns from the operands to the result without them, 0.7 ns from the
+    clock with all.
     """
     operands = {f"i_{name}{index}": bit for name, value in (("A", a), ("B", b))
                 for index, bit in enumerate(_widened(value, OPERAND))}
@@ -23,15 +26,16 @@ def mult18(a: Value, b: Value, result: Value, *, registered: tuple[str, ...]) ->
 
 
 def _widened(value, bits):
-    """A value's bits, and its sign so often that there are so many; of an unsigned one zeros."""
+    """A value widened to `bits` bits: by its sign if it is signed, else by zeros."""
     return (value + C(0, signed(bits)))[:bits]
 
 
 class Ecp5Parts(Rams):
-    """Mixed into the platform of a board with an ECP5."""
+    """The platform hooks for an ECP5; `marey.boards.board.Board.with_parts` joins them to a board's
+    platform."""
 
     def get_dot_product(self, dot: DotProduct) -> Elaboratable:
-        """A multiplier a product, with its registers before and behind."""
+        """One MULT18X18D for each product of the sum, with all its registers."""
         m, products = Module(), []
         for index in range(dot.count):
             a, b = dot.a[index], dot.b[index]
@@ -41,7 +45,10 @@ class Ecp5Parts(Rams):
         return m
 
     def get_product(self, product: Product) -> Elaboratable | None:
-        """Two multipliers, with the registers behind them; None without registers."""
+        """Two MULT18X18Ds with output registers, for the low and the high bits of `a`.
+
+        None, which means that synthesis chooses, if the product is not registered.
+        """
         if not product.registered:
             return None
         m = Module()

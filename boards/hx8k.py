@@ -1,4 +1,5 @@
-"""Lattice's iCE40-HX8K breakout board: no multipliers, 16 KB of block RAM; 12 MHz oscillator, FT2232H."""
+"""Lattice's iCE40-HX8K breakout board: no multipliers, 16 KB of block RAM; 12 MHz oscillator,
+FT2232H."""
 
 from amaranth_boards.ice40_hx8k_b_evn import ICE40HX8KBEVNPlatform
 

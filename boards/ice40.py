@@ -1,4 +1,4 @@
-"""What an iCE40 UP has as cells of its own, in the place of the tile's device parts."""
+"""iCE40 UltraPlus cells that replace parts of the tile: multipliers and single-port RAMs."""
 
 from amaranth import *
 
@@ -8,30 +8,44 @@ from ..hdl.parts.spram import SinglePortRam
 from ..hdl.verilog import Rams
 
 SPRAM_BITS, SPRAM_DEPTH, SPRAM_GRAIN = 16, 16384, 4
-"""Of an SB_SPRAM256KA: bits of a word, words, bits of the parts of a word that it can write."""
+"""An SB_SPRAM256KA's bits of a word, its words, and the bits of the smallest part of a word that it
+can write."""
+
 _OFF = ("AHOLD", "BHOLD", "CHOLD", "DHOLD", "IRSTTOP", "IRSTBOT", "ORSTTOP", "ORSTBOT", "OLOADTOP", "OLOADBOT",
-              "ADDSUBTOP", "ADDSUBBOT", "OHOLDTOP", "OHOLDBOT", "CI", "ACCUMCI", "SIGNEXTIN")
+        "ADDSUBTOP", "ADDSUBBOT", "OHOLDTOP", "OHOLDBOT", "CI", "ACCUMCI", "SIGNEXTIN")
+"""Inputs of an SB_MAC16 that are held at 0."""
+
 MULTIPLIERS = 6
-"""SB_MAC16s for dot products; two more are a lane's of the VXM."""
+"""SB_MAC16s that dot products may use, of the 8 of a UP5K: the VXM's lane uses the other two."""
 
 
 def mac16(a: Value, b: Value, output: Value, *, c: Value = C(0, 16), d: Value = C(0, 16), **parameters: int) -> Instance:
-    """An SB_MAC16 (Lattice FPGA-TN-02007): operands of 16 bits, output of 32; parameters that are not given are 0."""
+    """An SB_MAC16 (Lattice FPGA-TN-02007): operands of 16 bits, output of 32 bits.
+
+    Parameters that are not given are 0.
+    """
     return Instance("SB_MAC16", i_CLK=ClockSignal(), i_CE=1, i_A=a, i_B=b, i_C=c, i_D=d, o_O=output,
                     **{f"p_{name}": value for name, value in parameters.items()}, **{f"i_{name}": 0 for name in _OFF})
 
 
 class Ice40UpParts(Rams):
-    """Mixed into the platform of a board with an iCE40 UP.
+    """The platform hooks for an iCE40 UltraPlus; `marey.boards.board.Board.with_parts` joins them
+    to a board's platform.
 
-    Of the MXM's columns those that come first have their multipliers in SB_MAC16s, the others in look-up tables.
+    There are fewer SB_MAC16s than the MXM could use: the columns that are elaborated first get
+    them, and the others multiply in LUTs.
     """
 
     multipliers_left = MULTIPLIERS
+    """SB_MAC16s that no dot product of this platform's design uses yet."""
 
     def get_dot_product(self, dot: DotProduct) -> Elaboratable | None:
-        """SB_MAC16s, each two 8x8 multipliers, with registers before, within and behind, that add up from one to the next;
-        None where their adders, of 16 bits, are too narrow."""
+        """A chain of SB_MAC16s, each of which multiplies two pairs of 8 bits and adds the sum of
+        the one before it.
+
+        Inputs, products and outputs are registered. Adders in LUTs if too few SB_MAC16s are left;
+        None if the sum is wider than the cells' adders, 16 bits, or the number of products is odd.
+        """
         cells = dot.count // 2
         if dot.count % 2 or len(dot.sum) > 16:
             return None
@@ -43,7 +57,7 @@ class Ice40UpParts(Rams):
             last = index == cells - 1
             low, high = Signal(16, name=f"low{index}"), Signal(16, name=f"high{index}")
             a, b = (Cat((word[2 * index + half] + C(0, signed(8)))[:8] for half in range(2)) for word in (dot.a, dot.b))
-            # Below: the product, with the sum of the cells before; above: the other product, with what is below.
+            # Lower half: a product, plus the sum of the cells before. Upper half: the other product, plus the lower half.
             m.submodules[f"cell{index}"] = mac16(
                 a, b, Cat(low, high), c=low, d=C(0, 16) if index == 0 else sum_so_far,
                 MODE_8x8=1, A_SIGNED=1, B_SIGNED=1, A_REG=1, B_REG=1, TOP_8x8_MULT_REG=1, BOT_8x8_MULT_REG=1,
@@ -54,7 +68,10 @@ class Ice40UpParts(Rams):
         return m
 
     def get_product(self, product: Product) -> Elaboratable:
-        """Two SB_MAC16s, of which the second adds what the first has above 16 bits; or registers come first."""
+        """Two SB_MAC16s, for the low and the high bits of `a`.
+
+        A registered product has its registers before the last addition.
+        """
         m = Module()
         low, high = Signal(32), Signal(32)
         m.submodules.low = mac16(product.a[:16], product.b, low, B_SIGNED=1, TOPOUTPUT_SELECT=3, BOTOUTPUT_SELECT=3)
@@ -72,7 +89,10 @@ class Ice40UpParts(Rams):
         return m
 
     def get_single_port_ram(self, ram: SinglePortRam) -> Elaboratable | None:
-        """SB_SPRAM256KAs side by side; None where the memory is deeper than they are, or finer."""
+        """SB_SPRAM256KAs side by side.
+
+        None if the memory has more words, or writes smaller parts of a word, than they can.
+        """
         if ram.depth > SPRAM_DEPTH or ram.grain % SPRAM_GRAIN:
             return None
         m = Module()

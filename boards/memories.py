@@ -1,8 +1,11 @@
-"""Memories that a bitstream brings with it: which bit of which block RAM is which bit of what a host would load.
+"""Puts a program into the block RAMs of a finished ECP5 design, in the place of what a host would
+load.
 
-A synthesised board's memories begin with contents that say where they are: random bits, others in every memory. So each column
-of bits of a block RAM tells, in the netlist or in what place and route made of it, which bit of which memory's rows it holds,
-and other contents can take their place: a new model goes into a finished bitstream in seconds.
+The memories of a synthesised board start with placeholders: random bits that are different in every
+memory. Synthesis and place and route cut a memory into block RAMs in their own way. A column of
+bits in a block RAM, found again in the netlist or in nextpnr's configuration, says by its random
+bits which column of which memory it holds; so the wanted contents can take its place, and a new
+model goes into a finished bitstream in seconds.
 """
 
 import hashlib
@@ -19,13 +22,13 @@ from ..hdl.spec.protocol import Space, entry_bits, parts
 from ..sw.program.program import Program
 
 ROWS, BITS = 1024, 18
-"""Of a DP16KD."""
+"""Rows and bits of a row of a DP16KD, in its widest view with 18 bits."""
 
 _DEPTHS = {36: 512, 18: 1024, 9: 2048, 4: 4096, 2: 8192, 1: 16384}
-"""Rows that it has by the width of its ports."""
+"""Rows of a DP16KD, by the width of its ports in bits."""
 
 FEWEST_ROWS = 64
-"""Whose random bits are taken for unlike any other's."""
+"""Random bits of so many rows are taken to be unlike those of any other column."""
 
 _CELL = "cell \\marey_ram \\ram"
 _RAM = re.compile(rf"^module \\(\S+)$(?:(?!^module).)*?{re.escape(_CELL)}$(.*?)^  end$", re.MULTILINE | re.DOTALL)
@@ -36,23 +39,25 @@ _BRAM_INIT = re.compile(r"^(\.bram_init \d+\n)((?:[0-9a-f ]+\n)+)", re.MULTILINE
 
 @dataclass(frozen=True)
 class Ram:
-    """A memory that starts empty: `name`, its place in the hierarchy of components; `width`, `depth`."""
+    """A memory that starts empty: `name`, with the components that it is in; `width` in bits;
+    `depth` in rows."""
 
     name: str
     width: int
     depth: int
 
     def placeholder(self) -> np.ndarray:
-        """What it begins with until something is burned in: bool [depth, width]."""
+        """The random bits that it starts with until something is burned in: bool [depth, width]."""
         wanted = self.depth * self.width
         octets = np.frombuffer(hashlib.shake_128(self.name.encode()).digest(-(-wanted // 8)), np.uint8)
         return np.unpackbits(octets, count=wanted).astype(bool).reshape(self.depth, self.width)
 
 
 def rams(rtlil: str) -> list[Ram]:
-    """The memories of a design's RTLIL text that start empty, each a `marey_ram`.
+    """The memories that start empty, each a `marey_ram`, in a design's RTLIL text.
 
-    MareyError for one whose last block RAM could have so few rows that they do not tell where they are.
+    MareyError if a memory's depth is no multiple of `FEWEST_ROWS`: its last block RAM could have
+    too few rows to be told from others.
     """
     found = []
     for name, cell in _RAM.findall(rtlil):
@@ -64,7 +69,8 @@ def rams(rtlil: str) -> list[Ram]:
 
 
 def hold_places(rtlil: str) -> dict[str, str]:
-    """Files of rows for `marey_ram` to begin with, by name, and under "" the RTLIL text that names them."""
+    """The placeholders' files {name: text}, and under the name "" the RTLIL text with those names
+    in it."""
     files = {f"{ram.name}.hex": "".join(f"{number:x}\n" for number in _numbers(ram.placeholder())) for ram in rams(rtlil)}
     names = iter(files)
     text = _RAM.sub(lambda found: found[0].replace(_CELL, f'{_CELL}\n    parameter \\INIT "{next(names)}"'), rtlil)
@@ -72,7 +78,8 @@ def hold_places(rtlil: str) -> dict[str, str]:
 
 
 def contents(config: Config, program: Program | None) -> dict[str, np.ndarray]:
-    """What a host would load, nothing without a program: {end of a memory's name: its first rows, bool [rows, width]}."""
+    """What a host would load: {end of a memory's name: its first rows, bool [rows, width]}; {}
+    without a program."""
     if program is None:
         return {}
     image, windows = program.image, config.windows
@@ -93,13 +100,13 @@ def contents(config: Config, program: Program | None) -> dict[str, np.ndarray]:
 
 
 class Burner:
-    """Puts contents in the place of placeholders, and zeros where there are none.
+    """Replaces the placeholders of a design by contents, and by zeros where there are no contents.
 
-    Parameters: `rams`, of the design; `contents`, see above.
+    Parameters: `rams`, the design's memories; `contents`, see the function of that name.
     """
 
     def __init__(self, rams: list[Ram], contents: dict[str, np.ndarray]):
-        # By rows and contents of a column of bits: whose it is, and what it will be.
+        # {(rows, placeholder of a column): (end of the memory's name, new content of the column)}
         self._columns: dict[tuple[int, bytes], tuple[str, np.ndarray]] = {}
         self._missing = set(contents)
         for ram in rams:
@@ -112,7 +119,11 @@ class Burner:
                     self._columns[depth, old.tobytes()] = end, column
 
     def config(self, text: str) -> str:
-        """The text of nextpnr's configuration with the contents in it: 2,048 numbers of 9 bits a block RAM."""
+        """nextpnr's configuration, a text with 2,048 numbers of 9 bits for each block RAM, with the
+        contents in it.
+
+        MareyError if a memory of the contents is not in it.
+        """
         def burned(found):
             numbers = np.array([int(number, 16) for number in found[2].split()], "<u2")
             new = self._block(_bits(numbers[:, None])[:, :9].reshape(ROWS, BITS))
@@ -124,7 +135,11 @@ class Burner:
         return self._complete(_BRAM_INIT.sub(burned, text))
 
     def netlist(self, text: str) -> str:
-        """The Verilog of a netlist with the contents in it: 64 INITVALs a DP16KD, of 16 rows, 20 bits apart."""
+        """A netlist's Verilog, which has 64 INITVALs of 16 rows, 20 bits apart, for each DP16KD,
+        with the contents in it.
+
+        MareyError if a memory of the contents is not in it.
+        """
         def burned(found):
             rows = np.zeros((ROWS, BITS), bool)
             for name, base, digits in _INITVAL.findall(found[0]):
@@ -144,7 +159,8 @@ class Burner:
         return self._complete(_DP16KD.sub(burned, text))
 
     def _block(self, rows):
-        """The new rows of a block RAM with these, bool [1024, 18]; None if it holds no placeholder."""
+        """The new rows, bool [1024, 18], of the block RAM that has these; None if it has no
+        placeholder."""
         for width, depth in _DEPTHS.items():
             view = _by_width(rows, width)
             keys = [(depth, view[:, bit].tobytes()) for bit in range(width)]
@@ -160,28 +176,33 @@ class Burner:
         return None
 
     def _complete(self, text):
-        """MareyError if a memory that has contents was not there."""
+        """Returns the text. MareyError if a memory of the contents was not found in it."""
         if self._missing:
             raise MareyError(f"the board has no place for {', '.join(sorted(self._missing))}: build it in another folder")
         return text
 
 
 def _by_width(rows, width):
-    """A block RAM's bits, bool [1024, 18], as a port of that width sees them: the ninth bits with 9 and more only."""
+    """A block RAM's bits, bool [1024, 18], as a port of a width sees them.
+
+    Ports below 9 bits do not see each ninth bit.
+    """
     return rows.reshape(-1, width) if width >= 9 else rows.reshape(-1, 9)[:, :8].reshape(-1, width)
 
 
 def _columns(rows, depth):
-    """Columns of bits of rows, so many rows each, zeros behind the last."""
+    """The columns of bool [n, width], cut after every `depth` rows; the last ones are filled up
+    with zeros."""
     padded = np.pad(rows, ((0, -len(rows) % depth), (0, 0)))
     return [column for block in padded.reshape(-1, depth, rows.shape[1]) for column in np.ascontiguousarray(block.T)]
 
 
 def _bits(words):
-    """Unsigned little-endian numbers, [n, m], as bits, bool [n, bits]: those of a row one after another."""
+    """Unsigned little-endian numbers [n, m] as bits, bool [n, bits], the lowest bit of a row
+    first."""
     return np.unpackbits(np.ascontiguousarray(words).view(np.uint8), axis=1, bitorder="little").astype(bool)
 
 
 def _numbers(rows):
-    """Rows of bits as numbers, the first bit the lowest."""
+    """Each row of bits as a number; the first bit is the lowest."""
     return [int.from_bytes(octets.tobytes(), "little") for octets in np.packbits(rows, axis=1, bitorder="little")]

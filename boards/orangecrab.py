@@ -1,4 +1,7 @@
-"""The OrangeCrab r0.2: ECP5, 48 MHz oscillator, USB without a bridge: a USB UART at pins 0 and 1 is needed."""
+"""The OrangeCrab r0.2: ECP5, 48 MHz oscillator.
+
+Its USB has no UART, so it needs a USB UART at pins 0 and 1.
+"""
 
 from amaranth.build import Attrs
 from amaranth_boards.orangecrab_r0_2 import OrangeCrabR0_2_25FPlatform, OrangeCrabR0_2_85FPlatform
@@ -9,7 +12,8 @@ from .board import Board
 
 
 def _with_uart(kind):
-    """The board's platform, a UART at the header's pins 0 (in) and 1 (out)."""
+    """A platform class with a UART at pins 0 (in) and 1 (out) of the header, beside what `kind`
+    has."""
     uart = UARTResource(0, rx="0", tx="1", conn=("io", 0), attrs=Attrs(IO_TYPE="LVCMOS33", PULLMODE="UP"))
     return type(kind.__name__, (kind,), {"resources": [*kind.resources, uart]})
 

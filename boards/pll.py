@@ -1,4 +1,7 @@
-"""Clock multipliers: the PLLs of iCE40 and ECP5. A simulation model of each is in cells.v: its output is its input."""
+"""The PLLs of iCE40 and ECP5, which make the tile's clock.
+
+Their models for simulation, in cells.v, pass the clock through.
+"""
 
 from dataclasses import dataclass
 
@@ -9,13 +12,17 @@ from amaranth.lib.wiring import In, Out
 from ..hdl.spec.errors import MareyError
 
 UP5K_PLL_PIN = "35"
-"""Of the SG48 package, the input of the UP5K's only PLL (Lattice's pinout, IOT_46b): a clock there is nothing else's, and one
-at another pin comes to the PLL from within."""
+"""The pin of the SG48 package that is the input of the UP5K's only PLL (IOT_46b in Lattice's
+pinout).
+
+A clock at this pin can go to the PLL only. A clock at another pin reaches the PLL through the
+device's wires."""
 
 
 @dataclass(frozen=True)
 class Ice40Setting:
-    """Dividers of an SB_PLL40 in simple feedback: output = input * (divf + 1) / (divr + 1) / 2**divq."""
+    """Dividers of an SB_PLL40 in simple feedback: output = input * (divf + 1) / (divr + 1) /
+    2**divq."""
 
     divr: int
     divf: int
@@ -24,9 +31,11 @@ class Ice40Setting:
 
 
 def ice40_setting(input_hz: float, output_hz: float) -> Ice40Setting:
-    """The dividers that come nearest. MareyError if none within 1 % keeps the PLL in its range.
+    """The dividers that make the nearest clock. MareyError if none is within 1 % and keeps the PLL
+    in its ranges.
 
-    Ranges, and the filter's steps, are those of Lattice's technical note on the iCE40 sysCLOCK PLL (FPGA-TN-02052).
+    The ranges and the filter's steps are those of Lattice's technical note on the iCE40 sysCLOCK
+    PLL (FPGA-TN-02052).
     """
     found = []
     for divr in range(16):
@@ -42,8 +51,13 @@ def ice40_setting(input_hz: float, output_hz: float) -> Ice40Setting:
 
 
 class Ice40Pll(wiring.Component):
-    """An SB_PLL40. Parameters: `input_hz`, `output_hz`; `pad`, the port of the clock's pin when that is the PLL's own (the pin
-    can then be used for nothing else), else None. Members: `clk_in`, unused with a pad; `clk`, `locked`."""
+    """An SB_PLL40.
+
+    Parameters: `input_hz`, `output_hz`; `pad`, the port of the clock's pin if that is the PLL's own
+    input pin, which then serves nothing else, otherwise None. Members: `clk_in: In(1)`, the input
+    clock, unused with a `pad`; `clk: Out(1)`, the output clock; `locked: Out(1)`. MareyError if no
+    setting makes the output clock.
+    """
 
     def __init__(self, input_hz: float, output_hz: float, pad=None):
         self._setting, self._pad = ice40_setting(input_hz, output_hz), pad
@@ -63,8 +77,8 @@ class Ice40Pll(wiring.Component):
 
 @dataclass(frozen=True)
 class Ecp5Setting:
-    """Dividers of an EHXPLLL whose CLKOP is fed back, at the rate that is compared, and whose CLKOS is the output:
-    output = input / reference * multiple / divider."""
+    """Dividers of an EHXPLLL whose CLKOP is fed back, at the rate that is compared, and whose CLKOS
+    is the output: output = input / reference * multiple / divider."""
 
     reference: int
     multiple: int
@@ -72,9 +86,11 @@ class Ecp5Setting:
 
 
 def ecp5_setting(input_hz: float, output_hz: float) -> Ecp5Setting:
-    """The dividers that come nearest, what is compared fast. MareyError if none within 1 % keeps the PLL in its range.
+    """The dividers that come nearest, what is compared fast. MareyError if none within 1 % keeps
+    the PLL in its range.
 
-    Ranges are those of the ECP5's data sheet (FPGA-DS-02012): 10 to 400 MHz compared, 400 to 800 MHz oscillating.
+    Ranges are those of the ECP5's data sheet (FPGA-DS-02012): 10 to 400 MHz compared, 400 to 800
+    MHz oscillating.
     """
     found = []
     for reference in range(1, 129):

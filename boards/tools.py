@@ -1,5 +1,7 @@
-"""The open tools that make bitstreams: from PATH, or else from their YoWASP wheels."""
+"""Finds and runs the open tools (Yosys, nextpnr, packers): those on PATH, or else those of the
+YoWASP wheels."""
 
+import importlib.util
 import shutil
 import subprocess
 import sys
@@ -15,11 +17,11 @@ class ToolError(MareyError):
 
 
 class ToolTimeout(ToolError):
-    """A tool did not end in its time."""
+    """A tool was stopped because it took too long."""
 
 
 def find(tool: str) -> str:
-    """The program that `tool` is here; ToolError if it is nowhere."""
+    """Path of the program `tool`, or of its wheel's. ToolError if it is not installed."""
     wheel = f"yowasp-{tool}"
     found = shutil.which(tool) or shutil.which(wheel) or shutil.which(str(Path(sys.executable).with_name(wheel)))
     if found is None:
@@ -28,10 +30,12 @@ def find(tool: str) -> str:
 
 
 def run(folder: Path, tool: str, *arguments: str, limit_s: float | None = None) -> None:
-    """Runs a tool in a folder, which is all that a YoWASP tool sees. ToolError, with its last line, if it fails, and
-    ToolTimeout if it has not ended after `limit_s` seconds.
+    """Runs a tool in a folder. A YoWASP tool sees no files outside of it, so paths in `arguments`
+    are relative.
 
-    What it says is in the folder, in `<tool>.log`, as it says it.
+    What the tool prints goes to `<tool>.log` in the folder while it runs. ToolError, with the
+    tool's last error, if it fails; ToolTimeout if it runs for more than `limit_s` seconds, and is
+    stopped.
     """
     log = Path(folder, f"{tool}.log")
     with log.open("w") as file:
@@ -40,16 +44,17 @@ def run(folder: Path, tool: str, *arguments: str, limit_s: float | None = None) 
         except subprocess.TimeoutExpired:
             raise ToolTimeout(f"{tool} did not end within {limit_s:g} seconds (see {log})") from None
     if done.returncode:
-        said = log.read_text(errors="replace").splitlines()
-        errors = [line for line in said if "ERROR" in line] or said[-1:] or ["no message"]
+        lines = log.read_text(errors="replace").splitlines()
+        errors = [line for line in lines if "ERROR" in line] or lines[-1:] or ["no message"]
         raise ToolError(f"{tool} failed: {errors[-1].strip()} (see {log})")
 
 
 def share(tool: str) -> Path:
-    """The folder of data files that the tool's installation has: `share/<tool>` beside a program, or its wheel's."""
+    """Folder of the data files that are installed with a tool.
+
+    ToolError if the tool is not installed.
+    """
     program = Path(find(tool))
     if program.name.startswith("yowasp-"):
-        import importlib.util
-
         return Path(importlib.util.find_spec(f"yowasp_{tool}").origin).with_name("share")
     return program.resolve().parents[1] / "share" / tool

@@ -1,4 +1,4 @@
-"""What goes onto a board: its clock, a reset, and a tile with a UART at the board's pins."""
+"""The design on a board: clock, reset, and a tile whose UART is connected to the board's pins."""
 
 from amaranth import *
 from amaranth.lib import io, wiring
@@ -11,13 +11,19 @@ from .board import Board
 from .pll import UP5K_PLL_PIN, Ecp5Pll, Ice40Pll
 
 SETTLING = 1024
-"""Clock cycles of reset after the PLL has locked: an iCE40's block RAMs answer only some microseconds after power-up."""
+"""Clock cycles of reset after the PLL has locked: an iCE40's block RAMs cannot be read in the first
+microseconds."""
 
 
 class BoardTop(Elaboratable):
-    """Clock, reset, and between the pins a `SerialTile`; elaborates for the board's own platform only.
+    """The top component of a board's design: a PLL, a reset, and a `SerialTile` between the pins of
+    the UART.
 
-    Parameters: `board`; `inside`, another component with `rx_line` and `tx_line` in the place of the tile.
+    It elaborates for the platform of its board only. Where the board has a `flash_at`, a loader
+    fills the tile from the SPI flash at power-up, before the UART is listened to.
+
+    Parameters: `board`; `inside`, a component with `rx_line: In(1)` and `tx_line: Out(1)` that
+    takes the tile's place.
     """
 
     def __init__(self, board: Board, inside: Component | None = None):
@@ -47,7 +53,7 @@ class BoardTop(Elaboratable):
         return m
 
     def _flash(self, m, platform, tile):
-        """The tile loads itself from the board's flash, if an image is there."""
+        """Adds the loader that fills the tile from the board's SPI flash, if a program is there."""
         names = {"cs": "o", "clk": "o", "copi": "o", "cipo": "i"}
         pins = platform.resources["spi_flash_1x", 0].ios
         port = platform.request("spi_flash_1x", 0, dir={pin.name: "-" for pin in pins})
@@ -62,7 +68,8 @@ class BoardTop(Elaboratable):
         wiring.connect(m, loader.words, tile.first)
 
     def _clock(self, m, platform):
-        """The board's oscillator through a PLL; returns whether it has locked."""
+        """Adds the PLL that makes the clock of the domain `sync`, and returns the signal that says
+        that it has locked."""
         board, source = self._board, platform.default_clk
         input_hz = platform.default_clk_frequency
         port = platform.request(source, dir="-")

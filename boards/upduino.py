@@ -1,6 +1,7 @@
 """The UPduino v3: iCE40 UP5K, 12 MHz oscillator, FT232H.
 
-Its FT232H has one channel, for the flash while it programs and as a UART afterwards: the UART's lines are the flash's.
+Its FT232H has one channel, which writes the flash first and is the UART afterwards, on the same
+wires.
 """
 
 from amaranth.build import Attrs, Resource
@@ -12,7 +13,8 @@ from .board import Board
 
 
 class Platform(UpduinoV3Platform):
-    """With the oscillator as its clock, since the internal one is too coarse for a UART; and with a UART."""
+    """The board with a UART, and with the oscillator as clock: the FPGA's own is not exact enough
+    for a UART."""
 
     default_clk = "clk12"
     resources: tuple[Resource, ...] = (

@@ -1,4 +1,4 @@
-"""The virtual board: the netlist that would go onto a board, simulated at its pins."""
+"""The virtual board: simulates the netlist that would go onto a board, at its pins."""
 
 import re
 from collections.abc import Callable
@@ -16,34 +16,39 @@ from .memories import Burner, contents, rams
 from .tools import share
 
 AWAKE = 1 << 22
-"""Clock cycles after the last byte in which the clock still runs: more than a token takes, and the link's silence."""
+"""Clock cycles without a byte after which the simulation rests: more than a token takes, or the
+link's time-out."""
 
 _STRIDE = 2048
-"""Clock cycles between two looks at the terminal: no more than a few bytes' time."""
+"""Clock cycles between two looks at the terminal: the time of a few bytes."""
 
-_HELD = 12288
-"""Bytes that the kernel keeps of what the host has written to a terminal."""
+_BUFFERED_BYTES = 12288
+"""Bytes that the host can write to a terminal before anybody reads them: the size of the kernel's
+buffer."""
 
 CELLS = Path(__file__).with_name("cells.v")
 
-# What the vendors' cell models, which are written for other simulators, do in ways that Verilator would rather they did not.
+# Warnings that Verilator gives for the vendors' cell models, which were written for other simulators.
 _LINT = ("MODDUP", "SPECIFYIGN", "TIMESCALEMOD", "PINMISSING", "IMPLICIT", "WIDTH", "SELRANGE", "MULTITOP", "BLKSEQ",
          "COMBDLY", "INITIALDLY", "STMTDLY", "UNSIGNED", "CMPCONST", "LATCH", "NOLATCH", "MULTIDRIVEN", "DECLFILENAME")
 
 
 def netlist(board: Board, folder: Path, program: Program | None = None) -> str:
-    """The Verilog of a synthesised board, with the models of its cells, as a module `pins`: clk, rx, tx.
+    """The Verilog of a board's netlist and of the models of its cells; the top module is `pins`,
+    with clk, rx and tx.
 
-    A program is burned into an ECP5's block RAMs.
+    `folder` contains what `marey.boards.flow.synthesise` wrote. A program is put into an ECP5's
+    block RAMs. MareyError if the design has no place for it; ToolError if Yosys, which has the
+    models, is not installed.
     """
     clock = board.platform().default_clk
     uart = "{}_{}".format(*board.uart)
     shared = share("yosys") / ("ecp5" if board.is_ecp5 else "ice40")
-    # The pins are wires of their own, since a chip's cell could drive any of them.
+    # Each pin gets a wire of its own, since the netlist's pins are inout.
     wrapper = (f"module {TOP}(input clk, input rx, output tx);\n"
                "  wire clk_pin, rx_pin;\n  assign clk_pin = clk;\n  assign rx_pin = rx;\n"
                f"  {NAME} board(.{clock}_0__io(clk_pin), .{uart}__rx__io(rx_pin), .{uart}__tx__io(tx));\nendmodule\n")
-    # A pin cell's side to the pin is inout, whatever the pin is; and an input could not be connected to it.
+    # A cell of a pin has an inout port, to which Verilator connects no input or output of the module.
     text = re.sub(r"^  (input|output) (\w+__io);", r"  inout \2;", Path(folder, "netlist.v").read_text(), flags=re.MULTILINE)
     if board.is_ecp5:
         text = Burner(rams(Path(folder, f"{NAME}.il").read_text()), contents(board.tile, program)).netlist(text)
@@ -52,22 +57,31 @@ def netlist(board: Board, folder: Path, program: Program | None = None) -> str:
 
 
 def virtual_board(board: Board, folder: Path, program: Program | None = None) -> Pins:
-    """The synthesised board in a folder, in a simulator, its UART at the board's rate."""
+    """A simulation of the synthesised board in a folder, whose UART runs at the board's rate.
+
+    Its first build takes minutes. Errors are those of `netlist`, and BackendError if the build
+    fails.
+    """
     return Pins(netlist(board, folder, program), f"the virtual {board.title}", board.clock_hz / board.baud, _LINT, gates=True)
 
 
 def patience(pins: Pins, board: Board) -> float:
-    """Seconds that a host should wait for an answer: as this machine simulates the bytes that a terminal holds, thrice."""
+    """Seconds that a host should wait for an answer from a virtual board: three times the time to
+    simulate a full buffer.
+
+    The speed of the simulation is measured on this machine.
+    """
     cycles = 1000
     begun = perf_counter()
     pins.run(cycles)
-    return max(10.0, 3 * _HELD * BITS * board.clock_hz / board.baud * (perf_counter() - begun) / cycles)
+    return max(10.0, 3 * _BUFFERED_BYTES * BITS * board.clock_hz / board.baud * (perf_counter() - begun) / cycles)
 
 
 def serve(pins: Pins, clock_hz: float, terminal: Terminal, ended: Callable[[], bool] = lambda: False) -> None:
-    """Lets whoever opens the terminal talk to the pins, at the rate that the terminal is set to, until `ended`.
+    """Passes bytes between a terminal and the pins until `ended()`.
 
-    Bytes pass the pins at the board's own pace, in its clock cycles, however slowly those are simulated.
+    They pass the pins at the rate that the host has set the terminal to, counted in clock cycles of
+    the board, however slowly those are simulated. `clock_hz` is the board's clock.
     """
     idle = 0
     while not ended():
@@ -87,6 +101,6 @@ def serve(pins: Pins, clock_hz: float, terminal: Terminal, ended: Callable[[], b
 
 
 def _included(folder, name):
-    """A Verilog file and those that it includes, as one text."""
+    """The text of a Verilog file, with the files that it includes in their places."""
     return re.sub(r'^`include "(.*)"$', lambda found: _included(folder, found[1]), Path(folder, name).read_text(),
                   flags=re.MULTILINE)

@@ -16,6 +16,7 @@ from .parts.host import HOST_READ_LATENCY
 from .scalars.scalars import Scalars
 from .sequencer.sequencer import Sequencer
 from .spec.config import Config
+from .spec.errors import MareyError
 from .spec.isa import Isa, Op, Sfu
 from .spec.protocol import VERSION, Space, entry_bits, entry_count, parts, space_words
 from .tile import Tile
@@ -30,6 +31,19 @@ RAM = Path(__file__).parent / "parts" / "ram.v"
 
 _MODULE = re.compile(rf"^module {TOP}\(.*?^endmodule", re.MULTILINE | re.DOTALL)
 _PORT = re.compile(r"^  (input|output) (?:\[(\d+):0\] )?(\w+);", re.MULTILINE)
+
+
+class VerilogError(MareyError):
+    """Yosys, which writes the Verilog, failed."""
+
+    exit_code = 1
+
+    def __init__(self, printed: str):
+        """`printed`: what Yosys, or the Python program around it, printed."""
+        reason = next((line for line in printed.splitlines() if "Error: " in line), printed.strip()[:200])
+        cure = (": name a folder that can be written in the environment variable XDG_CACHE_HOME"
+                if "cache directory" in reason else "")
+        super().__init__(f"Yosys failed to write the Verilog ({reason}){cure}")
 
 
 class Rams:
@@ -56,9 +70,12 @@ class Rams:
 def convert(component: Component, parts: Rams | None = None) -> str:
     """The component as Verilog text, top module `TOP`; `parts`: a platform of a device's parts.
 
-    The same component always gives the same text: it has no paths, source locations or times.
+    The same component always gives the same text: it has no paths, source locations or times. VerilogError if Yosys fails.
     """
-    text = verilog.convert(component, name=TOP, platform=parts or Rams(), emit_src=False, strip_internal_attrs=True)
+    try:
+        text = verilog.convert(component, name=TOP, platform=parts or Rams(), emit_src=False, strip_internal_attrs=True)
+    except verilog.YosysError as error:
+        raise VerilogError(str(error)) from None
     return text + RAM.read_text()
 
 

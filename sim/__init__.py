@@ -1,1 +1,4 @@
-"""Ways to run a tile: the emulator, Amaranth's simulator, Verilator, a serial port. All speak link words."""
+"""Ways to run a tile: the emulator, Amaranth's simulator, Verilator, a board at a serial port.
+
+All are transports of link words, 32 bits each (`marey.sim.transport`).
+"""

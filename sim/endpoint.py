@@ -1,6 +1,7 @@
-"""The link's end at the tile, in Python: gives the emulator the frames that the hardware speaks."""
+"""The tile's end of the link in Python, so that the emulator speaks the frames of the hardware."""
 
 import zlib
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,8 +27,28 @@ READABLE = (Space.REGISTER, Space.PROGRAM, Space.MEM, Space.TOKENS)
 WRITABLE = (Space.PROGRAM, Space.MEM, Space.WRAM)
 
 
+_HEADER_WORDS = 4
+"""Words of a request's header, the last of which is its CRC."""
+
+
+class _Header(NamedTuple):
+    """The header of a request; opcode and space are numbers that may not exist."""
+
+    sequence: int
+    opcode: int
+    space: int
+    address: int
+    length: int
+
+
 class Endpoint:
-    """A `Transport` to an emulated tile. A run takes no time, so nothing is ever BUSY; silence is a `receive` or `drain`."""
+    """A `Transport` to an emulated tile.
+
+    A run takes no time, so the tile is never BUSY. The line counts as silent for the tile's
+    time-out when `receive` finds too few words, and in `drain`.
+
+    Parameters: `config`. Attributes: `tile`, the `EmulatedTile`.
+    """
 
     cycles = None
     simulated_hz = None
@@ -64,14 +85,13 @@ class Endpoint:
         pass
 
     def _silence(self):
-        """What is left unfinished when no more words come is cut off, or was noise."""
+        """Answers an unfinished frame with an error, as the hardware does after its time-out."""
         if len(self._in) == 0:
             return
         noise = self._noise()
-        if not noise and len(self._in) > 4 and self._judge()[0] is Status.OK:
-            _, _, _, address, length = self._header()
-            whole = min(len(self._in) - 4, length)
-            self._write(address, self._in[4:4 + whole])
+        if not noise and len(self._in) > _HEADER_WORDS and self._judge()[0] is Status.OK:
+            header = self._header()
+            self._write(header.address, self._in[_HEADER_WORDS:_HEADER_WORDS + header.length])
             self._dirty = True
         self._faults += 1
         sequence = int(self._in[0]) & 0xFF
@@ -79,39 +99,40 @@ class Endpoint:
         self._answer(Status.CRC if noise else Status.CUT_OFF, sequence)
 
     def _noise(self):
-        """What came does not begin with a sound header."""
+        """Whether the received words do not begin with a valid header."""
         return int(self._in[0]) >> 24 != REQUEST_MAGIC or (
-            len(self._in) >= 4 and int(self._in[3]) != _crc(self._in[:3]))
+            len(self._in) >= _HEADER_WORDS and int(self._in[3]) != _crc(self._in[:3]))
 
     def _header(self):
         first, address, length = (int(word) for word in self._in[:3])
-        return first & 0xFF, first >> 20 & 15, first >> 16 & 15, address, length
+        return _Header(first & 0xFF, first >> 20 & 15, first >> 16 & 15, address, length)
 
     def _frame(self):
-        """Takes a whole frame from what came, and answers it; False if there is none."""
-        if len(self._in) < 4 or self._noise():
+        """Takes one whole frame from the received words and answers it. False if there is none."""
+        if len(self._in) < _HEADER_WORDS or self._noise():
             return False
-        sequence, opcode, _, address, length = self._header()
-        has_payload = opcode == Opcode.WRITE.value and length > 0
-        size = 4 + (length + 1 if has_payload else 0)
+        header = self._header()
+        has_payload = header.opcode == Opcode.WRITE.value and header.length > 0
+        size = _HEADER_WORDS + (header.length + 1 if has_payload else 0)
         if len(self._in) < size:
             return False
         status, again = self._judge()
-        payload = self._in[4:size - 1]
+        payload = self._in[_HEADER_WORDS:size - 1]
         if has_payload and status is Status.OK:
-            self._write(address, payload)
+            self._write(header.address, payload)
             self._dirty = True
         if has_payload and int(self._in[size - 1]) != _crc(payload):
             self._faults += 1
             self._in = self._in[size:]
-            self._answer(Status.CRC, sequence)
+            self._answer(Status.CRC, header.sequence)
             return True
         self._act(status, again)
         self._in = self._in[size:]
         return True
 
     def _judge(self):
-        """The status of the request whose header came, and whether it repeats the one before it."""
+        """The status of the request whose header was received, and whether it is the last one
+        again."""
         sequence, opcode, space, address, length = self._header()
         names = {op.value: op for op in Opcode}
         again = sequence == (self._expected - 1) % 256 and opcode != Opcode.RESET.value
@@ -130,7 +151,7 @@ class Endpoint:
             if names[opcode] is Opcode.WRITE and (address % step or length % step):
                 return Status.ADDRESS, again
         if names[opcode] is Opcode.START:
-            where, how = StartWhere.from_bits(address & (1 << 32) - 1), StartHow.from_bits(length & (1 << 32) - 1)
+            where, how = StartWhere.from_bits(address), StartHow.from_bits(length)
             if where.entry >= self.config.program_depth or where.reserved or how.count > MOST_TOKENS:
                 return Status.ADDRESS, again
             if self._dirty:
@@ -138,6 +159,7 @@ class Endpoint:
         return Status.OK, again
 
     def _act(self, status, again):
+        """Does what the request says, unless its status is an error, and answers it."""
         sequence, opcode, space, address, length = self._header()
         if status is Status.SEQUENCE:
             self._faults += 1
@@ -157,7 +179,8 @@ class Endpoint:
                     if not again:
                         self._runs += 1
                         where, how = StartWhere.from_bits(address), StartHow.from_bits(length)
-                        self.tile.start(where.entry, token=where.token, position=how.position, count=how.count)
+                        self.tile.start(where.entry, token=where.token, position=how.position,
+                                        count=how.count)
                 case Opcode.WAIT:
                     for token in self.tile.tokens:
                         self._answer(Status.TOKEN, sequence, np.array([token], np.uint32))
@@ -165,8 +188,8 @@ class Endpoint:
         self._answer(status, sequence, payload)
 
     def _write(self, address, words):
-        """Whole entries of a payload; the part of one that is left over never reaches the memory."""
-        space = Space(self._header()[2])
+        """Writes the whole entries of a payload; a part of an entry at its end is dropped."""
+        space = Space(self._header().space)
         step = parts(entry_bits(self.config, space))
         self.tile.write(space, address, words[:len(words) // step * step])
 
@@ -188,7 +211,8 @@ class Endpoint:
         head = np.array([RESPONSE_MAGIC << 24 | status.value << 16 | sequence, len(payload)], np.uint32)
         payload = np.asarray(payload, np.uint32)
         tail = [payload, [_crc(payload)]] if len(payload) else []
-        self._out = np.concatenate([self._out, head, np.array([_crc(head)], np.uint32), *tail]).astype(np.uint32)
+        answer = [self._out, head, [_crc(head)], *tail]
+        self._out = np.concatenate(answer).astype(np.uint32)
 
 
 def _crc(words):

@@ -1,7 +1,7 @@
-// The harness around a verilated board: its clock, and a UART at its two pins, bit by bit, behind a C interface.
+// The harness around a simulated board: it drives the clock and a UART at two pins, behind a C interface.
 //
-// The design's ports are clk, rx and tx; see pins.py, which compiles and calls it.
-// Times are in clock cycles, and fractions of them: the host's bits need not be as long as the board takes them to be.
+// The design's ports are clk, rx and tx; pins.py compiles this file and calls it. Times are in clock cycles and fractions of
+// them, because a bit of the host need not be exactly as long as a bit of the board.
 
 #include <cstdint>
 #include <memory>
@@ -15,17 +15,17 @@ namespace {
 class Board {
     VerilatedContext context;
     std::unique_ptr<Vtile> board;
-    double bit;                // cycles of the host's bits
-    std::vector<uint8_t> out;  // bytes on their way to the board, from `head` on
+    double bit;                // length of the host's bits
+    std::vector<uint8_t> out;  // bytes to the board; those before `head` were sent
     size_t head = 0;
-    int sent = -1;             // bits of the byte at `head` whose level is on the line, -1 between bytes
-    double next = 0;           // when the next level is due
-    int taken = -1;            // bits of a byte from the board that were looked at, -1 between bytes
-    double look = 0;           // when the next is looked at
+    int sent = -1;             // bit of the byte at `head` that is on the line, 0 the start bit; -1 between bytes
+    double next = 0;           // time of the next bit to the board
+    int taken = -1;            // bits of a byte from the board that were read, -1 between bytes
+    double look = 0;           // time at which the next one is read
     uint8_t byte = 0;
     bool rx = true;
 
-    // The level of the line to the board: start bit, 8 bits, stop bit, without a rest between bytes.
+    // Sets the line to the board: start bit, 8 bits, stop bit, and no pause between bytes.
     void transmit() {
         while (cycles >= next) {
             if (sent < 0 || sent == 9) {
@@ -45,7 +45,7 @@ class Board {
         }
     }
 
-    // Bytes from the board: looked at in the middle of each bit; one without its stop bit is dropped.
+    // Reads bytes from the board, in the middle of each bit; a byte without a stop bit is dropped.
     void receive(bool level) {
         if (taken < 0) {
             if (level) return;
@@ -102,13 +102,13 @@ MAREY void marey_send(Board* board, const uint8_t* bytes, size_t count) { board-
 
 MAREY size_t marey_waiting(const Board* board) { return board->waiting(); }
 
-// Clocks until so many bytes are there to take, or so many cycles have passed; returns how many bytes there are.
+// Runs the clock until `count` bytes have come, or `cycles` cycles have passed; returns the number of bytes.
 MAREY size_t marey_run(Board* board, uint64_t cycles, size_t count) {
     for (uint64_t end = board->cycles + cycles; board->cycles < end && board->in.size() < count;) board->step();
     return board->in.size();
 }
 
-// The bytes that came, into room for them.
+// Copies the bytes that have come to `bytes`, and forgets them.
 MAREY void marey_take(Board* board, uint8_t* bytes) {
     for (size_t index = 0; index < board->in.size(); ++index) bytes[index] = board->in[index];
     board->in.clear();

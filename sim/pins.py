@@ -1,4 +1,7 @@
-"""A design in Verilator behind two pins: bytes go in and come out of a UART, bit by bit, in the design's clock cycles."""
+"""Simulates a design in Verilator that has a UART at two pins.
+
+Bytes go in and come out bit by bit, timed in clock cycles of the design.
+"""
 
 import ctypes
 import weakref
@@ -6,25 +9,36 @@ from pathlib import Path
 
 import numpy as np
 
-from . import verilator
-from .simulation import BackendError
+from .build import Design, build, load
 
 HARNESS = Path(__file__).with_suffix(".cpp")
 TOP = "pins"
 """The top module, with ports clk, rx and tx."""
 
+_POINTER, _SIZE, _COUNT = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_uint64
+_FUNCTIONS = {
+    "open": (_POINTER, [ctypes.c_double]), "close": (None, [_POINTER]),
+    "rate": (None, [_POINTER, ctypes.c_double]), "send": (None, [_POINTER, ctypes.c_char_p, _SIZE]),
+    "waiting": (_SIZE, [_POINTER]), "cycles": (_COUNT, [_POINTER]),
+    "run": (_SIZE, [_POINTER, _COUNT, _SIZE]), "take": (None, [_POINTER, ctypes.c_char_p]),
+}
+"""The harness's C interface; see pins.cpp."""
+
 
 class Pins:
-    """Verilog with a UART at its pins, whose module `pins` has the ports clk, rx and tx, in a simulator.
+    """A simulation of Verilog whose top module `pins` has the ports clk, rx and tx.
 
-    Parameters: `text`; `name`, for messages; `bit`, clock cycles of a bit of this end, a fraction too;
-    `lint`, Verilator's warnings that the text must be allowed; `gates`: it is a netlist.
+    Parameters: `text`, the Verilog; `name`, what messages call it; `bit`, the length of a bit of
+    the host's UART in clock cycles, which can be a fraction; `lint`, names of Verilator's warnings
+    to leave out; `gates`, whether the text is a netlist.
 
-    The clock runs in `run` only. The first of each text takes a build; BackendError if that fails.
+    The clock runs only in `run`. The first simulation of a text takes seconds or minutes, in which
+    it is compiled. BackendError if it cannot be.
     """
 
     def __init__(self, text: str, name: str, bit: float, lint: tuple[str, ...] = (), gates: bool = False):
-        self._library = _load(verilator.build(text, name, top=TOP, harness=HARNESS, lint=lint, gates=gates))
+        design = Design(text=text, name=name, harness=HARNESS, top=TOP, lint=lint, gates=gates)
+        self._library = load(build(design), _FUNCTIONS)
         self._handle = self._library.marey_open(bit)
         self.close = weakref.finalize(self, self._library.marey_close, self._handle)
 
@@ -35,27 +49,31 @@ class Pins:
 
     @property
     def waiting(self) -> int:
-        """Bytes sent that have not passed the pin yet."""
+        """Number of bytes that were sent and have not passed the pin yet."""
         return self._library.marey_waiting(self._handle)
 
     def set_bit(self, bit: float) -> None:
-        """From the next bit on, bits of this end take so many clock cycles."""
+        """Sets the length of a bit of the host's UART in clock cycles, from the next bit on."""
         self._library.marey_rate(self._handle, bit)
 
     def send(self, data: bytes) -> None:
-        """Queues bytes for the line to the design."""
+        """Queues bytes for the pin rx."""
         self._library.marey_send(self._handle, data, len(data))
 
     def run(self, cycles: int, count: int = 1) -> bytes:
-        """Clocks until `count` bytes have come, but no more than so many cycles; returns those that came."""
+        """Runs the clock until `count` bytes have come from tx, but for no more than `cycles`
+        cycles. Returns the bytes that came."""
         data = ctypes.create_string_buffer(self._library.marey_run(self._handle, cycles, count))
         self._library.marey_take(self._handle, data)
         return data.raw
 
 
 class PinsTransport:
-    """A `Transport` through the pins, in process. `patience`: clock cycles without a byte after which `receive` gives up;
-    `quiet`: without one either way, after which `drain` does."""
+    """A `Transport` through the pins.
+
+    Parameters: `pins`; `patience`, clock cycles without a byte after which `receive` gives up;
+    `quiet`, clock cycles without a byte in either direction after which `drain` ends.
+    """
 
     simulated_hz = None
 
@@ -86,20 +104,3 @@ class PinsTransport:
 
     def close(self) -> None:
         self._pins.close()
-
-
-def _load(library):
-    """The library's C interface, typed. BackendError if it cannot be loaded."""
-    try:
-        loaded = ctypes.CDLL(str(library))
-    except OSError as error:
-        raise BackendError(f"{library} cannot be loaded: {error}") from None
-    pointer, size, count = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_uint64
-    for name, result, arguments in (
-        ("open", pointer, [ctypes.c_double]), ("close", None, [pointer]), ("rate", None, [pointer, ctypes.c_double]),
-        ("send", None, [pointer, ctypes.c_char_p, size]), ("waiting", size, [pointer]), ("cycles", count, [pointer]),
-        ("run", size, [pointer, count, size]), ("take", None, [pointer, ctypes.c_char_p]),
-    ):
-        function = getattr(loaded, f"marey_{name}")
-        function.restype, function.argtypes = result, arguments
-    return loaded

@@ -10,28 +10,31 @@ from serial.tools import list_ports
 from .simulation import BackendError
 
 BAUD = 3_000_000
-"""Of boards whose bridge takes it, and what is tried unless another rate is asked for."""
+"""Rate of the line in bits a second, unless another is asked for. Not every USB bridge takes it."""
 
 PATIENCE = 10.0
-"""Seconds without a byte after which a port is given up; before anything ever came, a fifth of them."""
+"""Seconds without a byte after which a port is given up; a fifth of it while no byte has come
+yet."""
 
 _CHUNK = 256
-"""Bytes that the port is given at once, each time with all patience: a virtual board takes them at its own pace."""
+"""Bytes that are written at once. The patience is for each such write, because a virtual board is
+slow to take them."""
 
 QUIET = 0.05
-"""Seconds of silence that `drain` waits for: longer than the link's own (`marey.hdl.serial`), and than a USB bridge holds
-bytes back."""
+"""Seconds of silence that `drain` waits for: more than the time-out of the link
+(`marey.hdl.serial`), and than the time for which a USB bridge holds bytes back."""
 
 
 class PortError(BackendError):
-    """A port that is not there, cannot be opened, or is gone."""
+    """A port does not exist, cannot be opened, or has gone away."""
 
 
 class PortTransport:
     """A `Transport` over a serial port, 8N1: words as four bytes, least significant first.
 
-    `patience`: seconds without a byte, either way, after which it is given up. PortError, in one line, if the port
-    cannot be had, or is lost later; nothing waits for ever.
+    Parameters: `port`, its name; `baud`, bits a second; `patience`, seconds without a byte in
+    either direction after which the port is given up. PortError if the port cannot be opened, or
+    goes away later.
     """
 
     cycles = None
@@ -61,7 +64,7 @@ class PortTransport:
         self._port.close()
 
     def _read(self, count, patience):
-        """Up to `count` bytes; fewer after `patience` seconds without one."""
+        """The next `count` bytes; fewer if no byte comes for `patience` seconds."""
         data, last = bytearray(), time.monotonic()
         while len(data) < count and (left := last + patience - time.monotonic()) > 0:
             if more := self._guarded(self._some, count - len(data), left):
@@ -70,11 +73,13 @@ class PortTransport:
         return bytes(data)
 
     def _some(self, most, patience):
-        """The first byte within so many seconds, and those that are there with it."""
+        """Waits for a byte for `patience` seconds; returns it and those that have come with it, up
+        to `most`."""
         self._port.timeout = patience
         return self._port.read(1) + self._port.read(min(self._port.in_waiting, most - 1))
 
     def _guarded(self, work, *arguments):
+        """Calls `work`; PortError if the port has gone away."""
         try:
             return work(*arguments)
         except serial.SerialTimeoutException:
@@ -86,7 +91,7 @@ class PortTransport:
 
 
 def _why_not(port, baud, error):
-    """One line about a port that could not be opened."""
+    """Why a port could not be opened, and what to do, in one line."""
     code = getattr(error, "errno", None)
     if isinstance(error, ValueError):
         return f"{port} cannot be set to {baud} baud: choose another with --baud"
@@ -96,5 +101,5 @@ def _why_not(port, baud, error):
     if code in (errno.EAGAIN, errno.EBUSY):
         return f"{port} is in use: close the other program that has it open"
     if code in (errno.EACCES, errno.EPERM):
-        return f"{port} may not be opened: its group, often dialout, must have you as a member"
+        return f"{port} may not be opened: add yourself to its group, which is often dialout"
     return f"{port} is no serial port: name one with --port"

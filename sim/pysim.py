@@ -1,4 +1,7 @@
-"""Amaranth's own simulator as a backend: slow, but it needs no compiler and follows the source itself."""
+"""Amaranth's own simulator as a backend.
+
+It is slow, but it needs no compiler, and it simulates the source itself, not the Verilog.
+"""
 
 from collections import deque
 
@@ -11,18 +14,23 @@ from ..hdl.tile import Tile
 from .simulation import QUIET, ScheduleFault, Simulation, quiet_cycles
 
 PATIENCE = 1 << 18
-"""Cycles without an answer word after which `receive` gives up: minutes."""
+"""Clock cycles without an answer word after which `receive` gives up: some minutes."""
 
-_HALF = 0.5e-6
+_HALF_S = 0.5e-6
+"""Half a clock period in simulated seconds; the clock's rate matters to nothing."""
 
 
 def open_tile(config: Config) -> "PysimTransport":
-    """A tile of this configuration in Amaranth's simulator."""
+    """A tile of a configuration in Amaranth's simulator."""
     return PysimTransport(Tile(config), quiet=quiet_cycles(config))
 
 
 class PysimTransport(Simulation):
-    """A component in Amaranth's simulator; `Simulation` says which components, and what it does with them."""
+    """A `Simulation` of a component in Amaranth's simulator.
+
+    Parameters: `component`, which has the ports that `Simulation` names; `patience` and `quiet`,
+    see `Simulation`.
+    """
 
     def __init__(self, component: Component, *, patience: int = PATIENCE, quiet: int = QUIET):
         super().__init__(patience, quiet)
@@ -31,7 +39,7 @@ class PysimTransport(Simulation):
         self._cycles = 0
         self._moved = (False, None)
         self._simulator = Simulator(component)
-        self._simulator.add_clock(2 * _HALF)
+        self._simulator.add_clock(2 * _HALF_S)
         self._simulator.add_testbench(self._pump)
 
     @property
@@ -50,11 +58,14 @@ class PysimTransport(Simulation):
                 self._queue.popleft()
             self._moved = taken, word if valid else None
             self._cycles += 1
-            # To the middle of the cycle: what is sent between two cycles is offered in the second.
-            await ctx.delay(_HALF)
+            # Half a cycle further, so that words sent between two cycles are offered in the second one.
+            await ctx.delay(_HALF_S)
 
     def _step(self):
-        """One clock cycle: whether a word was sent in it, and the word that came or None."""
+        """Simulates one clock cycle.
+
+        Returns whether a word went in, and the word that came out, or None.
+        """
         before = self._cycles
         try:
             while self._cycles == before:

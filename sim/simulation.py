@@ -1,4 +1,5 @@
-"""What the simulated backends have in common: a link whose clock runs only while somebody waits for an answer."""
+"""The common part of the simulated backends: the clock runs only while somebody waits for an
+answer."""
 
 from abc import ABC, abstractmethod
 from time import perf_counter
@@ -10,37 +11,39 @@ from ..hdl.spec.errors import MareyError
 
 
 class BackendError(MareyError):
-    """A backend that cannot be had or used: a missing tool, a failed build, a closed simulation."""
+    """A backend cannot be used: a tool is missing, a build failed, or the simulation is closed."""
 
     exit_code = 1
 
 
 class ScheduleFault(BackendError):
-    """An assertion of the design failed in simulation, which ends there."""
+    """An assertion of the design failed in simulation. The simulation is closed then."""
 
 
 QUIET = 2048
-"""Clock cycles of silence after which `drain` holds the link to be at rest."""
+"""Clock cycles without a word after which `drain` ends, unless another number is asked for."""
 
 
 def quiet_cycles(config: Config) -> int:
-    """Clock cycles of silence after which a tile gives up a broken frame for certain."""
+    """Clock cycles without a word after which a tile of a configuration has surely given up a
+    broken frame."""
     return 2 * config.link_timeout
 
 
 class Simulation(ABC):
-    """A `Transport` to a design in simulation, whose ports are `rx: In(stream.Signature(32))` and
-    `tx: Out(stream.Signature(32))`.
+    """A `Transport` to a simulated design.
 
-    `send` queues words, in no time. The clock runs in `receive` and `drain`; in every cycle of theirs the
-    oldest queued word is offered on `rx`, and `tx` is ready. Two simulators of one design that are given the
-    same calls therefore count the same cycles.
+    The design's ports are `rx: In(stream.Signature(32))` and `tx: Out(stream.Signature(32))`.
+    `send` queues words, and takes no clock cycle. The clock runs in `receive` and `drain` only: in
+    each of their cycles the oldest queued word is offered on `rx`, and `tx` is ready. So two
+    simulators of one design count the same cycles if they get the same calls.
 
-    Parameters: `patience`, cycles without an answer word after which `receive` gives up; `quiet`, cycles
-    without a word either way after which `drain` does.
+    Parameters: `patience`, clock cycles without an answer word after which `receive` gives up;
+    `quiet`, clock cycles without a word in either direction after which `drain` ends.
 
-    `ScheduleFault` is raised, by `receive` or `drain`, in the cycle in which an assertion of the design fails,
-    with the assertion's message; the simulation is then closed. `BackendError`: it was closed before.
+    `receive` and `drain` raise ScheduleFault, with the assertion's message, in the cycle in which
+    an assertion of the design fails, and close the simulation. All methods raise BackendError if
+    the simulation is closed.
     """
 
     def __init__(self, patience: int, quiet: int):
@@ -62,7 +65,8 @@ class Simulation(ABC):
 
     @property
     def simulated_hz(self) -> float | None:
-        """Clock cycles a second, over the time spent simulating; None before the first."""
+        """Simulated clock cycles a second, over the time spent in `receive` and `drain`; None at
+        first."""
         return self.cycles / self._seconds if self._seconds else None
 
     def send(self, words: np.ndarray) -> None:
@@ -71,11 +75,13 @@ class Simulation(ABC):
         self._send(np.ascontiguousarray(words, np.uint32))
 
     def receive(self, count: int) -> np.ndarray:
-        """The next `count` answer words, uint32 [count]; fewer when `patience` cycles passed without one."""
+        """The next `count` answer words, uint32 [count]; fewer after `patience` cycles without
+        one."""
         return self._timed(self._receive, count)
 
     def drain(self) -> None:
-        """Lets what was sent go in and throws away what comes out, until neither happens for `quiet` cycles."""
+        """Lets the queued words in and drops the answers, until `quiet` cycles pass without a
+        word."""
         self._timed(self._drain)
 
     def close(self) -> None:

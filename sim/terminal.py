@@ -1,4 +1,5 @@
-"""The board's side of a pseudo-terminal: to whoever opens it by its name, it is a serial port."""
+"""A pseudo-terminal: a program that opens it by its name has a serial port, and this is the other
+end."""
 
 import errno
 import os
@@ -10,7 +11,7 @@ _RATES = {getattr(termios, name): int(name[1:]) for name in dir(termios) if name
 
 
 class Terminal:
-    """A pseudo-terminal. Attributes: `name`, what the host opens as a port."""
+    """The board's end of a pseudo-terminal. Attribute `name`: the port that the host opens."""
 
     def __init__(self):
         self._board, self._host = os.openpty()
@@ -20,11 +21,11 @@ class Terminal:
 
     @property
     def baud(self) -> int | None:
-        """The rate that the host has set; None for one that has no name in termios."""
+        """Rate in bits a second that the host has set; None if termios has no name for it."""
         return _RATES.get(termios.tcgetattr(self._host)[5])
 
     def read(self, seconds: float, most: int = 256) -> bytes:
-        """What the host has sent, at most so many bytes of it; waits for the first so long."""
+        """Up to `most` bytes from the host; b"" if none comes within `seconds`."""
         select.select([self._board], [], [], seconds)
         try:
             return os.read(self._board, most)
@@ -36,11 +37,11 @@ class Terminal:
             raise
 
     def write(self, data: bytes) -> None:
-        """To the host; what it does not take in a second is lost, as on a line."""
+        """Sends bytes to the host. Those that it does not read within a second are lost."""
         while data and select.select([], [self._board], [], 1)[1]:
             data = data[os.write(self._board, data):]
 
     def close(self) -> None:
-        """The host sees its port go."""
+        """Closes both ends; to the host, its port goes away."""
         os.close(self._host)
         os.close(self._board)

@@ -1,4 +1,4 @@
-"""What carries link words between the driver and a tile, whatever that tile is."""
+"""The interface between the driver and a tile of any kind: link words go to it and come back."""
 
 from typing import Protocol
 
@@ -6,15 +6,15 @@ import numpy as np
 
 
 class Transport(Protocol):
-    """Words to a tile and back. Simulations, the emulator, a serial port."""
+    """A line to a tile. Simulations, the emulator and a serial port are of this type."""
 
     @property
     def cycles(self) -> int | None:
-        """Clock cycles simulated so far; None where there is no such count."""
+        """Clock cycles simulated so far; None if they are not counted."""
 
     @property
     def simulated_hz(self) -> float | None:
-        """Clock cycles a second, over the time spent simulating; None where there is no such figure."""
+        """Simulated clock cycles a second; None if there is no such figure."""
 
     def send(self, words: np.ndarray) -> None:
         """Sends uint32 words, shape [n]."""
@@ -23,7 +23,7 @@ class Transport(Protocol):
         """The next `count` words, uint32; fewer if the time limit for an answer passed."""
 
     def drain(self) -> None:
-        """Waits until the line is silent, and throws away what came until then."""
+        """Waits until the line is silent, and drops the words that come until then."""
 
     def close(self) -> None:
-        """Lets go of the tile."""
+        """Ends the use of the tile."""

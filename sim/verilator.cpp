@@ -1,8 +1,8 @@
-// The harness around a verilated tile: a pump for link words behind a C interface, one clock cycle a turn.
+// The harness around a simulated tile: it drives the clock and passes link words, behind a C interface.
 //
-// The runtime of Verilator is compiled in here, so that what the model prints and the assertions it
-// fails come to this file and not to stdout and abort(). See verilator.py, which compiles and calls it.
-// Verilator spells the ports rx__valid and so on with ___05F, so that no two names clash.
+// verilator.py compiles this file and calls it. Verilator's runtime is included here, so that messages and failed assertions
+// of the model come to the functions of this file, and not to stdout and abort(). In C++, Verilator writes ___05F for the two
+// underscores in rx__valid and so on.
 
 #include <algorithm>
 #include <cstdarg>
@@ -23,7 +23,7 @@ int capture(const char* format, ...) {
     va_start(arguments, format);
     const int length = std::vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    // Verilator's own words on an assertion follow the message that the design gave it.
+    // Verilator prints a text of its own after the design's message about an assertion.
     if (!std::strstr(text, "%Error")) printed += text;
     return length;
 }
@@ -54,7 +54,7 @@ class Simulation {
 #if VM_TRACE
     VerilatedVcdC trace;
 #endif
-    std::vector<uint32_t> queue;  // words on their way into the tile, from `head` on
+    std::vector<uint32_t> queue;  // words to the tile; those before `head` were sent
     size_t head = 0;
 
     void half(bool clock) {
@@ -68,7 +68,7 @@ class Simulation {
 public:
     uint64_t cycles = 0;
     bool watching = false;
-    std::vector<uint64_t> seen;  // cycle and probe, one after the other, of each change of the probe
+    std::vector<uint64_t> seen;  // for each change of the probe: the cycle, then the probe
 
     explicit Simulation(const char* trace_file) {
         context.traceEverOn(trace_file != nullptr);
@@ -132,7 +132,8 @@ MAREY void marey_send(Simulation* simulation, const uint32_t* words, size_t coun
     simulation->send(words, count);
 }
 
-// Clocks until `count` words came, or `patience` cycles passed without one; returns how many came, -1 for a fault.
+// Runs the clock until `count` words have come, or `patience` cycles have passed without one. Returns the number of words,
+// or -1 if an assertion failed.
 MAREY int64_t marey_receive(Simulation* simulation, uint32_t* words, size_t count, uint64_t patience) {
     size_t received = 0;
     uint64_t silent = 0;
@@ -150,7 +151,7 @@ MAREY int64_t marey_receive(Simulation* simulation, uint32_t* words, size_t coun
     return static_cast<int64_t>(received);
 }
 
-// Clocks until no word moved, either way, for `quiet` cycles; returns 0, or -1 for a fault.
+// Runs the clock until `quiet` cycles have passed without a word in either direction. Returns 0, or -1 if an assertion failed.
 MAREY int64_t marey_drain(Simulation* simulation, uint64_t quiet) {
     fault.clear();
     for (uint64_t silent = 0; silent < quiet; ++silent) {
@@ -162,13 +163,13 @@ MAREY int64_t marey_drain(Simulation* simulation, uint64_t quiet) {
     return 0;
 }
 
-// From now on, or no longer, every change of the probe is kept; what was kept is forgotten.
+// Starts or stops recording the changes of the probe, and forgets what was recorded.
 MAREY void marey_watch(Simulation* simulation, bool on) {
     simulation->watching = on;
     simulation->seen.clear();
 }
 
-// How many numbers are kept, and, into room for as many, the numbers: cycle, probe, cycle, probe ...
+// Returns how many numbers were recorded, and copies them to `numbers` unless it is null: cycle, probe, cycle, probe ...
 MAREY size_t marey_seen(const Simulation* simulation, uint64_t* numbers) {
     if (numbers) std::copy(simulation->seen.begin(), simulation->seen.end(), numbers);
     return simulation->seen.size();
@@ -176,5 +177,5 @@ MAREY size_t marey_seen(const Simulation* simulation, uint64_t* numbers) {
 
 MAREY uint64_t marey_cycles(const Simulation* simulation) { return simulation->cycles; }
 
-// What failed when the last call on this thread returned -1.
+// The message of the assertion that failed when the last call on this thread returned -1.
 MAREY const char* marey_fault() { return fault.c_str(); }

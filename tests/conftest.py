@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from marey.sim import verilator
+from marey.sim.build import missing
 from marey.sw.formats import load_model
 from marey.sw.formats.tiny import write_tiny
 
@@ -39,6 +39,5 @@ def tiny_model(tiny):
 @pytest.fixture(scope="session")
 def compiler():
     """Skips where Verilator's backend cannot be had."""
-    missing = verilator.available()
-    if missing:
-        pytest.skip(missing)
+    if why := missing():
+        pytest.skip(why)

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from marey.boards.all import BOARDS
-from marey.boards.build import builds
+from marey.boards.records import builds
 from marey.hdl.manual import manual
 from marey.hdl.spec.config import preset
 from marey.sim.backends import open_transport

@@ -100,7 +100,9 @@ def _with(options, command):
     return reduce(lambda command, option: option(command), reversed(options), command)
 
 
-@click.group(cls=Cli, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Cli, context_settings={"help_option_names": ["-h", "--help"]},
+             epilog="The environment variable MAREY_CACHE names the folder in which compiled simulators are kept, in the place "
+                    "of one in your home folder. All in it can be deleted at any time.")
 @click.version_option(package_name="marey")
 def main():
     """Marey, an open language-processing unit: compiles a model file to a timetable, and generates text on a tile that

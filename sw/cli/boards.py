@@ -8,6 +8,9 @@ from pathlib import Path
 
 import click
 
+from ...boards import flow
+from ...boards.build import build, synthesise
+from ...boards.records import builds
 from ...hdl.spec.errors import MareyError
 from .base import JSON, TOKENIZER, main
 from .compiling import load_or_compile
@@ -17,13 +20,19 @@ FOLDER = click.option("-o", "--output", type=click.Path(path_type=Path, file_oka
                       help="Folder of what is built. Default: build/BOARD.")
 
 
-def _board(name):
-    """The board of a name. MareyError without the extra `boards`, or for a name that no board has."""
+def _all_boards():
+    """The module `marey.boards.all`. MareyError without the extra `boards`."""
     try:
-        from ...boards.all import board_named
+        # Here, and not above, because amaranth-boards is in the optional extra `boards`.
+        from ...boards import all as all_boards
     except ModuleNotFoundError as error:
         raise MareyError(f"boards need {error.name}: pip install 'marey[boards]'") from None
-    return board_named(name)
+    return all_boards
+
+
+def _board(name):
+    """The board with a name. MareyError without the extra `boards`, or for a name that no board has."""
+    return _all_boards().board_named(name)
 
 
 def _burnable(model, tokenizer, board):
@@ -39,15 +48,11 @@ def _say(line):
 @JSON
 def boards_command(as_json):
     """The boards that there are, and the tile that each gets."""
-    _board("icebreaker")
-    from ...boards.all import BOARDS
-    from ...boards.build import builds
-
     known = builds()
     rows = [{"board": board.name, "title": board.title, "device": board.device, "config": board.tile.name,
              "clock_mhz_target": board.clock_hz / 1e6, "baud": board.baud, "note": board.note,
              "clock_mhz_met": known.get(board.name, {}).get("clock_mhz_met"),
-             "resources": known.get(board.name, {}).get("resources")} for board in BOARDS.values()]
+             "resources": known.get(board.name, {}).get("resources")} for board in _all_boards().BOARDS.values()]
     if as_json:
         click.echo(json.dumps(rows))
         return
@@ -71,8 +76,6 @@ def boards_command(as_json):
 def build_command(board_name, model, tokenizer, output, seed, by_slice, as_json):
     """Build a board's bitstream: synthesis, place and route; say what it takes and the clock that it meets."""
     board = _board(board_name)
-    from ...boards.build import build
-
     program = _burnable(model, tokenizer, board) if model else None
     result = build(board, output or Path("build", board.name), program, seed=seed, by_slice=by_slice, say=_say)
     click.echo(json.dumps(result) if as_json else "\n".join(_lines(result)))
@@ -107,8 +110,6 @@ class TimingError(MareyError):
 def flash_command(board_name, output, dry_run):
     """Put a board's bitstream on it, and the program that is burned in, with the programmer that the board wants."""
     board = _board(board_name)
-    from ...boards import flow
-
     folder = output or Path("build", board.name)
     file = flow.bitstream(board, folder)
     if not file.exists():
@@ -135,7 +136,7 @@ def flash_command(board_name, output, dry_run):
 def virtual_command(board_name, model, tokenizer, output):
     """Simulate a board, its netlist at its pins, behind a pseudo-terminal; serves it until interrupted."""
     board = _board(board_name)
-    from ...boards.build import synthesise
+    # Here, and not above, because pseudo-terminals (the module termios) exist on Unix only.
     from ...boards.virtual import patience, serve, virtual_board
     from ...sim.terminal import Terminal
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from ...boards.targets import targets
 from ...hdl.spec.config import PRESETS
 from ...hdl.spec.errors import MareyError
 from ..formats import FormatError, gguf, huggingface, llama2c, load_model, load_shape, load_tokenizer
@@ -60,7 +61,7 @@ def fit_command(model, as_json):
 
     A streamed model waits for its link, which is the UART of a board, and brings a word a cycle to a tile without one."""
     shape = load_shape(model)
-    rows = fitting.fit(shape, fitting.targets(), _weights(model, shape))
+    rows = fitting.fit(shape, targets(), _weights(model, shape))
     click.echo(fitting.as_json(model.name, rows) if as_json else "\n".join(fitting.lines(rows)))
 
 

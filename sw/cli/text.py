@@ -9,6 +9,7 @@ import click
 
 from ...hdl.spec.config import preset
 from ...hdl.spec.errors import MareyError
+from ...sim.files import new_content
 from ..formats import DEFAULT_MODEL
 from ..program.program import Program
 from ..runtime.generate import Generation, encode_prompt, generate, lost_characters
@@ -71,7 +72,8 @@ def compile_command(model, output, tokenizer, config_name):
     """Compile MODEL to a program file for a configuration."""
     check_output(output, model, tokenizer)
     program = compile_file(model, tokenizer, preset(config_name))
-    program.save(output)
+    with new_content(output) as temporary:
+        program.save(temporary)
     click.echo(f"{output}: {program.summary()}")
 
 

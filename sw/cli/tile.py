@@ -9,6 +9,7 @@ import click
 from ...hdl.spec.config import preset
 from ...hdl.spec.errors import MareyError
 from ...hdl.verilog import generate as generate_verilog
+from ...sim.files import new_content, write_file
 from ..program.assembly import assemble
 from ..program.program import Program
 from ..views.bench import bench
@@ -33,7 +34,8 @@ def asm_command(file, output, original, config_name):
     else:
         config = preset(config_name)
         program = Program.from_instructions(config, assemble(config, _text(file)))
-    program.save(output)
+    with new_content(output) as temporary:
+        program.save(temporary)
     click.echo(f"{output}: {program.summary()}")
 
 
@@ -86,5 +88,5 @@ def verilog_command(config_name, output):
     output.mkdir(parents=True, exist_ok=True)
     for suffix, content in ((".v", text), (".json", json.dumps(sidecar, indent=2) + "\n")):
         path = output / f"marey_{config_name}{suffix}"
-        path.write_text(content)
+        write_file(path, content)
         click.echo(path)

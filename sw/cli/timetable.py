@@ -8,9 +8,11 @@ from pathlib import Path
 
 import click
 
+from ...boards.records import costs
 from ...hdl.spec.config import preset
 from ...hdl.spec.errors import MareyError
 from ...hdl.timing import PROBED
+from ...sim.files import new_content, write_file
 from ..program.program import Program
 from ..views.measure import NotAsPlanned, measure
 from ..views.page import page
@@ -38,7 +40,7 @@ def report_command(model, position, tokenizer, config_name, as_json):
         _check_positions(program, model, position, 1)
 
     program = load_or_compile(model, tokenizer, preset(config_name), check)
-    result = report(program, position)
+    result = report(program, position, costs().values())
     if as_json:
         click.echo(json.dumps(result))
         return
@@ -97,16 +99,17 @@ def timetable_command(model, output, position, tokens, as_text, perfetto, measur
         loaded = Program.load(image, checked=False) if image else None
         measurement = measure(program, position, tokens, loaded)
     if output:
-        output.write_text(page(program, position, tokens, measurement))
+        write_file(output, page(program, position, tokens, measurement, costs().values()))
         click.echo(f"{output}: {output.stat().st_size:,} bytes", err=True)
     if perfetto:
-        perfetto.write_text(json.dumps(trace_events(program, position, tokens)))
+        write_file(perfetto, json.dumps(trace_events(program, position, tokens)))
         click.echo(f"{perfetto}: one microsecond is one clock cycle", err=True)
     if as_text:
         for line in text(program, position, tokens):
             click.echo(line)
     if vcd:
-        measurement.write_vcd(vcd, units)
+        with new_content(vcd) as temporary:
+            measurement.write_vcd(temporary, units)
     if fst:
         with tempfile.TemporaryDirectory() as folder:
             measurement.write_vcd(Path(folder, "run.vcd"), units)

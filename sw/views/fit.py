@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 
-from ...hdl.spec.config import PRESETS, Config
+from ...hdl.spec.config import Config
 from ..compiler.compile import schedule
 from ..compiler.layout import CompileError
 from ..compiler.plan import lay_out_model
@@ -11,7 +11,7 @@ from ..model.config import ModelConfig
 from ..model.model import Model
 from ..quant.quantise import GROUP
 from ..quant.standin import stand_in
-from .report import clocks, memory
+from .report import memory
 from .speed import link_assumption, middle, tokens_per_second
 
 ASSUMPTIONS = ("tokens/s: at the target's clock, in the middle of the context. A streamed model waits for its link: a board's "
@@ -27,17 +27,6 @@ class Target:
     config: Config
     clock_hz: float | None = None
     baud: int | None = None
-
-
-def targets() -> list[Target]:
-    """Every preset, at the clock that place and route met, and, if the extra `boards` is installed, every board."""
-    met = {name: cost["clock_mhz_met"] * 1e6 for name, cost in clocks().items()}
-    found = [Target(config.name, config, met.get(config.name)) for config in PRESETS.values()]
-    try:
-        from ...boards.all import BOARDS
-    except ModuleNotFoundError:
-        return found
-    return found + [Target(board.name, board.tile, board.clock_hz, board.baud) for board in BOARDS.values()]
 
 
 def fit(shape: ModelConfig, targets: list[Target], model: Model | None = None) -> list[dict]:

@@ -1,6 +1,7 @@
 """The timetable as one page of HTML that needs nothing else: `timetable.html` with a chart in it."""
 
 import json
+from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,11 +18,15 @@ MOST = 10_000
 """Differences on a page; the first are what matters."""
 
 
-def page(program: Program, position: int = 0, count: int = 1, measurement: Measurement | None = None) -> str:
-    """The page of a run that makes `count` tokens, the first at a position; what was measured is laid over the plan."""
+def page(program: Program, position: int = 0, count: int = 1, measurement: Measurement | None = None,
+         costs: Iterable[dict] = ()) -> str:
+    """The page of a run that makes `count` tokens, the first at a position; what was measured is laid over the plan.
+
+    `costs`: results of place and route, for the speeds in the report on the page (`marey.sw.views.report.speeds`).
+    """
     drawn = chart(program, position, count)
     if program.model:
-        drawn["report"] = [(name, value) for name, value in report(program, position)["summary"].items()]
+        drawn["report"] = [(name, value) for name, value in report(program, position, costs)["summary"].items()]
     if measurement:
         drawn["measured"] = _measured(measurement, [start for start, *_ in drawn["tokens"]])
     # A closing tag within the data would end the script that holds them.

@@ -1,7 +1,6 @@
 """The report: what a model takes of a tile, and where the cycles of a token go, product by product."""
 
-import json
-from importlib.resources import files
+from collections.abc import Iterable
 
 from ...hdl.spec.isa import Op
 from ...hdl.timing import run_cycles, trace, uses
@@ -10,13 +9,8 @@ from ..program.program import Program
 from .speed import tokens_per_second
 
 
-def clocks() -> dict[str, dict]:
-    """What `make cost` found: {"clock_mhz_met", "device", ...} by configuration."""
-    return json.loads(files("marey.boards").joinpath("costs.json").read_text())
-
-
-def report(program: Program, position: int) -> dict:
-    """A program's memories, and the cycles of its token at a position.
+def report(program: Program, position: int, costs: Iterable[dict] = ()) -> dict:
+    """A program's memories, and the cycles of its token at a position. `costs`: see `speeds`.
 
     Keys: model, config, mode, program_words, memory (see `memory`), position, cycles, mac_floor_cycles, utilisation, phases
     (see `phases`), link_words (a token's, of a streamed model), tokens_per_second (see `speeds`), and summary: all that in
@@ -24,7 +18,7 @@ def report(program: Program, position: int) -> dict:
     """
     config, image = program.config, program.image
     cycles, floor = program.cycles(position), graph_of(program.model.shape).macs(position) / config.macs
-    used, seconds, link_words = memory(program), speeds(program, position), program.link_words()
+    used, seconds, link_words = memory(program), speeds(program, position, costs), program.link_words()
     summary = {
         "program": "{used} instructions of {of}".format(**used["program_words"]),
         "W-RAM": "{used:,} words of {of:,}".format(**used["wram_words"]),
@@ -52,11 +46,14 @@ def memory(program: Program) -> dict[str, dict[str, int]]:
     }
 
 
-def speeds(program: Program, position: int) -> dict[str, float]:
-    """Tokens a second by device, at the clock that place and route met for this configuration; of a streamed model, if
-    its link brings a word in every cycle."""
+def speeds(program: Program, position: int, costs: Iterable[dict]) -> dict[str, float]:
+    """Tokens a second of a token at a position, by device: {device: tokens a second}.
+
+    `costs`: results of place and route, {"config", "device", "clock_mhz_met"}; those of other configurations are passed
+    over. A streamed model is reckoned with a link that brings one word in every cycle.
+    """
     return {cost["device"]: tokens_per_second(program, cost["clock_mhz_met"] * 1e6, position)
-            for name, cost in clocks().items() if name == program.config.name}
+            for cost in costs if cost["config"] == program.config.name}
 
 
 def phases(program: Program, position: int) -> list[dict]:

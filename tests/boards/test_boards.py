@@ -1,14 +1,24 @@
-"""The boards: what they are made of, their clocks, their commands; synthesis has tests of its own."""
+"""The boards: their definitions, clocks and commands.
 
+Synthesis has tests of its own (`test_flow.py`).
+"""
+
+import importlib
 import json
+import pkgutil
+import re
 
+import amaranth_boards
 import pytest
+from amaranth import Module
+from amaranth.build import Platform
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marey.boards import bitstreams, build, flow, tools
+from marey.boards import bitstreams, families, flow, records, tools
 from marey.boards.all import BOARDS
+from marey.boards.board import Board
 from marey.boards.pll import ecp5_setting, ice40_setting
 from marey.hdl.link.uart import divisor
 from marey.hdl.spec.config import PRESETS
@@ -24,11 +34,13 @@ def marey(*arguments):
 
 @every_board
 def test_a_board_is_sound(board):
-    """Its tile exists, its clock can be made and makes its rate, its pins are there."""
+    """Its tile exists, a PLL makes its clock, the clock makes the UART's rate, and its pins
+    exist."""
     assert PRESETS[board.tile.name] == board.tile and divisor(board.clock_hz, board.baud) >= 4
     platform = board.platform()
     setting = ecp5_setting if board.is_ecp5 else ice40_setting
     setting(platform.default_clk_frequency, board.clock_hz)
+    assert board.is_ecp5 or board.device.startswith("iCE40")
     assert board.uart in platform.resources
     assert {pin.name for pin in platform.resources[board.uart].ios} >= {"rx", "tx"}
     assert any("{file}" in part for part in board.programmer)
@@ -36,7 +48,7 @@ def test_a_board_is_sound(board):
 
 @given(st.sampled_from([12e6, 16e6, 25e6, 48e6, 100e6]), st.floats(17e6, 200e6))
 def test_ice40_dividers(input_hz, output_hz):
-    """Whatever the search finds is in the device's range, and makes the clock within 1 %."""
+    """Each setting that is found keeps the PLL in its ranges, and makes the clock within 1 %."""
     try:
         found = ice40_setting(input_hz, output_hz)
     except MareyError as error:
@@ -61,7 +73,8 @@ def test_ecp5_dividers(input_hz, output_hz):
 
 
 def test_known_dividers():
-    """The UP5K's 24 MHz and the HX8K's, from 12: what icepll gives; the ECP5 has 80 from 25 by way of 400."""
+    """24 MHz from 12 are what icepll gives for an iCE40; an ECP5 makes 80 MHz from 25 through
+    400."""
     found = ice40_setting(12e6, 24e6)
     assert (found.divr, found.divf, found.divq, found.filter_range) == (0, 63, 5, 1)
     found = ecp5_setting(25e6, 80e6)
@@ -83,7 +96,8 @@ def test_no_such_board(tmp_path):
 
 @every_board
 def test_flash(board, tmp_path, monkeypatch):
-    """Without a bitstream a line that says how to get one; without a programmer, its command."""
+    """Without a bitstream, a line says how to build it; without the programmer, its command is
+    printed."""
     result = marey("flash", "--board", board.name, "-o", tmp_path)
     assert result.exit_code == 2 and "marey build" in result.stderr
     file = flow.bitstream(board, tmp_path)
@@ -104,7 +118,7 @@ def test_flash(board, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("met", [26.1, 23.9])
 def test_build(met, tmp_path, monkeypatch):
-    """The keys of a build; a clock that is not met is a failure, whoever reads it."""
+    """A build has all keys; one that does not meet its clock fails, as text and as JSON."""
     for step in ("design", "synthesise", "pack"):
         monkeypatch.setattr(flow, step, lambda *_: None)
     placed = {"clock_mhz_met": met, "resources": {"lc": 1, "bram": 2}, "critical_path": ["a", "b"]}
@@ -117,8 +131,13 @@ def test_build(met, tmp_path, monkeypatch):
     assert "a > b" in text.stdout and "2 bram" in text.stdout and text.exit_code == result.exit_code
 
 
+def test_the_page_is_up_to_date():
+    assert bitstreams.PAGE.read_text() == bitstreams.page(records.builds())
+
+
 def test_the_page_of_builds(tmp_path, monkeypatch):
-    """Each build takes its place beside the others, whatever it meets; one that is late is told of at the end."""
+    """Each build is kept beside the others, and one that does not meet its clock is named at the
+    end."""
     folder, builds = tmp_path / "docs", tmp_path / "builds.json"
     folder.mkdir()
     taken = {"lut": 1200, "ff": 3, "bram": 0, "dsp": 5, "spram": 0}
@@ -126,8 +145,7 @@ def test_the_page_of_builds(tmp_path, monkeypatch):
         "board": board.name, "config": board.tile.name, "clock_mhz_target": 80.0, "seconds": 600, "bitstream": "x.bit",
         "clock_mhz_met": 79.9 if board.name == "ulx3s-85f" else 81.5, "critical_path": ["a", "b"],
         "resources": {"lut": 1200, "ff": 3, "bram": 4, "dsp": 5}, "slices": {"inside": taken}})
-    for module in (bitstreams, build):
-        monkeypatch.setattr(module, "BUILDS", builds)
+    monkeypatch.setattr(records, "BUILDS", builds)
     monkeypatch.setattr(bitstreams, "PAGE", folder / "boards.md")
     run = CliRunner().invoke
     assert run(bitstreams.main, ["ulx3s-45f"]).exit_code == 0
@@ -145,7 +163,11 @@ def test_the_page_of_builds(tmp_path, monkeypatch):
     ({4: 24.5}, [4], 24.5), ({4: 20, 5: 25, 6: 30}, [4, 5], 25), ({4: 22, 5: 23.99, 6: 20}, [4, 5, 6, 5], 23.9),
     ({5: 26}, [4, 5], 26), ({4: 23, 5: 22}, [4, 5, 6, 4], 23), ({}, [4, 5, 6], None)])
 def test_seeds(clocks, ran, met, tmp_path, monkeypatch):
-    """The first seed that meets the clock, else the best; a seed that is never routed is passed over; what is there is kept."""
+    """The first seed that meets the clock is taken, else the best. A seed that is not routed in
+    time is skipped.
+
+    A second call runs nothing.
+    """
     tried, said, folder = [], [], tmp_path / "folder"
 
     def run(folder, tool, *options, limit_s=None):
@@ -166,7 +188,8 @@ def test_seeds(clocks, ran, met, tmp_path, monkeypatch):
 
 
 def test_tools(tmp_path, monkeypatch):
-    """A tool that is missing, and one that fails: a line each, and a log."""
+    """A tool that is missing and one that fails give one line each; what a tool printed is in its
+    log."""
     with pytest.raises(tools.ToolError, match="nextpnr-nonesuch is not on PATH"):
         tools.find("nextpnr-nonesuch")
     program = tmp_path / "placer"
@@ -178,8 +201,29 @@ def test_tools(tmp_path, monkeypatch):
     assert (tmp_path / "placer.log").read_text() == "ERROR: no room\ndone\n"
 
 
+def lattice_platforms():
+    """All platforms of amaranth-boards that have an ECP5 or an iCE40."""
+    for module in pkgutil.iter_modules(amaranth_boards.__path__):
+        found = vars(importlib.import_module(f"amaranth_boards.{module.name}")).values()
+        yield from (kind for kind in found if isinstance(kind, type) and issubclass(kind, Platform)
+                    and str(getattr(kind, "device", "")).startswith(("LFE5U", "iCE40")))
+
+
+@pytest.mark.parametrize("platform", sorted(set(lattice_platforms()), key=lambda kind: kind.__name__),
+                         ids=lambda kind: kind.__name__)
+def test_nextpnr_is_called_as_amaranth_would(platform):
+    """Device, package and speed, of every board that could be added."""
+    script = platform().prepare(Module(), "top").files["build_top.sh"]
+    board = Board(name="b", title="b", platform=platform, tile=PRESETS["hx8k_2x2"], clock_hz=24e6, programmer=("p",))
+    options = " ".join(flow.device_options(board))
+    (device, package), speed = re.match(r"--(\S+) --package (\S+)", options).groups(), re.search(r"--speed \d", options)
+    assert f"--{device} " in script and f"--package {package} " in script
+    assert speed is None or speed[0] in script
+
+
 def test_report(tmp_path):
-    """The clock is the slowest domain's; the critical path has the components' names."""
+    """The clock is that of the slowest domain; the critical path has the names of components and
+    signals."""
     path = [{"delay": 1.0, "net": "serial.tile.mxm.column0.sum_SB_LUT4_O_1[3]"}, {"delay": 0.5, "net": "$abc$17"},
             {"delay": 2.0, "net": "serial.tile.vxm.shift[4]"}, {"delay": 0.4, "net": "serial.tile.vxm.shift[5]"}]
     report = {"fmax": {"clk": {"achieved": 26.04, "constraint": 24}, "slow": {"achieved": 90}},
@@ -187,6 +231,6 @@ def test_report(tmp_path):
               "critical_paths": [{"from": "posedge clk", "to": "posedge clk", "path": path},
                                  {"from": "<async>", "to": "posedge clk", "path": [{"delay": 99, "net": "rx"}]}]}
     (tmp_path / "report.json").write_text(json.dumps(report))
-    found = flow.report(flow.ICE40, tmp_path)
+    found = families.report(families.ICE40, tmp_path)
     assert found == {"clock_mhz_met": 26.0, "resources": {"lc": 10, "bram": 3, "dsp": 0, "spram": 0},
                      "critical_path": ["serial.tile.mxm.column0.sum", "serial.tile.vxm.shift"]}

@@ -1,7 +1,8 @@
-"""From a design to a bitstream, and to a netlist at its pins: a small design that has of everything, on each family.
+"""From a design to a bitstream, and to a netlist at its pins, on each FPGA family.
 
-What it does is what a tile does with its link, its memories and its multipliers, in little: for each word that comes
-over the UART another goes back, of a product and of a memory that began with known contents.
+The design is small and uses a part of each kind that a tile uses: the link, memories and
+multipliers. For each word that comes over the UART it answers another, computed from products and
+from memories that start with known contents.
 """
 
 import random
@@ -28,9 +29,13 @@ WIDE = [random.Random(-index).getrandbits(36) for index in range(WIDE_DEPTH)]
 
 
 class Sample(wiring.Component):
-    """Answers a word w = (a, b) of signed halves with a * b ^ a * a >> 8 ^ memory[n] ^ wide[n] (its low 32 bits) ^ s for the
-    n-th, counted from 1; and memory[n + 1] becomes b, wide[n + 1] becomes w. The first a of each product is wider by what w has
-    in its highest byte; s is the dot product of w's bytes and of as many of its lowest bits, 5 at a time."""
+    """Answers the n-th word w, counted from 1, as `expected` computes it.
+
+    The answer is a * b ^ a * a >> 8 ^ memory[n] ^ wide[n] ^ s, its low 32 bits. a and b are the low
+    and the high half of w, signed; the first a of each product has w's highest byte on top. s is
+    the dot product of w's 4 bytes and of w's lowest 20 bits, 5 at a time, all signed. Then memory[n
+    + 1] becomes b, and wide[n + 1] becomes w.
+    """
 
     def __init__(self, clock_hz, baud):
         self._link = SerialLink(clock_hz, baud)
@@ -43,7 +48,7 @@ class Sample(wiring.Component):
         m.submodules.wide = wide = Memory(shape=36, depth=WIDE_DEPTH, init=WIDE)
         m.d.comb += [link.rx_line.eq(self.rx_line), self.tx_line.eq(link.tx_line)]
         count, word, waited = Signal(range(WIDE_DEPTH)), Signal(32), Signal(2)
-        # As the tile has them: a synthesis once put other multipliers in the place of these.
+        # The tile's own parts: a synthesis once replaced the cells in them by others.
         m.submodules.product = product = Product(24, registered=False)
         m.submodules.square = square = Product(24, registered=True)
         m.submodules.dot = dot = DotProduct(4, 5)
@@ -78,12 +83,12 @@ class Sample(wiring.Component):
 
 
 def signed_bits(value, bits):
-    """The lowest so many bits of a value, as a signed number."""
+    """The lowest `bits` bits of a value, as a signed number."""
     return (value + (1 << bits - 1)) % (1 << bits) - (1 << bits - 1)
 
 
 def expected(words):
-    """What a Sample answers."""
+    """The answers of a `Sample` to a list of words."""
     memory, wide, answers = list(INIT), list(WIDE), []
     for count, word in enumerate(words, 1):
         a, b = signed_bits(word >> 24 << 16 | word & 0xFFFF, 24), signed_bits(word >> 16, 16)
@@ -105,7 +110,8 @@ def built(request, tmp_path_factory):
 
 
 def test_the_netlist_at_its_pins(compiler, built):
-    """The vendor's cells do what the source says, from power-up, the block RAMs' contents included."""
+    """The netlist of the vendor's cells computes what the source says, from power-up, block RAMs'
+    contents included."""
     board, folder = built
     transport = PinsTransport(virtual_board(board, folder), 200_000, 4000)
     words = [random.Random(index).getrandbits(32) for index in range(40)]
@@ -120,7 +126,7 @@ def test_the_netlist_at_its_pins(compiler, built):
 
 
 class Echo(wiring.Component):
-    """Next to nothing: what comes goes out again."""
+    """Sends back the line that it receives, one clock cycle later."""
 
     rx_line: In(1, init=1)
     tx_line: Out(1, init=1)
@@ -145,7 +151,7 @@ def test_the_clock_and_the_pins_of_a_board(name, tmp_path):
 
 @pytest.mark.slow
 def test_what_a_component_takes(built):
-    """A component has what those in it have."""
+    """A component uses at least what the components in it use."""
     board, folder = built
     found = slices(board, folder)
     assert found["marey"]["bram"] >= 2 and found["marey"]["dsp"] == found["inside"]["dsp"] == (8 if board.is_ecp5 else 6)
@@ -156,7 +162,7 @@ def test_what_a_component_takes(built):
 
 
 def test_the_bitstream(built):
-    """Placed, routed, packed, at the clock that was asked for; synthesis is not repeated."""
+    """It is placed, routed and packed, and meets its clock; synthesis is not repeated."""
     board, folder = built
     made = (folder / "marey.json").stat().st_mtime
     flow.synthesise(board, folder)

@@ -1,4 +1,5 @@
-"""The whole tile on an iCE40 UP5K, with the default model resident: its bitstream, and the image of its flash."""
+"""The whole tile on an iCE40 UP5K, with the default model resident: its bitstream, and the image of
+its flash."""
 
 from marey.boards import tools
 from marey.boards.all import BOARDS
@@ -11,8 +12,12 @@ TOKENS_PER_SECOND = 1000
 
 
 def test_the_default_model_on_the_whole_tile(tmp_path):
-    """What `marey build --board icebreaker --model MODEL` finds: it fits, meets its clock, and is as fast as is wanted over all
-    positions of its context, in cycles that the RTL counts too (`test_default_model.py`)."""
+    """`marey build --board icebreaker --model MODEL`: the design fits, meets its clock, and is fast
+    enough.
+
+    Its speed is the mean over all positions of the context, in cycles that the RTL counts too
+    (`test_default_model.py`).
+    """
     tools.find("yosys")
     board = BOARDS["icebreaker"]
     program = compile_file(DEFAULT_MODEL, None, board.tile)

@@ -1,4 +1,5 @@
-"""Contents burned into block RAMs: as a host would load them, wherever synthesis has put each bit."""
+"""Contents burned into block RAMs: as a host would load them, wherever synthesis has put each
+bit."""
 
 import re
 
@@ -27,7 +28,10 @@ RAM = "module \\marey.{}\n  cell \\marey_ram \\ram\n    parameter \\WIDTH 12\n  
 
 
 def at(width, row, bit):
-    """Where a port of that width has a bit: its row of 18 bits, and the place in it. Lattice's memory guide (FPGA-TN-02204)."""
+    """Where a port of that width has a bit: its row of 18 bits, and the place in it.
+
+    Lattice's memory guide (FPGA-TN-02204).
+    """
     if width >= BITS:
         return row * (width // BITS) + bit // BITS, bit % BITS
     half, place = divmod(row * width, 8) if width < 9 else (row, 0)
@@ -35,7 +39,8 @@ def at(width, row, bit):
 
 
 def laid(ram, width, order):
-    """How a memory lies in block RAMs, its bits in that order: [{(row, bit) of a block RAM: (row, bit) of the memory}]."""
+    """How a memory lies in block RAMs, its bits in that order: [{(row, bit) of a block RAM: (row,
+    bit) of the memory}]."""
     depth = {36: 512, 18: 1024, 9: 2048, 4: 4096, 2: 8192, 1: 16384}[width]
     return [{at(width, row - first, place): (row, bit) for place, bit in enumerate(order[start:start + width])
              for row in range(first, min(first + depth, ram.depth))}
@@ -77,7 +82,8 @@ def same_text(one, other):
 @settings(deadline=None, max_examples=8)
 @given(st.sampled_from([36, 18, 9, 4, 2, 1]), st.integers(1, 40), st.integers(2, 48), st.integers(0, 2**32 - 1))
 def test_contents_find_their_places(width, bits, depth, seed):
-    """Whatever the width of the ports, and whichever bit of a row is where; what is no placeholder stays."""
+    """Whatever the width of the ports, and whichever bit of a row is where; what is no placeholder
+    stays."""
     depth *= FEWEST_ROWS
     ram, rng = Ram("marey.memory", bits, depth), np.random.default_rng(seed)
     new, lie = rng.integers(0, 2, (depth, bits)).astype(bool), laid(ram, width, rng.permutation(bits).tolist())
@@ -108,7 +114,8 @@ def program():
 
 
 def test_the_tile_that_began_with_its_program(compiler, program, tmp_path):
-    """The RTL, its memories initialised, tells the tokens of one that a host has loaded, in the same cycles."""
+    """The RTL, its memories initialised, tells the tokens of one that a host has loaded, in the
+    same cycles."""
     wanted, begun = contents(CONFIG, program), []
 
     def begin(found):
@@ -135,7 +142,8 @@ def test_the_tile_that_began_with_its_program(compiler, program, tmp_path):
 
 
 def test_places_are_held_in_a_design():
-    """Every memory that starts empty gets a file of its own rows; the rest of the design is as it was."""
+    """Every memory that starts empty gets a file of its own rows; the rest of the design is as it
+    was."""
     text = "module \\marey\nend\n" + RAM.format("mem.x$17", 64) + RAM.format("mem.y$18", 64)
     files = hold_places(text)
     changed = files.pop("")

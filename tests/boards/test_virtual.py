@@ -1,4 +1,5 @@
-"""Virtual boards: a story from the netlist at its pins, over a pseudo-terminal, and the same from the RTL."""
+"""Virtual boards: the netlist at its pins, over a pseudo-terminal, tells the story that the RTL
+tells."""
 
 import threading
 from dataclasses import replace
@@ -27,7 +28,7 @@ PATIENCE = 600
 
 
 def story(device, count):
-    """Tokens and cycles of so many steps, from the first token on."""
+    """[(token, cycles)] of `count` steps, from the first token on."""
     token, steps = 1, []
     for position in range(count):
         before = device.tally.measured
@@ -37,7 +38,7 @@ def story(device, count):
 
 
 def on_the_rtl(program, count=16):
-    """Steps of the tile alone."""
+    """`story` on the RTL of the tile alone."""
     with Device(open_transport(program.config, "verilator"), program.config) as device:
         device.load(program)
         steps = story(device, count)
@@ -46,7 +47,7 @@ def on_the_rtl(program, count=16):
 
 
 def on_the_board(board, folder, program, *, burned, count=16):
-    """Steps of the netlist at its pins, over a pseudo-terminal."""
+    """`story` on the netlist at its pins, over a pseudo-terminal."""
     flow.design(board, folder)
     flow.synthesise(board, folder)
     pins, terminal, ended = virtual_board(board, folder, program if burned else None), Terminal(), threading.Event()
@@ -66,7 +67,8 @@ def on_the_board(board, folder, program, *, burned, count=16):
 
 @pytest.mark.slow
 def test_sixteen_tokens_of_a_virtual_up5k(compiler, tmp_path):
-    """From power-up, by the code that talks to hardware: the RTL's tokens, the compiler's cycles."""
+    """From power-up, by the code that talks to hardware, with the RTL's tokens and the compiler's
+    cycles."""
     board = replace(BOARDS["icebreaker"], tile=SMALL)
     program = compile_quantised(quantise(tiny_model(MODEL)), SMALL)
     assert on_the_board(board, tmp_path, program, burned=False) == on_the_rtl(program)
@@ -74,7 +76,8 @@ def test_sixteen_tokens_of_a_virtual_up5k(compiler, tmp_path):
 
 @pytest.mark.slow
 def test_sixteen_tokens_of_a_virtual_ecp5(compiler, tmp_path):
-    """Its program is in its block RAMs at power-up, and nobody loads it: the RTL's tokens, the compiler's cycles."""
+    """Its program is in its block RAMs at power-up, and is not loaded; the RTL's tokens, the
+    compiler's cycles."""
     board = replace(BOARDS["ulx3s-85f"], tile=SMALL)
     program = compile_quantised(quantise(tiny_model(MODEL)), SMALL)
     assert on_the_board(board, tmp_path, program, burned=True) == on_the_rtl(program)
@@ -82,7 +85,7 @@ def test_sixteen_tokens_of_a_virtual_ecp5(compiler, tmp_path):
 
 @pytest.mark.slow
 def test_a_streamed_model_on_a_virtual_hx8k(compiler, tmp_path):
-    """The whole board: its tile, with a model that it has not room for."""
+    """The board's own tile, with a model that does not fit it."""
     board = BOARDS["hx8k"]
     shape = replace(MODEL, dim=16, hidden_dim=24, n_layers=2, n_heads=2, n_kv_heads=1, vocab_size=32)
     program = compile_quantised(quantise(tiny_model(shape)), board.tile)
@@ -93,7 +96,8 @@ def test_a_streamed_model_on_a_virtual_hx8k(compiler, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["icebreaker", "ulx3s-45f-int4", "ulx3s-85f"])
 def test_the_default_model_on_a_virtual_board(compiler, tmp_path, name):
-    """What `marey generate` runs, on the whole tile, burned in where the device can; docs/virtual.md has the last result."""
+    """The default model on the board's own tile, burned into an ECP5. docs/virtual.md has the last
+    results."""
     board = BOARDS[name]
     program = compile_file(DEFAULT_MODEL, None, board.tile)
     assert on_the_board(board, tmp_path, program, burned=board.is_ecp5) == on_the_rtl(program)

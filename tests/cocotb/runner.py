@@ -9,7 +9,7 @@ from cocotb_tools.check_results import get_results
 from cocotb_tools.runner import get_runner
 
 from marey.hdl import verilog
-from marey.sim import verilator
+from marey.sim.toolchain import tools
 
 SEED = os.environ.get("COCOTB_RANDOM_SEED", "1" if os.environ.get("CI") else None)
 """CI draws the same every time, as it does of Hypothesis (`tests/conftest.py`)."""
@@ -22,7 +22,7 @@ def run(component, bench: str, folder: Path, monkeypatch, **settings) -> None:
     `settings` reach the testbench as environment variables. Assertions of the design are on. The folder keeps Verilog,
     log and results; the seed is in the log, and COCOTB_RANDOM_SEED repeats it. COCOTB_WAVES=1 leaves a waveform.
     """
-    kit = verilator.tools()
+    kit = tools()
     for name in ("VERILATOR_ROOT", "PATH"):
         if name in kit.environment:
             monkeypatch.setenv(name, kit.environment[name])

@@ -1,4 +1,5 @@
-"""A tile at its pins, RTL in Verilator: words as bits, and a pseudo-terminal before them, as a virtual board has it."""
+"""The RTL of a tile at its UART's pins, in Verilator, also behind a pseudo-terminal as a virtual
+board is."""
 
 import threading
 
@@ -25,7 +26,7 @@ from tests.configs import CONFIGS, codes, op
 
 CONFIG = CONFIGS[1]
 CLOCK, BAUD = 1.05e6, 115_200
-"""A slow clock, so that the link's silence is few cycles."""
+"""A slow clock, so that the link's time-out is few cycles."""
 QUIET = 20_000
 
 
@@ -55,7 +56,7 @@ endmodule
 
 
 class SelfLoading(wiring.Component):
-    """A tile behind a UART that is first played a flash, as `marey.boards.top` has it."""
+    """A tile behind a UART that first loads itself from a flash, as in `marey.boards.top`."""
 
     def __init__(self):
         super().__init__({"rx_line": In(1, init=1), "tx_line": Out(1, init=1),
@@ -102,7 +103,10 @@ def works(link):
 
 
 def test_from_power_up(pins):
-    """The tile has loaded itself before anyone said a word; the line was deaf meanwhile, and is not now."""
+    """The tile has loaded itself before the host sends a word.
+
+    It ignores the line meanwhile, but not later.
+    """
     pins.send(b"\x00" * 9)
     pins.run(30_000)
     with Device(PinsTransport(pins, QUIET, QUIET), CONFIG) as device:
@@ -113,7 +117,8 @@ def test_from_power_up(pins):
 
 @pytest.mark.parametrize("off", [-0.02, 0, 0.02])
 def test_the_link_at_the_pins(pins, off):
-    """With the host's rate off by 2 %, and the board's by what its clock's division leaves."""
+    """The host's rate may be off by 2 %, beside the error that the division of the board's clock
+    leaves."""
     pins.set_bit(CLOCK / BAUD * (1 + off))
     works(Link(PinsTransport(pins, QUIET, QUIET), CONFIG))
 
@@ -129,7 +134,8 @@ def test_a_word_takes_the_time_that_its_bits_take(pins):
 
 @pytest.mark.parametrize("spoilt", [b"\x55", b"\x4d\x00", b"M" * 7, bytes(range(256))])
 def test_stray_bytes_are_got_over(pins, spoilt):
-    """Bytes between frames shift nothing for longer than a silence: the next request is repeated, and obeyed."""
+    """Stray bytes between frames shift the words only until a silence; the request is repeated, and
+    obeyed."""
     link = Link(PinsTransport(pins, QUIET, QUIET), CONFIG)
     pins.send(spoilt)
     assert link.registers()[Register.CONFIG] == CONFIG.hash
@@ -162,7 +168,10 @@ def test_a_wrong_rate_is_silence_or_damage_and_then_right(pins):
 
 
 def test_behind_a_terminal(pins):
-    """The port's own code against the pins; at another rate, one line, and then again at the right one."""
+    """The serial port's code against the pins.
+
+    A wrong rate gives one line; the right one works again.
+    """
     terminal, ended = Terminal(), threading.Event()
     board = threading.Thread(target=serve, args=(pins, CLOCK, terminal, ended.is_set))
     board.start()

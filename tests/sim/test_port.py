@@ -1,4 +1,5 @@
-"""A board at the end of a serial line, and all that can be wrong with it: one line each, no hang, and then right again.
+"""A board on a serial line, and all that can go wrong there. Each fault gives one line, nothing
+hangs, and then it works again.
 
 The board is the emulator behind a pseudo-terminal; the virtual boards' tests have netlists there.
 """
@@ -58,7 +59,8 @@ def expected(tokens):
 
 @pytest.fixture
 def refused(run):
-    """Holds `marey run` to one line on stderr, no text on stdout, exit status 1, within seconds."""
+    """Checks that `marey run` fails within seconds, with status 1, one line on stderr and nothing
+    on stdout."""
     def call(*arguments, word):
         begun = time.monotonic()
         result = run(*arguments)
@@ -109,7 +111,8 @@ def test_another_configuration(refused):
 
 @pytest.mark.parametrize("answered", [0, 100, 300])
 def test_the_cable_is_pulled_and_plugged_in_again(program, tokens, expected, answered):
-    """After a reset's answer, within loading, within a story: no wrong token, and the board goes on as it is."""
+    """After the answer to a reset, while loading, in a story: no token is wrong, and the board
+    works on afterwards."""
     def story(port):
         with Device(PortTransport(port, RATE), CONFIG) as device:
             device.load(program)
@@ -131,7 +134,8 @@ def test_a_port_is_gone_before_it_is_read():
 
 @pytest.mark.parametrize("seed", range(2))
 def test_noise_on_the_line(program, seed):
-    """Bytes lost, doubled and flipped: the right tokens or a LinkError, and with the noise gone the right ones."""
+    """Lost, doubled and flipped bytes give the right tokens or a LinkError; without noise, the
+    right tokens."""
     rng, rate = random.Random(seed), [0.0]
 
     def damage(data):

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from gguf import GGUFWriter
 
+from marey.boards.targets import targets
 from marey.hdl.spec.config import PRESETS, preset
 from marey.sw.compiler.compile import compile_quantised
 from marey.sw.compiler.layout import CompileError
@@ -15,7 +16,7 @@ from marey.sw.formats.tiny import tiny_model
 from marey.sw.model.config import ModelConfig
 from marey.sw.model.families import graph_of
 from marey.sw.quant.quantise import quantise
-from marey.sw.views.fit import Target, fit, lines, targets
+from marey.sw.views.fit import Target, fit, lines
 from marey.sw.views.report import memory
 from tests.configs import MODELS
 from tests.models import without_gains

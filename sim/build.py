@@ -1,0 +1,165 @@
+"""Verilog to a shared library: Verilator translates it to C++, a C++ compiler compiles that, and
+the cache keeps it.
+
+A design is compiled once for each version of it, of the tools and of the flags.
+"""
+
+import ctypes
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..hdl import verilog
+from .cache import cache_folder, digest, kept
+from .files import write_file
+from .progress import progress
+from .simulation import BackendError
+from .toolchain import Tools, tools
+
+# Yosys writes correct Verilog in an unusual style; these warnings are about the style.
+_LINT = ["ASCRANGE", "CASEINCOMPLETE", "UNOPTFLAT", "WIDTHEXPAND", "WIDTHTRUNC"]
+_VERILATE = ["--cc", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--threads", "1", "--no-timing",
+             "--prefix", "Vtile", "--Mdir", ".", *(f"-Wno-{name}" for name in _LINT)]
+_COMPILE = ["-std=c++17", "-fPIC", "-fvisibility=hidden", "-I.", "-DVERILATOR=1", "-DVM_COVERAGE=0", "-DVM_SC=0",
+            "-DVM_TIMING=0", "-DVM_TRACE_FST=0", "-DVM_TRACE_SAIF=0"]
+# Verilator's runtime at -O2 takes longer to compile than the model, and is no faster than at -O1.
+_MODEL, _RUNTIME = ["-O2"], ["-O1"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Design:
+    """A Verilog text that is to be simulated, and how.
+
+    ============= ====================================================================
+    text          the Verilog
+    name          what messages call it
+    harness       C++ file around it: the interface of the library
+    top           its top module
+    checked       whether its assertions are tested, at some cost in speed
+    traced        whether the harness can write a waveform
+    lint          names of Verilator's warnings to leave out
+    gates         whether it is a netlist: a hundred thousand small statements, which a C++
+                  compiler would optimise for an hour
+    ============= ====================================================================
+    """
+
+    text: str
+    name: str
+    harness: Path
+    top: str = verilog.TOP
+    checked: bool = False
+    traced: bool = False
+    lint: Sequence[str] = ()
+    gates: bool = False
+
+    @property
+    def verilate_flags(self) -> list[str]:
+        """Flags of Verilator that depend on the design."""
+        return ["--top-module", self.top, *(f"-Wno-{warning}" for warning in self.lint),
+                "--assert" if self.checked else "--noassert",
+                *(["--trace-vcd", "--trace-depth", "1"] if self.traced else []),
+                *(["--output-split-cfuncs", "400"] if self.gates else [])]
+
+    @property
+    def model_flags(self) -> list[str]:
+        """Flags of the C++ compiler for the model."""
+        return _RUNTIME if self.gates else _MODEL
+
+    @property
+    def has_probe(self) -> bool:
+        """Whether the top module has the tile's probe among its ports."""
+        return re.search(r"^  output \[\d+:0\] probe;$", self.text, re.MULTILINE) is not None
+
+    @property
+    def expected_s(self) -> float:
+        """Seconds that a build takes, estimated.
+
+        Measured on one core of a busy server: 12 s for next to no text, 19 to 50 s of processor
+        time for the tiles up5k_4x4 to sim8x8, whose texts have 0.4 to 1.0 MB.
+        """
+        return 8 + 25 * len(self.text) / 1e6
+
+
+def missing() -> str | None:
+    """Why no simulator can be built here, in one line; None if one can be built."""
+    try:
+        tools()
+        cache_folder()
+    except BackendError as error:
+        return str(error)
+    return None
+
+
+def build(design: Design) -> Path:
+    """The shared library that simulates a design.
+
+    It comes from the cache, or is built now, which takes seconds, and for a netlist minutes.
+    BackendError if a tool is missing, or fails, which leaves a log in the cache folder, or if the
+    cache cannot be used.
+    """
+    kit = tools()
+    name = digest(design.text, design.harness.read_text(), kit.versions, *_VERILATE, *_COMPILE,
+                  *design.model_flags, *_RUNTIME, *design.verilate_flags)
+
+    def make(folder):
+        text = f"building the simulator of {design.name}"
+        print(f"{text} (once, about {design.expected_s:.0f} seconds) ...", file=sys.stderr, flush=True)
+        with progress(text, design.expected_s):
+            return _make(design, kit, folder, cache_folder() / f"{name}.log")
+
+    return kept(name, ".so", make)
+
+
+def load(library: Path, functions: Mapping[str, tuple]) -> ctypes.CDLL:
+    """Loads a library, and gives its functions their types.
+
+    `functions`: {name: (type of the result, [types of the arguments])} for the function
+    `marey_NAME`. BackendError if the library cannot be loaded.
+    """
+    try:
+        loaded = ctypes.CDLL(str(library))
+    except OSError as error:
+        raise BackendError(f"{library} cannot be loaded ({error}): delete it to build it anew") from None
+    for name, (result, arguments) in functions.items():
+        function = getattr(loaded, f"marey_{name}")
+        function.restype, function.argtypes = result, arguments
+    return loaded
+
+
+def _make(design: Design, kit: Tools, folder: Path, log: Path) -> Path:
+    """Builds the library in an empty folder, and returns its file."""
+    (folder / "tile.v").write_text(design.text)
+    translate = [*kit.verilator, *_VERILATE, *design.verilate_flags, "tile.v"]
+    _run("Verilator", log, folder, translate, kit.environment)
+    shutil.copy(design.harness, folder / "harness.cpp")
+    # One source file for the whole model: its parts share headers that take longer to compile than they do.
+    model = "".join(f'#include "{path.name}"\n' for path in sorted(folder.glob("Vtile*.cpp")))
+    (folder / "model.cpp").write_text(model)
+    include = kit.root / "include"
+    options = [*_COMPILE, f"-I{include}", f"-I{include / 'vltstd'}", f"-DVM_TRACE={int(design.traced)}",
+               f"-DVM_TRACE_VCD={int(design.traced)}", *(["-DMAREY_PROBE"] if design.has_probe else [])]
+    compiler = Path(kit.compiler).name
+    for source, level in (("model", design.model_flags), ("harness", _RUNTIME)):
+        compile_one = [kit.compiler, *options, *level, "-c", f"{source}.cpp"]
+        _run(compiler, log, folder, compile_one, dict(os.environ))
+    link = [kit.compiler, "-shared", "-o", "tile.so", "model.o", "harness.o", "-pthread"]
+    _run(compiler, log, folder, link, dict(os.environ))
+    log.unlink(missing_ok=True)
+    return folder / "tile.so"
+
+
+def _run(tool, log, folder, command, environment):
+    """Runs one step of a build in a folder.
+
+    If it fails, what it printed is kept in the log; `tool` is its name.
+    """
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, encoding="utf-8",
+                          errors="replace")
+    if done.returncode:
+        write_file(log, f"{' '.join(command)}\n{done.stdout}{done.stderr}")
+        raise BackendError(f"{tool} failed to build the simulator: see {log}, or use --backend emulator")
