@@ -67,31 +67,33 @@ class _Folding:
 
     def _linear(self, operation, region, layer):
         """Matrices and bias of a LINEAR, of one layer."""
-        model, graph = self.model, self.graph
-        matrices, bias = model.of(operation, layer), model.bias(operation, layer)
-        sizes = np.cumsum([len(matrix) for matrix in matrices])[:-1]
-        matrix = np.concatenate(matrices).astype(np.float64)
-        bias = np.zeros(len(matrix)) if bias is None else bias.astype(np.float64)
+        graph, config = self.graph, self.model.config
+        matrices = self.model.of(operation, layer)
+        matrix, bias = self._behind_norm(operation, region, layer)
         source = graph.producer(operation.inputs[0], region)
-        if source.kind is Kind.NORM:
-            (gain,), shift = model.of(source, layer), model.bias(source, layer)
-            bias = bias + (matrix @ shift if shift is not None else 0)
-            matrix = matrix * gain
         if source.kind is Kind.VALUES:
-            values = graph.producer(source.inputs[1], region)
-            if (of_values := model.bias(values, layer)) is not None:
-                config = model.config
-                group = config.n_heads // config.n_kv_heads
-                bias = bias + matrix @ of_values.reshape(config.n_kv_heads, -1).repeat(group, axis=0).ravel()
+            _, of_values = self._behind_norm(graph.producer(source.inputs[1], region), region, layer)
+            group = config.n_heads // config.n_kv_heads
+            bias = bias + matrix @ of_values.reshape(config.n_kv_heads, -1).repeat(group, axis=0).ravel()
         readers = [reader.kind for reader in graph.readers(operation.output.name, region)]
         if Kind.VALUES in readers:
             bias = np.zeros_like(bias)
         if Kind.SCORES in readers:
-            bias[model.config.dim:] = 0
+            bias[config.dim:] = 0
         if Kind.ADD in readers:
             matrix, bias = _centred(matrix), bias - bias.mean()
-        parts = np.split(matrix.astype(np.float32), sizes)
-        return parts, bias.astype(np.float32)
+        ends = np.cumsum([len(each) for each in matrices])[:-1]
+        return np.split(matrix.astype(np.float32), ends), bias.astype(np.float32)
+
+    def _behind_norm(self, operation, region, layer):
+        """Matrix and bias of a LINEAR, float64, with the gains and the bias of the norm in front of it, if there is one."""
+        matrix, bias = np.concatenate(self.model.of(operation, layer)).astype(np.float64), self.model.bias(operation, layer)
+        bias = np.zeros(len(matrix)) if bias is None else bias.astype(np.float64)
+        source = self.graph.producer(operation.inputs[0], region)
+        if source.kind is not Kind.NORM:
+            return matrix, bias
+        (gain,), shift = self.model.of(source, layer), self.model.bias(source, layer)
+        return matrix * gain, bias + (0 if shift is None else matrix @ shift)
 
 
 def _centred(matrix):
