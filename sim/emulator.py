@@ -169,6 +169,8 @@ class EmulatedTile:
                 shift = shift + np.minimum(below >> integer.EXP2_BITS & 255, 32)
             case Function.SILU:
                 b = integer.sigmoid(a)
+            case Function.GELU:
+                b = integer.gelu_gate(a)
         product = np.broadcast_to(a * b, shape)
         if operands["pair"]:
             product = product[:, 0::2] + product[:, 1::2]

@@ -20,6 +20,14 @@ CONFIGS = [
 ]
 """Square, one lane, oblong with odd depths, tall, int4 weights, few logic cells, one port for weights."""
 
+GATED = [
+    Config(name="gated", rows=4, cols=4, lanes=2, wram_depth=64, mem_depth=64, program_depth=64, gelu=1,
+           link_timeout=32),
+    Config(name="gated_compact", rows=4, cols=4, lanes=1, weight_bits=4, wram_depth=64, mem_depth=64,
+           program_depth=64, compact=1, gelu=1, link_timeout=32, crc_bits=8),
+]
+"""Tiles whose VXM has every function, GELU included."""
+
 WINDOWED = Config(name="windows", rows=4, cols=4, lanes=1, wram_depth=64, mem_depth=64, act_first=56, act_depth=32, x_depth=192,
                   y_depth=128, program_depth=64, link_timeout=32)
 """One whose copies of MEM keep windows of it."""
@@ -72,7 +80,7 @@ def op(config, name, wait=0, **operands):
     return Isa(config).make(Op[name], wait, **operands)
 
 
-any_config = st.sampled_from(CONFIGS)
+any_config = st.sampled_from(CONFIGS + GATED)
 
 
 @st.composite

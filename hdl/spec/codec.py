@@ -4,6 +4,7 @@
 from amaranth.hdl import Shape
 from amaranth.lib import data
 
+from .choice import members
 from .instructions import Address, EncodingError, Instruction, Op
 from .layouts import Layouts
 from .legal import check
@@ -68,8 +69,8 @@ def _value(code, op, name, field):
     value, shape = _extract(code, field), field.shape
     if isinstance(shape, data.Layout):
         return Address(_extract(value, shape["offset"]), _extract(value, shape["base"]))
-    if isinstance(shape, type):
-        if value not in {item.value for item in shape}:
+    if words := members(shape):
+        if value not in {word.value for word in words}:
             raise EncodingError(f"{code:#x}: {op.name} has no {name} {value}")
         return shape(value)
     if Shape.cast(shape).signed:

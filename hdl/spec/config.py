@@ -13,8 +13,10 @@ class ConfigError(MareyError):
     """A configuration that is not legal, or a name that no preset has."""
 
 
-MAY_BE_0 = ("compact", "act_first", "act_depth", "x_depth", "y_depth")
+MAY_BE_0 = ("compact", "gelu", "act_first", "act_depth", "x_depth", "y_depth")
 """Fields whose default is 0; all others are positive."""
+LATER = ("gelu",)
+"""Fields that were added later: `Config.hash` leaves them out where they have their default."""
 MAX_BITS = 28
 """Width of a link address, which counts 32-bit words: no memory may need more."""
 
@@ -52,6 +54,7 @@ class Config:
     compact        0; or 1, for a device with few logic cells and a slow clock: see `profile`
     crc_bits       bits of a link word that enter its checksum in a cycle: 32, 16, 8, 4, 2 or 1
     multiply_bits  bits of a scalar that are multiplied in a cycle: 16, 8, 4, 2 or 1
+    gelu           1: the VXM has the function GELU, at the price of a second table in each lane
     ============== ====================================================================
 
     Raises ConfigError, in one line, for a value outside its range.
@@ -76,6 +79,7 @@ class Config:
     link_timeout: int = 1024
     crc_bits: int = 32
     multiply_bits: int = 8
+    gelu: int = 0
 
     def __post_init__(self):
         def require(condition, what):
@@ -100,7 +104,8 @@ class Config:
                 f"scalars must be a power of two from 8 on, not {self.scalars}")
         require(self.program_depth <= 4096, f"program_depth must be at most 4096, not {self.program_depth}")
         require(self.weight_bits in (4, 8), f"weight_bits must be 4 or 8, not {self.weight_bits}")
-        require(self.compact in (0, 1), f"compact must be 0 or 1, not {self.compact}")
+        for name in ("compact", "gelu"):
+            require(getattr(self, name) in (0, 1), f"{name} must be 0 or 1, not {getattr(self, name)}")
         for name in ("wram_ports", "wram_latency"):
             require(getattr(self, name) in (1, 2), f"{name} must be 1 or 2, not {getattr(self, name)}")
         profile = self.profile
@@ -185,9 +190,14 @@ class Config:
 
         A tile answers with them, and a program's image has them.
 
-        Fields on which no program depends do not count: `name`, `link_timeout` and `crc_bits`.
+        Fields on which no program depends do not count: `name`, `link_timeout` and `crc_bits`. A field
+        in `LATER` counts only where it is not its default: a tile that was built before the field
+        existed keeps its hash.
         """
-        facts = {key: value for key, value in asdict(self).items() if key not in ("name", "link_timeout", "crc_bits")}
+        defaults = {field.name: field.default for field in fields(self) if field.name in LATER}
+        left_out = {"name", "link_timeout", "crc_bits"} | {
+            name for name, default in defaults.items() if getattr(self, name) == default}
+        facts = {key: value for key, value in asdict(self).items() if key not in left_out}
         return int.from_bytes(hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).digest()[:4], "little")
 
 

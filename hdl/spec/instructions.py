@@ -42,7 +42,8 @@ VXM    Computes on `lanes` values in each beat, one beat a cycle:
        c           0; with `plus` MEM at `x` if `stream`, else MEM at `y`
        shift       the operand `shift` plus the scalar's exponent; with `bare` without it
        function    MULTIPLY as above; EXP2 y = 127 * 2**-((scalar - a) / 256);
-                   SILU y = a * sigmoid(a)
+                   SILU y = a * sigmoid(a); GELU y = a * gate(a), only on a tile whose
+                   configuration has `gelu`; both with shift = 15, see `integer`
        narrow      y has 8 bits instead of 16
        pair        a value takes two beats and is their sum: a * b, then, with the same `x`,
                    a with its neighbouring lanes swapped times the next b
@@ -141,6 +142,11 @@ class Function(enum.Enum, shape=2):
     MULTIPLY = 0
     EXP2 = 1
     SILU = 2
+    GELU = 3
+
+
+OPTIONAL_FUNCTIONS = {Function.GELU: "gelu"}
+"""Functions that a tile has only if this field of its configuration is 1."""
 
 
 class To(enum.Enum, shape=2):

@@ -5,18 +5,24 @@ Arrays are int64 of any shape unless said otherwise. A *scalar* is a pair (manti
 integers with the value mantissa * 2**-exponent, where 2**14 <= mantissa < 2**15.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 MANTISSA_BITS = 15
 EXP2_BITS = 8
 """Address bits of the 2**-x table, over one octave."""
-SIGMOID_BITS = 8
-SIGMOID_RANGE = 8
-"""The sigmoid's table covers 0 to 8; beyond, its last entry holds, and below 0 its complement."""
 GATE_UNIT = 10
-"""Inputs of the sigmoid count 2**-10: +-32, in steps of which 32 have one entry."""
-SIGMOID_SHIFT = GATE_UNIT + 3 - SIGMOID_BITS
-"""From those units to entries."""
+"""Inputs of a gate (the sigmoid, and that of GELU) count 2**-10, and so range over +-32."""
+GATE_BITS = 8
+"""Address bits of a gate's table, which covers 0 to its RANGE. Beyond, the last entry holds; below 0,
+the complement of the entry for the magnitude."""
+SIGMOID_RANGE = 8
+SIGMOID_SHIFT = GATE_UNIT + 3 - GATE_BITS
+"""Input to table address: 32 inputs share an entry."""
+GELU_RANGE = 4
+GELU_SHIFT = GATE_UNIT + 2 - GATE_BITS
+"""Input to table address: 16 inputs share an entry."""
 SQUARE_SHIFT = 14
 """Each square in a sum of squares is divided by 2**14."""
 RECIPROCAL_BITS = 8
@@ -72,12 +78,28 @@ def exp2_table() -> np.ndarray:
 
 
 def sigmoid_table() -> np.ndarray:
-    """Sigmoid in units of 2**-15, less half a unit, at the middle of 256 steps over 0 to 8: int16
-    [256].
+    """1 / (1 + e**-x) over 0 to SIGMOID_RANGE, as `_gate_table` has it: int64 [256], fits int16."""
+    return _gate_table(lambda x: 1 / (1 + np.exp(-x)), SIGMOID_RANGE)
+
+
+def gelu_table() -> np.ndarray:
+    """GELU(x) / x over 0 to GELU_RANGE, as `_gate_table` has it: int64 [256], fits int16.
+
+    It is (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3))) / 2, as GPT-2 computes it ("gelu_new").
+    Source: Hendrycks and Gimpel, "Gaussian Error Linear Units", 2016, arXiv 1606.08415, section 2.
     """
-    size = 1 << SIGMOID_BITS
-    x = (np.arange(size) + 0.5) * (SIGMOID_RANGE / size)
-    return np.rint(32768 / (1 + np.exp(-x)) - 0.5).astype(np.int64)
+    return _gate_table(lambda x: (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))) / 2, GELU_RANGE)
+
+
+def _gate_table(gate: Callable[[np.ndarray], np.ndarray], top: int) -> np.ndarray:
+    """A gate in units of 2**-15, less half a unit, at the middles of 2**GATE_BITS steps over 0 to `top`.
+
+    int64 [2**GATE_BITS]. `gate(-x)` must be 1 - `gate(x)`; since half a unit is taken off, the value
+    for ~a is the entry for `a` with its 15 bits inverted.
+    """
+    size = 1 << GATE_BITS
+    x = (np.arange(size) + 0.5) * (top / size)
+    return np.rint(32768 * gate(x) - 0.5).astype(np.int64)
 
 
 def reciprocal_table() -> np.ndarray:
@@ -98,7 +120,8 @@ def _midpoints(bits: int) -> np.ndarray:
     return ((1 << bits) + np.arange(1 << bits) + 0.5) * (1 << MANTISSA_BITS - 1 - bits)
 
 
-EXP2, SIGMOID, RECIPROCAL, RSQRT = exp2_table(), sigmoid_table(), reciprocal_table(), rsqrt_table()
+EXP2, SIGMOID, GELU = exp2_table(), sigmoid_table(), gelu_table()
+RECIPROCAL, RSQRT = reciprocal_table(), rsqrt_table()
 
 
 def _entry(mantissa: np.ndarray, bits: int) -> np.ndarray:
@@ -145,16 +168,29 @@ def exp2_negative(d: np.ndarray) -> np.ndarray:
 
 
 def sigmoid(a: np.ndarray) -> np.ndarray:
-    """Sigmoid, in units of 2**-15, of int16 values in units of 2**-GATE_UNIT. That of ~a is the
-    complement of a's.
-    """
-    sign = a >> 15
-    return SIGMOID[np.minimum((a ^ sign) >> SIGMOID_SHIFT, len(SIGMOID) - 1)] ^ (sign & 0x7FFF)
+    """The sigmoid, in units of 2**-15, of int16 values in units of 2**-GATE_UNIT. SILU multiplies by it."""
+    return _gate(SIGMOID, SIGMOID_SHIFT, a)
 
 
 def silu(a: np.ndarray) -> np.ndarray:
     """a * sigmoid(a), int16, of int16 values; both count 2**-GATE_UNIT."""
     return saturate(round_shift(a * sigmoid(a), 15), 16)
+
+
+def gelu_gate(a: np.ndarray) -> np.ndarray:
+    """GELU(a) / a, in units of 2**-15, of int16 values in units of 2**-GATE_UNIT. GELU multiplies by it."""
+    return _gate(GELU, GELU_SHIFT, a)
+
+
+def gelu(a: np.ndarray) -> np.ndarray:
+    """a * gelu_gate(a), int16, of int16 values; both count 2**-GATE_UNIT."""
+    return saturate(round_shift(a * gelu_gate(a), 15), 16)
+
+
+def _gate(table: np.ndarray, shift: int, a: np.ndarray) -> np.ndarray:
+    """A gate of int16 values from its table: entry `a` >> `shift`; if a < 0, the complement of that for ~a."""
+    sign = a >> 15
+    return table[np.minimum((a ^ sign) >> shift, len(table) - 1)] ^ (sign & 0x7FFF)
 
 
 def scale(factors: np.ndarray, mantissa: np.ndarray) -> np.ndarray:

@@ -12,12 +12,14 @@ from functools import cache, lru_cache
 from amaranth.lib import data
 
 from . import codec, legal, text
+from .choice import members
 from .config import Config
 from .instructions import (
     COUNTS,
     EPSILON_BITS,
     FACTOR_BITS,
     MOST_SHIFT,
+    OPTIONAL_FUNCTIONS,
     POSITION_BITS,
     SHIFT_BITS,
     TOKEN_BITS,
@@ -35,12 +37,12 @@ from .instructions import (
     VxmBlocks,
 )
 from .layouts import Layouts
-from .operands import Widths
+from .operands import Widths, functions
 
 __all__ = [
-    "COUNTS", "EPSILON_BITS", "FACTOR_BITS", "MOST_SHIFT", "POSITION_BITS", "SHIFT_BITS", "TOKEN_BITS",
-    "WAIT_BITS", "Address", "EncodingError", "Function", "Instruction", "Isa", "MxmBlocks", "Op", "Reduce",
-    "Sfu", "Source", "To", "VxmBlocks", "isa_of",
+    "COUNTS", "EPSILON_BITS", "FACTOR_BITS", "MOST_SHIFT", "OPTIONAL_FUNCTIONS", "POSITION_BITS", "SHIFT_BITS",
+    "TOKEN_BITS", "WAIT_BITS", "Address", "EncodingError", "Function", "Instruction", "Isa", "MxmBlocks", "Op", "Reduce",
+    "Sfu", "Source", "To", "VxmBlocks", "functions", "isa_of", "members",
 ]
 
 
@@ -91,7 +93,7 @@ class Isa:
             value = operands.get(name, int(name in COUNTS))
             if isinstance(member.shape, data.Layout) and isinstance(value, int):
                 value = Address(value)
-            values[name] = member.shape(value) if isinstance(member.shape, type) else value
+            values[name] = member.shape(value) if members(member.shape) else value
         instruction = Instruction(op, wait, values, note)
         legal.check(self._layouts, instruction)
         return instruction

@@ -4,7 +4,20 @@
 from amaranth.hdl import Shape, ShapeLike, unsigned
 from amaranth.lib import data
 
-from .instructions import COUNTS, MOST_SHIFT, WAIT_BITS, Address, EncodingError, Instruction, Op, Reduce, Sfu
+from .choice import members
+from .instructions import (
+    COUNTS,
+    MOST_SHIFT,
+    OPTIONAL_FUNCTIONS,
+    WAIT_BITS,
+    Address,
+    EncodingError,
+    Function,
+    Instruction,
+    Op,
+    Reduce,
+    Sfu,
+)
 from .layouts import Layouts
 
 
@@ -22,15 +35,23 @@ def check(layouts: Layouts, instruction: Instruction) -> None:
             raise EncodingError(f"{instruction}: {name} should be {kind}")
         if isinstance(value, Address):
             _check_address(instruction, name, value, shape)
-        elif isinstance(shape, type):
-            if not isinstance(value, shape):
-                raise EncodingError(f"{instruction}: {name} should be one of {', '.join(shape.__members__)}")
+        elif words := members(shape):
+            _check_word(layouts, instruction, name, value, words)
         else:
             _check_range(instruction, name, value, shape)
             _check_number(layouts.config.scalars // 2, instruction, name, value)
     if layouts.config.profile.instruction_rows and instruction.op is Op.INDEX and instruction["bits"]:
         # The encoding has the number of the highest bit instead of `bits`.
         _check_range(instruction, "right + bits", instruction["right"] + instruction["bits"], unsigned(4))
+
+
+def _check_word(layouts, instruction, name, value, words):
+    if isinstance(value, Function) and value not in words and isinstance(words[0], Function):
+        raise EncodingError(
+            f"{instruction}: tile {layouts.config.name!r} does not have function {value.name}: "
+            f"it takes a configuration with {OPTIONAL_FUNCTIONS[value]}=1")
+    if value not in words:
+        raise EncodingError(f"{instruction}: {name} should be one of {', '.join(word.name for word in words)}")
 
 
 def _check_range(instruction: Instruction, what: str, value: int, shape: ShapeLike) -> None:

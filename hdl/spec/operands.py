@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from amaranth.hdl import signed
 from amaranth.lib import data
 
+from .choice import Choice
 from .config import Config, address_bits
 from .instructions import (
     EPSILON_BITS,
     FACTOR_BITS,
+    OPTIONAL_FUNCTIONS,
     SHIFT_BITS,
     TOKEN_BITS,
     Function,
@@ -20,6 +22,12 @@ from .instructions import (
     To,
     VxmBlocks,
 )
+
+
+def functions(config: Config) -> Choice:
+    """The functions that the VXM of a tile has, as the shape of a field."""
+    missing = {function for function, field in OPTIONAL_FUNCTIONS.items() if not getattr(config, field)}
+    return Choice(Function, tuple(function for function in Function if function not in missing))
 
 
 @dataclass(frozen=True)
@@ -115,7 +123,7 @@ def _vxm(config, widths):
     hop = min(granule, profile.most_hop_bits or granule)
     return {
         **({"engine": 1} if profile.engines > 1 else {}),
-        "stream": 1, "function": Function, "by_vector": 1, "plus": 1, "pair": 1,
+        "stream": 1, "function": functions(config), "by_vector": 1, "plus": 1, "pair": 1,
         "x": _address(widths, granule), "y": _address(widths, granule), "dst": _address(widths, widths.dst),
         "inner": count, "middle": counted, "outer": profile.vxm_outer_bits or count, "interval": counted,
         **({} if profile.counts_in_registers else {"blocks": VxmBlocks}),

@@ -62,7 +62,10 @@ def bit(row: int, at: int) -> int:
 
 
 def in_rows(op: str, operands: data.StructLayout) -> data.FlexibleLayout:
-    """The layout of an operation's operands in rows; `operands` gives their shapes."""
+    """The layout of an operation's operands in rows; `operands` gives their shapes.
+
+    ValueError if an operand is too wide for its place.
+    """
     fields = {}
     for name, member in operands:
         row, at = PLACES[op][name]
@@ -73,6 +76,9 @@ def in_rows(op: str, operands: data.StructLayout) -> data.FlexibleLayout:
             shape = data.FlexibleLayout(low + offset, {"offset": data.Field(offset, low), "base": data.Field(base, 0)})
             fields[name] = data.Field(shape, bit(row - 1, NEXT))
         else:
+            if at + member.width > ROW_BITS:
+                raise ValueError(f"{op} {name}: {member.width} bits from bit {at} on do not fit into a row "
+                                 f"of {ROW_BITS}")
             fields[name] = data.Field(member.shape, bit(row, at))
     return data.FlexibleLayout(bit(ROWS, 0), fields)
 

@@ -7,6 +7,7 @@ import re
 
 from amaranth.lib import data
 
+from .choice import Choice, members
 from .instructions import Address, EncodingError, Op
 from .layouts import Layouts
 
@@ -45,11 +46,13 @@ def _value(layouts, op, match):
     member = dict(layouts.operands[op]).get(key)
     shape = member.shape if member else None
     if choice:
-        if not isinstance(shape, type) or choice not in shape.__members__:
+        # `legal` refuses a function that the tile lacks, and says what to do about it.
+        kind = shape.enum if isinstance(shape, Choice) else shape
+        if choice not in getattr(kind, "__members__", ()):
             raise EncodingError(f"{match[0]!r}: {op.name} has no such operand")
-        return shape[choice]
+        return kind[choice]
     if isinstance(shape, data.Layout):
         return Address(int(offset or number), int(base or 0))
-    if base is not None or isinstance(shape, type):
+    if base is not None or members(shape):
         raise EncodingError(f"{match[0]!r}: {key} is not {'an address' if base else 'a number'}")
     return int(number)

@@ -10,8 +10,8 @@ from amaranth.lib.wiring import In, Out
 from ..parts.pipeline import Pipeline
 from ..parts.product import Product
 from ..spec.config import Config
-from ..spec.integer import EXP2, EXP2_BITS, SIGMOID, SIGMOID_BITS, SIGMOID_SHIFT
-from ..spec.isa import Function
+from ..spec.integer import EXP2, EXP2_BITS, GATE_BITS, GELU, GELU_SHIFT, SIGMOID, SIGMOID_SHIFT
+from ..spec.isa import Function, functions
 
 TOTAL_BITS = 6
 """A shift and a scalar's exponent add up to 0 to 47."""
@@ -25,7 +25,7 @@ class Lane(wiring.Component):
     ::
 
         stage 1    a, b, c                             operands
-              2    table address                       EXP2: scalar - a; SILU: a
+              2    table address                       EXP2: scalar - a; SILU, GELU: a
               3    operands, or what the table has
               4    two products
               5    their sum (and the last beat's)     pair
@@ -36,8 +36,11 @@ class Lane(wiring.Component):
 
     A register ends each stage, or, in a compact tile, those of `COMPACT` alone.
 
-    Latency: `y` is `latency(config)` cycles after `a`, `b`, `c`, `function`, `shift`; `second` is given with the delay of
-    stage `SECOND`, `narrow` and `keep` with that of stage `LAST`. A value a cycle. Costs two 16 x 16 multipliers.
+    Latency: `y` is `latency(config)` cycles after `a`, `b`, `c`, `function`, `shift`; `second` is given
+    with the delay of stage `SECOND`, `narrow` and `keep` with that of stage `LAST`.
+    Throughput: a value a cycle.
+    Cost: two 16 x 16 multipliers, and a memory of 256 x 16 bits for EXP2, one for SILU, and, if the
+    configuration has `gelu`, one for GELU.
 
     Members: `a`: the stream's width; `b`, `c`: 16 bits; `function`; `shift`, 0 to 47; `second`: add the last product;
     `narrow`: to 8 bits; `keep`: else y is 0; `y`.
@@ -66,7 +69,8 @@ class Lane(wiring.Component):
         self._config = config
         super().__init__({
             "a": In(signed(config.accumulator_bits)), "b": In(signed(16)), "c": In(signed(16)),
-            "function": In(Function), "shift": In(TOTAL_BITS), "second": In(1), "narrow": In(1), "keep": In(1),
+            "function": In(functions(config)), "shift": In(TOTAL_BITS),
+            "second": In(1), "narrow": In(1), "keep": In(1),
             "y": Out(signed(16)),
         })
 
@@ -98,14 +102,18 @@ class Lane(wiring.Component):
         m.d.comb += [below.eq(b - a[:16].as_signed()), magnitude.eq(a[:15] ^ a[15].replicate(15))]
         whole = below[EXP2_BITS:16]
         octaves = pipe.at(2, Mux(function == Function.EXP2, Mux(whole[5:].any(), 32, whole[:5]), 0), "octaves")
-        m.submodules.exp2 = exp2 = Memory(shape=16, depth=len(EXP2), init=[int(entry) for entry in EXP2])
-        m.submodules.sigmoid = sigmoid = Memory(shape=16, depth=len(SIGMOID), init=[int(entry) for entry in SIGMOID])
+        m.submodules.exp2 = exp2 = Memory(shape=16, depth=len(EXP2), init=EXP2.tolist())
+        m.submodules.sigmoid = sigmoid = Memory(shape=16, depth=len(SIGMOID), init=SIGMOID.tolist())
         power, logistic = exp2.read_port(), sigmoid.read_port()
-        entry = magnitude[SIGMOID_SHIFT:]
-        m.d.comb += [
-            power.addr.eq(below[:EXP2_BITS]), power.en.eq(1),
-            logistic.addr.eq(entry[:SIGMOID_BITS] | entry[SIGMOID_BITS:].any().replicate(SIGMOID_BITS)), logistic.en.eq(1),
-        ]
+        gates = {Function.SILU: (logistic, magnitude[SIGMOID_SHIFT:])}
+        if self._config.gelu:
+            m.submodules.gelu = gelu = Memory(shape=16, depth=len(GELU), init=GELU.tolist())
+            normal = gelu.read_port()
+            gates[Function.GELU] = normal, magnitude[GELU_SHIFT:]
+        m.d.comb += [power.addr.eq(below[:EXP2_BITS]), power.en.eq(1)]
+        for gate, entry in gates.values():
+            beyond = entry[GATE_BITS:].any()
+            m.d.comb += [gate.addr.eq(entry[:GATE_BITS] | beyond.replicate(GATE_BITS)), gate.en.eq(1)]
         # Stage 3: operands.
         a, b, function = pipe.at(2, a, "a"), pipe.at(2, b, "b"), pipe.at(2, function, "function")
         left, right = Signal.like(a), Signal.like(b)
@@ -113,8 +121,9 @@ class Lane(wiring.Component):
         with m.Switch(function):
             with m.Case(Function.EXP2):
                 m.d.comb += [left.eq(power.data), right.eq(127)]
-            with m.Case(Function.SILU):
-                m.d.comb += right.eq(logistic.data ^ a[15].replicate(15))
+            for gated, (gate, _) in gates.items():
+                with m.Case(gated):
+                    m.d.comb += right.eq(gate.data ^ a[15].replicate(15))
         return pipe.at(3, left, "left"), pipe.at(3, right, "right"), pipe.through(range(3, 5), octaves, "octaves")
 
     def _shift(self, m, pipe, product, total):

@@ -10,7 +10,7 @@ from ..parts.repeat import Repeat
 from ..scalars.bank import Scalar
 from ..spec.command import arrives, command_layout
 from ..spec.config import Config, address_bits
-from ..spec.isa import POSITION_BITS, SHIFT_BITS, TOKEN_BITS, Function, Op, Reduce, To, isa_of
+from ..spec.isa import POSITION_BITS, SHIFT_BITS, TOKEN_BITS, Op, Reduce, To, functions, isa_of
 from .lane import TOTAL_BITS, Lane
 from .reduce import Reducer
 
@@ -25,8 +25,8 @@ def beat_layout(config: Config) -> data.StructLayout:
     granule, scalar = address_bits(config.granules), address_bits(config.scalars)
     return data.StructLayout({
         "active": 1, "x": granule, "y": granule, "dst": command["dst"].shape, "scalar": scalar, "into": scalar,
-        "stream": 1, "by_vector": 1, "plus": 1, "bare": 1, "function": Function, "shift": signed(SHIFT_BITS), "narrow": 1,
-        "to": To,
+        "stream": 1, "by_vector": 1, "plus": 1, "bare": 1, "function": functions(config),
+        "shift": signed(SHIFT_BITS), "narrow": 1, "to": To,
         "mask": 1, "reduce": Reduce, "second": 1, "complete": 1, "first": 1, "ends": 1, "number": isa_of(config).number_bits,
     } | ({"high": 1} if config.weight_bits == 4 else {}))
 

@@ -5,6 +5,7 @@ from amaranth.hdl import Shape
 from amaranth.lib import data
 
 from marey.hdl.sequencer.sequencer import Sequencer
+from marey.hdl.spec.choice import members
 from marey.hdl.spec.command import Begin, command_layout
 from marey.hdl.spec.isa import COUNTS, Address, Instruction, Isa, MxmBlocks, Op, Reduce, Sfu, VxmBlocks
 from marey.hdl.spec.packing import pack_program
@@ -27,8 +28,8 @@ def draw_program(random, entry=0):
         shape, least = ISA.operands[op][name].shape, int(name in (*COUNTS, "register"))
         if isinstance(shape, data.Layout):
             return Address(random.randrange(least, 1 << shape["offset"].width), random.randrange(4))
-        if isinstance(shape, type):
-            return random.choice(list(shape))
+        if words := members(shape):
+            return random.choice(words)
         shape = Shape.cast(shape)
         return random.randrange(least, 1 << shape.width - shape.signed)
 

@@ -5,7 +5,7 @@ import numpy as np
 
 from marey.hdl.sequencer.sequencer import Sequencer
 from marey.hdl.spec.command import command_layout
-from marey.hdl.spec.isa import Address, Function, Isa, Op, Reduce, To
+from marey.hdl.spec.isa import Address, Function, Isa, Op, Reduce, To, functions
 from marey.hdl.timing import Issue, Kind, uses
 from marey.hdl.vxm.vxm import Vxm
 from marey.sim.emulator import EmulatedTile
@@ -109,7 +109,7 @@ def draw(random, engine=0):
     scalar = random.randrange(0 if reduce is Reduce.NONE else HALF, CONFIG.scalars - 2)
     return ({"engine": engine} if CONFIG.engines > 1 else {}) | {
         "stream": stream, "plus": plus, "pair": pair, "by_vector": by_vector,
-        "function": Function.MULTIPLY if pair or stream else random.choice(list(Function)),
+        "function": Function.MULTIPLY if pair or stream else random.choice(list(functions(CONFIG))),
         "x": random.randrange(16) & -2, "y": random.randrange(16), "dst": random.randrange(20), "inner": inner,
         "middle": random.randrange(1, 3), "outer": random.randrange(1, 3), "interval": inner + random.randrange(3),
         "paced": random.randrange(2), "x_step": 0 if pair and LANES == 1 else random.randrange(2),

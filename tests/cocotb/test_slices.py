@@ -10,15 +10,17 @@ from marey.hdl.serial import SerialLink
 from marey.hdl.tile import Tile
 from marey.hdl.vxm.vxm import Vxm
 from tests.cocotb.runner import run
-from tests.configs import CONFIGS, WINDOWED
+from tests.configs import CONFIGS, GATED, WINDOWED
 
 SLICES = {"serial": lambda config: SerialLink(8e6, 1_000_000), "link": Link,
           "sequencer": Sequencer, "mem": Mem, "mxm": Mxm, "vxm": Vxm, "tile": Tile}
 CASES = [("serial", 0), ("link", 0), ("sequencer", 0), ("mem", 0), ("mem", 2), ("mxm", 0), ("mxm", 2), ("mxm", 4),
          ("vxm", 0), ("vxm", 1), ("vxm", 2), ("tile", 2),
-         ("sequencer", 5), ("mxm", 5), ("vxm", 5), ("tile", 5), ("mem", 7)]
-"""Slices, and the configurations that change them: square, two lanes of eight columns, int4, compact, windows of MEM."""
-BENCHED = (*CONFIGS, WINDOWED)
+         ("sequencer", 5), ("mxm", 5), ("vxm", 5), ("tile", 5), ("mem", 7),
+         ("vxm", 8), ("vxm", 9)]
+"""Slices, and the configurations that change them: square, two lanes of eight columns, int4, compact, windows
+of MEM, GELU."""
+BENCHED = (*CONFIGS, WINDOWED, *GATED)
 
 
 @pytest.mark.parametrize(("name", "config"), CASES, ids=lambda value: value if isinstance(value, str) else BENCHED[value].name)

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from marey.hdl.spec.isa import Op, To
+from marey.hdl.spec import integer
+from marey.hdl.spec.isa import Function, Op, To, functions
 from marey.hdl.spec.packing import pack_mem, pack_program, pack_wram, unpack_mem
 from marey.hdl.spec.protocol import Register, Space, entry_bits, parts
 from marey.hdl.timing import Unit, check, violations
@@ -17,7 +18,7 @@ from marey.sim.simulation import ScheduleFault
 from marey.sw.compiler.emit import lay_out
 from marey.sw.compiler.matmul import matmul
 from marey.sw.runtime.link import Link
-from tests.configs import CONFIGS, any_config, codes, op
+from tests.configs import CONFIGS, GATED, any_config, codes, op
 
 
 def load(config, link, program, seed, shape):
@@ -149,6 +150,29 @@ def test_emulator_and_rtl_answer_alike():
         assert np.array_equal(results(config, link, shape), expected(config, shape, *values))
     assert answers[0] == answers[1]
     assert answers[0][2][Register.RUNS] == 1
+
+
+@pytest.mark.parametrize("config", GATED, ids=lambda config: config.name)
+def test_every_function_of_a_tile_is_what_the_emulator_has(config):
+    """Each function over the same vector, on the RTL and on the emulated tile: values, cycles, promises."""
+    granules, engine, answers = 20, {"engine": 1} if config.engines > 1 else {}, []
+    program = [op(config, "VXM", 100, function=function, x_step=1, inner=granules, dst=granules * (number + 1),
+                  to=To.MEM, shift=14 if function is Function.EXP2 else 15, **engine)
+               for number, function in enumerate(functions(config))]
+    program.append(op(config, "HALT"))
+    values = np.random.default_rng(1).integers(-32768, 32768, granules * config.lanes).astype(np.int16)
+    size = parts(entry_bits(config, Space.MEM))
+    for transport in (pysim.open_tile(config), Endpoint(config)):
+        link = Link(transport, config)
+        link.write(Space.PROGRAM, 0, pack_program(config, codes(config, program)))
+        link.write(Space.MEM, 0, pack_mem(config, values))
+        link.start(0)
+        assert link.wait() == (check(config, program), 0, [])
+        read = link.read(Space.MEM, granules * size, len(functions(config).members) * granules * size)
+        answers.append(unpack_mem(config, read).reshape(-1, len(values)))
+        transport.close()
+    assert np.array_equal(*answers)
+    assert np.array_equal(answers[0][Function.GELU.value], integer.gelu(values.astype(np.int64)))
 
 
 def test_a_run_is_stopped_by_reset_and_the_tile_goes_on():

@@ -2,17 +2,19 @@
 
 import enum
 import hashlib
+from contextlib import suppress
+from dataclasses import replace
 
 from marey.hdl.manual import encoding
 from marey.hdl.spec import instructions, integer
-from marey.hdl.spec.config import Config
-from marey.hdl.spec.isa import Function, Reduce, Sfu, To
+from marey.hdl.spec.config import Config, ConfigError
+from marey.hdl.spec.isa import OPTIONAL_FUNCTIONS, Function, Reduce, Sfu, To, functions
 from marey.hdl.spec.protocol import VERSION
 from marey.hdl.timing import trace, uses
 from tests.configs import op
 
-MEANT = {3: "5ff7c746a826e791"}
-"""By version, the digest of `meaning`."""
+MEANT = {3: {"": "5ff7c746a826e791", "gelu": "5998b369c41b2eb2"}}
+"""By version, the digests of `meaning`: for `CONFIGS` as they are, and with each field that adds a function."""
 
 CONFIGS = [
     Config(name="int4", rows=8, cols=4, lanes=2, weight_bits=4, wram_depth=64, wram_latency=2, mem_depth=64),
@@ -21,7 +23,7 @@ CONFIGS = [
 
 
 def samples(config):
-    """A program that has every operation, and every function of the slices."""
+    """A program that has every operation, and every function that the slices of the tile have."""
     def make(name, **operands):
         return op(config, name, **operands)
 
@@ -30,7 +32,8 @@ def samples(config):
     yield from (make("PERIOD", value=40), make("NOP", wait=5), make("LOOP", count=2, target=4))
     yield from (make("MXM", inner=3, middle=2, outer=2, paced=1), make("MXM", inner=2, fetch=1))
     yield from (make("VXM", inner=2, middle=2, stream=1, to=to) for to in To)
-    yield from (make("VXM", inner=4, outer=2, by_vector=1, plus=1, function=function) for function in Function)
+    yield from (make("VXM", inner=4, outer=2, by_vector=1, plus=1, function=function)
+                for function in functions(config))
     yield from (make("VXM", inner=2, pair=1, reduce=reduce, into=int(reduce not in (Reduce.NONE, Reduce.ARGMAX)))
                 for reduce in Reduce)
     yield from (make("SFU", function=function, into=half, count=2) for function in Sfu if function is not Sfu.MULTIPLY)
@@ -38,23 +41,38 @@ def samples(config):
     yield from (make("TOKEN"), make("HALT"))
 
 
-def meaning():
-    """What a compiled program counts on, in lines: encodings, cycles, tables of functions."""
+def meaning(configs):
+    """What a program compiled for these tiles counts on, in lines: encodings, cycles, tables of functions.
+
+    A function that none of the tiles has is left out: a new one does not change what their programs mean.
+    """
+    able = {function for config in configs for function in functions(config)}
     for kind in (value for value in vars(instructions).values() if isinstance(value, enum.EnumMeta) and list(value)):
-        yield f"{kind.__name__} {[(member.name, member.value) for member in kind]}"
-    for config in CONFIGS:
+        kept = [(member.name, member.value) for member in kind if kind is not Function or member in able]
+        yield f"{kind.__name__} {kept}"
+    for config in configs:
         yield from encoding(config)
         for issue in trace(config, list(samples(config))):
             yield f"{issue.cycle} {issue.op.name}"
             for use in uses(config, issue):
                 addresses = None if use.addresses is None else use.addresses.tolist()
                 yield f"{use.unit} {use.cycles.tolist()} {addresses} {use.delay}"
-    for table in (integer.exp2_table, integer.sigmoid_table, integer.reciprocal_table, integer.rsqrt_table):
+    gelu = [integer.gelu_table] if Function.GELU in able else []
+    tables = [integer.exp2_table, integer.sigmoid_table, *gelu, integer.reciprocal_table, integer.rsqrt_table]
+    for table in tables:
         yield f"{table.__name__} {table().tolist()}"
 
 
+def tiles(field):
+    """The configurations, with a field that adds a function if one is named: those that can have it."""
+    for config in CONFIGS:
+        with suppress(ConfigError):
+            yield replace(config, **{field: 1}) if field else config
+
+
 def test_a_change_of_meaning_is_a_new_version():
-    digest = hashlib.sha256("\n".join(meaning()).encode()).hexdigest()[:16]
-    assert MEANT[VERSION] == digest, (
+    digests = {field: hashlib.sha256("\n".join(meaning(list(tiles(field)))).encode()).hexdigest()[:16]
+               for field in ("", *OPTIONAL_FUNCTIONS.values())}
+    assert MEANT[VERSION] == digests, (
         f"programs mean something else than in version {VERSION}: raise it in hdl/spec/protocol.py and in "
-        f"sw/program/program.py, and put {digest} here")
+        f"sw/program/program.py, and put {digests} here")

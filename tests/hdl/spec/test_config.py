@@ -1,10 +1,10 @@
 """The configuration: what is legal, and when two tiles are one."""
 
-from dataclasses import asdict, fields, replace
+from dataclasses import MISSING, asdict, fields, replace
 
 import pytest
 
-from marey.hdl.spec.config import PRESETS, Config, ConfigError, preset
+from marey.hdl.spec.config import LATER, PRESETS, Config, ConfigError, preset
 
 GOOD = PRESETS["sim8x8"]
 
@@ -13,7 +13,7 @@ GOOD = PRESETS["sim8x8"]
     ("rows", 3), ("rows", 0), ("rows", 128), ("cols", 6), ("lanes", 16), ("lanes", 0), ("weight_bits", 5),
     ("wram_depth", 0), ("mem_depth", -1), ("program_depth", 2.5), ("link_timeout", 15), ("wram_depth", 1 << 24),
     ("mem_depth", True), ("rows", "8"), ("crc_bits", 3),
-    ("compact", 2), ("compact", -1), ("compact", True), ("wram_latency", 3),
+    ("gelu", 2), ("gelu", True), ("compact", 2), ("compact", -1), ("compact", True), ("wram_latency", 3),
     ("wram_latency", 0), ("wram_ports", 3), ("wram_ports", 0),
     ("act_depth", 1 << 14), ("x_depth", 8193), ("y_depth", 100), ("y_depth", 1 << 14), ("act_first", -1),
 ])
@@ -27,11 +27,21 @@ def test_hash_tells_all_fields_that_a_program_depends_on():
     assert replace(GOOD, name="other", link_timeout=100, crc_bits=8).hash == GOOD.hash
     changed = {"rows": 16, "cols": 16, "lanes": 4, "weight_bits": 4, "wram_depth": 100, "mem_depth": 100,
                "program_depth": 100, "scalars": 16, "compact": 1, "wram_ports": 1, "wram_latency": 2,
-               "act_first": 64, "act_depth": 64, "x_depth": 100, "y_depth": 64, "multiply_bits": 4}
+               "act_first": 64, "act_depth": 64, "x_depth": 100, "y_depth": 64, "multiply_bits": 4, "gelu": 1}
     assert set(changed) == {field.name for field in fields(Config)} - {"name", "link_timeout", "crc_bits"}
     small = replace(GOOD, wram_depth=1024, mem_depth=1024)
     hashes = {replace(small, **{field: value}).hash for field, value in changed.items()}
     assert len(hashes | {small.hash}) == len(changed) + 1
+
+
+HASHES = {"sim8x8": 0xE96BCB91, "sim8x8_int4": 0x2FDBFA66, "ecp5_8x8": 0x6BECDA0B, "up5k_4x4": 0x43C8E3C9}
+"""What tiles answered before configurations had the fields in `LATER`."""
+
+
+def test_a_field_that_is_added_leaves_the_hash_of_tiles_that_have_its_default():
+    assert {name: PRESETS[name].hash for name in HASHES} == HASHES
+    defaults = {field.name: field.default for field in fields(Config)}
+    assert all(defaults[name] is not MISSING for name in LATER)
 
 
 @pytest.mark.parametrize(("field", "value"), [("mem_depth", 2048), ("wram_depth", 1 << 15), ("scalars", 128)])

@@ -83,8 +83,29 @@ def test_sigmoid():
     assert (integer.sigmoid(~a) == 32767 - integer.sigmoid(a)).all()
 
 
+def test_gelu():
+    a = np.arange(-32768, 32768)
+    x = a / 2.0**integer.GATE_UNIT
+    gate = (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))) / 2
+    # Half a step of the table, 1/128, at the steepest slope, 0.57; half a unit, by which all entries are low;
+    # outside the table, 1 - gate(4).
+    assert np.abs(integer.gelu_gate(a) / 32768 - gate).max() < 0.57 / 128 + 1e-4
+    # The product has the same error times |x|, below 4, and half a unit of 2**-10.
+    assert np.abs(integer.gelu(a) / 2.0**integer.GATE_UNIT - x * gate).max() < 2**-6
+    # Beyond the table a positive value stays and a negative one becomes 0, but for one unit: the largest gate
+    # is 32767 / 32768.
+    assert (np.abs(integer.gelu(a) - np.maximum(a, 0))[np.abs(x) > integer.GELU_RANGE] <= 1).all()
+
+
+@given(a=st.integers(-32768, 32767), gate=st.sampled_from([integer.sigmoid, integer.gelu_gate]))
+def test_a_gate_and_its_mirror_image_add_up(a, gate):
+    """gate(-x) = 1 - gate(x), where ~a stands for -a - 1/2 and 32767 for 1; and a gate does not fall."""
+    assert gate(np.array(~a)) == 32767 - gate(np.array(a))
+    assert 0 <= gate(np.array(a)) <= gate(np.array(min(a + 1, 32767))) <= 32767
+
+
 def test_every_table_fits_int16():
-    for table in (integer.EXP2, integer.SIGMOID, integer.RECIPROCAL, integer.RSQRT):
+    for table in (integer.EXP2, integer.SIGMOID, integer.GELU, integer.RECIPROCAL, integer.RSQRT):
         assert table.min() >= 0 and table.max() < 1 << 15
 
 

@@ -1,5 +1,7 @@
 """Encodings: whatever is legal comes back, whatever is not is refused in one line."""
 
+from dataclasses import replace
+
 import pytest
 from amaranth.hdl import Shape
 from amaranth.lib import data
@@ -11,6 +13,7 @@ from marey.hdl.spec.isa import (
     WAIT_BITS,
     Address,
     EncodingError,
+    Function,
     Instruction,
     Isa,
     MxmBlocks,
@@ -19,8 +22,10 @@ from marey.hdl.spec.isa import (
     Sfu,
     To,
     VxmBlocks,
+    functions,
+    members,
 )
-from tests.configs import CONFIGS, any_config
+from tests.configs import CONFIGS, GATED, any_config
 
 
 @st.composite
@@ -31,8 +36,8 @@ def instructions(draw, isa):
         shape = member.shape
         if isinstance(shape, data.Layout):
             operands[name] = Address(*(draw(_number(shape[part].shape)) for part in ("offset", "base")))
-        elif isinstance(shape, type):
-            operands[name] = draw(st.sampled_from(list(shape)))
+        elif words := members(shape):
+            operands[name] = draw(st.sampled_from(words))
         else:
             operands[name] = draw(_number(shape, 1 if name in (*COUNTS, "register") else None))
     blocks = operands.get("blocks")
@@ -42,6 +47,8 @@ def instructions(draw, isa):
         multiply = operands["function"] is Sfu.MULTIPLY
         upper = half if multiply else 0
         operands |= {"into": operands["into"] | half, "a": operands["a"] % half + upper, "b": (operands["b"] | half) * multiply}
+    elif op is Op.INDEX and isa.config.compact:
+        operands["bits"] = min(operands["bits"], 15 - operands["right"])
     elif op is Op.VXM:
         reduces = operands["reduce"] not in (Reduce.NONE, Reduce.ARGMAX)
         operands["into"] = max(1, operands["into"] % half) if reduces else 0
@@ -109,6 +116,28 @@ def test_codes_out_of_range():
     for code in (-1, 1 << isa.width, len(Op)):
         with pytest.raises(EncodingError):
             isa.decode(code)
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.name)
+def test_a_function_that_the_tile_lacks_is_refused_with_the_cure(config):
+    """In one line, whether it is made, parsed or decoded; a tile that has it takes the same."""
+    isa, able = Isa(config), Isa(replace(config, gelu=1))
+    cure = r"does not have function GELU: it takes a configuration with gelu=1$"
+    instruction = able.make(Op.VXM, function=Function.GELU, shift=15, to=To.MEM)
+    for refused in (lambda: isa.make(Op.VXM, function=Function.GELU), lambda: isa.encode(instruction),
+                    lambda: isa.parse("VXM function=GELU shift=15")):
+        with pytest.raises(EncodingError, match=cure) as caught:
+            refused()
+        assert "\n" not in str(caught.value)
+    with pytest.raises(EncodingError, match="VXM has no function 3"):
+        isa.decode(able.encode(instruction))
+    assert able.decode(able.encode(instruction)) == able.parse(str(instruction)) == instruction
+
+
+def test_functions_by_configuration():
+    assert list(functions(CONFIGS[0])) == [Function.MULTIPLY, Function.EXP2, Function.SILU]
+    assert list(functions(GATED[0])) == list(Function)
+    assert Isa(CONFIGS[0]).width == Isa(replace(CONFIGS[0], gelu=1)).width
 
 
 def test_operands_that_are_not_given():
