@@ -12,7 +12,7 @@ from ...hdl.spec.errors import MareyError
 from ...sim.files import new_content
 from ..formats import DEFAULT_MODEL
 from ..program.program import Program
-from ..runtime.generate import Generation, encode_prompt, generate, lost_characters
+from ..runtime.generate import Generation, encode_prompt, generate
 from ..runtime.session import ScheduleError
 from ..runtime.verify import EmulatorReference, GoldenReference, Verifier, VerifyError
 from ..text.sampling import Sampler
@@ -133,9 +133,9 @@ def _verify_level(verify: str | None, backend: str, by_default: tuple[str, ...])
 
 def _generate(program, backend, connect, prompt, steps, sampler, burned, as_json, verifier):
     """Generates, with the text streamed to stdout, and prints the table or the JSON object."""
-    if lost := lost_characters(program.tokenizer, prompt):
-        click.echo(f"marey: the model's vocabulary has no token for {' '.join(map(repr, lost))}: left out of the prompt",
-                   err=True)
+    if lost := program.tokenizer.unencodable(prompt):
+        click.echo(f"marey: warning: the model's vocabulary has no token for {' '.join(map(repr, lost))}: the model "
+                   "does not see them", err=True)
     show = (lambda text: None) if as_json else (lambda text: click.echo(text, nl=False))
     begun = time.monotonic()
     with connect(program.config) as device:

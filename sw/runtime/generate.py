@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
-from unicodedata import normalize
 
 from ...hdl.spec.errors import MareyError
 from ..program.program import Program
@@ -93,18 +92,6 @@ def encode_prompt(tokenizer: Tokenizer, prompt: str, bos: int, context: int) -> 
     if len(tokens) >= context:
         raise MareyError(f"the prompt has {len(tokens)} tokens and the context {context}: shorten it")
     return tokens
-
-
-def lost_characters(tokenizer: Tokenizer, prompt: str) -> str:
-    """The characters of a prompt, each once, that its tokens do not contain, since the vocabulary lacks them.
-
-    A tokenizer may normalise a text: a character counts as kept if a form of it is in the decoded text.
-    """
-    decoded = tokenizer.decode(tokenizer.encode(prompt))
-    kept = normalize("NFKD", decoded).casefold() + decoded
-    return "".join(character for character in dict.fromkeys(prompt)
-                   if not character.isspace() and character not in kept
-                   and not all(part in kept for part in normalize("NFKD", character).casefold()))
 
 
 def generate(device: Device, program: Program, prompt: str, steps: int, sampler: Sampler | None = None,
