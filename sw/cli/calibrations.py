@@ -16,7 +16,7 @@ import numpy as np
 
 from ... import hdl, sw
 from ...hdl.spec.errors import MareyError
-from ...sim.verilator import cache_folder
+from ...sim.cache import cache_folder
 from ..model.model import Model
 from ..program.program import DAMAGE
 from ..quant.fold import fold_layer_norms

@@ -43,7 +43,8 @@ def _filled_up(layout, model):
     """The classifier; what fills it up is like the last token, and never chosen, since the first of two is."""
     classifier = model.linears["classifier"]
     last = np.minimum(np.arange(layout.padded_results("classifier")), model.config.vocab_size - 1)
-    return replace(classifier, weight=classifier.weight[last], multiplier=classifier.factors[:, last])
+    bias = None if classifier.bias is None else classifier.bias[last]
+    return replace(classifier, weight=classifier.weight[last], multiplier=classifier.factors[:, last], bias=bias)
 
 
 def stream(layout: StreamedLayout, entries: dict[tuple[str, ...], int], weights: np.ndarray, constants: np.ndarray,

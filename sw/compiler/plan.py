@@ -51,8 +51,7 @@ def plan_streamed(config: Config, needs: Needs, resident: str = "") -> StreamedL
     check_shape(config, needs)
     reasons = [(config.weight_bits != 8, "weights need 8 bits"),
                (config.wram_ports == 1, "W-RAM needs a second port, for weights that come during a run"),
-               (not config.whole, "all of MEM must be readable"),
-               (needs.graph.find("classifier").scaled, "a classifier with a bias is not done")]
+               (not config.whole, "all of MEM must be readable")]
     for missing, what in reasons:
         if missing:
             raise CompileError(f"{resident.removesuffix(ADVICE)}; streamed, {what}{ADVICE}")
@@ -83,5 +82,5 @@ def check_shape(config: Config, needs: Needs) -> None:
     if model.vocab_size > 1 << TOKEN_BITS:
         raise CompileError(f"a token has {TOKEN_BITS} bits, and the model's vocabulary {model.vocab_size} entries")
     functions = {operation.function for operation in needs.graph.of_kind(Kind.ACTIVATE)}
-    if "gelu" in functions and not getattr(config, "gelu", 0):
+    if "gelu" in functions and not config.gelu:
         raise CompileError(f"the model needs GELU, and {config.name} has no table of it: choose a configuration with gelu=1")

@@ -146,7 +146,7 @@ class Golden:
         return found.astype(np.float64)
 
 
-ACTIVATIONS = {"silu": integer.silu}
+ACTIVATIONS = {"silu": integer.silu, "gelu": integer.gelu}
 """Integer functions of ACTIVATE operations, by name."""
 
 

@@ -6,7 +6,7 @@ from ...model.graph import Kind, Operation
 from ..builder import ABSMAX, Builder
 from ..steps import Step, best
 
-FUNCTIONS = {"silu": Function.SILU}
+FUNCTIONS = {"silu": Function.SILU, "gelu": Function.GELU}
 """Functions of the VXM, by the name of an ACTIVATE's function."""
 
 
