@@ -21,8 +21,8 @@ from marey.sw.compiler.plan import lay_out_model
 from marey.sw.formats import DEFAULT_MODEL, load_model
 from marey.sw.formats.tiny import tiny_model
 from marey.sw.program.program import Program
+from marey.sw.quant.outline import outline_of_shape
 from marey.sw.quant.quantise import quantise
-from marey.sw.quant.standin import stand_in
 from tests.configs import INT4, MODELS, ONE_PORT, ROOMY
 
 FILE = Path(__file__).with_name("pins.json")
@@ -93,8 +93,8 @@ REAL = [(DEFAULT_MODEL, "sim8x8"), (DEFAULT_MODEL, "sim8x8_int4"), (DEFAULT_MODE
 
 
 def _scheduled(model, config):
-    without = stand_in(model.config, config.weight_bits, max(16, config.rows), model)
-    return schedule(lay_out_model(config, without), without)
+    outline = outline_of_shape(model.config, config.weight_bits, max(16, config.rows), model)
+    return schedule(lay_out_model(config, outline), outline)
 
 
 def _or_error(make):

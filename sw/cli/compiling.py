@@ -18,8 +18,8 @@ from ..model.config import ModelConfig
 from ..model.model import Model
 from ..program.program import Program
 from ..quant.model import QuantisedModel
+from ..quant.outline import outline_of_shape
 from ..quant.quantise import GROUP
-from ..quant.standin import stand_in
 from ..views.fit import Target, fit
 from .calibrations import quantised
 
@@ -74,9 +74,9 @@ def load_or_compile(path: Path, tokenizer: Path | None, config: Config,
 def _without_weights(model: Model, config: Config) -> Program:
     """The program of a model without its weights and constants, made without calibration. CompileError if the model cannot
     run on the configuration."""
-    empty = stand_in(model.config, config.weight_bits, max(GROUP, config.rows), model)
+    outline = outline_of_shape(model.config, config.weight_bits, max(GROUP, config.rows), model)
     try:
-        return schedule(lay_out_model(config, empty), empty)
+        return schedule(lay_out_model(config, outline), outline)
     except CompileError as error:
         raise CompileError(str(error).removesuffix(ADVICE) + _cure(model.config, config)) from None
 

@@ -53,8 +53,8 @@ class Attention:
         origin; that section's first issue is in its cycle `first`."""
         return (self._paced if self.config.engines > 1 else self._in_turns)(first)
 
-    def _op(self, op, note="", **operands):
-        self.builder.operation = self.values if note == "values" else self.softmax
+    def _op(self, op, note="", operation=None, **operands):
+        self.builder.operation = operation or self.softmax
         return self.builder.op(op, note, **operands)
 
     def _exponentials(self, **how):
@@ -75,11 +75,11 @@ class Attention:
         """The products of all heads' exponentials with the values: MXM and VXM."""
         builder, layout, config = self.builder, self.builder.layout, self.config
         wide = {"wide": 1} if layout.halves > 1 else {}
-        mxm = self._op(Op.MXM, "values", act=builder.word("score"), act_hop=layout.context // config.rows,
+        mxm = self._op(Op.MXM, "values", self.values, act=builder.word("score"), act_hop=layout.context // config.rows,
                        wgt=builder.place.values, wgt_step=layout.value_hop * layout.halves,
                        wgt_hop=self.groups * layout.value_hop * layout.halves, wrap=builder.shape.n_kv_heads,
                        middle=self.groups, outer=self.heads, **in_blocks(builder, MxmBlocks.INNER, self.inner), **wide, **how)
-        vxm = self._op(Op.VXM, "values", stream=1, dst=builder.buffer["o"], dst_hop=builder.head_granules,
+        vxm = self._op(Op.VXM, "values", self.values, stream=1, dst=builder.buffer["o"], dst_hop=builder.head_granules,
                        inner=config.beats_per_result, middle=self.groups, outer=self.heads,
                        **in_blocks(builder, VxmBlocks.INTERVAL, self.inner), scalar=builder.reciprocals, scalar_hop=1,
                        shift=-builder.shifts[self.values.name], narrow=1, to=To.MEM, **how)

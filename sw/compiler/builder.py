@@ -6,7 +6,7 @@ from ...hdl.spec.config import Config
 from ...hdl.spec.isa import Instruction, Op, Source, To, isa_of
 from ...hdl.vxm.vxm import Vxm
 from ..model.graph import Graph, Operation
-from ..quant.model import QuantisedModel
+from ..quant.outline import Outline
 from .layout import CompileError, Layout
 from .placement import Placement
 from .steps import IN_ORDER, Step, step
@@ -22,18 +22,18 @@ def log2(value: int) -> int:
 
 
 class Builder:
-    """A model on a layout, and the instructions that all kernels share.
+    """A model's outline on a layout, and the instructions that all kernels share.
 
     `operation` is the one that a kernel is at work on: instructions carry its name. `quantiser`, `step`, `root`, `scalar`,
     `reciprocals`: scalar registers of the scalar unit, in the upper half; QUANTISE leaves `quantiser` and `step`.
     """
 
-    def __init__(self, layout: Layout, model: QuantisedModel, placement: Placement):
-        self.layout, self.model, self.place = layout, model, placement
+    def __init__(self, layout: Layout, outline: Outline, placement: Placement):
+        self.layout, self.outline, self.place = layout, outline, placement
         self.config: Config = layout.config
-        self.graph: Graph = model.graph
-        self.shape, self.isa = model.config, isa_of(layout.config)
-        self.buffer, self.shifts = layout.buffers, model.shifts
+        self.graph: Graph = outline.graph
+        self.shape, self.isa = outline.config, isa_of(layout.config)
+        self.buffer, self.shifts = layout.buffers, outline.shifts
         self.registers = placement.registers
         self.operation: Operation | None = None
         config = self.config

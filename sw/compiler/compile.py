@@ -9,10 +9,11 @@ from ...hdl.spec.isa import EncodingError
 from ..model.model import Model
 from ..program.program import Image, ModelFacts, Program, verify
 from ..quant.model import QuantisedModel
+from ..quant.outline import Outline
 from ..quant.quantise import GROUP, quantise
 from ..text.tokenizer import Tokenizer
 from .fill import constants_start, fill
-from .fill_streamed import fill_stream, stream
+from .fill_streamed import fill_stream, stream, tables_of
 from .layout import CompileError, Layout
 from .plan import lay_out_model
 from .resident import lower
@@ -28,41 +29,43 @@ def compile_model(model: Model, config: Config, tokenizer: Tokenizer | None = No
 def compile_quantised(model: QuantisedModel, config: Config, tokenizer: Tokenizer | None = None, name: str = "") -> Program:
     """Lowers, schedules and checks an integer model for a configuration: resident if it fits, else streamed. CompileError
     if it can be neither."""
-    layout = lay_out_model(config, model)
-    program = _filled(replace(schedule(layout, model), name=name, tokenizer=tokenizer), layout, model)
+    outline = Outline.of(model)
+    layout = lay_out_model(config, outline)
+    program = _filled(replace(schedule(layout, outline), name=name, tokenizer=tokenizer), layout, model)
     verify(program)
     return program
 
 
-def schedule(layout: Layout, model: QuantisedModel) -> Program:
+def schedule(layout: Layout, outline: Outline) -> Program:
     """A model's program with all but its weights and constants, and so with its cycles. CompileError if it does not fit the
     tile's program memory, or an instruction cannot count as far."""
     try:
-        return _schedule(layout, model)
+        return _schedule(layout, outline)
     except EncodingError as error:
         raise CompileError(f"{layout.config.name} cannot count so far: {error}") from None
 
 
-def _schedule(layout, model):
-    config = layout.config
-    facts = ModelFacts(shape=model.config, context=min(layout.context, model.config.seq_len), words=layout.words,
-                       granules=layout.granules, logits=layout.buffers["logits"], scale=layout.buffers["scale"],
-                       logit_unit=model.logit_unit)
+def _schedule(layout, outline):
+    config, shape = layout.config, outline.config
+    facts = ModelFacts(shape=shape, context=min(layout.context, shape.seq_len), words=layout.words, granules=layout.granules,
+                       logits=layout.buffers["logits"], scale=layout.buffers["scale"], logit_unit=1.0)
     weights, constants = np.zeros((0, config.cols, config.rows), np.int8), np.zeros((0, config.lanes), np.int16)
     if not isinstance(layout, StreamedLayout):
-        code = lower(layout, model)
+        code = lower(layout, outline)
         return Program(config, Image(code.instructions, weights, constants), model=facts, sections=code.sections)
-    code, entries = lower_streamed(layout, model)
+    code, entries = lower_streamed(layout, outline)
     return Program(config, Image(code.instructions, weights, constants), model=facts, sections=code.sections,
-                   stream=stream(layout, entries, weights, constants, model))
+                   stream=stream(layout, entries, weights, constants))
 
 
 def _filled(program, layout, model):
     """A scheduled program, with the weights and constants of its model."""
+    program = replace(program, model=replace(program.model, logit_unit=model.logit_unit))
     if program.stream is None:
         weights, constants = fill(layout, model)
         return replace(program, image=replace(program.image, weights=weights, constants=constants,
                                               granule=constants_start(layout)))
     weights, constants, stay = fill_stream(layout, model)
-    return replace(program, image=replace(program.image, constants=stay),
-                   stream=replace(program.stream, weights=weights, constants=constants, factors=model.embedding_factors[0]))
+    filled = replace(program.stream, weights=weights, constants=constants, embedding=model.embedding,
+                     factors=model.embedding_factors[0], **tables_of(layout, model))
+    return replace(program, image=replace(program.image, constants=stay), stream=filled)

@@ -129,13 +129,14 @@ def _pad_heads(vector, shape, head):
     return padded.ravel()
 
 
-def tables(layout: Layout, model: QuantisedModel) -> dict[str, np.ndarray]:
+def tables(layout: Layout, model: QuantisedModel | None = None) -> dict[str, np.ndarray]:
     """Tables by position, int16 [rows, values]: "positions" has a row for each position of the context. Those of angles are
     as the two-beat products of the kernel want them: "low" has a row for each of positions 0 to `ROTARY_LOW` - 1, "high"
-    for each multiple of `ROTARY_LOW`; see `marey.hdl.spec.integer.rotation`. A model has those that it needs."""
+    for each multiple of `ROTARY_LOW`; see `marey.hdl.spec.integer.rotation`. There are those that the model
+    needs; without its integers, the rows of "positions" are zeros."""
     shape, lanes, found = layout.model, layout.config.lanes, {}
     for operation in layout.graph.of_kind(Kind.POSITION):
-        table = model.vector(operation.name)[:layout.context]
+        table = np.zeros((0, shape.dim), np.int16) if model is None else model.vector(operation.name)[:layout.context]
         found["positions"] = np.pad(table, ((0, layout.context - len(table)), (0, layout.dim - shape.dim)))
     if not layout.has(Kind.ANGLES):
         return found

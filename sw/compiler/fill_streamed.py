@@ -47,18 +47,21 @@ def _filled_up(layout, model):
     return replace(classifier, weight=classifier.weight[last], multiplier=classifier.factors[:, last], bias=bias)
 
 
-def stream(layout: StreamedLayout, entries: dict[tuple[str, ...], int], weights: np.ndarray, constants: np.ndarray,
-           model: QuantisedModel) -> Stream:
-    """A stream of a layout; `entries`: the first instruction of each section, by its steps."""
+def stream(layout: StreamedLayout, entries: dict[tuple[str, ...], int], weights: np.ndarray, constants: np.ndarray) -> Stream:
+    """A stream of a layout without a model's embedding; `entries`: the first instruction of each section, by its steps."""
     def entered(part: Section) -> Section:
         return replace(part, entry=entries[part.steps])
 
-    matrix, nothing = layout.matrices["classifier"], np.zeros((0, 0), np.int16)
-    found = dict.fromkeys(("low", "high", "positions"), nothing) | tables(layout, model)
+    matrix = layout.matrices["classifier"]
     first = [name for operation in layout.graph.begin for name in layout.constants_of(operation.name)]
     return Stream(
         entered(layout.begin), tuple(map(entered, layout.layer_sections)), tuple(map(entered, layout.end_sections)),
         layout.model.n_layers, layout.buffer, layout.room, layout.segment, {name: layout.layer[name] for name in first},
         layout.cell, layout.cells, 0 if layout.whole else matrix.results * layout.config.cols, weights, constants,
-        model.embedding, model.embedding_factor[0], **found)
+        np.zeros(0, np.int8), np.zeros(0, np.int16), **tables_of(layout))
 
+
+def tables_of(layout: StreamedLayout, model: QuantisedModel | None = None) -> dict[str, np.ndarray]:
+    """The tables by position that a stream has, those that its model does not need empty."""
+    nothing = np.zeros((0, 0), np.int16)
+    return dict.fromkeys(("low", "high", "positions"), nothing) | tables(layout, model)

@@ -5,14 +5,13 @@ of the KV cache; then the classifier, and the embedding if it is a matrix of its
 multiple of the block are filled up with zeros, and so is every vector.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ...hdl.spec import integer
 from ...hdl.spec.config import Config
 from ...hdl.spec.errors import MareyError
-from ..model.config import ModelConfig
-from ..model.graph import Graph, Kind, Operation
-from ..quant.model import QuantisedModel
+from ..model.graph import Kind, Operation
+from ..quant.outline import Outline
 
 
 class CompileError(MareyError):
@@ -35,22 +34,6 @@ class Matrix:
         return self.inner * self.results
 
 
-@dataclass(frozen=True)
-class Needs:
-    """What a layout depends on of a quantised model: its shape, its graph, and its `groups` and `uniform` (see
-    `QuantisedModel`)."""
-
-    shape: ModelConfig
-    graph: Graph
-    groups: dict[str, int] = field(default_factory=dict)
-    uniform: frozenset[str] = frozenset()
-
-    @classmethod
-    def of(cls, model: QuantisedModel) -> "Needs":
-        """Those of a quantised model."""
-        return cls(model.config, model.graph, model.groups, model.uniform)
-
-
 class Layout:
     """Addresses: MEM in granules (`constants`, `buffers`, by name), W-RAM in words.
 
@@ -63,9 +46,9 @@ class Layout:
     token reads, by port as in `Config.windows`: lists of (first, end), `end` exclusive.
     """
 
-    def __init__(self, config: Config, needs: Needs, context: int):
-        self.config, self.needs, self.model, self.graph = config, needs, needs.shape, needs.graph
-        self.groups, self.uniform = needs.groups, needs.uniform
+    def __init__(self, config: Config, outline: Outline, context: int):
+        self.config, self.model, self.graph = config, outline.config, outline.graph
+        self.groups, self.uniform = outline.groups, outline.uniform
         block = config.block
         self.context = -(-context // block) * block
         self.head = self.padded(self.model.head_dim)

@@ -4,8 +4,8 @@ from ...hdl.spec.config import Config
 from ...hdl.spec.isa import TOKEN_BITS
 from ..model.config import ModelConfig
 from ..model.graph import Kind
-from ..quant.model import QuantisedModel
-from .layout import CompileError, Layout, Needs
+from ..quant.outline import Outline
+from .layout import CompileError, Layout
 from .streamed import StreamedLayout
 
 FEWEST_POSITIONS = 16
@@ -13,26 +13,25 @@ FEWEST_POSITIONS = 16
 ADVICE = ": choose a larger configuration"
 
 
-def lay_out_model(config: Config, model: QuantisedModel) -> Layout:
+def lay_out_model(config: Config, outline: Outline) -> Layout:
     """The layout of a model, a `StreamedLayout` if it has to be streamed. CompileError if it can be neither."""
-    needs = Needs.of(model)
     try:
-        return plan(config, needs)
+        return plan(config, outline)
     except CompileError as resident:
-        return plan_streamed(config, needs, str(resident))
+        return plan_streamed(config, outline, str(resident))
 
 
-def plan(config: Config, needs: Needs) -> Layout:
+def plan(config: Config, outline: Outline) -> Layout:
     """The resident layout with the largest context, up to the model's, that fits. CompileError if even a short one does not."""
-    check_shape(config, needs)
-    by_head = {each.name for each in needs.graph.of_kind(Kind.LINEAR)
-               if needs.graph.producer(each.inputs[0], needs.graph.layer + needs.graph.end).kind is Kind.VALUES}
-    if any(group % config.rows for name, group in needs.groups.items() if name not in by_head):
-        raise CompileError(f"groups of {min(needs.groups.values())} inputs are no whole words of {config.rows}: quantise in "
+    check_shape(config, outline)
+    by_head = {each.name for each in outline.graph.of_kind(Kind.LINEAR)
+               if outline.graph.producer(each.inputs[0], outline.graph.layer + outline.graph.end).kind is Kind.VALUES}
+    if any(group % config.rows for name, group in outline.groups.items() if name not in by_head):
+        raise CompileError(f"groups of {min(outline.groups.values())} inputs are no whole words of {config.rows}: quantise in "
                            "larger groups")
-    context = needs.shape.seq_len
+    context = outline.config.seq_len
     while True:
-        layout = Layout(config, needs, context)
+        layout = Layout(config, outline, context)
         fits = layout.words <= config.wram_depth and layout.granules <= config.granules and layout.readable
         if fits and layout.context << 14 < 1 << config.accumulator_bits - 1:
             return layout
@@ -45,21 +44,21 @@ def plan(config: Config, needs: Needs) -> Layout:
         context //= 2
 
 
-def plan_streamed(config: Config, needs: Needs, resident: str = "") -> StreamedLayout:
+def plan_streamed(config: Config, outline: Outline, resident: str = "") -> StreamedLayout:
     """The streamed layout with the largest context that fits, the cache taking up to half of W-RAM, or more if that has no
     room for a short one. CompileError if there is none, which begins with why the model cannot be `resident`."""
-    check_shape(config, needs)
+    check_shape(config, outline)
     reasons = [(config.weight_bits != 8, "weights need 8 bits"),
                (config.wram_ports == 1, "W-RAM needs a second port, for weights that come during a run"),
                (not config.whole, "all of MEM must be readable")]
     for missing, what in reasons:
         if missing:
             raise CompileError(f"{resident.removesuffix(ADVICE)}; streamed, {what}{ADVICE}")
-    context = max(config.block, 1 << (needs.shape.seq_len - 1).bit_length())
+    context = max(config.block, 1 << (outline.config.seq_len - 1).bit_length())
     fewest = max(config.block, min(context, FEWEST_POSITIONS))
     while True:
         for whole in (True, False):
-            layout = StreamedLayout(config, needs, context, whole, resident)
+            layout = StreamedLayout(config, outline, context, whole, resident)
             if layout.fits and (layout.buffer <= config.wram_depth // 2 or context == fewest):
                 return layout
         if context == fewest:
@@ -70,9 +69,9 @@ def plan_streamed(config: Config, needs: Needs, resident: str = "") -> StreamedL
         context //= 2
 
 
-def check_shape(config: Config, needs: Needs) -> None:
+def check_shape(config: Config, outline: Outline) -> None:
     """CompileError for a model that a tile like this cannot run, however large its memories."""
-    model: ModelConfig = needs.shape
+    model: ModelConfig = outline.config
     if model.head_dim % 2:
         raise CompileError(f"heads of {model.head_dim} values cannot be turned in pairs")
     products = max(max(model.dim, model.hidden_dim) << config.weight_bits - 1, model.head_dim << 7) << 7
@@ -81,6 +80,6 @@ def check_shape(config: Config, needs: Needs) -> None:
                            f"{config.accumulator_bits} bits of {config.name}'s sums{ADVICE}")
     if model.vocab_size > 1 << TOKEN_BITS:
         raise CompileError(f"a token has {TOKEN_BITS} bits, and the model's vocabulary {model.vocab_size} entries")
-    functions = {operation.function for operation in needs.graph.of_kind(Kind.ACTIVATE)}
+    functions = {operation.function for operation in outline.graph.of_kind(Kind.ACTIVATE)}
     if "gelu" in functions and not config.gelu:
         raise CompileError(f"the model needs GELU, and {config.name} has no table of it: choose a configuration with gelu=1")

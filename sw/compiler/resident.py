@@ -11,7 +11,7 @@ from ...hdl.spec.isa import Address, Instruction, Op, Source, To
 from ...hdl.timing import Unit, next_issue, vxm_beat
 from ...hdl.vxm.vxm import Vxm
 from ..model.graph import Kind, Operation
-from ..quant.model import QuantisedModel
+from ..quant.outline import Outline
 from .attention import Attention
 from .builder import ABSMAX, Builder, log2
 from .emit import lay_out
@@ -33,9 +33,9 @@ class Code:
     sections: dict[int, str]
 
 
-def lower(layout: Layout, model: QuantisedModel) -> Code:
+def lower(layout: Layout, outline: Outline) -> Code:
     """The program of a token at any position of the layout's context. CompileError if it does not fit the program memory."""
-    builder = Builder(layout, model, Resident(layout))
+    builder = Builder(layout, outline, Resident(layout))
     attention = Attention(builder)
     return _Token(builder, attention).code()
 

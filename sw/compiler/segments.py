@@ -5,7 +5,7 @@ from ...hdl.spec.isa import Instruction, Op, Source
 from ...hdl.vxm.vxm import Vxm
 from ..model.graph import Kind, Operation
 from ..program.stream import Section
-from ..quant.model import QuantisedModel
+from ..quant.outline import Outline
 from .attention import Attention
 from .builder import Builder, log2
 from .emit import lay_out
@@ -21,11 +21,11 @@ TAKEN = {Kind.EMBED: embedding.take_row, Kind.POSITION: embedding.take_position,
 """Kernels of the operations before the layers, whose rows the host puts into the segment."""
 
 
-def lower_streamed(layout: StreamedLayout, model: QuantisedModel) -> tuple[Code, dict[tuple[str, ...], int]]:
+def lower_streamed(layout: StreamedLayout, outline: Outline) -> tuple[Code, dict[tuple[str, ...], int]]:
     """The program of a streamed model's sections, and their entries by their steps. CompileError if it does not fit the
     program memory."""
     placement = Streamed(layout)
-    lowering = _Sections(Builder(layout, model, placement), placement)
+    lowering = _Sections(Builder(layout, outline, placement), placement)
     program, entries = [], {}
     for section in layout.sections:
         entries[section.steps] = len(program)

@@ -6,7 +6,8 @@ from ...hdl.spec.config import Config
 from ...hdl.spec.isa import TOKEN_BITS
 from ..model.graph import Kind
 from ..program.stream import Section
-from .layout import Layout, Matrix, Needs
+from ..quant.outline import Outline
+from .layout import Layout, Matrix
 
 MOST_STEPS = (1 << 12) - 1
 """INDEX multiplies by 12 bits: buffers lie that far apart at most, and so do chunks' results and layers' caches."""
@@ -24,13 +25,13 @@ class StreamedLayout(Layout):
     them; else those of a chunk, and the host does. `why`: why the model is not resident.
     """
 
-    def __init__(self, config: Config, needs: Needs, context: int, whole: bool = True, why: str = ""):
+    def __init__(self, config: Config, outline: Outline, context: int, whole: bool = True, why: str = ""):
         self.whole, self.why, self.room, self.granules = whole, why, 0, 0
         self.layer_sections: list[Section] = []
         self.end_sections: list[Section] = []
-        self.begin = Section(tuple(operation.name for operation in needs.graph.begin))
+        self.begin = Section(tuple(operation.name for operation in outline.graph.begin))
         # Every factor and gain is there.
-        super().__init__(config, replace(needs, groups={}, uniform=frozenset()), context)
+        super().__init__(config, replace(outline, groups={}, uniform=frozenset()), context)
 
     @property
     def cells(self) -> int:

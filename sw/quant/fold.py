@@ -21,49 +21,58 @@ def fold_layer_norms(model: Model) -> Model:
 
     GraphError for a model whose residual is read by something else than layer norms and sums.
     """
-    graph = model.graph
-    if not any(operation.function == "layer" for operation in graph.of_kind(Kind.NORM)):
-        return model
-    for region in (graph.layer, graph.end):
-        for operation in region:
-            if operation.kind is Kind.NORM and operation.function != "layer":
-                raise GraphError(f"{operation.name}: a model with layer norms can have no other norms")
-    folding = _Folding(model)
-    regions = [tuple(folding.rewritten(operation, region) for operation in region)
+    graph = folded(model.graph)
+    return model if graph is model.graph else Model(graph.config, _Folding(model, graph).weights, graph)
+
+
+def folded(graph: Graph) -> Graph:
+    """The graph without layer norms; the graph itself if it has none. Which matrices have a bias depends on it alone.
+
+    GraphError as of `fold_layer_norms`.
+    """
+    norms = {operation.function for operation in graph.of_kind(Kind.NORM)}
+    if "layer" not in norms:
+        return graph
+    if len(norms) > 1:
+        raise GraphError("a model with layer norms can have no other norms")
+    regions = [tuple(_without_layer_norm(graph, operation, region) for operation in region)
                for region in (graph.begin, graph.layer, graph.end)]
-    config = replace(model.config, tied=False)
-    return Model(config, folding.weights, check(Graph(config, *regions)))
+    return check(Graph(replace(graph.config, tied=False), *regions))
+
+
+def _without_layer_norm(graph: Graph, operation: Operation, region: tuple[Operation, ...]) -> Operation:
+    """The operation in the folded graph: a norm without weights, or a matrix with one bias, unless that goes for nothing."""
+    if operation.kind is Kind.NORM:
+        return replace(operation, weights=(), bias=(), function="rms")
+    if operation.kind is not Kind.LINEAR:
+        return operation
+    values = any(reader.kind is Kind.VALUES for reader in graph.readers(operation.output.name, region))
+    # Logits with a bias have a unit of their own, and so need the scalar of their input.
+    return replace(operation, bias=() if values else (f"{operation.name}_bias",),
+                   scaled=operation.scaled or region is graph.end)
 
 
 class _Folding:
-    """The rewriting of one model; `weights` has what the new graph names."""
+    """The rewriting of one model's weights; `weights` has what the folded graph names."""
 
-    def __init__(self, model: Model):
+    def __init__(self, model: Model, graph: Graph):
         self.model, self.graph = model, model.graph
         self.weights: dict[str, np.ndarray] = {}
+        for region, new in ((self.graph.begin, graph.begin), (self.graph.layer, graph.layer), (self.graph.end, graph.end)):
+            for operation, target in zip(region, new, strict=True):
+                self._fold(operation, target, region)
 
-    def rewritten(self, operation: Operation, region: tuple[Operation, ...]) -> Operation:
-        """The operation in the new graph, whose weights it leaves in `weights`."""
-        layers = range(self.model.config.n_layers) if region is self.graph.layer else [None]
-        match operation.kind:
-            case Kind.EMBED | Kind.POSITION:
-                (name,) = operation.weights
-                self.weights[name] = _centred(self.model[name].T).T
-                return operation
-            case Kind.NORM:
-                return replace(operation, weights=(), bias=(), function="rms")
-            case Kind.LINEAR:
-                found = [self._linear(operation, region, layer) for layer in layers]
-                has_bias = any(bias.any() for _, bias in found)
-                for layer, (matrices, bias) in zip(layers, found, strict=True):
-                    for name, matrix in zip(operation.weights, matrices, strict=True):
-                        self.weights[full_name(name, layer)] = matrix
-                    if has_bias:
-                        self.weights[full_name(f"{operation.name}_bias", layer)] = bias
-                bias = (f"{operation.name}_bias",) if has_bias else ()
-                # Logits with a bias have a unit of their own, and so need the scalar of their input.
-                return replace(operation, bias=bias, scaled=operation.scaled or (has_bias and region is self.graph.end))
-        return operation
+    def _fold(self, operation, target, region):
+        """Leaves the weights of an operation as the folded graph has them, in every layer."""
+        if operation.kind in (Kind.EMBED, Kind.POSITION):
+            (name,) = operation.weights
+            self.weights[name] = _centred(self.model[name].T).T
+        if operation.kind is not Kind.LINEAR:
+            return
+        for layer in range(self.model.config.n_layers) if region is self.graph.layer else [None]:
+            matrices, bias = self._linear(operation, region, layer)
+            named = zip((*target.weights, *target.bias), (*matrices, bias), strict=bool(target.bias))
+            self.weights |= {full_name(name, layer): value for name, value in named}
 
     def _linear(self, operation, region, layer):
         """Matrices and bias of a LINEAR, of one layer."""

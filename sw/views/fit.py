@@ -9,8 +9,8 @@ from ..compiler.layout import CompileError
 from ..compiler.plan import lay_out_model
 from ..model.config import ModelConfig
 from ..model.model import Model
+from ..quant.outline import outline_of_shape
 from ..quant.quantise import GROUP
-from ..quant.standin import stand_in
 from .report import memory
 from .speed import link_assumption, middle, tokens_per_second
 
@@ -55,10 +55,10 @@ def fit(shape: ModelConfig, targets: list[Target], model: Model | None = None) -
 
 def _scheduled(config, shape, model):
     """A model's program for a configuration, or None, and why it is not resident, or cannot run."""
-    without = stand_in(shape, config.weight_bits, max(GROUP, config.rows), model)
+    outline = outline_of_shape(shape, config.weight_bits, max(GROUP, config.rows), model)
     try:
-        layout = lay_out_model(config, without)
-        return schedule(layout, without), getattr(layout, "why", "")
+        layout = lay_out_model(config, outline)
+        return schedule(layout, outline), getattr(layout, "why", "")
     except CompileError as error:
         return None, str(error)
 

@@ -27,7 +27,7 @@ def linear(builder: Builder, operation: Operation) -> list[Step]:
     product = _Product(builder, operation, builder.graph.producer(operation.inputs[0], region).kind)
     reader = builder.graph.readers(operation.output.name, region)[0]
     bias = None
-    if builder.model.linear(operation.name).bias is not None:
+    if operation.bias:
         bias = builder.place.constant(f"{operation.name}_bias")
     if reader.kind is Kind.ADD:
         x = builder.place.results("x")
@@ -69,7 +69,7 @@ class _Product:
 
     def __init__(self, builder: Builder, operation: Operation, source: Kind):
         self.builder, self.operation, self.name = builder, operation, operation.name
-        self.matrix, self.linear = builder.place.matrix(self.name), builder.model.linear(self.name)
+        self.matrix, self.shift = builder.place.matrix(self.name), builder.shifts[self.name]
         self.inputs = "o" if source is Kind.VALUES else "input"
         self.scalar = builder.scalar if source is Kind.NORM else builder.step
         self.inner = self.matrix.inner // self.matrix.groups
@@ -98,7 +98,7 @@ class _Product:
             if plus["y"] == dst:
                 sums = builder.buffer["gained"]
         passes = builder.spread(f"{name}: scale", count, self.interval, x=sums, dst=dst, scalar=self.scalar,
-                                shift=self.linear.rescale, **epilogue, **plus)
+                                shift=builder.outline.rescales[self.name], **epilogue, **plus)
         return [*self._parts(sums, constant, {}), best(passes)]
 
     def _parts(self, dst, factors, epilogue):
@@ -111,7 +111,7 @@ class _Product:
                          wrap=groups, paced=int(short))
         take = builder.op(Op.VXM, self.name, stream=1, by_vector=1, y=factors, y_step=1, y_hop=granules,
                           inner=config.beats_per_result, middle=matrix.results, interval=self.interval, outer=groups,
-                          paced=int(short), shift=self.linear.shift, to=To.MEM, dst=dst)
+                          paced=int(short), shift=self.shift, to=To.MEM, dst=dst)
         offset = stream_offset(config, inner)
         period = builder.added_cycles if short else matrix.results * self.interval
         added = {"plus": 1, "x": dst, "x_step": 1}

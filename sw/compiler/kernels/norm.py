@@ -30,7 +30,7 @@ def normalise(builder: Builder, operation: Operation) -> list[Step]:
         step(builder.vector_pass("norm: squares", builder.dim_granules, x=x, y=x, by_vector=1, y_step=1, shift=SQUARE_SHIFT,
                                  to=To.NOWHERE, reduce=Reduce.SUM, into=SQUARES)),
         step(builder.op(Op.SFU, "norm: 1/rms", function=Sfu.RSQRT, a=SQUARES, into=builder.root,
-                        epsilon=builder.model.epsilon)),
+                        epsilon=builder.outline.epsilon)),
         step(to_int8(builder, "norm", source, builder.dim_granules)),
         step(builder.op(Op.SFU, "norm: scalar", function=Sfu.MULTIPLY, a=builder.step, b=builder.root, into=builder.scalar)),
     ]

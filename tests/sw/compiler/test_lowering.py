@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from marey.hdl.spec.config import preset
 from marey.sim.endpoint import Endpoint
 from marey.sw.compiler.compile import compile_quantised
-from marey.sw.compiler.layout import CompileError, Needs
+from marey.sw.compiler.layout import CompileError
 from marey.sw.compiler.plan import plan
 from marey.sw.formats.tiny import tiny_model
 from marey.sw.model.config import ModelConfig
 from marey.sw.model.model import Model
+from marey.sw.quant.outline import Outline, outline_of_shape
 from marey.sw.quant.quantise import quantise
-from marey.sw.quant.standin import stand_in
 from marey.sw.runtime.driver import Device
 from tests.configs import CONFIGS, INT4, MODELS, ONE_PORT, ROOMY, any_shape
 from tests.greedy import greedy_steps
@@ -47,8 +47,8 @@ def test_one_factor_for_a_matrix_and_norms_without_gains(config, axis):
     gains = {"attention_norm", "ffn_norm", "final_norm"}
     matrices = {"v", "wo", "w1", "w3", "w2", "classifier", "embedding"}
     assert model.uniform == (gains | matrices if axis is None else gains)
-    one = plan(config, Needs.of(model)).granules
-    assert one < plan(config, replace(Needs.of(model), uniform=frozenset())).granules
+    one = plan(config, Outline.of(model)).granules
+    assert one < plan(config, replace(Outline.of(model), uniform=frozenset())).granules
     program = compile_quantised(model, config)
     with Device(Endpoint(config), config) as device:
         device.load(program)
@@ -80,7 +80,7 @@ def test_copies_of_mem_with_windows():
         assert len(list(greedy_steps(program, model, device, 6))) == 6
     for tight in ({"y_depth": 128}, {"x_depth": 512}, {"act_depth": 4}):
         with pytest.raises(CompileError, match=r"of which \d+ for the MXM, and \d+ and \d+ granules") as caught:
-            plan(replace(small, **tight), Needs.of(model))
+            plan(replace(small, **tight), Outline.of(model))
         assert "\n" not in str(caught.value)
     with pytest.raises(CompileError, match="all of MEM must be readable"):
         compile_quantised(quantised(shape, 8), replace(small, weight_bits=8, wram_depth=1024))
@@ -140,4 +140,4 @@ def test_what_cannot_fit():
     with pytest.raises(CompileError, match="quantise in larger groups"):
         compile_quantised(quantise(tiny_model(model.config), 4, group=4), INT4[0])
     with pytest.raises(CompileError, match="16 bits"):
-        plan(ROOMY[0], Needs.of(stand_in(replace(model.config, vocab_size=100_000))))
+        plan(ROOMY[0], outline_of_shape(replace(model.config, vocab_size=100_000)))

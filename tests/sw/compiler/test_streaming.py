@@ -12,15 +12,15 @@ from marey.hdl.timing import ProgramError, check
 from marey.sim import pysim, verilator
 from marey.sim.endpoint import Endpoint
 from marey.sw.compiler.compile import compile_model, compile_quantised
-from marey.sw.compiler.layout import CompileError, Layout, Needs
+from marey.sw.compiler.layout import CompileError, Layout
 from marey.sw.compiler.streamed import StreamedLayout
 from marey.sw.formats import load_model
 from marey.sw.formats.tiny import tiny_model, tiny_tokenizer
 from marey.sw.model.config import ModelConfig
 from marey.sw.program.assembly import assemble
 from marey.sw.program.program import Program, ProgramFileError, verify
+from marey.sw.quant.outline import outline_of_shape
 from marey.sw.quant.quantise import quantise
-from marey.sw.quant.standin import stand_in
 from marey.sw.runtime.driver import Device
 from marey.sw.runtime.generate import generate
 from marey.sw.views.report import report
@@ -59,11 +59,11 @@ def test_any_shape(data):
     shape = data.draw(any_shape(30))
     config = replace(data.draw(st.sampled_from(ROOMY)), mem_depth=1 << 14)
     # From the least that will do on, but too little to be resident.
-    needs = Needs.of(stand_in(shape))
-    least = StreamedLayout(replace(config, **LARGE), needs, max(config.block, 16))
+    outline = outline_of_shape(shape)
+    least = StreamedLayout(replace(config, **LARGE), outline, max(config.block, 16))
     widest = max(matrix.inner for matrix in least.matrices.values())
     config = replace(config, wram_depth=least.buffer + 2 * widest + data.draw(st.integers(0, 6 * widest)))
-    assume(Layout(config, needs, min(shape.seq_len, 16)).words > config.wram_depth)
+    assume(Layout(config, outline, min(shape.seq_len, 16)).words > config.wram_depth)
     check_streamed(quantise(tiny_model(shape)), config, min(2, shape.seq_len))
 
 
@@ -202,7 +202,7 @@ def test_what_cannot_be_streamed(model):
         with pytest.raises(CompileError, match=r"streamed, .*: choose a larger configuration") as caught:
             compile_quantised(model, config)
         assert "\n" not in str(caught.value)
-    with pytest.raises(CompileError, match="needs a second port"):
+    with pytest.raises(CompileError, match="outline a second port"):
         compile_quantised(model, replace(ROOMY[0], wram_depth=100, wram_ports=1))
     with pytest.raises(CompileError, match="streamed, the program has"):
         compile_quantised(model, replace(ROOMY[0], wram_depth=100, program_depth=40))
