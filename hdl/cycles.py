@@ -5,7 +5,7 @@
 
 from collections.abc import Iterator
 
-from .sequencer.sequencer import Sequencer
+from .sequencer import Sequencer
 from .spec.config import PRESETS, Config
 from .spec.isa import Instruction, isa_of
 from .timing import Issue, Unit, issue_cycles, uses

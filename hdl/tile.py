@@ -4,22 +4,24 @@ from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from .link.link import Link
-from .mem.mem import Mem
-from .mxm.mxm import Mxm
-from .scalars.scalars import Scalars
-from .sequencer.sequencer import Sequencer
+from .link import Link
+from .mem import Mem
+from .mxm import Mxm
+from .scalars import Scalars
+from .sequencer import Sequencer
 from .spec.config import Config
 from .spec.isa import To
 from .timing import PROBED, Unit
-from .vxm.vxm import Vxm
+from .vxm import Vxm
 
 PROBE = data.StructLayout({"running": 1} | {unit.value: 1 for unit in PROBED})
 """Which units are at work in a cycle; `running` is 1 from cycle 1 of a run to its end."""
 
 
 class Tile(wiring.Component):
-    """Link, sequencer, MEM, MXM, VXM and scalar registers, wired as the block diagram has them::
+    """The tile: link, sequencer, MEM, MXM, VXM and scalar registers, wired as in this diagram.
+
+    ::
 
           rx, tx
              |
@@ -38,12 +40,21 @@ class Tile(wiring.Component):
                   +-----+     values: MEM, keys, values +-----+
 
     Between go and done nothing waits: no wire between two slices has flow control, and the link can
-    stop a run (RESET) but not delay it. The latency of a run is what `marey.hdl.timing` says.
+    stop a run (RESET) but not delay it. A schedule that breaks a promise (see `overrun`,
+    `collision`, `meeting`, `starved` and `dropped` of the slices) fails an assertion in simulation,
+    and is counted in `Register.SCHEDULE_FAULTS`.
 
-    Members: `rx`, `tx`: link words, see `marey.hdl.spec.protocol`; the only handshakes. `probe`: which units are at
-    work, for whoever measures the timetable; a board leaves it open, and it costs nothing. A schedule that
-    breaks a promise (see `overrun`, `collision`, `meeting`, `starved`, `dropped` of the slices) fails an assertion in
-    simulation and is counted in `Register.SCHEDULE_FAULTS`.
+    Latency: a run takes as many cycles as `marey.hdl.timing` says.
+    Throughput: rows x cols multiply-accumulates a cycle.
+    Cost: what `boards/costs.json` says for the presets; rows x cols + 2 x lanes multipliers.
+
+    Parameters: `config`.
+
+    Members:
+        `rx : In(stream.Signature(32))`, `tx : Out(stream.Signature(32))`: link words, see
+            `marey.hdl.spec.protocol`. They are the only handshakes.
+        `probe : Out(PROBE)`: which units are at work, for tools that measure the timetable. A board
+            leaves it open, and it costs nothing.
     """
 
     def __init__(self, config: Config):
@@ -100,17 +111,27 @@ class Tile(wiring.Component):
                          for name in ("space", "address", "write", "data", "read")]
         m.d.comb += link.host.read_data.eq(sequencer.host.read_data | mem.host.read_data)
 
-        promises = {
+        faults = count_broken_promises(m, {
             "mxm.overrun": mxm.overrun, "mxm.collision": mxm.collision,
             "vxm.overrun": vxm.overrun, "vxm.meeting": vxm.meeting, "vxm.starved": vxm.starved, "vxm.dropped": vxm.dropped,
             "scalars.overrun": scalars.overrun,
-        }
-        faults, faulty = Signal(16), Signal()
-        m.d.comb += [faulty.eq(Cat(promises.values()).any()), link.schedule_faults.eq(faults)]
-        with m.If(link.start | link.reset):
-            m.d.sync += faults.eq(0)
-        with m.Elif(faulty):
-            m.d.sync += faults.eq(faults + 1)
-        for name, broken in promises.items():
-            m.d.sync += Assert(~broken, Format("schedule fault in cycle {}: " + name, sequencer.cycles))
+        }, link.start | link.reset, sequencer.cycles)
+        m.d.comb += link.schedule_faults.eq(faults)
         return m
+
+
+def count_broken_promises(m: Module, promises: dict[str, Value], restart: Value, cycles: Value) -> Value:
+    """The cycles since `restart` in which a promise of the schedule was broken, modulo 65536.
+
+    `promises`: by name, a signal that is 1 in a cycle in which the promise is broken. In simulation it
+    fails an assertion, which tells the name and the cycle.
+    """
+    faults, faulty = Signal(16), Signal()
+    m.d.comb += faulty.eq(Cat(promises.values()).any())
+    with m.If(restart):
+        m.d.sync += faults.eq(0)
+    with m.Elif(faulty):
+        m.d.sync += faults.eq(faults + 1)
+    for name, broken in promises.items():
+        m.d.sync += Assert(~broken, Format("schedule fault in cycle {}: " + name, cycles))
+    return faults

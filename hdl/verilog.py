@@ -10,18 +10,18 @@ from amaranth.back import verilog
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component
 
-from .mem.mem import Mem
-from .mxm.mxm import Mxm
+from .mem import Mem
+from .mxm import Mxm
 from .parts.host import HOST_READ_LATENCY
-from .scalars.scalars import Scalars
-from .sequencer.sequencer import Sequencer
+from .scalars import Scalars
+from .sequencer import Sequencer
 from .spec.config import Config
 from .spec.errors import MareyError
 from .spec.isa import Isa, Op, Sfu
 from .spec.protocol import VERSION, Space, entry_bits, entry_count, parts, space_words
 from .tile import Tile
 from .timing import mxm_beat, next_issue, sfu_beat, vxm_beat
-from .vxm.vxm import Vxm
+from .vxm import Vxm
 
 TOP = "marey_tile"
 """The top module's name."""
@@ -134,7 +134,7 @@ def generate(config: Config) -> tuple[str, dict]:
 
 
 def ports(text: str) -> list[dict]:
-    """Ports of the top module in Verilog text that `convert` wrote, by name: [{name, direction, width}]."""
+    """Ports of the top module in text that `convert` wrote, by name: [{name, direction, width}]."""
     found = _PORT.findall(_MODULE.search(text).group())
     return [
         {"name": name, "direction": direction, "width": int(high or 0) + 1}

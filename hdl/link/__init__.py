@@ -1,1 +1,5 @@
 """The link: frames from and to the host."""
+
+from .link import Link
+
+__all__ = ["Link"]

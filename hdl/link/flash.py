@@ -1,28 +1,36 @@
-"""Self-loading: at power-up the link is played the frames that an SPI flash holds, before it hears the line."""
+"""Self-loading: at power-up the link gets the frames that an SPI flash holds, then the line's."""
 
 from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 MAGIC = int.from_bytes(b"MRYF", "little")
-"""The first word of an image; then the number of words, and the words, least significant byte first."""
+"""The first word of an image. The number of words follows, then the words, least significant byte first."""
 
 READ, WAKE = 0x03, 0xAB
-"""Commands of every SPI flash: read from an address on; leave the power-down in which a configuration may have left it."""
+"""Commands of every SPI flash: read from an address on; leave the power-down state, in which the loading of the
+FPGA's configuration may have left it."""
 
 
 class FlashLoader(wiring.Component):
-    """Reads an image from an SPI flash and offers its words; of anything else than an image, none.
+    """Reads an image from an SPI flash at power-up, and offers its words.
 
-    What a word means the loader does not know: an image is what a host would have sent (see `marey.sw.runtime.burn`), so a bit
-    that the flash has lost is found by the frame's CRC, and by the sequence numbers of all that follow.
+    If the flash has no image, it offers none. The loader does not know what a word means: an image
+    is what a host would have sent (see `marey.sw.runtime.burn`). So the CRC of a frame finds a bit
+    that the flash has lost, and the sequence numbers refuse all frames after it.
 
-    Throughput: a word every 67 cycles; the flash's clock is half the domain's, and stops while a word waits.
-    Latency: the first word `WAKING` + 282 cycles after reset.
+    Latency: the first word is there `WAKING` + 282 cycles after reset.
+    Throughput: a word every 67 cycles. The flash's clock is half the domain's, and stops while a
+    word waits.
+    Cost: two registers of 32 bits, a counter of 32 bits, and a state machine.
 
     Parameters: `address`, of the image in the flash, in bytes.
 
-    Members: `select`, high while the flash is spoken to; `clock`, `out`, `into`: SPI in mode 0; `words`; `done`.
+    Members:
+        `select : Out(1)`: the flash is spoken to; active high
+        `clock : Out(1)`, `out : Out(1)`, `into : In(1)`: SPI in mode 0, data to and from the flash
+        `words : Out(stream.Signature(32))`: the words of the image
+        `done : Out(1)`: all words were taken, or there is no image
     """
 
     WAKING = 1024
@@ -40,14 +48,15 @@ class FlashLoader(wiring.Component):
         shift, bits, left, pause = Signal(32), Signal(range(33)), Signal(32), Signal(range(self.WAKING))
         word = Signal(32)
         m.d.comb += [self.out.eq(shift[31]), word.eq(Cat(shift[24:], shift[16:24], shift[8:16], shift[:8]))]
-        # Two cycles a bit: the flash's clock rises, and its answer is taken; then it falls, and both sides move on.
+        # Two cycles a bit: the flash's clock rises, and its bit is taken; then the clock falls, and both sides
+        # move to the next bit.
         with m.If(bits != 0):
             m.d.sync += self.clock.eq(~self.clock)
             with m.If(self.clock):
                 m.d.sync += [shift.eq(Cat(self.into, shift)), bits.eq(bits - 1)]
 
         def exchange(state, then, what, count):
-            """Sends and receives so many bits, once."""
+            """States that send `count` bits of `what` and receive as many, then call `then`."""
             with m.State(state):
                 m.d.sync += [self.select.eq(1), shift.eq(what), bits.eq(count)]
                 m.next = f"{state}_"

@@ -1,67 +1,23 @@
-"""The link: what stands between the host and the tile. The one place with handshakes."""
+"""The link between the host and the tile. It is the only place with handshakes."""
 
 from amaranth import *
 from amaranth.lib import stream, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from ..parts.checksum import Checksum
-from ..parts.host import EntryReader, HostBus
-from ..sequencer.sequencer import Begin
+from ..parts.host import HostBus
+from ..spec.command import Begin
 from ..spec.config import Config
 from ..spec.isa import TOKEN_BITS
-from ..spec.protocol import ID, MOST_TOKENS, Register, Space
+from ..spec.protocol import ID, Register
 from .receiver import Receiver
+from .registers import Registers
 from .responder import Responder
-
-
-class Registers(wiring.Component):
-    """The registers, behind the host bus like a memory. Combinational, latency 0 cycles.
-
-    Members: `host`; `values`, by the number of the register.
-    """
-
-    def __init__(self):
-        super().__init__({"host": In(HostBus), "values": In(32).array(len(Register))})
-
-    def elaborate(self, platform):
-        m = Module()
-        with m.If(self.host.space == Space.REGISTER):
-            m.d.comb += self.host.read_data.eq(Array(self.values)[self.host.address[:Register.as_shape().width]])
-        return m
-
-
-class Tokens(wiring.Component):
-    """The tokens that a run has made, behind the host bus like a memory; `count` is right the cycle after `made`.
-
-    Members: `host`; `start`: of a run; `made`, `token`: a new one; `count`, of those made.
-    """
-
-    def __init__(self):
-        super().__init__({
-            "host": In(HostBus), "start": In(1), "made": In(1), "token": In(TOKEN_BITS),
-            "count": Out(range(MOST_TOKENS + 1)),
-        })
-
-    def elaborate(self, platform):
-        m = Module()
-        m.submodules.memory = memory = Memory(shape=TOKEN_BITS, depth=MOST_TOKENS, init=[])
-        m.submodules.reader = reader = EntryReader(Space.TOKENS, 32)
-        wiring.connect(m, wiring.flipped(self.host), reader.host)
-        write, read = memory.write_port(), memory.read_port()
-        m.d.comb += [
-            write.addr.eq(self.count), write.data.eq(self.token), write.en.eq(self.made),
-            read.addr.eq(reader.entry), read.en.eq(1), reader.data.eq(read.data),
-        ]
-        with m.If(self.start):
-            m.d.sync += self.count.eq(0)
-        with m.Elif(self.made):
-            m.d.sync += self.count.eq(self.count + 1)
-        return m
+from .tokens import Tokens
 
 
 class Link(wiring.Component):
-    """Frames in, the host bus and the start of runs out; frames out. See `marey.hdl.spec.protocol`.
+    """Connects the host to the tile: frames in and out, the host bus, and the start of runs.
 
     ::
 
@@ -71,11 +27,25 @@ class Link(wiring.Component):
                   v                                                 |
         tx <-- responder <------------- reads <-- host bus <--------+-- memories
 
-    Throughput: `Config.crc_bits` of the 32 bits of a word a cycle. Latency: the first word of a response is on `tx` 3 cycles
-    after the last word of its request was taken, or as many more as the checksum takes for it.
+    `marey.hdl.spec.protocol` says what is in a frame.
 
-    Members: `rx`, `tx`: words; `host`: the bus; `hold`: no word may be written in this cycle; `start`, `begin`, `reset`: to
-    the sequencer; `running`, `cycles`, `made`, `token`, `schedule_faults`: from it.
+    Latency: the first word of a response is on `tx` 3 cycles after the last word of its request was
+    taken, or as many more as the checksum takes for it.
+    Throughput: `Config.crc_bits` of the 32 bits of a word a cycle.
+    Cost: a `Receiver`, a `Responder`, one `Checksum` that both use, and a memory for tokens.
+
+    Parameters: `config`.
+
+    Members:
+        `rx : In(stream.Signature(32))`, `tx : Out(stream.Signature(32))`: words from and to the
+            host
+        `host : Out(HostBus)`: to the memories, no flow control
+        `hold : In(1)`: no word may be written in this cycle
+        `start : Out(1)`, `begin : Out(Begin)`: a run begins
+        `reset : Out(1)`: the run ends
+        `running : In(1)`, `cycles : In(32)`: of the sequencer
+        `made : In(1)`, `token : In(TOKEN_BITS)`: a token was made
+        `schedule_faults : In(32)`: of the tile
     """
 
     def __init__(self, config: Config):

@@ -1,4 +1,4 @@
-"""The link's sending side: answers requests, reading memories for those that ask."""
+"""The link's sending side: answers requests, and reads memories for them."""
 
 from amaranth import *
 from amaranth.lib import stream, wiring
@@ -7,18 +7,28 @@ from amaranth.lib.wiring import In, Out
 from ..parts.host import HOST_READ_LATENCY
 from ..spec.config import Config
 from ..spec.protocol import RESPONSE_MAGIC, Response
-from .receiver import Answer
+from .answer import Answer
 
 
 class Responder(wiring.Component):
-    """Sends one response for each answer it is given.
+    """Sends a response for each answer, and reads the memories for its payload.
 
-    Latency: the first word is on `tx` 1 cycle after `answer_valid`, or as many more as the checksum takes for it. Throughput:
-    a word of the payload every `HOST_READ_LATENCY` + 1 cycles when `tx` is ready, or as the checksum takes them.
+    Latency: the first word is on `tx` 1 cycle after `answer_valid`, or as many more as the checksum
+    takes for it.
+    Throughput: a word of the payload every `HOST_READ_LATENCY` + 1 cycles if `tx` is ready, or as
+    the checksum takes them.
+    Cost: a register for a word, and a state machine.
 
-    Members: `answer`, `answer_valid`: what to send; `answered`: a pulse with the last word; `tx`;
-    `read`, `read_data`: the host bus; `advance`: the next word is to be addressed; `over`: there is none; `step`, `first`,
-    `last`, `crc`: the checksum's.
+    Parameters: `config`.
+
+    Members:
+        `answer : In(Answer(config))`, `answer_valid : In(1)`: what to send
+        `answered : Out(1)`: all of it was sent; a pulse
+        `tx : Out(stream.Signature(32))`: words to the host
+        `read : Out(1)`, `read_data : In(32)`: the host bus
+        `advance : Out(1)`: a word was read: the next is to be addressed
+        `over : In(1)`: there is no next word
+        `step : Out(1)`, `first : Out(1)`, `last : In(1)`, `crc : In(32)`: of the `Checksum`
     """
 
     def __init__(self, config: Config):
@@ -44,7 +54,7 @@ class Responder(wiring.Component):
             m.d.sync += word.eq(self.read_data)
 
         def send(word, then, *, checked=True, first=False, ready=True):
-            """One word, and the state that follows it."""
+            """Sends one word, then goes to state `then`."""
             there = ready & (self.last | (not checked))
             m.d.comb += [self.tx.payload.eq(word), self.tx.valid.eq(there), self.first.eq(first)]
             if checked:

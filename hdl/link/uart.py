@@ -1,4 +1,4 @@
-"""A UART, 8N1: bytes as a serial line carries them, a start bit, 8 bits from the lowest on, a stop bit."""
+"""A UART, 8N1: a byte on the line is a start bit, 8 bits from the lowest on, and a stop bit."""
 
 from amaranth import *
 from amaranth.lib import stream, wiring
@@ -8,15 +8,16 @@ from amaranth.lib.wiring import In, Out
 from ..spec.errors import MareyError
 
 BITS = 10
-"""Of a byte on the line."""
+"""Bits of a byte on the line."""
 WORD_BITS = 4 * BITS
-"""Of a link word on the line."""
+"""Bits of a link word on the line."""
 
 
 def divisor(clock_hz: float, baud: int) -> int:
-    """Clock cycles a bit. MareyError if the clock is too slow for the rate, or the rate is missed by more than 2 %.
+    """Clock cycles a bit, for a UART at this rate.
 
-    Both ends together may be off by half a bit in the ten of a byte; 2 % here leave as much to the other end.
+    MareyError if the clock is too slow for the rate, or misses it by more than 2 %: both ends together
+    may be off by half a bit in the ten of a byte, and 2 % here leave as much to the other end.
     """
     cycles = round(clock_hz / baud) if baud > 0 else 0
     if cycles < 4 or abs(clock_hz / cycles - baud) > 0.02 * baud:
@@ -26,15 +27,21 @@ def divisor(clock_hz: float, baud: int) -> int:
 
 
 class UartReceiver(wiring.Component):
-    """Takes bytes off a line.
+    """Takes bytes off a serial line, 8N1.
 
-    A bit is looked at once, in its middle, counted from the falling edge that began the byte: that is the line
-    oversampled `divisor` times. A start bit that is gone by its middle was a disturbance; a byte without its
-    stop bit is dropped, and the next begins when the line has been high.
+    It looks at each bit once, in its middle, and counts from the falling edge that began the byte.
+    A start bit that is gone by its middle was a disturbance. A byte without its stop bit is
+    dropped, and the next one begins when the line has been high.
 
-    Latency: `valid` is a pulse 9.5 bits and 3 cycles after the edge. Throughput: a byte every 10 bits. No flow control.
+    Latency: `valid` is a pulse 9.5 bits and 3 cycles after the edge.
+    Throughput: a byte every 10 bits. No flow control.
+    Cost: about 25 flip-flops (derived from its registers).
 
-    Parameters: `divisor`, clock cycles a bit. Members: `line`, high at rest, not synchronised; `data`, `valid`.
+    Parameters: `divisor`, clock cycles a bit.
+
+    Members:
+        `line : In(1)`: high at rest, not synchronised
+        `data : Out(8)`, `valid : Out(1)`: a byte
     """
 
     def __init__(self, divisor: int):
@@ -73,11 +80,17 @@ class UartReceiver(wiring.Component):
 
 
 class UartTransmitter(wiring.Component):
-    """Puts bytes on a line.
+    """Puts bytes on a serial line, 8N1.
 
-    Latency: the start bit begins in the cycle after a byte was taken. Throughput: a byte every 10 bits and a cycle.
+    Latency: the start bit begins in the cycle after a byte was taken.
+    Throughput: a byte every 10 bits and a cycle.
+    Cost: about 25 flip-flops (derived from its registers).
 
-    Parameters: `divisor`, clock cycles a bit. Members: `bytes`, a stream; `line`, high at rest.
+    Parameters: `divisor`, clock cycles a bit.
+
+    Members:
+        `bytes : In(stream.Signature(8))`: the bytes
+        `line : Out(1)`: high at rest
     """
 
     def __init__(self, divisor: int):

@@ -1,1 +1,5 @@
 """MEM: the memory of activations and constants."""
+
+from .mem import Mem
+
+__all__ = ["Mem"]

@@ -7,25 +7,34 @@ from amaranth.lib.wiring import In, Out
 
 from ..parts.host import EntryReader, EntryWriter, HostBus
 from ..spec.config import Config, address_bits
+from ..spec.ports import MEM_READ_LATENCY
 from ..spec.protocol import Space
 
 
 class Mem(wiring.Component):
-    """Words of `rows` 16-bit values, read as words by the MXM and as granules by the VXM.
+    """Holds vectors: words of `rows` values for the MXM, granules of `lanes` values for the VXM.
 
-    The same values are kept three times, so that all can read in every cycle: the MXM's copy has the low
-    8 bits of each, a word wide; the VXM's two, for its operands x and y, have all 16, a granule (`lanes`
-    values) wide. A write goes to all. A configuration may keep less in each (`Config.windows`): what is read
-    outside of its window is undefined.
+    The same values are kept three times, so that all ports can read in every cycle. The MXM's copy
+    has the low 8 bits of each value, and is a word wide. The VXM's two copies, for its operands x
+    and y, have all 16 bits, and are a granule wide. A write goes to all three. A configuration may
+    keep less in each (`Config.windows`): what is read outside of a window is undefined.
 
-    Read latency `LATENCY` = 1 cycle; three reads and a write each cycle. A granule that is read in the
-    cycle in which it is written is undefined: the schedule has no such read.
+    Latency: a read takes `LATENCY` cycle.
+    Throughput: three reads and a write a cycle. A granule that is read in the cycle in which it is
+    written is undefined: the schedule has no such read.
+    Cost: 8 + 16 + 16 bits of memory for each value, less where there are windows.
 
-    Members: `act_address`, `act`: the MXM's word; `x_address`, `x`, `y_address`, `y`: the VXM's granules;
-    `write_enable`, `write_address`, `write_data`: a granule; `host`: the link's way in, used only between runs.
+    Parameters: `config`.
+
+    Members (no flow control):
+        `act_address : In`, `act : Out(ArrayLayout(signed(8), rows))`: the MXM's read port
+        `x_address : In`, `x : Out(ArrayLayout(signed(16), lanes))`: the VXM's read port for x
+        `y_address : In`, `y : Out(ArrayLayout(signed(16), lanes))`: the VXM's read port for y
+        `write_enable : In(1)`, `write_address : In`, `write_data : In`: a granule is written
+        `host : In(HostBus)`: the link's bus, used between runs only
     """
 
-    LATENCY = 1
+    LATENCY = MEM_READ_LATENCY
 
     def __init__(self, config: Config):
         self._config = config

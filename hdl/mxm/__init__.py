@@ -1,1 +1,5 @@
-"""The MXM: a systolic array with its weight memories."""
+"""MXM, the matrix unit: a systolic array with its weight memories."""
+
+from .mxm import Mxm
+
+__all__ = ["Mxm"]

@@ -1,4 +1,4 @@
-"""Columns side by side: every one of them has the same activations in the same cycle."""
+"""The array of a small MXM: columns side by side, all with the same activations in a cycle."""
 
 from amaranth import *
 from amaranth.lib import data, wiring
@@ -11,7 +11,7 @@ from .writer import WramWrite
 
 
 class Broadcast(wiring.Component):
-    """The columns of a small MXM, whose clock is slow: nothing stands between memories and multipliers.
+    """Arranges the columns side by side, for a slow clock: all have the same wave in a cycle.
 
     ::
 
@@ -22,9 +22,17 @@ class Broadcast(wiring.Component):
                         v          v                 v            v
         granules <--- [reg] <--- [reg] <--- ... <-- [reg] <-------+
 
-    All results of a dot product are there at once, and are shifted out, a granule a cycle; so is a fetched word, behind them.
+    All results of a dot product are there at once, and are shifted out, a granule a cycle. So is a
+    fetched word.
 
-    Latency and members: as `Systolic` has them.
+    Latency: `latency(config)` and `fetch_latency(config)` cycles, as in `Systolic`; all columns
+    read their weights in the same cycle.
+    Throughput: a wave a cycle, a granule a cycle.
+    Cost: a `Column` for each column, and a register for its result.
+
+    Parameters: `config`.
+
+    Members: as in `Systolic`.
     """
 
     @staticmethod
@@ -73,7 +81,7 @@ class Broadcast(wiring.Component):
         fetched = Array(column.weights for column in columns)[self.wave.column % config.cols]
         m.d.comb += [unload.word_valid.eq(self.wave.fetch),
                      *(unload.word[row].eq(fetched[row]) for row in range(config.rows))]
-        # Granules wait behind each other.
+        # The granules of a result leave one after another.
         count, lanes, done = config.beats_per_result, config.lanes, columns[0].done
         waiting = Signal(data.ArrayLayout(self.granule.shape(), count), reset_less=True)
         valid = Signal(count)

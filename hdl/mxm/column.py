@@ -1,4 +1,4 @@
-"""One column of the MXM: its weights, and what it multiplies by them."""
+"""A column of the MXM: its weights and its multipliers."""
 
 from amaranth import *
 from amaranth.lib import data, wiring
@@ -11,10 +11,11 @@ from .wram import Wram
 
 
 def wave_layout(config: Config) -> data.StructLayout:
-    """What comes to a column for every beat: activations, and what they are part of.
+    """The layout of a wave: the activations of a beat, and what they are part of.
 
-    `first`, `last`: of a dot product; `fetch`: it is no part of one, but asks for the word of column `column` modulo cols;
-    where weights have 4 bits `low`, `high`: it is with a half of 8-bit weights.
+    Fields: `act`, `rows` values; `first` and `last`, they begin or end a dot product; `fetch`, they
+    are no part of one, but ask for the weight word of column `column` modulo cols; where weights
+    have 4 bits, `low` and `high`, they meet a half of 8-bit weights.
     """
     halves = {"low": 1, "high": 1} if config.weight_bits == 4 else {}
     return data.StructLayout({
@@ -23,7 +24,7 @@ def wave_layout(config: Config) -> data.StructLayout:
 
 
 class Column(wiring.Component):
-    """`rows` multiply-accumulates a cycle; each multiplier meets a new weight every cycle.
+    """Multiplies `rows` activations by the weights of one column, and adds up the products.
 
     ::
 
@@ -31,11 +32,21 @@ class Column(wiring.Component):
                             v
                act -----> [reg] --> x rows --> [reg] --> tree --> [reg] --> accumulate --> sum
 
-    Latency: a dot product whose last beat is at `wave`, and its weights at `weights`, in cycle c is at `sum`, with `done`, in
-    cycle c + `LATENCY`, for that cycle alone. A beat every cycle.
+    Latency: a dot product whose last beat is at `wave`, with its weights at `weights`, in cycle c
+    is at `sum`, with `done`, in cycle c + `LATENCY`, for that cycle alone.
+    Throughput: a beat a cycle.
+    Cost: `rows` multipliers, an adder tree, an accumulator, and a W-RAM.
 
-    Members: `address`: of the weights, `Wram.LATENCY` cycle before `wave`, or more (see `Wram.lead`); `wave`; `weights`; `sum`,
-    `done`; `write_enable`, `write_address`, `write_data`, `writing`: W-RAM's write side.
+    Parameters: `config`.
+
+    Members (no flow control):
+        `address : In`: of the weights, `Wram.LATENCY` cycle before `wave`, or more (see
+            `Wram.lead`)
+        `wave : In(wave_layout(config))`: activations
+        `weights : Out(ArrayLayout(signed(weight_bits), rows))`: the word that W-RAM has read
+        `sum : Out(signed(accumulator_bits))`, `done : Out(1)`: a result
+        `write_enable : In(rows)`, `write_address : In`, `write_data : In`, `writing : In(1)`:
+            W-RAM's write side
     """
 
     LATENCY = DotProduct.LATENCY + 1

@@ -11,10 +11,11 @@ from ..spec.config import Config
 
 
 class Drain(wiring.Component):
-    """Results leave column j a cycle after column j - 1; the VXM wants `lanes` of them at once.
+    """Straightens the skewed results of the columns: the VXM wants `lanes` of them at once.
 
-    Column j waits in a shift register so that granule g of a result (columns g*lanes to
-    g*lanes + lanes - 1) comes out in cycle `latency` + g, counted from column 0's result in cycle 0::
+    The result of column j is j cycles late. It waits in a shift register, so that granule g of a
+    result (columns g * lanes to g * lanes + lanes - 1) leaves in cycle `latency` + g, counted from
+    column 0's result in cycle 0::
 
         lanes = cols = 4      lanes = 2, cols = 4    lanes = 1
         c0 ---[][][]---       c0 ---[][]---          c0 -------
@@ -22,10 +23,18 @@ class Drain(wiring.Component):
         c2 -----[]-----       c2 ---[]-----          c2 -------
         c3 ------------       c3 ----------          c3 -------
 
-    Throughput: a granule a cycle. Two results less than cols / lanes cycles apart would collide: the
-    schedule keeps them apart, and `collision` is 1 if it did not.
+    Latency: `latency(config)` cycles from column 0's result to the first granule.
+    Throughput: a granule a cycle. Two results less than cols / lanes cycles apart collide.
+    Cost: the sum of `delay(config, column)` over the columns, in registers of `accumulator_bits`.
 
-    Members: `sums`, `done`: from the columns; `granule`, `valid`; `collision`.
+    Parameters: `config`.
+
+    Members (no flow control):
+        `sums : In(signed(accumulator_bits)).array(cols)`, `done : In(1).array(cols)`: results of
+            the columns
+        `granule : Out(ArrayLayout(signed(accumulator_bits), lanes))`, `valid : Out(1)`: a part of a
+            result
+        `collision : Out(1)`: fault, two granules in one cycle
     """
 
     @staticmethod
@@ -59,7 +68,7 @@ class Drain(wiring.Component):
                 m.d.sync += later.eq(value)
                 value = later
             sums.append(value)
-        # One column of each granule tells when the granule is there: the last, which waits least.
+        # The last column of a granule, which waits least, tells when the granule is there.
         ready = Signal(config.beats_per_result)
         for granule in range(config.beats_per_result):
             column = (granule + 1) * config.lanes - 1

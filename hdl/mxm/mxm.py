@@ -1,117 +1,23 @@
-"""MXM, the matrix unit: weight-resident."""
+"""MXM, the matrix unit: weights stay, activations travel."""
 
 from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..mem.mem import Mem
 from ..parts.host import HostBus
-from ..parts.repeat import Repeat
-from ..spec.command import arrives, command_layout
+from ..spec.command import command_layout
 from ..spec.config import Config, address_bits
-from ..spec.isa import POSITION_BITS, TOKEN_BITS, Op, isa_of
+from ..spec.isa import POSITION_BITS, TOKEN_BITS, Op
+from ..spec.ports import MEM_READ_LATENCY, VxmWrite
+from .beats import Beats
 from .broadcast import Broadcast
 from .column import wave_layout
 from .systolic import Systolic
-from .writer import VxmWrite, WramWriter
-
-
-class Beats(wiring.Component):
-    """Turns one command into beats, one a cycle, with their addresses.
-
-    Latency: the first beat is `latency(config)` cycles after `command.valid`. `Repeat` says when a command may come, in rows or
-    as a whole.
-
-    Members: `command`; `active`, `act`, `wgt`, `first`, `last`, `fetch`: the beat, and where weights have 4 bits `low`, `high`:
-    it is with a half of 8-bit weights; `overrun`.
-    """
-
-    @staticmethod
-    def latency(config: Config) -> int:
-        """Cycles from a command to its first beat. In a compact tile the beats wait for the rows of the VXM which takes their
-        results, and of a NOP between them."""
-        return Repeat.LATENCY + (6 if config.compact else 0)
-
-    def __init__(self, config: Config):
-        isa = isa_of(config)
-        self._config = config
-        self._delay = self.latency(config) - Repeat.LATENCY
-        self._apart, self._halves = config.beats_per_result, config.weight_bits == 4
-        self._count_bits = isa.count_bits
-        self._command = isa.command(Op.MXM)
-        super().__init__({
-            "command": In(command_layout(config, Op.MXM)),
-            "active": Out(1),
-            "act": Out(self._command["act"].shape),
-            "wgt": Out(self._command["wgt"].shape),
-            "first": Out(1),
-            "last": Out(1),
-            "fetch": Out(1),
-            "overrun": Out(1),
-        } | ({"low": Out(1), "high": Out(1)} if self._halves else {}))
-
-    def elaborate(self, platform):
-        m = Module()
-        start = self.command.operands
-        m.submodules.repeat = repeat = Repeat(self._count_bits)
-        delayed = Signal(self._delay + 1)
-        m.d.comb += delayed[0].eq(self.command.valid)
-        m.d.sync += delayed[1:].eq(delayed)
-
-        def with_(operand):
-            return m.If(arrives(self._config, Op.MXM, self.command, operand))
-
-        m.d.comb += [
-            repeat.start.eq(delayed[self._delay]),
-            repeat.inner.eq(start.inner), repeat.middle.eq(start.middle),
-            repeat.outer.eq(start.outer), repeat.interval.eq(Mux(start.fetch, 1, self._apart)),
-            repeat.period.eq(start.period), repeat.paced.eq(start.paced), repeat.load.period.eq(self.command.valid),
-            *(repeat.load[name].eq(arrives(self._config, Op.MXM, self.command, "fetch" if name == "interval" else name))
-              for name in ("inner", "middle", "outer", "interval", "paced")),
-            self.active.eq(repeat.active), self.first.eq(repeat.first), self.last.eq(repeat.last),
-            # What begins too early may meet what has not begun.
-            self.overrun.eq(repeat.overrun | (delayed[1:].any() & repeat.load.as_value().any())),
-        ]
-        # After `wrap` rounds the weights begin again.
-        rounds, wrap = Signal.like(start.wrap), Signal.like(start.wrap)
-        again = rounds == wrap
-        with m.If(repeat.round):
-            m.d.sync += rounds.eq(Mux(again, 1, rounds + 1))
-        with m.If(self.command.valid):
-            m.d.sync += rounds.eq(1)
-        # Both halves of a weight meet the same activation.
-        stays = C(0)
-        if self._halves:
-            wide, second = Signal(), Signal()
-            with m.If(self.command.valid):
-                m.d.sync += second.eq(0)
-            with m.Elif(self.active):
-                m.d.sync += second.eq(~second)
-            with with_("wide"):
-                m.d.sync += wide.eq(start.wide)
-            stays = wide & ~second
-            m.d.comb += [self.low.eq(stays), self.high.eq(wide & second)]
-        # Where the turn and the round that are going on began, and the whole.
-        act_round, act_hop = Signal.like(self.act), Signal.like(self.act)
-        turn, round_, whole, step, hop, next_round = (
-            Signal.like(self.wgt, name=f"wgt_{part}") for part in ("turn", "round", "whole", "step", "hop", "next"))
-        m.d.comb += next_round.eq(Mux(again, whole, round_ + hop))
-        with m.If(repeat.active):
-            m.d.sync += [self.act.eq(self.act + Mux(stays, 0, 1)), self.wgt.eq(self.wgt + 1)]
-        with m.If(repeat.turn):
-            m.d.sync += [self.act.eq(act_round), self.wgt.eq(turn + step), turn.eq(turn + step)]
-        with m.If(repeat.round):
-            m.d.sync += [self.act.eq(act_round + act_hop), act_round.eq(act_round + act_hop)]
-            m.d.sync += [part.eq(next_round) for part in (self.wgt, turn, round_)]
-        for operand, parts in {"act": (self.act, act_round), "wgt": (self.wgt, turn, round_, whole), "act_hop": (act_hop,),
-                               "wgt_step": (step,), "wgt_hop": (hop,), "wrap": (wrap,), "fetch": (self.fetch,)}.items():
-            with with_(operand):
-                m.d.sync += [part.eq(start[operand]) for part in parts]
-        return m
+from .writer import WramWriter
 
 
 class Mxm(wiring.Component):
-    """rows x cols multiply-accumulates a cycle, on a matrix-vector product too.
+    """Multiplies: rows x cols multiply-accumulates a cycle, on a matrix-vector product too.
 
     ::
 
@@ -120,39 +26,53 @@ class Mxm(wiring.Component):
                       +--wgt, first, last---------+      |
         VXM --keys, values--> W-RAM's writer ------------+
 
-    Each column has its own W-RAM, so each multiplier meets a new weight every cycle, and there
-    is no phase in which weights are loaded into the array.
+    Each column has its own W-RAM, so that each multiplier meets a new weight every cycle. There is
+    no phase in which weights are loaded into the array.
 
-    Latency: a result whose last beat is in cycle c leaves as granules in the cycles from c + `latency(config)`
-    on, one a cycle; a word that is fetched in cycle c in those from c + `fetch_latency(config)` on. Throughput: a beat a
-    cycle, results `inner` cycles apart.
+    Latency: a result whose last beat is in cycle c leaves as granules, one a cycle, from cycle c +
+    `latency(config)` on. A word that is fetched in cycle c leaves from cycle c +
+    `fetch_latency(config)` on.
+    Throughput: a beat a cycle; results `inner` cycles apart.
+    Cost: rows x cols multipliers of 8 x 8 bits (8 x 5 with weights of 4 bits), and a W-RAM for each
+    column.
 
-    Members: `command`; `position`, `token`; `active`: a beat; `act_address`, `act`: MEM's read port; `granule`, `valid`:
-    results, no flow control; `cache`: keys and values from the VXM, in W-RAM `CACHE_LATENCY` cycle later; `host`: writes W-RAM,
-    at any time but when it has to `hold`; `overrun`, `collision`: the schedule broke a promise.
+    Parameters: `config`.
+
+    Members (no flow control, but for `hold`):
+        `command : In(command_layout(config, Op.MXM))`: the instruction
+        `position : In(POSITION_BITS)`: says which column or row of W-RAM takes keys and values
+        `token : In(TOKEN_BITS)`: says from which column a word is fetched
+        `act_address : Out`, `act : In(ArrayLayout(signed(8), rows))`: MEM's read port
+        `granule : Out(ArrayLayout(signed(accumulator_bits), lanes))`, `valid : Out(1)`: results
+        `cache : In(VxmWrite(config))`: keys and values, which are in W-RAM `CACHE_LATENCY` cycle
+            later
+        `host : In(HostBus)`: writes W-RAM, at any time
+        `hold : Out(1)`: the host may write no word in this cycle
+        `active : Out(1)`: there is a beat in this cycle
+        `overrun : Out(1)`, `collision : Out(1)`: faults, as in `Beats` and in the array
     """
 
     CACHE_LATENCY = 1
 
     @staticmethod
     def array(config: Config) -> type[Systolic] | type[Broadcast]:
-        """Where its columns are."""
+        """The component that arranges the columns."""
         return Broadcast if config.compact else Systolic
 
     @staticmethod
     def fetch_latency(config: Config) -> int:
         """Cycles from the beat of a fetched word to its first granule."""
-        return Mem.LATENCY + Mxm.array(config).fetch_latency(config)
+        return MEM_READ_LATENCY + Mxm.array(config).fetch_latency(config)
 
     @staticmethod
     def read_latency(config: Config) -> int:
         """Cycles from a beat to the first read of W-RAM."""
-        return Mem.LATENCY - Mxm.array(config).address_lead(config)
+        return MEM_READ_LATENCY - Mxm.array(config).address_lead(config)
 
     @staticmethod
     def latency(config: Config) -> int:
         """Cycles from the last beat of a result to its first granule."""
-        return Mem.LATENCY + Mxm.array(config).latency(config)
+        return MEM_READ_LATENCY + Mxm.array(config).latency(config)
 
     def __init__(self, config: Config):
         self._config = config
@@ -202,7 +122,7 @@ class Mxm(wiring.Component):
             array.address.eq(address if self.read_latency(config) else beats.wgt),
         ]
         if config.wram_ports == 1:
-            # Whether the weights that a column reads in this cycle are a beat's.
+            # 1 in each cycle in which a column reads the weights of a beat.
             reading = Signal(self.read_latency(config) + self.array(config).skew(config) + 1)
             m.d.comb += reading[0].eq(beats.active)
             m.d.sync += [

@@ -1,4 +1,4 @@
-"""Columns one behind the other: a wave of activations moves through them, a column a cycle."""
+"""The array of the MXM: a wave of activations moves through the columns, one a cycle."""
 
 from amaranth import *
 from amaranth.lib import data, wiring
@@ -13,7 +13,7 @@ from .writer import WramWrite
 
 
 class Systolic(wiring.Component):
-    """The columns of an MXM of any size: each hands the wave to the next, so that no wire is longer than a column.
+    """Arranges the columns in a chain: each hands its wave to the next, so that wires are short.
 
     ::
 
@@ -23,15 +23,24 @@ class Systolic(wiring.Component):
                             |            |                     ^
                             +----------> +---> drain ----------+
 
-    Latency, from `wave`: of a result `latency(config)` cycles from its last beat to its first granule, of a fetched word
-    `fetch_latency(config)`; then a granule a cycle. Column j reads its weights j cycles after column 0.
+    Latency, from `wave`: `latency(config)` cycles from the last beat of a result to its first
+    granule, `fetch_latency(config)` from the beat of a fetched word to its first granule. Column j
+    reads its weights j cycles after column 0.
+    Throughput: a wave a cycle, a granule a cycle.
+    Cost: for each column, a `Column`, a register for the wave, and its part of the `Drain`.
 
-    Members: `address`: of the weights, `address_lead(config)` cycles before `wave`; `wave`; `write`: W-RAM's write side;
-    `granule`, `valid`: results; `collision`: two of them in one cycle.
+    Parameters: `config`.
+
+    Members (no flow control):
+        `address : In`: of the weights, `address_lead(config)` cycles before `wave`
+        `wave : In(wave_layout(config))`: activations
+        `write : In(WramWrite(config))`: W-RAM's write side
+        `granule : Out(ArrayLayout(signed(accumulator_bits), lanes))`, `valid : Out(1)`: results
+        `collision : Out(1)`: fault, two granules in one cycle
     """
 
     LEAST_LATENCY = 9
-    """Small arrays wait for this: while a product is on its way, the scalar unit makes the factor that it meets."""
+    """A small array delays its results to this: meanwhile the scalar unit makes the factor that they meet."""
 
     @staticmethod
     def address_lead(config: Config) -> int:

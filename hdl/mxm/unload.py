@@ -10,9 +10,16 @@ from ..spec.config import Config
 class Unload(wiring.Component):
     """Splits the words that are fetched from W-RAM into granules.
 
-    Latency: `LATENCY` cycles from a word to its first granule; then a granule a cycle. Words come that far apart.
+    Latency: `LATENCY` cycles from a word to its first granule; then a granule a cycle.
+    Throughput: a word every rows / lanes cycles.
+    Cost: a register for a word.
 
-    Members: `word`, `word_valid`; `granule`, `valid`.
+    Parameters: `config`.
+
+    Members (no flow control):
+        `word : In(ArrayLayout(signed(8), rows))`, `word_valid : In(1)`: a fetched word
+        `granule : Out(ArrayLayout(signed(accumulator_bits), lanes))`, `valid : Out(1)`: a part of
+            it
     """
 
     LATENCY = 1

@@ -12,16 +12,24 @@ from ..spec.config import Config, address_bits
 
 
 class Wram(wiring.Component):
-    """One column's weights: a word of `rows` weights every cycle.
+    """Holds one column's weights, and gives a word of `rows` weights every cycle.
 
-    Read latency `config.wram_latency`: an address comes `lead(config)` cycles ahead of its activations. Where that is 2, there
-    are banks, each with a register behind it: a large W-RAM lies all over its device, and the way to the multipliers has a
-    cycle.
-    With two ports a read and a write each cycle; a word that is read while it is written is undefined: the schedule, and a
-    host that loads ahead, stay clear of it. With one port every word is, and the schedule stays clear of that.
+    Latency: a read takes `config.wram_latency` cycles, so that an address comes `lead(config)`
+    cycles before its activations. Where that is 2, there are banks with a register behind each: a
+    large W-RAM lies all over its device, and the way to the multipliers has a cycle.
+    Throughput: with two ports, a read and a write a cycle; a word that is read in the cycle in
+    which it is written is undefined. With one port, a read or a write; what is read in the cycle of
+    a write is undefined. The schedule, and a host that loads ahead, have no such reads.
+    Cost: wram_depth x rows x weight_bits bits of memory.
 
-    Members: `address`, `weights`: read; `write_enable` (a bit a row), `write_address`, `write_data`: write; `writing`: one port
-    is for that now, in this column or in another.
+    Parameters: `config`.
+
+    Members (no flow control):
+        `address : In`, `weights : Out`: the read port
+        `write_enable : In(rows)`, `write_address : In`, `write_data : In`: the write port, a bit of
+            enable a weight
+        `writing : In(1)`: some column is written in this cycle; with one port, all columns' ports
+            are for that
     """
 
     LATENCY = SinglePortRam.LATENCY
@@ -33,7 +41,7 @@ class Wram(wiring.Component):
 
     @staticmethod
     def banks(config: Config) -> list[range]:
-        """The words of each bank: powers of two, so that none is a choice between block RAMs that have more and fewer."""
+        """The words of each bank. Sizes are powers of two: no bank mixes RAMs of two depths."""
         depth = config.wram_depth
         sizes = [1 << bit for bit in reversed(range(depth.bit_length())) if depth >> bit & 1] if Wram.lead(config) else [depth]
         return [range(*ends) for ends in pairwise(accumulate(sizes, initial=0))]

@@ -1,26 +1,22 @@
 """W-RAM's write side: the host's weights, and the keys and values of the KV cache."""
 
 from amaranth import *
-from amaranth.lib import data, wiring
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..parts.host import EntryWriter, HostBus
 from ..spec.config import Config, address_bits
-from ..spec.isa import POSITION_BITS, Isa, Op, To
+from ..spec.isa import POSITION_BITS, To
+from ..spec.ports import VxmWrite
 from ..spec.protocol import Space
 
 
-def VxmWrite(config: Config) -> data.StructLayout:
-    """What leaves the VXM: a granule of `values`, where it goes `to` (nowhere: there is none), and the address there; where
-    weights have 4 bits, whether the `high` halves of values go to the cache."""
-    high = {"high": 1} if config.weight_bits == 4 else {}
-    return data.StructLayout({
-        "to": To, "address": Isa(config).command(Op.VXM)["dst"].shape, "values": data.ArrayLayout(signed(16), config.lanes),
-    } | high)
-
-
 def WramWrite(config: Config) -> wiring.Signature:
-    """W-RAM's write side: by column a bit a row and the data; the address; and `writing`, that a column is written."""
+    """W-RAM's write side.
+
+    Members: `enable`, for each column a bit a row; `address`; `data`, for each column a word;
+    `writing`, some column is written in this cycle.
+    """
     return wiring.Signature({
         "enable": Out(config.rows).array(config.cols), "address": Out(address_bits(config.wram_depth)),
         "data": Out(config.rows * config.weight_bits).array(config.cols), "writing": Out(1),
@@ -28,18 +24,29 @@ def WramWrite(config: Config) -> wiring.Signature:
 
 
 class WramWriter(wiring.Component):
-    """Writes whole words for the host, and for the VXM parts of words.
+    """Writes W-RAM: whole words for the host, parts of words for the VXM.
 
-    A granule of KEYS is part `address % (rows / lanes)` of the word `address / (rows / lanes)` of column
-    `position % cols`: a key is a column. A granule of VALUES is the row `position % rows` in the columns of group
-    `address % (cols / lanes)`, in word `address / (cols / lanes)`: a value is a row. Where weights have 4 bits, these words are
-    pairs: the low halves of values are in the first, the high ones in the second.
+    A granule of KEYS is part `address % (rows / lanes)` of the word `address / (rows / lanes)` of
+    column `position % cols`: a key is a column. A granule of VALUES is the row `position % rows` in
+    the columns of group `address % (cols / lanes)`, in word `address / (cols / lanes)`: a value is
+    a row. Where weights have 4 bits, these words are pairs: the first has the low halves of the
+    values, the second the high ones.
 
-    Latency: `write` is 1 cycle after `cache`, or 2 after the last word of the host. Keys and values go first: they are
-    in the timetable. A word of the host's waits for them, and with `hold` the link sends no further one; where W-RAM has one
+    Latency: `write` is 1 cycle after `cache`, and 2 cycles after the last link word of a weight
+    word. Keys and values go first, because they are in the timetable; a weight word of the host
+    waits for them, and meanwhile `hold` keeps the link from sending another. Where W-RAM has one
     port the host writes no weights during a run, and none waits.
+    Throughput: a word a cycle.
+    Cost: a register for each column's word, and one for the host's.
 
-    Members: `cache`, `position`; `host`; `write`; `hold`.
+    Parameters: `config`.
+
+    Members:
+        `cache : In(VxmWrite(config))`: keys and values, no flow control
+        `position : In(POSITION_BITS)`: of this step
+        `host : In(HostBus)`: the link's bus
+        `write : Out(WramWrite(config))`: to the columns
+        `hold : Out(1)`: the host may write no word in this cycle
     """
 
     def __init__(self, config: Config):
@@ -60,7 +67,8 @@ class WramWriter(wiring.Component):
         wiring.connect(m, wiring.flipped(self.host), host.host)
         select = (cols - 1).bit_length()
 
-        # The host's word is kept until there is a cycle without keys and values; thanks to `hold` there is one at most.
+        # The host's word waits until there is a cycle without keys and values; thanks to `hold` there is one
+        # word at most.
         waiting, entry, word = C(0, 1), host.entry, host.data
         if config.wram_ports == 2:
             waiting, kept_entry, kept = Signal(), Signal.like(host.entry), Signal(rows * bits, reset_less=True)
@@ -73,7 +81,7 @@ class WramWriter(wiring.Component):
 
         part, group = config.granules_per_word, config.beats_per_result
         address, values = self.cache.address, [value[:bits] for value in self.cache.values]
-        # What comes below the word's own address.
+        # The lowest bit of the address, where weights have 4 bits: which half of the pair of words.
         half = C(0, 0)
         if bits == 4:
             half = self.cache.high

@@ -6,13 +6,21 @@ from amaranth.lib.wiring import In, Out
 
 
 class Checksum(wiring.Component):
-    """CRC-32/ISO-HDLC over words, `bits` of a word a cycle.
+    """Computes the CRC-32/ISO-HDLC of words, `bits` of a word a cycle.
 
-    Latency: a word is counted in over 32 / `bits` cycles with `step`, of which the last has `last`; `crc` is that of all
-    words since the `first` one, a cycle later. Costs about 420 LUTs at 32 bits a cycle, 100 at 8, 60 at 1.
+    Latency: a word is counted in over 32 / `bits` cycles with `step`, the last of which has `last`.
+    `crc`, a cycle later, is that of all words since the `first` one.
+    Throughput: a word every 32 / `bits` cycles.
+    Cost: about 420 LUTs at 32 bits a cycle, 100 at 8, 60 at 1.
 
-    Members: `word`, held until it is counted in; `step`: count a part of it in; `first`: it is the first; `last`: the part
-    is its last; `crc`.
+    Parameters: `bits`, 1 to 32, a power of two.
+
+    Members:
+        `word : In(32)`: held until it is counted in
+        `step : In(1)`: count a part of it in
+        `first : In(1)`: it is the first word
+        `last : Out(1)`: the part is the word's last
+        `crc : Out(32)`: the checksum
     """
 
     def __init__(self, bits: int):

@@ -1,4 +1,4 @@
-"""The dot product of two words: what the multipliers of a column of the MXM do together."""
+"""The dot product of two words, as a column of the MXM computes it."""
 
 from amaranth import *
 from amaranth.lib import data, wiring
@@ -8,14 +8,20 @@ from .multiply import multiply_signed
 
 
 class DotProduct(wiring.Component):
-    """sum(a[i] * b[i]), with registers before the multipliers, behind them, and behind the sum.
+    """Computes sum(a[i] * b[i]), with registers before and after the multipliers and the sum.
 
-    Latency `LATENCY` = 3 cycles; a dot product a cycle. A platform whose device has cells for this puts them here by its
-    `get_dot_product(dot)`, which returns an elaboratable or, where they do not suit, None.
+    A platform whose device has cells for this puts them here: its `get_dot_product(dot)` returns an
+    elaboratable, or None where they do not suit.
 
-    Parameters: `count`, of values in a word; `bits`, of b's; a's have 8.
+    Latency: `LATENCY` = 3 cycles.
+    Throughput: a dot product a cycle.
+    Cost: `count` multipliers of 8 x `bits` bits, and a tree of adders.
 
-    Members: `a`, `b`: words of signed values; `sum`.
+    Parameters: `count`, of values in a word; `bits`, of a value of b, where a value of a has 8.
+
+    Members:
+        `a : In(ArrayLayout(signed(8), count))`, `b : In(ArrayLayout(signed(bits), count))`: words
+        `sum : Out`: their dot product, as wide as it can be
     """
 
     LATENCY = 3
@@ -33,7 +39,7 @@ class DotProduct(wiring.Component):
         return self.by_multipliers() if device is None else device
 
     def by_multipliers(self) -> Module:
-        """Products, as the device multiplies, and a tree of adders."""
+        """The default: the device's multipliers, and a tree of adders."""
         m = Module()
         a, b = Signal(self.a.shape(), reset_less=True), Signal(self.b.shape(), reset_less=True)
         m.d.sync += [a.eq(self.a), b.eq(self.b)]
@@ -42,8 +48,10 @@ class DotProduct(wiring.Component):
         return m
 
     def by_adders(self) -> Module:
-        """The same in look-up tables, for a slow clock: the first register is behind the products, the second behind the sums
-        of two."""
+        """The same in look-up tables, for a slow clock.
+
+        The first register is behind the products, the second behind the sums of two.
+        """
         m = Module()
         products = registers(m, "product", [multiply_signed(self.a[index], self.b[index]) for index in range(self.count)])
         pairs = registers(m, "pair", [sum(products[i + 1:i + 2], products[i]) for i in range(0, self.count, 2)])
@@ -52,7 +60,7 @@ class DotProduct(wiring.Component):
 
 
 def registers(m: Module, name: str, values: list[Value]) -> list[Signal]:
-    """Behind each value one."""
+    """A register after each value; returns the registers."""
     kept = [Signal.like(value, name=f"{name}{index}", reset_less=True) for index, value in enumerate(values)]
     m.d.sync += [register.eq(value) for register, value in zip(kept, values, strict=True)]
     return kept
@@ -61,7 +69,8 @@ def registers(m: Module, name: str, values: list[Value]) -> list[Signal]:
 def tree(m: Module, values: list[Value]) -> Value:
     """The sum of values, as a balanced tree of adders.
 
-    Partial sums are kept: Yosys would make one compressor of the whole tree, which takes a fifth more LUTs than carry chains.
+    Partial sums have the attribute `keep`: else Yosys makes one compressor of the whole tree, which
+    takes a fifth more LUTs than carry chains.
     """
     while len(values) > 1:
         pairs = [sum(values[i + 1:i + 2], values[i]) for i in range(0, len(values), 2)]

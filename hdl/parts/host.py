@@ -21,18 +21,22 @@ HostBus = wiring.Signature({
     "read": Out(1),
     "read_data": In(32),
 })
-"""Link to memories: `address` counts link words within `space`; `write` and `read` are strobes. `space` and `address` of a
-read stay until the word is there."""
+"""The bus from the link to the memories, no flow control. `address` counts link words within `space`; `write` and
+`read` are strobes. `space` and `address` of a read stay until `read_data` is the word."""
 
 
 class EntryWriter(wiring.Component):
-    """Collects the link words of an entry and writes it to a memory with the last one.
+    """Collects the link words of an entry, and writes it to a memory with the last one.
 
-    Latency 1 cycle from the last word's strobe to `enable`; takes a word a cycle.
+    Latency: 1 cycle from the last word's strobe to `enable`.
+    Throughput: a word a cycle.
+    Cost: a register for an entry.
 
-    Parameters: `space`, the space listened to; `bits`, of an entry.
+    Parameters: `space`, the space that it listens to; `bits`, of an entry.
 
-    Members: `host`, the bus; `enable`, `entry`, `data`: a memory's write port.
+    Members (no flow control):
+        `host : In(HostBus)`: the bus
+        `enable : Out(1)`, `entry : Out`, `data : Out(bits)`: a memory's write port
     """
 
     LATENCY = 1
@@ -65,12 +69,20 @@ class EntryWriter(wiring.Component):
 
 
 class EntryReader(wiring.Component):
-    """Picks the link word out of an entry that a memory has read for the host.
+    """Picks the link word for the host out of an entry that a memory has read.
 
-    Latency: `reading` 1 cycle after the host's `read`, for the strobe has a long way; `read_data` 1 cycle after `data`.
+    Latency: `reading` is 1 cycle after the host's `read`, because the strobe has a long way;
+    `read_data` 1 cycle after `data`.
+    Throughput: a word every `HOST_READ_LATENCY` cycles.
+    Cost: a multiplexer and a register of 32 bits.
 
-    Members: `host`, the bus (its `read_data` is driven, 0 when this space is not asked);
-    `reading`, the memory's port is the host's in this cycle; `entry`; `data`, from the memory, a cycle later.
+    Parameters: `space`, the space that it listens to; `bits`, of an entry.
+
+    Members (no flow control):
+        `host : In(HostBus)`: the bus; `read_data` is 0 while another space is asked
+        `reading : Out(1)`: the memory's port is the host's in this cycle
+        `entry : Out`: the address of the entry
+        `data : In(bits)`: the entry, a cycle later
     """
 
     def __init__(self, space: Space, bits: int):
@@ -89,7 +101,7 @@ class EntryReader(wiring.Component):
         low, mine = self._low, self.host.space == self._space
         words = Array(self.data[start:start + 32] for start in range(0, self._parts * 32, 32))
         m.d.comb += self.entry.eq(self.host.address[low:])
-        # A block RAM's data come late in a cycle, and the link is far: the choice has a cycle of its own.
+        # A block RAM's data come late in a cycle, and the link is far away: the multiplexer has a cycle of its own.
         m.d.sync += [
             self.reading.eq(self.host.read & mine),
             self.host.read_data.eq(Mux(mine, words[self.host.address[:low]], 0)),

@@ -1,4 +1,4 @@
-"""Products without a hardware multiplier: those are for the arrays."""
+"""Products in look-up tables: the hardware multipliers are for the arrays."""
 
 from amaranth import *
 
@@ -12,8 +12,11 @@ def multiply(a: Value, b: Value) -> Value:
 
 
 def multiply_signed(a: Value, b: Value) -> Value:
-    """a * b of signed values, as a chain of adders that each add a row of a or do not: a look-up table of an iCE40 has a bit of
-    the sum and of the choice. The last bit of b counts negative."""
+    """a * b of signed values, as a chain of adders.
+
+    Each adds a row of a, or does not: a look-up table of an iCE40 has a bit of the adder and of the
+    choice. The last bit of b counts negative.
+    """
     first, *bits, sign = b.as_unsigned()
     total = Mux(first, a, 0)
     for index, bit in enumerate(bits, 1):

@@ -16,13 +16,13 @@ class Pipeline:
         self._registers = registers
 
     def at(self, stage: int, value: Value, name: str) -> Signal:
-        """A value behind the end of the stage that it is made in: a cycle later, or in the same one."""
+        """Returns a value as it is after the stage that computes it: a cycle later, or not."""
         found = Signal.like(value, name=f"{name}{stage}", reset_less=True)
         self._m.d["sync" if stage in self._registers else "comb"] += found.eq(value)
         return found
 
     def through(self, stages: range, value: Value, name: str) -> Value:
-        """A value that waits for so many stages."""
+        """Returns a value as it is after all of these stages."""
         for stage in stages:
             value = self.at(stage, value, name)
         return value

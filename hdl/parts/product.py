@@ -1,23 +1,28 @@
-"""The product of a wide value and one of 16 bits: what a lane of the VXM multiplies with."""
+"""The product of a wide value and one of 16 bits, for the lanes of the VXM."""
 
 from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 MULTIPLIER_BITS = 16
-"""Of the smallest hardware multipliers' operands."""
+"""Bits of an operand of the smallest hardware multipliers."""
 
 
 class Product(wiring.Component):
-    """a * b, of two products that fit a hardware multiplier each.
+    """Multiplies a wide value by one of 16 bits, with two hardware multipliers.
 
-    Latency: 0 cycles, or 1 where `registered`: then registers stand between the products and their sum. A product a cycle. A
-    platform whose device has cells that do all this puts them here by its `get_product(product)`, which returns an elaboratable
-    or, where they do not suit, None.
+    A platform whose device has cells that do all this puts them here: its `get_product(product)`
+    returns an elaboratable, or None where they do not suit.
 
-    Parameters: `width`, of a, above 16 and up to 32; `registered`.
+    Latency: 0 cycles; 1 if `registered`, with registers between the products and their sum.
+    Throughput: a product a cycle.
+    Cost: two multipliers of 16 x 16 bits, and an adder.
 
-    Members: `a`; `b`, 16 bits; `y`, as wide as both.
+    Parameters: `width` of a, above 16 and up to 32; `registered`.
+
+    Members:
+        `a : In(signed(width))`, `b : In(signed(16))`: factors
+        `y : Out(signed(width + 16))`: their product
     """
 
     def __init__(self, width: int, *, registered: bool):

@@ -1,4 +1,4 @@
-"""The repeat engine: when the beats of an instruction are."""
+"""The repeat engine: counts the beats of an instruction."""
 
 from amaranth import *
 from amaranth.lib import data, wiring
@@ -8,21 +8,29 @@ COUNTS = ("inner", "middle", "outer", "interval", "period")
 
 
 class Repeat(wiring.Component):
-    """Three nested counts: `outer` rounds of `middle` turns of `inner` beats, one beat a cycle.
+    """Counts beats: `outer` rounds of `middle` turns of `inner` beats, a beat a cycle.
 
-    Turns begin `interval` cycles apart, or `inner` if that is more; rounds as well, or, if `paced`, `period` cycles apart. The
-    schedule keeps periods at least as long as what they hold.
+    Turns begin `interval` cycles apart, or `inner` if that is more. So do rounds; if `paced`, they
+    begin `period` cycles apart instead. The schedule keeps periods at least as long as what they
+    hold. Counters begin at 1 and are compared with the count, so that none has to be loaded.
 
-    Latency: the first beat is `LATENCY` cycle after `start`. Counts may come, and `start` in the same cycle or later,
-    as early as in the cycle of the last beat of what was before; earlier is an `overrun`.
-
-    Counters begin at 1, so that none is loaded: what was wanted is compared with. Costs, of n bits, about 10 n LUTs.
+    Latency: the first beat is `LATENCY` cycle after `start`. Counts may come before `start` or with
+    it, from the cycle of the last beat of the instruction before on; earlier is an `overrun`.
+    Throughput: a beat a cycle.
+    Cost: about 10 n LUTs for counts of n bits.
 
     Parameters: `bits`, of a count.
 
-    Members: the counts and `paced`, and by their names in `load` which of them come now; `start`; `active`: there is a
-    beat in this cycle; `first`, `last`: it begins or ends a turn; `ends`: it ends a round; `turn`, `round`: in the next cycle a
-    turn, or a round with its first turn, begins; `overrun`.
+    Members (no flow control):
+        `inner`, `middle`, `outer`, `interval`, `period : In(bits)`, `paced : In(1)`: the counts
+        `load : In`: a bit for each of them, by name: it comes in this cycle
+        `start : In(1)`: the beats begin
+        `active : Out(1)`: there is a beat in this cycle
+        `first : Out(1)`, `last : Out(1)`: it begins or ends a turn
+        `ends : Out(1)`: it ends a round
+        `turn : Out(1)`: a turn begins in the next cycle
+        `round : Out(1)`: a round, with its first turn, begins in the next cycle
+        `overrun : Out(1)`: fault, counts came too early
     """
 
     LATENCY = 1
@@ -49,7 +57,7 @@ class Repeat(wiring.Component):
             self.last.eq(self.active & (inner == kept["inner"])),
             self.ends.eq(self.last & last_turn),
             done.eq(self.ends & last_round),
-            # An interval that is over before the beats are waits for the last of them.
+            # If the interval is over before the beats are, the next turn begins after the last beat.
             due.eq(busy & (passed | (of_turn == kept["interval"])) & (self.last | ~self.active)),
             self.turn.eq(~last_turn & due),
             self.round.eq(last_turn & ~last_round & Mux(paced, busy & (of_round == kept["period"]), due)),

@@ -11,13 +11,21 @@ from ..spec.config import address_bits
 class SinglePortRam(wiring.Component):
     """A memory that is read or written in a cycle, not both.
 
-    Read latency `LATENCY` = 1 cycle; a word, or parts of one, in every cycle. It starts undefined, and what is read in the
-    cycle of a write is undefined. A platform whose device has such memories puts them here by its
-    `get_single_port_ram(ram)`, which returns an elaboratable or, where this one does not suit them, None.
+    It starts undefined, and what is read in the cycle of a write is undefined. A platform whose
+    device has such memories puts them here: its `get_single_port_ram(ram)` returns an elaboratable,
+    or None where this one does not suit them.
 
-    Parameters: `width`, bits of a word; `depth`, words; `grain`, bits of the parts of a word that are written.
+    Latency: a read takes `LATENCY` = 1 cycle.
+    Throughput: a word, or parts of one, a cycle.
+    Cost: `width` x `depth` bits of memory.
 
-    Members: `address`; `data`: read; `write`: a bit a part, `write_data`.
+    Parameters: `width`, bits of a word; `depth`, words; `grain`, bits of the parts of a word that
+    can be written alone.
+
+    Members:
+        `address : In`: of the word
+        `data : Out(width)`: the word that was read
+        `write : In(width // grain)`, `write_data : In(width)`: a bit for each part that is written
     """
 
     LATENCY = 1

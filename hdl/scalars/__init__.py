@@ -1,1 +1,5 @@
-"""Scalar registers and the unit that computes with them."""
+"""The scalar registers, and the unit that computes with them."""
+
+from .scalars import Scalars
+
+__all__ = ["Scalars"]

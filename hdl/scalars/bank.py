@@ -6,26 +6,36 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from ..spec.config import Config, address_bits
+from ..spec.ports import EXPONENT_BITS, SCALAR_BITS, Scalar
 
-VALUE_BITS = 16
-EXPONENT_BITS = 8
-Scalar = data.StructLayout({"value": signed(VALUE_BITS), "exponent": signed(EXPONENT_BITS)})
-"""Worth value * 2**-exponent: what multiplies a vector."""
-Computed = data.StructLayout({"value": VALUE_BITS, "exponent": signed(EXPONENT_BITS)})
-"""A scalar that the scalar unit made: it is never negative."""
+Computed = data.StructLayout({"value": SCALAR_BITS, "exponent": signed(EXPONENT_BITS)})
+"""A scalar that the scalar unit has computed: it is never negative."""
 
 
 class Bank(wiring.Component):
-    """Scalar registers; register 0 is 1. The lower half has whole numbers, which reductions leave, the upper half what the
-    scalar unit computes. They are there twice, for the VXM and for the scalar unit.
+    """Holds the scalar registers, twice: for the VXM and for the scalar unit.
 
-    The halves are memories of their own, so that no write waits for another; in a compact tile they are one memory, and the
-    schedule has one write a cycle. A register that is written in a cycle is read from the next on; a read takes
-    `READ_LATENCY` cycle.
+    Register 0 is 1. The lower half has whole numbers, which reductions leave; the upper half has
+    what the scalar unit computes. The halves are memories of their own, so that no write waits for
+    another. In a compact tile they are one memory, and the schedule has one write a cycle.
 
-    Members: `reduce`, `reduce_into`, `reduce_value`: a write of the lower half; `compute`, `compute_into`, `compute_value`: one
-    of the upper half; `address`, `scalar`: the VXM's read port; `source`, in a half: the scalar unit's, and `upper`, in which
-    half; what it finds is `reduced` or `computed`.
+    Latency: a read takes `READ_LATENCY` cycle. A register that is written in a cycle has its new
+    value from the next on.
+    Throughput: a write of each half and a read on each side a cycle.
+    Cost: four memories, or two in a compact tile.
+
+    Parameters: `config`.
+
+    Members (no flow control):
+        `reduce : In(1)`, `reduce_into : In`, `reduce_value : In(signed(32))`: a write of the lower
+            half
+        `compute : In(1)`, `compute_into : In`, `compute_value : In(Computed)`: a write of the upper
+            half
+        `address : In`, `scalar : Out(Scalar)`: the VXM's read port
+        `source : In`, `upper : In(1)`: the scalar unit's read port: register in its half, and which
+            half
+        `reduced : Out(signed(32))`, `computed : Out(Computed)`: what it reads, if it is in the
+            lower or the upper half
     """
 
     READ_LATENCY = 1
@@ -61,7 +71,7 @@ class Bank(wiring.Component):
             return m
         upper, near = Signal(), self.address[:-1]
         m.d.sync += upper.eq(self.address[-1])
-        reduced = self._memory(m, "reduced_vxm", half, (*reduce[:2], self.reduce_value[:VALUE_BITS]), near, 1).as_signed()
+        reduced = self._memory(m, "reduced_vxm", half, (*reduce[:2], self.reduce_value[:SCALAR_BITS]), near, 1).as_signed()
         computed = data.View(Scalar, self._memory(m, "computed_vxm", half, compute, near, 0))
         m.d.comb += [
             self.reduced.eq(self._memory(m, "reduced", half, reduce, self.source, 1)),
@@ -72,7 +82,7 @@ class Bank(wiring.Component):
         return m
 
     def _memory(self, m, name, depth, write, address, first):
-        """A memory with this write, and what it reads at this address; its first word begins as `first`."""
+        """Makes a memory with this write port; returns what it reads. Word 0 begins as `first`."""
         enable, into, value = write
         m.submodules[name] = memory = Memory(shape=len(Value.cast(value)), depth=depth, init=[first])
         read_port, write_port = memory.read_port(), memory.write_port()

@@ -7,23 +7,38 @@ from amaranth.lib.wiring import In, Out
 from ..spec.command import arrives, command_layout
 from ..spec.config import Config, address_bits
 from ..spec.isa import Op, Sfu
-from .bank import Bank, Scalar
-from .sfu import Operand, Pace, Result
+from ..spec.ports import Scalar
+from .bank import Bank
+from .operand import Operand
+from .pace import Pace
+from .result import Result
 
 
 class Scalars(wiring.Component):
-    """Reductions write the lower half of the registers, SFU instructions the upper half, mantissas with exponents.
+    """Holds the scalar registers and computes with them: scale of int8, 1 / sqrt(x), 1 / x, a * b.
 
     ::
 
-        command --> pace --> bank --> operand: + epsilon, or a * b --> result: zeros, tables --> bank
+        command --> pace --> bank --> operand: + epsilon, or a * b --> result: tables --> bank
 
-    Latency: the first SFU beat is `COMMAND_LATENCY` cycle after `command.valid`; the beat of cycle c reads its
-    operands from there on and writes in cycle c + `latency`, QUANTISE its second result a cycle later. One beat is at work at
-    a time: the next, or the next command, may come in the cycle of its last result.
+    Reductions of the VXM write the lower half of the registers, SFU instructions the upper half, as
+    mantissas with exponents.
 
-    Members: `command`; `address`, `scalar`: the VXM's read port; `write`, `write_address`, `write_value`: a
-    reduction's result; `active`: a beat is at work; `overrun`: a beat or a command came too early.
+    Latency: the first SFU beat is `COMMAND_LATENCY` cycle after `command.valid`. The beat of cycle
+    c reads its operands from then on, and writes in cycle c + `latency(config, function)`, QUANTISE
+    its second result a cycle later.
+    Throughput: one beat at a time: the next one, or the next command, may come in the cycle of the
+    last result.
+    Cost: a `Bank`, an `Operand` and a `Result`; no hardware multiplier.
+
+    Parameters: `config`.
+
+    Members (no flow control):
+        `command : In(command_layout(config, Op.SFU))`: the instruction
+        `address : In`, `scalar : Out(Scalar)`: the VXM's read port
+        `write : In(1)`, `write_address : In`, `write_value : In(signed(32))`: a reduction's result
+        `active : Out(1)`: a beat is at work
+        `overrun : Out(1)`: fault, a beat or a command came too early
     """
 
     COMMAND_LATENCY = Pace.LATENCY

@@ -1,4 +1,4 @@
-"""The decoder: what an issued instruction does."""
+"""The decoder: executes an issued instruction."""
 
 from functools import reduce
 from operator import or_
@@ -16,24 +16,38 @@ from ..spec.isa import FACTOR_BITS, POSITION_BITS, TOKEN_BITS, MxmBlocks, Op, So
 ADDRESSES = {Op.MXM: ("act", "wgt"), Op.VXM: ("x", "y", "dst"), Op.SFU: ()}
 SCALED = {Op.MXM: (("inner", MxmBlocks.INNER), ("middle", MxmBlocks.MIDDLE)),
           Op.VXM: (("interval", VxmBlocks.INTERVAL), ("middle", VxmBlocks.MIDDLE)), Op.SFU: ()}
-"""Operands that are resolved; those of an adder, or a shifter, stand at its place."""
+"""Operands that are resolved, by operation: the n-th address by adder n, the n-th count by shifter n."""
 
 
 class Decoder(wiring.Component):
-    """What an issued instruction does: registers, loop counters, commands.
+    """Executes an issued instruction: registers, loop counters, commands of the slices.
 
-    Latency: halt in the same cycle, jump and commands in the next, INDEX and PERIOD `PRODUCT_CYCLES` + 1 later.
+    The operands of the slices lie over each other in an instruction, and so do those that are
+    resolved here. So three adders for addresses and two shifters for counts serve all operations,
+    and one register keeps what needs no resolving.
 
-    The slices' operands lie over each other, and so do those that are resolved here: there are three adders for addresses
-    and two shifters for counts, which serve all, and one register for what needs no resolving.
+    Latency: `halt` in the same cycle; jumps and commands in the next; INDEX and PERIOD
+    `PRODUCT_CYCLES` + 1 later.
+    Throughput: an instruction a cycle, but for those in `SLOW` of the sequencer.
+    Cost: three adders, two shifters, a product of 16 x `FACTOR_STEP` bits in look-up tables.
 
-    Members: `issued`, `instruction`: from the sequencer; `start`, `begin`: a run begins; `jump`, `target`: continue
-    there; `halt`; `mxm`, `vxm`, `sfu`: commands, addresses and counts resolved; `period`, `position`, `token`:
-    registers; `blocks`, of the position; `chosen`, `made`: as in the sequencer.
+    Parameters: `config`.
+
+    Members (no flow control):
+        `issued : In(1)`, `instruction : In(isa.layout)`: an instruction issues in this cycle
+        `start : In(1)`, `begin : In(Begin)`: a run begins
+        `chosen : In(TOKEN_BITS)`: by the VXM's last ARGMAX
+        `jump : Out(1)`, `target : Out`: continue there
+        `halt : Out(1)`: the run is over
+        `mxm : Out`, `vxm : Out`, `sfu : Out`: commands of the slices, with addresses and counts
+            resolved
+        `period : Out`, `position : Out`, `token : Out`: registers
+        `blocks : Out`: blocks of the KV cache that the position fills
+        `made : Out(1)`: the token is a new one, for one cycle
     """
 
     FACTOR_STEP = 6
-    """Bits of a factor that are multiplied by in a cycle."""
+    """Bits of a factor that one cycle multiplies by."""
     PRODUCT_CYCLES = FACTOR_BITS // FACTOR_STEP
 
     def __init__(self, config: Config):
@@ -61,7 +75,7 @@ class Decoder(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.registers = registers = Memory(shape=unsigned(self._isa.register_bits), depth=self._isa.registers, init=[])
-        # Operands as they were issued, until the next are.
+        # The operands of the last instruction that issued.
         kept = Signal(self.instruction.operands.shape(), reset_less=True)
         with m.If(self.issued):
             m.d.sync += kept.eq(self.instruction.operands)
@@ -74,7 +88,7 @@ class Decoder(wiring.Component):
         return self.instruction.op == op
 
     def _commands(self, m, kept, registers):
-        """What the slices are told has no registers and no blocks in it any more; SET, ADD and INDEX change registers."""
+        """Tells the slices their operands, with registers and blocks resolved."""
         operands = self.instruction.operands
         numbers, valid, changed = self._resolve(m, registers)
         counts = []
@@ -99,7 +113,7 @@ class Decoder(wiring.Component):
         self._change(m, kept, registers, changed)
 
     def _address(self, m, place, base, offset):
-        """The operand of the instruction that is resolved at a place: its register and its offset."""
+        """Chooses the register and the offset that are resolved at a place."""
         operands = self.instruction.operands
         for op, names in ADDRESSES.items():
             if place < len(names):
@@ -111,8 +125,11 @@ class Decoder(wiring.Component):
                 m.d.comb += [base.eq(Mux(self._is(Op.ADD), operands.add.register, 0)), offset.eq(operands.add.value)]
 
     def _resolve(self, m, registers):
-        """Addresses in the cycle of the issue, with an adder each. Returns them, when commands are valid, and what SET and ADD
-        write."""
+        """Adds registers to offsets in the cycle of the issue, with an adder for each place.
+
+        Returns the addresses, a cycle later; for each slice, whether its command is valid; and what
+        SET and ADD write, in the cycle of the issue.
+        """
         resolved, numbers, valid = [], [], {op: Signal(name=f"{op.name}_valid") for op in SLICES}
         for place in range(3):
             read, offset = registers.read_port(domain="comb"), Signal(self._isa.register_bits)
@@ -125,7 +142,11 @@ class Decoder(wiring.Component):
         return numbers, valid, resolved[0]
 
     def _change(self, m, kept, registers, changed):
-        """SET and ADD write as soon as they are resolved; INDEX and PERIOD multiply first, and add in the cycle after that."""
+        """Changes address registers and the period.
+
+        SET and ADD write as soon as they are resolved. INDEX and PERIOD multiply first, and add in
+        the cycle after that.
+        """
         index, period, bits = self.instruction.operands.index, kept.period, self.FACTOR_STEP
         steps = Signal(self.PRODUCT_CYCLES + 1)
         of_period, factor = Signal(), Signal(POSITION_BITS, reset_less=True)
@@ -135,7 +156,7 @@ class Decoder(wiring.Component):
         m.d.sync += steps.eq(Cat(self.issued & slow, steps))
         with m.If(self.issued):
             m.d.sync += [of_period.eq(self._is(Op.PERIOD)), factor.eq(Mux(self._is(Op.PERIOD), self.blocks, source & mask))]
-        # Some of the other factor's bits a cycle, the highest first: fewer adders.
+        # A cycle takes `FACTOR_STEP` bits of the other factor, the highest first: that needs fewer adders.
         times = Signal(FACTOR_BITS)
         m.d.comb += times.eq(Mux(of_period, period.times, kept.index.times))
         turns = [Mux(step, part, 0) for step, part in zip(steps[:-1], reversed(_chunks(times, bits)), strict=True)]
@@ -153,9 +174,9 @@ class Decoder(wiring.Component):
             m.d.sync += self.period.eq(Mux(total < period.least, period.least, total))
 
     def _steps(self, m):
-        """Where to go on: loops, tokens, the end."""
+        """Decides where the program continues: loops, tokens, the end."""
         operands = self.instruction.operands
-        # A loop's counter is the number of the turn that is ending, from 1 on.
+        # A loop's counter is the number of the turn that ends now, from 1 on.
         counters = Array(Signal(self._isa.count_bits, name=f"loop{i}", init=1) for i in range(self._isa.counters))
         counter, again, wanted = counters[operands.loop.counter], Signal(), Signal(POSITION_BITS)
         m.d.comb += again.eq(counter != operands.loop.count)
@@ -178,5 +199,5 @@ class Decoder(wiring.Component):
 
 
 def _chunks(value, bits):
-    """A value's bits, so many at a time, the lowest first."""
+    """A value in parts of `bits` bits, the lowest first."""
     return [value[start:start + bits] for start in range(0, len(value), bits)]

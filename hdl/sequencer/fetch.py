@@ -1,66 +1,29 @@
-"""The program memory, and what fetches from it ahead of the issue."""
+"""The fetch: reads instructions from the program memory ahead of their issue."""
 
 from amaranth import *
 from amaranth.lib import wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from ..parts.host import EntryReader, HostBus
-from ..spec.config import MAX_BITS, Config
+from ..parts.host import HostBus
+from ..spec.config import Config
 from ..spec.isa import isa_of
-from ..spec.protocol import Space, parts
-
-LINK_BITS = 32
-
-
-class Program(wiring.Component):
-    """Memory of instructions: one for each 32 bits, as the host's link words lie in them.
-
-    Read latency `LATENCY` = 1 cycle; a write of the host a cycle.
-
-    Members: `address`, `enable`, `code`: the read port; `host`: the link's way in, used only between runs.
-    """
-
-    LATENCY = 1
-
-    def __init__(self, config: Config):
-        self._depth, self._width = config.program_depth, isa_of(config).width
-        super().__init__({
-            "address": In(range(self._depth)), "enable": In(1), "code": Out(self._width), "host": In(HostBus),
-        })
-
-    def elaborate(self, platform):
-        m = Module()
-        m.submodules.host_reader = reader = EntryReader(Space.PROGRAM, self._width)
-        wiring.connect(m, wiring.flipped(self.host), reader.host)
-        writing, low = Signal(), (parts(self._width) - 1).bit_length()
-        address, word = Signal(MAX_BITS, reset_less=True), Signal(LINK_BITS, reset_less=True)
-        m.d.sync += [
-            writing.eq(self.host.write & (self.host.space == Space.PROGRAM)),
-            address.eq(self.host.address), word.eq(self.host.data),
-        ]
-        found = []
-        for part, start in enumerate(range(0, self._width, LINK_BITS)):
-            width = min(LINK_BITS, self._width - start)
-            m.submodules[f"part{part}"] = memory = Memory(shape=unsigned(width), depth=self._depth, init=[])
-            write, read = memory.write_port(), memory.read_port()
-            m.d.comb += [
-                write.addr.eq(address[low:]), write.data.eq(word), write.en.eq(writing & (address[:low] == part)),
-                read.addr.eq(Mux(reader.reading, reader.entry, self.address)),
-                read.en.eq(reader.reading | self.enable),
-            ]
-            found.append(read.data)
-        m.d.comb += [self.code.eq(Cat(found)), reader.data.eq(self.code)]
-        return m
+from .program import Program
 
 
 class Fetch(wiring.Component):
-    """Fetches instructions in a row, two ahead: one at the memory's output, one in `instruction`; an instruction a cycle.
+    """Fetches instructions, two ahead: one at the memory's output, one in `instruction`.
 
     Latency: after `go` the instruction at `entry` is `ready` `LATENCY` cycles later.
+    Throughput: an instruction a cycle.
+    Cost: the program memory, and a register for an instruction.
 
-    Members: `running`; `go`, `entry`: go on there, what was fetched is void; `instruction`, `ready`: the next, until `take`;
-    `host`: the program memory's.
+    Parameters: `config`.
+
+    Members:
+        `running : In(1)`: a program runs
+        `go : In(1)`, `entry : In`: continue there; what was fetched is dropped
+        `instruction : Out`, `ready : Out(1)`: the next instruction, until `take : In(1)`
+        `host : In(HostBus)`: the link's bus, to the program memory
     """
 
     LATENCY = Program.LATENCY + 2

@@ -1,5 +1,7 @@
 """The sequencer of a compact tile, which takes an instruction apart as it comes: a row a cycle."""
 
+from dataclasses import dataclass
+
 from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
@@ -8,39 +10,39 @@ from amaranth.lib.wiring import In, Out
 from ..parts.host import HostBus
 from ..spec.command import SLICES, Begin, command_layout
 from ..spec.config import Config
-from ..spec.isa import POSITION_BITS, TOKEN_BITS, WAIT_BITS, Op, Source, isa_of
-from ..spec.protocol import Space
-from ..spec.row_encoding import NEXT, OPERATION, PLACES, ROW_BITS, ROWS, VALUE_BITS, length
+from ..spec.isa import POSITION_BITS, TOKEN_BITS, WAIT_BITS, Isa, Op, Source, isa_of
+from ..spec.row_encoding import NEXT, OPERATION, PLACES, ROWS, VALUE_BITS, length
+from .row_memory import RowMemory
 
 
-class RowMemory(wiring.Component):
-    """The program memory: a link word is a row. Read latency `LATENCY` = 1 cycle; a write of the host a cycle.
+@dataclass(frozen=True)
+class Row:
+    """The row that is at the program memory's output in this cycle.
 
-    Members: `address`, `enable`, `row`: the read port, which keeps what it has read; `host`: the link's way in, used only
-    between runs.
+    `bits` is the row, `number` its place in its instruction, `op` the instruction's operation.
+    `step` is 1 in a cycle in which the sequencer works at the row.
     """
 
-    LATENCY = 1
+    isa: Isa
+    bits: Value
+    number: Value
+    op: Value
+    step: Value
 
-    def __init__(self, config: Config):
-        self._depth = config.program_depth * ROWS
-        super().__init__({"address": In(range(self._depth)), "enable": In(1), "row": Out(ROW_BITS), "host": In(HostBus)})
+    def operand(self, op: Op, name: str) -> Value:
+        """An operand of `op`, as it lies in its row."""
+        field = self.isa.operands[op][name]
+        shape = field.shape
+        width = shape["offset"].width if isinstance(shape, data.Layout) else field.width
+        return self.bits[PLACES[op.name][name][1]:][:width]
 
-    def elaborate(self, platform):
-        m = Module()
-        m.submodules.memory = memory = Memory(shape=unsigned(ROW_BITS), depth=self._depth, init=[])
-        write, read, host = memory.write_port(), memory.read_port(), self.host
-        mine = host.space == Space.PROGRAM
-        m.d.comb += [
-            write.addr.eq(host.address), write.data.eq(host.data), write.en.eq(host.write & mine),
-            read.addr.eq(Mux(self.enable, self.address, host.address)), read.en.eq(self.enable | host.read),
-            self.row.eq(read.data), host.read_data.eq(Mux(mine, read.data, 0)),
-        ]
-        return m
+    def belongs(self, op: Op, number: int) -> Value:
+        """Whether this is row `number` of an `op`."""
+        return self.step & (self.op == op) & (self.number == number)
 
 
 class Rows(wiring.Component):
-    """Steps through the rows of instructions (see `row_encoding`), and has what they change.
+    """Executes the instructions of a compact tile, a row a cycle.
 
     ::
 
@@ -50,11 +52,24 @@ class Rows(wiring.Component):
                |             read a cycle before   v  SET, ADD, INDEX
           row, counter <-- jumps        address registers
 
-    Latency: an instruction issues when its first row is at the memory's output, and the others follow it. The row r of a
-    slice's command is there r cycles after issue. INDEX keeps its third row for two cycles a bit, in which its register
-    is doubled and `times` added to it, if the bit is 1.
+    `marey.hdl.spec.row_encoding` says what is in a row.
 
-    Members: `running`, `start`, `begin`, `chosen`: from the sequencer; `halt`: the run is over; the others as in the sequencer.
+    Latency: an instruction issues when its first row is at the memory's output; the others follow,
+    a row a cycle. Row r of a slice's command is on its port r cycles after the issue. INDEX keeps
+    its third row for two cycles a bit: in them its register is doubled, and `times` is added if the
+    bit is 1.
+    Throughput: an instruction in as many cycles as it has rows, see `issue_cycles`.
+    Cost: 417 logic cells of an iCE40, where `Fetch` and `Decoder` take 1,106 (see docs/tile.md).
+
+    Parameters: `config`.
+
+    Members (no flow control):
+        `running : In(1)`, `start : In(1)`, `begin : In(Begin)`: of the run
+        `chosen : In(TOKEN_BITS)`: by the VXM's last ARGMAX
+        `halt : Out(1)`: the run is over
+        `issuing : Out(1)`, `made : Out(1)`, `position : Out`, `token : Out`: as in `Sequencer`
+        `mxm : Out`, `vxm : Out`, `sfu : Out`: commands of the slices, in rows
+        `host : In(HostBus)`: the link's bus, to the program memory
     """
 
     FIRST_ISSUE = RowMemory.LATENCY
@@ -84,95 +99,88 @@ class Rows(wiring.Component):
         m = Module()
         m.submodules.program = program = RowMemory(self._config)
         wiring.connect(m, wiring.flipped(self.host), program.host)
-        self._row, self._at, self._op, self._step = program.row, Signal(range(ROWS)), Signal(Op), Signal()
+        row = Row(self._isa, program.row, Signal(range(ROWS)), Signal(Op), Signal())
         # The first row waits until `wait` is over. Its operation is `kept` for the others.
-        first, kept, wait = self._at == 0, Signal(Op, reset_less=True), Signal(WAIT_BITS)
+        first, kept, wait = row.number == 0, Signal(Op, reset_less=True), Signal(WAIT_BITS)
         m.d.comb += [
-            self._op.eq(Mux(first, self._row[OPERATION:NEXT], kept)), self._step.eq(self.running & ~(first & wait.any())),
-            self.issuing.eq(self._step & first),
+            row.op.eq(Mux(first, row.bits[OPERATION:NEXT], kept)), row.step.eq(self.running & ~(first & wait.any())),
+            self.issuing.eq(row.step & first),
         ]
         with m.If(first):
-            m.d.sync += kept.eq(self._op)
-        resolved, stays = self._resolve(m)
-        with m.If(self.issuing | self._is(Op.NOP, 1)):
+            m.d.sync += kept.eq(row.op)
+        resolved, stays = self._resolve(m, row)
+        with m.If(self.issuing | row.belongs(Op.NOP, 1)):
             m.d.sync += wait.eq(resolved)
         with m.Elif(self.running & first):
             m.d.sync += wait.eq(wait - 1)
         with m.If(self.start):
             m.d.sync += wait.eq(0)
-        self._commands(m, resolved)
+        self._commands(m, row, resolved)
 
-        # Where to go on.
-        target = self._operand(Op.LOOP, "target")
-        last, pc, following, jump = Signal(), Signal.like(target), Signal.like(target), self._jumps(m)
-        m.d.comb += last.eq(Cat((self._op == op) & (self._at == self.latency(op)) for op in Op).any())
+        # The address of the next row.
+        target = row.operand(Op.LOOP, "target")
+        last, pc, following, jump = Signal(), Signal.like(target), Signal.like(target), self._jumps(m, row)
+        m.d.comb += last.eq(Cat((row.op == op) & (row.number == self.latency(op)) for op in Op).any())
         with m.If(self.start):
             m.d.comb += following.eq(self.begin.entry)
         with m.Elif(jump):
             m.d.comb += following.eq(target)
         with m.Else():
             m.d.comb += following.eq(pc + last)
-        at = Mux(self.start | last, 0, self._at + 1)[:len(self._at)]
-        m.d.comb += [program.enable.eq(self.start | (self._step & ~stays)), program.address.eq(Cat(at, following))]
+        at = Mux(self.start | last, 0, row.number + 1)[:len(row.number)]
+        m.d.comb += [program.enable.eq(self.start | (row.step & ~stays)), program.address.eq(Cat(at, following))]
         with m.If(program.enable):
-            m.d.sync += [self._at.eq(at), pc.eq(following)]
+            m.d.sync += [row.number.eq(at), pc.eq(following)]
         return m
 
-    def _operand(self, op, name):
-        """An operand, as it lies in its row."""
-        field = self._isa.operands[op][name]
-        shape = field.shape
-        width = shape["offset"].width if isinstance(shape, data.Layout) else field.width
-        return self._row[PLACES[op.name][name][1]:][:width]
+    def _resolve(self, m, row):
+        """Adds the row's value to what its register holds; SET, ADD and INDEX write the sum.
 
-    def _is(self, op, row):
-        """Whether this is a certain row of an operation."""
-        return self._step & (self._op == op) & (self._at == row)
-
-    def _resolve(self, m):
-        """The row's value and what its register holds, and whether the row stays; SET, ADD and INDEX write it."""
+        Returns the sum, and whether the row stays at the memory's output for the next cycle.
+        """
         m.submodules.registers = registers = Memory(shape=unsigned(VALUE_BITS), depth=self._isa.registers, init=[])
         read, write = registers.read_port(), registers.write_port()
         resolved, addend, found = (Signal(VALUE_BITS, name=name) for name in ("resolved", "addend", "found"))
-        # INDEX: its register, doubled, and `times` if the bit of the source is 1, by turns with the register's read.
-        source, number, read_turn, multiplies = Signal(), Signal(4), Signal(), (self._op == Op.INDEX) & (self._at == 2)
+        # INDEX: in one cycle its register is read, in the next it becomes twice its value, plus `times` if the
+        # source's bit is 1.
+        source, number, read_turn, multiplies = Signal(), Signal(4), Signal(), (row.op == Op.INDEX) & (row.number == 2)
         of_source = Mux(source == Source.TOKEN.value, self.token, self.position)
         m.d.comb += [
-            read.addr.eq(Mux(self.running, self._row[NEXT:], 0)), read.en.eq(self._step | ~self.running),
-            addend.eq(self._row), found.eq(read.data), resolved.eq(addend + found),
+            read.addr.eq(Mux(self.running, row.bits[NEXT:], 0)), read.en.eq(row.step | ~self.running),
+            addend.eq(row.bits), found.eq(read.data), resolved.eq(addend + found),
         ]
         with m.If(multiplies):
-            m.d.comb += [addend.eq(Mux(of_source.bit_select(number, 1), self._operand(Op.INDEX, "times"), 0)),
+            m.d.comb += [addend.eq(Mux(of_source.bit_select(number, 1), row.operand(Op.INDEX, "times"), 0)),
                          found.eq(read.data << 1)]
             m.d.sync += [read_turn.eq(~read_turn), number.eq(number - read_turn)]
-        with m.Elif(self._at == 1):
-            m.d.sync += [read_turn.eq(0), number.eq(self._operand(Op.INDEX, "bits")),
-                         source.eq(self._operand(Op.INDEX, "source"))]
-        writes = Cat(self._is(op, 1) for op in (Op.SET, Op.ADD)).any() | self._is(Op.INDEX, 3) | (
-            self._is(Op.INDEX, 2) & ~read_turn)
-        m.d.comb += [write.en.eq(writes), write.addr.eq(self._operand(Op.SET, "register")), write.data.eq(resolved)]
-        return resolved, multiplies & ~(read_turn & (number == self._operand(Op.INDEX, "right")))
+        with m.Elif(row.number == 1):
+            m.d.sync += [read_turn.eq(0), number.eq(row.operand(Op.INDEX, "bits")),
+                         source.eq(row.operand(Op.INDEX, "source"))]
+        writes = Cat(row.belongs(op, 1) for op in (Op.SET, Op.ADD)).any() | row.belongs(Op.INDEX, 3) | (
+            row.belongs(Op.INDEX, 2) & ~read_turn)
+        m.d.comb += [write.en.eq(writes), write.addr.eq(row.operand(Op.SET, "register")), write.data.eq(resolved)]
+        return resolved, multiplies & ~(read_turn & (number == row.operand(Op.INDEX, "right")))
 
-    def _commands(self, m, resolved):
-        """What the slices are told: each operand with its row."""
+    def _commands(self, m, row, resolved):
+        """Tells the slices their operands, each when its row is there; PERIOD sets the period."""
         period = Signal(self._isa.count_bits)
-        with m.If(self._is(Op.PERIOD, 1)):
+        with m.If(row.belongs(Op.PERIOD, 1)):
             m.d.sync += period.eq(resolved)
         for op in SLICES:
             command = getattr(self, op.name.lower())
-            m.d.comb += [command.rows[row].eq(self._is(op, row)) for row in range(1, length(op.name))]
-            m.d.comb += [command.valid.eq(self._is(op, self.latency(op))), command.operands.period.eq(period)]
+            m.d.comb += [command.rows[number].eq(row.belongs(op, number)) for number in range(1, length(op.name))]
+            m.d.comb += [command.valid.eq(row.belongs(op, self.latency(op))), command.operands.period.eq(period)]
             for name, member in self._isa.operands[op]:
-                value = resolved if isinstance(member.shape, data.Layout) else self._operand(op, name)
+                value = resolved if isinstance(member.shape, data.Layout) else row.operand(op, name)
                 m.d.comb += Value.cast(command.operands[name]).eq(value)
 
-    def _jumps(self, m):
-        """Loops, tokens, the end. Returns whether it goes on elsewhere."""
-        # The loop's counter is the number of the turn that is ending, from 1 on.
-        counter, count = Signal(len(self._operand(Op.LOOP, "count")), init=1), self._operand(Op.LOOP, "count")
+    def _jumps(self, m, row):
+        """Counts loops and tokens, and ends the run. Returns whether to jump."""
+        # The loop's counter is the number of the turn that ends now, from 1 on.
+        counter, count = Signal(len(row.operand(Op.LOOP, "count")), init=1), row.operand(Op.LOOP, "count")
         again, wanted = counter != count, Signal(POSITION_BITS)
-        loops, makes = self._is(Op.LOOP, 1), self._is(Op.TOKEN, 1)
-        m.d.comb += self.halt.eq(self._is(Op.HALT, 0) & (~self._operand(Op.HALT, "if_prompt") | (wanted == 0)))
+        loops, makes = row.belongs(Op.LOOP, 1), row.belongs(Op.TOKEN, 1)
+        m.d.comb += self.halt.eq(row.belongs(Op.HALT, 0) & (~row.operand(Op.HALT, "if_prompt") | (wanted == 0)))
         m.d.sync += self.made.eq(makes)
         with m.If(loops):
             m.d.sync += counter.eq(Mux(again, counter + 1, 1))

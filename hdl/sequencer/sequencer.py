@@ -13,12 +13,12 @@ from .fetch import Fetch
 from .rows import Rows
 
 SLOW = (Op.HALT, Op.INDEX, Op.PERIOD, Op.LOOP, Op.TOKEN)
-"""Operations after which the next waits for what they decide: they take `SLOW_CYCLES`, but for a compact tile's."""
+"""Operations whose result the next one waits for: they take `SLOW_CYCLES`, on a tile that is not compact."""
 SLOW_CYCLES = max(Fetch.LATENCY + 1, Decoder.PRODUCT_CYCLES + 2)
 
 
 class Sequencer(wiring.Component):
-    """Program memory, loops, address registers, position and token, cycle counter; starts the slices.
+    """Executes the program: starts the slices, counts loops, tokens and cycles.
 
     ::
 
@@ -26,24 +26,35 @@ class Sequencer(wiring.Component):
           ^           issue: this cycle  | address registers, loop counters, position, period
           +------------------------------+ LOOP, TOKEN
 
-    After `start` in cycle 0 the first instruction issues in cycle `first_issue(config)`; the one after an instruction that
-    issued in cycle t issues in cycle t + `issue_cycles(config, op)` + wait. A slice has its whole command
-    `latency(config, op)` cycles after issue, and TOKEN looks at what was `chosen` `token_latency(config)` cycles after issue. A
-    HALT that issued in cycle t ends the run: `cycles` is then t + `HALT_CYCLES`, the cycles in which `running` was 1.
+    A compact tile has `Rows` instead of fetch and decoder.
 
-    A compact tile's is `Rows` instead of fetch and decoder.
+    Latency: after `start` in cycle 0 the first instruction issues in cycle `first_issue(config)`.
+    The one after an instruction that issued in cycle t issues in cycle t + `issue_cycles(config,
+    op)` + wait. A slice has its whole command `latency(config, op)` cycles after the issue. TOKEN
+    looks at `chosen` `token_latency(config)` cycles after its issue. A HALT that issued in cycle t
+    ends the run: `cycles` is then t + `HALT_CYCLES`, the cycles in which `running` was 1.
+    Throughput: an instruction every `issue_cycles(config, op)` cycles.
+    Cost: the program memory, and a `Fetch` with a `Decoder`, or `Rows`.
 
-    Members: `start`, `begin`: begin a run; `running`; `cycles`, of this run or the last; `mxm`, `vxm`, `sfu`:
-    commands; `issuing`: an instruction issues in this cycle; `position`, `token`: of this step; `chosen`: by the VXM's
-    last ARGMAX; `made`, for one cycle: the token is a new one; `host`: the link's way to the program memory, used only
-    between runs.
+    Parameters: `config`.
+
+    Members (no flow control):
+        `start : In(1)`, `begin : In(Begin)`: begin a run
+        `running : Out(1)`: a run is on
+        `cycles : Out(32)`: of this run, or the last
+        `issuing : Out(1)`: an instruction issues in this cycle
+        `mxm : Out`, `vxm : Out`, `sfu : Out`: commands of the slices
+        `position : Out(POSITION_BITS)`, `token : Out(TOKEN_BITS)`: of this step
+        `chosen : In(TOKEN_BITS)`: by the VXM's last ARGMAX
+        `made : Out(1)`: the token is a new one, for one cycle
+        `host : In(HostBus)`: the link's bus, to the program memory; used between runs only
     """
 
     HALT_CYCLES = 0
 
     @staticmethod
     def token_latency(config: Config) -> int:
-        """Cycles from the issue of a TOKEN to its look at the choice."""
+        """Cycles from the issue of a TOKEN to the cycle in which it reads `chosen`."""
         return Rows.TOKEN_LATENCY if config.compact else 0
 
     @staticmethod
@@ -93,7 +104,7 @@ class Sequencer(wiring.Component):
         return m
 
     def _in_rows(self, m):
-        """A compact tile's instructions. Returns whether the run is over."""
+        """Executes the instructions of a compact tile. Returns whether the run is over."""
         m.submodules.rows = rows = Rows(self._config)
         wiring.connect(m, wiring.flipped(self.host), rows.host)
         m.d.comb += [getattr(rows, name).eq(getattr(self, name)) for name in ("running", "start", "begin", "chosen")]
@@ -102,13 +113,13 @@ class Sequencer(wiring.Component):
         return rows.halt
 
     def _at_once(self, m):
-        """Instructions of one fetch. Returns whether the run is over."""
+        """Executes instructions that are fetched whole. Returns whether the run is over."""
         m.submodules.fetch = fetch = Fetch(self._config)
         m.submodules.decoder = decoder = Decoder(self._config)
         wiring.connect(m, wiring.flipped(self.host), fetch.host)
         instruction, issue = fetch.instruction, self.issuing
-        # Cycles still to wait: `wait`, then those of blocks, then periods; `waiting` is whether there are any. What follows a
-        # slow operation is held up by `pause` first.
+        # Cycles that are still to wait: first `wait`, then those of blocks, then periods; `waiting` is 1 while there
+        # are any. After a slow operation `pause` comes first.
         wait, waiting, pause = Signal(WAIT_BITS), Signal(), Signal(SLOW_CYCLES - 1)
         nop = instruction.operands.nop
         blocks, turns = Signal.like(nop.blocks), Signal.like(nop.turns)

@@ -1,11 +1,12 @@
 """Cycles from an instruction's issue to the next issue, to its first beat, and to its engine."""
 
-from ..mxm.mxm import Beats
-from ..scalars.scalars import Scalars
-from ..sequencer.sequencer import Sequencer
+from ..mxm.beats import Beats
+from ..scalars import Scalars
+from ..sequencer import Sequencer
 from ..spec.config import Config
 from ..spec.isa import Instruction, Op
-from ..vxm.vxm import Engine, Vxm
+from ..vxm import Vxm
+from ..vxm.engine import Engine
 
 
 def next_issue(config: Config, op: Op, wait: int = 0, bits: int = 0, right: int = 0) -> int:

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..mxm.mxm import Mxm
-from ..scalars.scalars import Scalars
-from ..sequencer.sequencer import Sequencer
+from ..mxm import Mxm
+from ..scalars import Scalars
+from ..sequencer import Sequencer
 from ..spec.config import Config
 from ..spec.isa import Op, Reduce, Sfu, To
-from ..vxm.vxm import Vxm
+from ..vxm import Vxm
 from .beats import beats, cached_word, mxm_addresses, mxm_interval, vxm_granules
 from .distances import engine_start, mxm_beat, sfu_beat, vxm_beat
 from .unit import VXM_ENGINES, Unit

@@ -6,7 +6,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from ..sequencer.sequencer import Sequencer
+from ..sequencer import Sequencer
 from ..spec.config import Config
 from ..spec.errors import MareyError
 from ..spec.isa import WAIT_BITS, Address, Instruction, Op, Source, isa_of

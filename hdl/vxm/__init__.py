@@ -1,1 +1,5 @@
-"""The VXM: lanes of vector arithmetic, and reductions."""
+"""VXM, the vector unit: lanes of arithmetic, functions and reductions."""
+
+from .vxm import Vxm
+
+__all__ = ["Vxm"]

@@ -14,19 +14,20 @@ from ..spec.integer import EXP2, EXP2_BITS, GATE_BITS, GELU, GELU_SHIFT, SIGMOID
 from ..spec.isa import Function, functions
 
 TOTAL_BITS = 6
-"""A shift and a scalar's exponent add up to 0 to 47."""
+MOST_TOTAL = 47
+"""Bits of the sum of a shift and a scalar's exponent, and the largest sum. A larger one counts as the largest."""
 NEAR_BITS = 18
-"""Of what is rounded, its last bit included: what needs more saturates with any c."""
+"""Bits of a value before it is rounded, the bit that is rounded included. A wider one saturates with any c."""
 
 
 class Lane(wiring.Component):
-    """saturate((a * b) >> shift + c), and the functions that are made of it.
+    """Computes saturate((a * b) >> shift + c), and the functions that are made of it.
 
     ::
 
         stage 1    a, b, c                             operands
               2    table address                       EXP2: scalar - a; SILU, GELU: a
-              3    operands, or what the table has
+              3    operands, or the table's entry
               4    two products
               5    their sum (and the last beat's)     pair
               6    shift by a multiple of 16           EXP2 shifts by whole octaves besides
@@ -34,21 +35,31 @@ class Lane(wiring.Component):
               8    round half up, + c
               9    saturate
 
-    A register ends each stage, or, in a compact tile, those of `COMPACT` alone.
+    A register ends each stage; in a compact tile, only the stages in `COMPACT`.
 
-    Latency: `y` is `latency(config)` cycles after `a`, `b`, `c`, `function`, `shift`; `second` is given
-    with the delay of stage `SECOND`, `narrow` and `keep` with that of stage `LAST`.
+    Latency: `y` is `latency(config)` cycles after its operands.
     Throughput: a value a cycle.
-    Cost: two 16 x 16 multipliers, and a memory of 256 x 16 bits for EXP2, one for SILU, and, if the
-    configuration has `gelu`, one for GELU.
+    Cost: two multipliers of 16 x 16 bits, and a memory of 256 x 16 bits for EXP2, one for SILU,
+    and, if the configuration has `gelu`, one for GELU.
 
-    Members: `a`: the stream's width; `b`, `c`: 16 bits; `function`; `shift`, 0 to 47; `second`: add the last product;
-    `narrow`: to 8 bits; `keep`: else y is 0; `y`.
+    Parameters: `config`.
+
+    Members:
+        `a : In(signed(config.accumulator_bits))`, `b : In(signed(16))`, `c : In(signed(16))`:
+            operands
+        `function : In(functions(config))`: chosen with the operands
+        `shift : In(6)`: bits that are shifted out, 0 to `MOST_TOTAL`, with the operands
+        `second : In(1)`: add the product of the beat before; given `delay(config, SECOND)` cycles
+            after the operands
+        `narrow : In(1)`: saturate to 8 bits, not 16; given `delay(config, LAST)` cycles after the
+            operands
+        `keep : In(1)`: else `y` is 0; given with `narrow`
+        `y : Out(signed(16))`: the value
     """
 
     STAGES, SECOND, LAST = 9, 4, 8
     COMPACT = (2, 5, 7, 9)
-    """Tables are memories, sums of pairs are kept, and a result is: their stages have registers always."""
+    """Stages that end in a register always: tables are memories, and sums of pairs and results are kept."""
 
     @staticmethod
     def registers(config: Config) -> Collection[int]:
@@ -78,10 +89,10 @@ class Lane(wiring.Component):
         m = Module()
         pipe = Pipeline(m, self.registers(self._config))
         left, right, octaves = self._operands(m, pipe)
-        # Stage 4, and of stage 5 the sum of two products.
+        # Stage 4, and the sum of two products in stage 5.
         m.submodules.product = product = Product(len(self.a), registered=4 in self.registers(self._config))
         m.d.comb += [product.a.eq(left), product.b.eq(right)]
-        # Stage 5: the last beat's.
+        # Stage 5: plus the pair of the beat before.
         pair = Signal(signed(len(product.y) + 1), reset_less=True)
         shift = pipe.through(range(1, 5), self.shift, "shift")
         m.d.sync += pair.eq(product.y + Mux(self.second, pair, 0))
@@ -95,9 +106,10 @@ class Lane(wiring.Component):
         return m
 
     def _operands(self, m, pipe):
-        """Stages 1 to 3: the factors, and, as late as they are multiplied, the octaves that EXP2 shifts by."""
+        """Stages 1 to 3. Returns the two factors, and the octaves that EXP2 shifts by."""
         a, b, function = (pipe.at(1, getattr(self, name), name) for name in ("a", "b", "function"))
-        # Stage 2: table addresses. Scores are at most their maximum, and those behind the position do not count.
+        # Stage 2: table addresses. A score is at most the maximum, which is b; scores behind the position, which
+        # may be larger, do not count.
         below, magnitude = Signal(signed(17)), Signal(15)
         m.d.comb += [below.eq(b - a[:16].as_signed()), magnitude.eq(a[:15] ^ a[15].replicate(15))]
         whole = below[EXP2_BITS:16]
@@ -127,10 +139,13 @@ class Lane(wiring.Component):
         return pipe.at(3, left, "left"), pipe.at(3, right, "right"), pipe.through(range(3, 5), octaves, "octaves")
 
     def _shift(self, m, pipe, product, total):
-        """Stages 6 to 8: the product shifted, rounded and added to c; whether c did not matter; and the product's sign.
+        """Stages 6 to 8: shifts the product, rounds it and adds c.
 
-        One bit too few is shifted out, for the rounding. Of what is left after a multiple of 16 bits, a rest of up to 15
-        takes the low `window` bits into range; more than fits in them is out of range after any rest.
+        Returns the sum; whether the product is out of range whatever c is; and the product's sign.
+
+        One bit too few is shifted out, for the rounding. After a shift by a multiple of 16 bits a
+        rest of up to 15 is left, which takes the low `window` bits into range. A value that does
+        not fit in these is out of range after any rest.
         """
         window = NEAR_BITS + 15
         coarse, over = Signal(signed(window)), Signal()
@@ -148,7 +163,7 @@ class Lane(wiring.Component):
         shifted = pipe.at(7, coarse >> rest, "shifted")
         c, sign, over = (pipe.through(stages, value, name) for stages, value, name in (
             (range(1, 8), self.c, "c"), (range(6, 8), product[-1], "sign"), (range(6, 8), over, "over")))
-        # Stage 8: half a unit and c are added in one go.
+        # Stage 8: one adder adds half a unit and c.
         over = pipe.at(8, over | outside(shifted, NEAR_BITS), "over")
         added = (shifted[:NEAR_BITS].as_signed() + Cat(C(1, 1), c).as_signed()) >> 1
         return pipe.at(8, added, "added"), over, pipe.at(8, sign, "sign")

@@ -1,4 +1,4 @@
-"""The VXM's reductions: what is common to all values of a round."""
+"""The VXM's reductions: one scalar from all values of a round."""
 
 from collections.abc import Collection
 
@@ -14,20 +14,34 @@ LOWEST = -(1 << 15)
 
 
 class Reducer(wiring.Component):
-    """Maximum (with its index), largest magnitude, sum or one lane of the values that the VXM makes.
+    """Reduces a round of values to one: maximum, its index, magnitude, sum, or one lane.
 
     ::
 
-        values --> keys --> half the tree --> [reg] --> the other half --> [reg] --> with what came before --> [reg]
+        values --> keys --> half tree --> [reg] --> other half --> [reg] --> beats before --> [reg]
 
-    A compact tile has the last of these registers only.
+    A compact tile has only the last of these registers.
 
-    Latency: `result` and `index` are those of all beats from the last `first` one on, `latency(config)` cycles after the
-    beat that `ends`, with `done`. A granule a cycle.
+    Latency: `done`, with `result` and `index` of all beats since the last `first` one,
+    `latency(config)` cycles after the beat that `ends`.
+    Throughput: a granule a cycle.
+    Cost: a tree of `lanes` - 1 comparators and one of as many adders.
 
-    Members: `values`, `keep` (a bit a lane: others do not count); `kind`; `active`, `first`, `ends`: the beat;
-    `number`, of the granule in its round; `lane`: the one that PICK picks; `result`, `index`, `done`; `chosen`: the
-    index of the last ARGMAX.
+    Parameters: `config`.
+
+    Members:
+        `values : In(ArrayLayout(signed(16), lanes))`: the granule
+        `keep : In(lanes)`: lanes that count, a bit a lane
+        `kind : In(Reduce)`: the reduction
+        `active : In(1)`: there is a granule in this cycle
+        `first : In(1)`, `ends : In(1)`: it begins or ends a round
+        `number : In`: of the granule in its round, for the index
+        `lane : In`: the lane that PICK picks
+        `result : Out(signed(32))`: the reduced value
+        `index : Out(TOKEN_BITS)`: where in the round the maximum is
+        `done : Out(1)`: `result` is there, for one cycle; not for ARGMAX
+        `argmax : Out(1)`: an ARGMAX is done, for one cycle
+        `chosen : Out(TOKEN_BITS)`: the index that the last ARGMAX found
     """
 
     HALF, WHOLE, RESULT = 1, 2, 3
@@ -56,8 +70,9 @@ class Reducer(wiring.Component):
         pipe, lanes = Pipeline(m, self.registers(self._config)), self._config.lanes
         largest = Signal()
         m.d.comb += largest.eq((self.kind == Reduce.MAX) | (self.kind == Reduce.ARGMAX))
-        # A candidate is a key and the lane it came from; the lowest lane wins a draw. The magnitude of a negative value is its
-        # complement and one, which is added last: until then it is the lowest bit of the key, and keys are in the same order.
+        # A candidate is a key and its lane; of equal keys the lowest lane wins. The magnitude of a negative value
+        # is its complement plus one. The one is added last: until then it is the lowest bit of the key, which
+        # keeps keys in order.
         best, terms = [], []
         for lane in range(lanes):
             value = self.values[lane]
@@ -101,7 +116,7 @@ class Reducer(wiring.Component):
         return m
 
     def _better(self, m, one, other, name):
-        """The candidate with the larger key, the first of two that are alike."""
+        """The candidate with the larger key; of two equal ones the first."""
         chosen, lane = Signal(signed(17), name=name), Signal(one[1].shape(), name=f"{name}_lane")
         second = other[0] > one[0]
         m.d.comb += [chosen.eq(Mux(second, other[0], one[0])), lane.eq(Mux(second, other[1], one[1]))]

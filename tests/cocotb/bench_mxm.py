@@ -3,11 +3,12 @@
 import cocotb
 import numpy as np
 
-from marey.hdl.mxm.mxm import Beats, Mxm
-from marey.hdl.mxm.writer import VxmWrite
+from marey.hdl.mxm import Mxm
+from marey.hdl.mxm.beats import Beats
 from marey.hdl.spec.command import command_layout
 from marey.hdl.spec.isa import Instruction, Op, To
 from marey.hdl.spec.packing import pack_wram
+from marey.hdl.spec.ports import VxmWrite
 from marey.hdl.spec.protocol import Space
 from marey.hdl.timing import Issue, beats, mxm_addresses, mxm_interval
 from tests.cocotb.common import CONFIG, begin, command, cycle, host_write, lanes, rng, settle

@@ -4,7 +4,7 @@ import cocotb
 from amaranth.hdl import Shape
 from amaranth.lib import data
 
-from marey.hdl.sequencer.sequencer import Sequencer
+from marey.hdl.sequencer import Sequencer
 from marey.hdl.spec.choice import members
 from marey.hdl.spec.command import Begin, command_layout
 from marey.hdl.spec.isa import COUNTS, Address, Instruction, Isa, MxmBlocks, Op, Reduce, Sfu, VxmBlocks

@@ -3,11 +3,11 @@
 import cocotb
 import numpy as np
 
-from marey.hdl.sequencer.sequencer import Sequencer
+from marey.hdl.sequencer import Sequencer
 from marey.hdl.spec.command import command_layout
 from marey.hdl.spec.isa import Address, Function, Isa, Op, Reduce, To, functions
 from marey.hdl.timing import Issue, Kind, uses
-from marey.hdl.vxm.vxm import Vxm
+from marey.hdl.vxm import Vxm
 from marey.sim.emulator import EmulatedTile
 from tests.cocotb.common import CONFIG, begin, command, cycle, lanes, rng, settle, signed
 

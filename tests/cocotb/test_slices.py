@@ -2,13 +2,13 @@
 
 import pytest
 
-from marey.hdl.link.link import Link
-from marey.hdl.mem.mem import Mem
-from marey.hdl.mxm.mxm import Mxm
-from marey.hdl.sequencer.sequencer import Sequencer
+from marey.hdl.link import Link
+from marey.hdl.mem import Mem
+from marey.hdl.mxm import Mxm
+from marey.hdl.sequencer import Sequencer
 from marey.hdl.serial import SerialLink
 from marey.hdl.tile import Tile
-from marey.hdl.vxm.vxm import Vxm
+from marey.hdl.vxm import Vxm
 from tests.cocotb.runner import run
 from tests.configs import CONFIGS, GATED, WINDOWED
 

@@ -4,12 +4,12 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from marey.hdl.mxm.mxm import Mxm
+from marey.hdl.mxm import Mxm
 from marey.hdl.spec.isa import Op
 from marey.hdl.spec.packing import pack_mem, pack_program, pack_wram, unpack_mem
 from marey.hdl.spec.protocol import Space, entry_bits, parts
 from marey.hdl.timing import Kind, engine_start, mxm_beat, vxm_beat
-from marey.hdl.vxm.vxm import Vxm
+from marey.hdl.vxm import Vxm
 from marey.sim.emulator import EmulatedTile
 from marey.sw.compiler.matmul import matmul
 from tests.configs import CONFIGS, any_config, codes

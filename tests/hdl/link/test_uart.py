@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from marey.hdl.link.uart import BITS, UartReceiver, UartTransmitter, divisor
-from marey.hdl.serial import SerialLink, WordGatherer, link_timeout
+from marey.hdl.link.words import WordGatherer
+from marey.hdl.serial import SerialLink, link_timeout
 from marey.hdl.spec.errors import MareyError
 
 FAST = settings(max_examples=12, deadline=None)

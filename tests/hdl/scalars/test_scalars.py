@@ -8,7 +8,7 @@ from amaranth.sim import Simulator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from marey.hdl.scalars.scalars import Scalars
+from marey.hdl.scalars import Scalars
 from marey.hdl.spec import integer
 from marey.hdl.spec.isa import Sfu
 from tests.configs import CONFIGS

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marey.hdl.sequencer.sequencer import Sequencer
+from marey.hdl.sequencer import Sequencer
 from marey.hdl.spec.isa import WAIT_BITS, Op
 from marey.hdl.timing import next_issue, trace
 from marey.sw.compiler.emit import lay_out

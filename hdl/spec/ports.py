@@ -1,0 +1,31 @@
+"""What slices say to each other: layouts of ports between them, and how late an answer comes.
+
+No slice imports another. A slice that reads MEM knows its port from here, and the slice that answers keeps to it.
+"""
+
+from amaranth.hdl import signed
+from amaranth.lib import data
+
+from .config import Config
+from .isa import Op, To, isa_of
+
+MEM_READ_LATENCY = 1
+"""Cycles from an address at a read port of MEM to the values."""
+
+SCALAR_BITS, EXPONENT_BITS = 16, 8
+"""Widths of a scalar's value and of its exponent."""
+Scalar = data.StructLayout({"value": signed(SCALAR_BITS), "exponent": signed(EXPONENT_BITS)})
+"""A scalar register as the VXM reads it: worth value * 2**-exponent."""
+
+
+def VxmWrite(config: Config) -> data.StructLayout:
+    """A granule that leaves the VXM.
+
+    Fields: `to`, where it goes (NOWHERE: there is none); `address`, the address there; `values`, `lanes` signed
+    values of 16 bits; where weights have 4 bits, `high`: the cache takes the high halves of the values.
+    """
+    high = {"high": 1} if config.weight_bits == 4 else {}
+    return data.StructLayout({
+        "to": To, "address": isa_of(config).command(Op.VXM)["dst"].shape,
+        "values": data.ArrayLayout(signed(16), config.lanes),
+    } | high)
