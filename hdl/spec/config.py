@@ -207,6 +207,8 @@ PRESETS = {
         # For simulation: memories as large as the benchmark's 512x512 matrix and stories260K need.
         Config(name="sim8x8", rows=8, cols=8, lanes=8, wram_depth=8192, mem_depth=8192),
         Config(name="sim4x4", rows=4, cols=4, lanes=4, wram_depth=32768, mem_depth=8192),
+        # The same with the VXM function that GPT-2's family needs.
+        Config(name="sim8x8_gelu", rows=8, cols=8, lanes=8, wram_depth=8192, mem_depth=8192, gelu=1),
         # The same with weights of 4 bits.
         Config(name="sim8x8_int4", rows=8, cols=8, lanes=8, weight_bits=4, wram_depth=8192, mem_depth=8192),
         # For an ECP5-45F: 64 + 8 of its 72 multipliers, 128 KB of weights in block RAM.

@@ -202,7 +202,7 @@ def test_what_cannot_be_streamed(model):
         with pytest.raises(CompileError, match=r"streamed, .*: choose a larger configuration") as caught:
             compile_quantised(model, config)
         assert "\n" not in str(caught.value)
-    with pytest.raises(CompileError, match="outline a second port"):
+    with pytest.raises(CompileError, match="needs a second port"):
         compile_quantised(model, replace(ROOMY[0], wram_depth=100, wram_ports=1))
     with pytest.raises(CompileError, match="streamed, the program has"):
         compile_quantised(model, replace(ROOMY[0], wram_depth=100, program_depth=40))
