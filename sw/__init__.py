@@ -1,4 +1,4 @@
-"""From a model file to a program, and from a program to text: the Python API."""
+"""The Python API: compiles a model file to a program, and runs a program on a tile to make text."""
 
 from ..hdl.spec.config import Config, preset
 from ..sim.backends import default_backend, open_transport
@@ -14,7 +14,8 @@ __all__ = ["Config", "Device", "Generation", "Program", "Sampler", "compile_mode
 
 
 def open_device(program: Program, backend: str | None = None) -> Device:
-    """A tile for a program, with the program loaded: "verilator", "emulator" or "pysim"; by default the first that works."""
+    """Opens a tile for a program and loads the program. `backend`: "verilator", "emulator" or "pysim"; by default verilator if
+    its simulator can be built here, else the emulator. BackendError if the backend cannot be had."""
     device = Device(open_transport(program.config, backend or default_backend()), program.config)
     device.load(program)
     return device

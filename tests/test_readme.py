@@ -99,14 +99,13 @@ def test_the_table_of_a_token(stories):
 
 
 def speed_cell(board, model):
-    """Of a resident model the mean over the first positions; of a streamed one what its link brings, amid its context."""
+    """A model's speed on a board, in the middle of its context, as `marey fit` prints it."""
     try:
         program = compile_file(model, None, board.tile)
     except CompileError:
         return "-"
-    if program.stream:
-        return f"{tokens_per_second(program, board.clock_hz, middle(program), board.baud):.2g}, streamed"
-    return f"{POSITIONS * board.clock_hz / sum(map(program.cycles, range(POSITIONS))):,.0f}"
+    speed = tokens_per_second(program, board.clock_hz, middle(program), board.baud)
+    return f"{speed:.2g}, streamed" if program.stream else f"{speed:,.0f}"
 
 
 def board_row(name, stories):

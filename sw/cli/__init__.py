@@ -1,4 +1,5 @@
-"""The command line: `marey VERB`. Errors are one line on stderr; status 2 for bad input, 1 for a failed run."""
+"""The command line: `marey VERB`. An error is one line on stderr, with exit status 2 for bad
+usage or input, and 1 for a run that failed."""
 
 from . import boards, models, text, tile, timetable
 from .base import main

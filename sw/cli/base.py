@@ -56,8 +56,10 @@ DEVICE = (
     click.option("--patience", type=click.FloatRange(min=0, min_open=True), default=PATIENCE, show_default=True,
                  help="Seconds without an answer after which the command gives up."),
 )
-JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout, and nothing else.")
-BURNED = click.option("--burned", is_flag=True, help="The board has already loaded the program from its flash: do not send it.")
+JSON = click.option("--json", "as_json", is_flag=True,
+                    help="Print one JSON object on stdout, and nothing else.")
+BURNED = click.option("--burned", is_flag=True,
+                      help="The board has already loaded the program from its flash: do not send it.")
 GENERATION = (
     click.option("--steps", type=click.IntRange(min=1), default=256, show_default=True,
                  help="Largest number of tokens to generate; a text may end sooner."),

@@ -17,7 +17,7 @@ from .compiling import load_or_compile
 
 BOARD = click.option("--board", "board_name", required=True, help="Board, as `marey boards` calls it.")
 FOLDER = click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False),
-                      help="Folder of what is built. Default: build/BOARD.")
+                      help="Folder for the files that are built. Default: build/BOARD.")
 
 
 def _all_boards():
@@ -47,7 +47,7 @@ def _say(line):
 @main.command("boards")
 @JSON
 def boards_command(as_json):
-    """The boards that there are, and the tile that each gets."""
+    """List the boards, and the tile that each gets."""
     known = builds()
     rows = [{"board": board.name, "title": board.title, "device": board.device, "config": board.tile.name,
              "clock_mhz_target": board.clock_hz / 1e6, "baud": board.baud, "note": board.note,
@@ -66,15 +66,17 @@ def boards_command(as_json):
 @main.command("build")
 @BOARD
 @click.option("--model", type=click.Path(path_type=Path),
-              help="Model to burn in, where the board can have one; its tokens a second are told, too.")
+              help="Model to burn into the bitstream or flash, if the board has room; its speed is printed too.")
 @TOKENIZER
 @FOLDER
 @click.option("--seed", type=int, default=1, show_default=True,
-              help="Of place and route, the first to try: another, another clock.")
-@click.option("--slices", "by_slice", is_flag=True, help="Say what each component takes, too: one synthesis more.")
+              help="First seed that place and route tries; each seed gives another clock.")
+@click.option("--slices", "by_slice", is_flag=True,
+              help="Also print the resources of each component, which takes one synthesis more.")
 @JSON
 def build_command(board_name, model, tokenizer, output, seed, by_slice, as_json):
-    """Build a board's bitstream: synthesis, place and route; say what it takes and the clock that it meets."""
+    """Build a board's bitstream by synthesis, place and route; print the resources that it takes and the clock that it
+    meets."""
     board = _board(board_name)
     program = _burnable(model, tokenizer, board) if model else None
     result = build(board, output or Path("build", board.name), program, seed=seed, by_slice=by_slice, say=_say)
@@ -98,7 +100,7 @@ def _lines(result):
 
 
 class TimingError(MareyError):
-    """A bitstream whose clock is not met."""
+    """The bitstream does not meet the board's clock."""
 
     exit_code = 1
 
@@ -108,7 +110,7 @@ class TimingError(MareyError):
 @FOLDER
 @click.option("--dry-run", is_flag=True, help="Only print the command.")
 def flash_command(board_name, output, dry_run):
-    """Put a board's bitstream on it, and the program that is burned in, with the programmer that the board wants."""
+    """Write a board's bitstream, and the program to burn in if there is one, to the board with its programmer."""
     board = _board(board_name)
     folder = output or Path("build", board.name)
     file = flow.bitstream(board, folder)
@@ -130,11 +132,11 @@ def flash_command(board_name, output, dry_run):
 
 @main.command("virtual")
 @BOARD
-@click.option("--model", type=click.Path(path_type=Path), help="Model that is burned in, into the block RAM of an ECP5.")
+@click.option("--model", type=click.Path(path_type=Path), help="Model to burn into the block RAM of an ECP5.")
 @TOKENIZER
 @FOLDER
 def virtual_command(board_name, model, tokenizer, output):
-    """Simulate a board, its netlist at its pins, behind a pseudo-terminal; serves it until interrupted."""
+    """Simulate a board's netlist at its pins, behind a pseudo-terminal, until interrupted."""
     board = _board(board_name)
     # Here, and not above, because pseudo-terminals (the module termios) exist on Unix only.
     from ...boards.virtual import patience, serve, virtual_board

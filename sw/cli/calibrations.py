@@ -7,7 +7,6 @@ source code of the quantiser. A file that is damaged, or cannot be read or writt
 import hashlib
 import json
 import os
-import tempfile
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +16,9 @@ import numpy as np
 from ... import hdl, sw
 from ...hdl.spec.errors import MareyError
 from ...sim.cache import cache_folder
+from ...sim.files import new_content
+from ...sim.progress import progress
+from ..model.families import graph_of
 from ..model.model import Model
 from ..program.program import DAMAGE
 from ..quant.fold import fold_layer_norms
@@ -25,6 +27,10 @@ from ..quant.quantise import integer_graph, quantise
 
 MOST_BYTES = 1 << 30
 """Bytes that all these files together may take; the one that was not used for longest goes first."""
+
+TOKENS, LEAST_S, MACS_PER_SECOND = 32 * 256, 10, 10e9
+"""For an estimate of calibration's time: tokens that it writes; seconds that even a small model takes, and multiply-accumulates
+a second of a large one, both on two cores."""
 
 NUMBERS = ("bits", "embedding_group", "residual_unit", "epsilon", "shifts", "logit_unit")
 ARRAYS = ("embedding", "embedding_factor")
@@ -40,16 +46,23 @@ def quantised(model: Model, bits: int, group: int) -> QuantisedModel:
     try:
         file = cache_folder() / f"quantised-{_digest(model, bits, group)}.npz"
     except (OSError, MareyError):
-        return quantise(model, bits, group=group)
+        return _calibrated(model, bits, group)
     with suppress(*DAMAGE):
         found = _load(file, model)
         os.utime(file)
         return found
-    made = quantise(model, bits, group=group)
+    made = _calibrated(model, bits, group)
     with suppress(OSError):
         _save(file, made)
         _remove_oldest(file.parent)
     return made
+
+
+def _calibrated(model, bits, group):
+    """`quantise`, with a line on the terminal that says how long it may take."""
+    macs = TOKENS * graph_of(model.config).macs(0)
+    with progress("calibrating the model", LEAST_S + macs / MACS_PER_SECOND):
+        return quantise(model, bits, group=group)
 
 
 def _digest(model, bits, group):
@@ -65,7 +78,7 @@ def _digest(model, bits, group):
 
 
 def _save(file, model):
-    """Writes a quantised model under a temporary name, and then renames it: nobody ever finds half a file."""
+    """Writes a quantised model: numbers as JSON, and arrays."""
     arrays = {name: getattr(model, name) for name in ARRAYS}
     arrays |= {f"vectors.{name}": vector for name, vector in model.vectors.items()}
     linears = {}
@@ -75,14 +88,8 @@ def _save(file, model):
         arrays |= {f"linears.{name}.{part}": array for part, array in parts.items() if array is not None}
     facts = {name: getattr(model, name) for name in NUMBERS} | {"config": asdict(model.config), "linears": linears}
     arrays["facts"] = np.frombuffer(json.dumps(facts, default=float).encode(), np.uint8)
-    with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".part", delete=False) as temporary:
-        try:
-            np.savez(temporary, **arrays)
-            temporary.close()
-            os.replace(temporary.name, file)
-        except BaseException:
-            os.unlink(temporary.name)
-            raise
+    with new_content(file) as temporary, temporary.open("wb") as opened:
+        np.savez(opened, **arrays)
 
 
 def _load(file, model):

@@ -15,17 +15,17 @@ from ..views import fit as fitting
 from .base import JSON, MODEL_FILE, TOKENIZER, check_output, main, on_device
 
 LOOKED_THROUGH = 20_000_000
-"""Weights up to which `fit` looks whether they lie on a grid."""
+"""Weights up to which `fit` reads them, to see whether they lie on a grid of 4 bits."""
 
 
 @main.command("export")
 @MODEL_FILE
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True,
-              help="What to write: FILE.gguf; FILE.bin for llama2.c's format, with a tokenizer.bin beside it; or a Hugging "
-                   "Face FOLDER.")
+              help="What to write: FILE.gguf; FILE.bin in llama2.c's format, with a tokenizer.bin beside it; or FOLDER in "
+                   "Hugging Face's format.")
 @TOKENIZER
 @click.option("--type", "kind", type=click.Choice(["f32", "q8_0", "q4_0"]), default="f32", show_default=True,
-              help="Of the matrices in a GGUF file.")
+              help="Number format of the matrices in a GGUF file.")
 def export_command(model, output, tokenizer, kind):
     """Write MODEL in another format."""
     check_output(output, model, tokenizer, folder=not output.suffix)
@@ -46,7 +46,7 @@ def export_command(model, output, tokenizer, kind):
 
 
 def _keep_tokenizer(output, words, vocab_size):
-    """MareyError if a tokenizer beside a llama2.c file would be lost: to the file itself, or to another one."""
+    """MareyError if writing a llama2.c file would replace another model's tokenizer.bin beside it."""
     beside = output.with_name("tokenizer.bin")
     check_output(output, beside)
     if beside.exists() and beside.read_bytes() != llama2c.tokenizer_bytes(beside, words, vocab_size):
@@ -57,16 +57,16 @@ def _keep_tokenizer(output, words, vocab_size):
 @MODEL_FILE
 @JSON
 def fit_command(model, as_json):
-    """Where MODEL fits, resident or streamed, and how fast it would be: from its header, weights need not be there.
+    """Print the tiles and boards that can run MODEL, resident (all weights on the tile) or streamed, and how fast.
 
-    A streamed model waits for its link, which is the UART of a board, and brings a word a cycle to a tile without one."""
+    Only the model's header is needed; the weights need not be there."""
     shape = load_shape(model)
     rows = fitting.fit(shape, targets(), _weights(model, shape))
     click.echo(fitting.as_json(model.name, rows) if as_json else "\n".join(fitting.lines(rows)))
 
 
 def _weights(path, shape):
-    """The model, if its weights are there, and few enough to look through for a grid of 4 bits; else None."""
+    """The model, if its weights are there and at most LOOKED_THROUGH; else None."""
     if graph_of(shape).macs(-1) > LOOKED_THROUGH:
         return None
     try:
@@ -77,16 +77,17 @@ def _weights(path, shape):
 
 @main.command("eval")
 @MODEL_FILE
-@click.option("--text", type=click.Path(path_type=Path), help="Text to judge by. Default: text sampled from the model.")
+@click.option("--text", type=click.Path(path_type=Path),
+              help="Text file on which perplexity is computed. Default: text sampled from the model.")
 @TOKENIZER
 @click.option("--quant", "quants", type=click.Choice([*evaluation.BITS]), multiple=True,
-              help="Weights to judge; may be given more than once. Default: int8 and int4.")
+              help="Format of the weights; may be given more than once. Default: int8 and int4.")
 @click.option("--tile", "config_name", type=click.Choice([*PRESETS]),
-              help="Also run 1,000 tokens on this tile, and judge all by these.")
+              help="Run 1,000 tokens on this tile too, and compute all perplexities on these.")
 @on_device
 @JSON
 def eval_command(model, text, tokenizer, quants, config_name, backend, connect, as_json):
-    """Perplexity of MODEL in float32 and in the tile's integers, side by side."""
+    """Print the perplexity of MODEL in float32 and in the tile's integers, side by side."""
     tile = (lambda: connect(PRESETS[config_name])) if config_name else None
     result = evaluation.evaluate(model, text=text, tokenizer=tokenizer, quants=quants or evaluation.BITS, tile=tile)
     if as_json:

@@ -23,7 +23,8 @@ from ..views.timetable import text
 from .base import CONFIG, JSON, MODEL_FILE, TOKENIZER, check_output, main
 from .compiling import load_or_compile
 
-POSITION = click.option("--position", type=click.IntRange(min=0), default=127, show_default=True, help="Position of the token.")
+POSITION = click.option("--position", type=click.IntRange(min=0), default=127, show_default=True,
+                        help="Position of the token in the text, from 0 on.")
 
 
 @main.command("report")
@@ -33,7 +34,8 @@ POSITION = click.option("--position", type=click.IntRange(min=0), default=127, s
 @CONFIG
 @JSON
 def report_command(model, position, tokenizer, config_name, as_json):
-    """What MODEL, a model or program file, takes of the tile, and where the cycles of a token go, product by product."""
+    """Print the memory that MODEL, a model or program file, takes on the tile, and the cycles of a token, product by
+    product."""
     def check(program):
         if program.model is None:
             raise MareyError(f"{model}: has no tokens to report on")
@@ -60,15 +62,20 @@ def report_command(model, position, tokenizer, config_name, as_json):
 @MODEL_FILE
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="HTML page to write.")
 @POSITION
-@click.option("--tokens", type=click.IntRange(1, 256), default=1, show_default=True, help="Tokens to draw, one after another.")
-@click.option("--text", "as_text", is_flag=True, help="Print the timetable, an operation a line.")
-@click.option("--perfetto", type=click.Path(path_type=Path, dir_okay=False), help="Chrome trace to write, for ui.perfetto.dev.")
-@click.option("--measure", "measured", is_flag=True, help="Run it in Verilator, and hold every unit's cycles against the plan.")
+@click.option("--tokens", type=click.IntRange(1, 256), default=1, show_default=True,
+              help="Number of tokens to draw, one after another.")
+@click.option("--text", "as_text", is_flag=True,
+              help="Print the timetable as text, one operation on each line.")
+@click.option("--perfetto", type=click.Path(path_type=Path, dir_okay=False),
+              help="Chrome trace to write, for ui.perfetto.dev.")
+@click.option("--measure", "measured", is_flag=True,
+              help="Run it in Verilator, and compare each unit's busy cycles with the plan.")
 @click.option("--image", type=click.Path(path_type=Path, dir_okay=False),
-              help="Program file to measure instead of MODEL's own, unchecked.")
+              help="Program file to run instead of MODEL's own program; it is not checked against the rules.")
 @click.option("--vcd", type=click.Path(path_type=Path, dir_okay=False),
-              help="Waveform of the measured run to write, with the operations' names.")
-@click.option("--fst", type=click.Path(path_type=Path, dir_okay=False), help="The same in FST, by GTKWave's vcd2fst.")
+              help="Waveform (VCD) of the measured run to write, with the names of operations.")
+@click.option("--fst", type=click.Path(path_type=Path, dir_okay=False),
+              help="The same in FST, by GTKWave's vcd2fst.")
 @click.option("--signals", default=",".join(PROBED), show_default=True, help="Units in the waveform.")
 @TOKENIZER
 @CONFIG

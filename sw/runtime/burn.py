@@ -1,4 +1,4 @@
-"""Programs burned in: what a flash must hold for a tile to load itself at power-up."""
+"""The flash image of a program: the words that a tile reads from its flash at power-up, and loads itself with."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from .driver import Device
 
 
 class Recorder(Endpoint):
-    """An emulated tile that remembers what it was sent."""
+    """An emulated tile that records all words that it is sent."""
 
     def __init__(self, config):
         super().__init__(config)

@@ -1,4 +1,4 @@
-"""Quality: perplexity of the float model, of its integer models and of the tile, on the same text."""
+"""The quality of a model: perplexity of the float model, of its integer models and of the tile, on the same text."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -17,13 +17,13 @@ from ..runtime.driver import Device
 from ..text.sampling import Sampler, sample_text
 
 SEED = 1
-"""Of the text to judge by; the quantiser calibrates on text of seed 0."""
+"""Seed of the sampled text. The quantiser calibrates on text of seed 0, which is another."""
 BATCH = 16
 BITS = {"int8": 8, "int4": 4}
 
 
 class Tile:
-    """A device with a program, as a model that takes one sequence, token by token."""
+    """A device with a program, with the interface of `Reference` and `Golden`: one sequence, token by token."""
 
     def __init__(self, device: Device):
         self.device = device
@@ -34,13 +34,13 @@ class Tile:
         return self.device.logits()[None]
 
 
-def evaluate(path: Path, text: Path | None = None, tokenizer: Path | None = None, quants: Iterable[str] = ("int8",),
-             tile: Callable[[], Device] | None = None, tile_tokens: int = 1000) -> dict:
+def evaluate(path: Path | str, text: Path | str | None = None, tokenizer: Path | str | None = None,
+             quants: Iterable[str] = ("int8",), tile: Callable[[], Device] | None = None, tile_tokens: int = 1000) -> dict:
     """Perplexities and top-1 agreement of a model file, on a text file, or on 4,000 tokens that the float model writes.
 
-    `quants`: of "int8" and "int4". `tile`: opens a tile, on which the first `tile_tokens` tokens or somewhat more are run, with
-    weights of its own bits; the others see only these then. Returns {"model", "tokens", "float32": {"perplexity"}, and by
-    quant and "tile" {"perplexity", "ratio", "top1_agreement"}}.
+    `quants`: "int8", "int4" or both. `tile`: opens a device, on which at least `tile_tokens` tokens are run, with
+    weights of the tile's own bits; the other models are then given the same tokens. Returns {"model", "tokens",
+    "float32": {"perplexity"}, and by quant and "tile" {"perplexity", "ratio", "top1_agreement"}}.
     """
     model = load_model(path)
     config = model.config
@@ -78,7 +78,7 @@ def score(models: dict, tokens: np.ndarray) -> tuple[dict[str, np.ndarray], dict
 
 
 def _on_tile(tile, model: Model, tokens):
-    """What `score` says of the tile, a row of tokens after another."""
+    """The result of `score` for the tile, one row of tokens after another."""
     rows = []
     with tile() as device:
         program = compile_quantised(quantise(model, device.config.weight_bits), device.config)
@@ -92,9 +92,9 @@ def _on_tile(tile, model: Model, tokens):
 
 
 def _rows(text, tokenizer, config):
-    """A text file as rows of tokens, each from the model's first token on, as long as the context allows."""
+    """A text file as rows of tokens, each of which begins with the model's first token and is as long as the context allows."""
     try:
-        tokens = tokenizer.encode(text.read_text(encoding="utf-8"), begin=False)
+        tokens = tokenizer.encode(Path(text).read_text(encoding="utf-8"), begin=False)
     except (OSError, UnicodeDecodeError) as error:
         raise MareyError(f"{text}: cannot be read as UTF-8 text: {error}") from None
     if len(tokens) < 2:

@@ -12,11 +12,12 @@ from .timetable import runs
 
 PROCESS = 1
 TOKENS = 1
-"""The track of tokens and their layers; those of the units follow."""
+"""Number of the track of tokens and layers; the tracks of the units follow."""
 
 
 def trace_events(program: Program, position: int = 0, count: int = 1) -> dict:
-    """The trace of a run as JSON takes it: complete events, which nest within a track."""
+    """The trace of a run that makes `count` tokens, the first at a position, as an object for JSON: complete events, which nest
+    within a track."""
     listed = list(entries(program, position, count))
     tracks = {unit: TOKENS + 1 + number for number, unit in enumerate(ROWS)}
     name = f"{program.name or 'program'} on {program.config.name}; 1 us is 1 clock cycle"

@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -15,25 +14,11 @@ from marey.sw.formats.tiny import write_tiny
 from marey.sw.model.config import ModelConfig
 from marey.sw.program.program import Program
 from marey.sw.text.tokenizer import Tokenizer
+from tests.sw.commands import marey, refused
 
 STEP_KEYS = {"position", "token", "predicted_cycles", "measured_cycles", "mac_floor_cycles"}
 GENERATE_KEYS = {"config", "backend", "model", "prompt_tokens", "tokens", "text", "mac_floor_cycles", "predicted_cycles",
                  "measured_cycles", "utilisation", "steps", "wall_seconds", "simulated_hz"}
-
-
-def marey(*arguments):
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
-
-
-def refused(*arguments, code=2, word=""):
-    """One line on stderr, nothing on stdout, no traceback, the right exit status."""
-    result = marey(*arguments)
-    assert result.exit_code == code, result.output
-    assert result.stdout == "" and word in result.stderr
-    assert result.exception is None or isinstance(result.exception, SystemExit)
-    if result.stderr.startswith("marey: "):
-        assert len(result.stderr.splitlines()) == 1
-    return result.stderr
 
 
 def test_bare_call_helps():
@@ -171,57 +156,6 @@ def test_eval_of_a_text(tiny, tmp_path):
     refused("eval", tiny, "--text", tmp_path / "empty.txt", word="too short")
 
 
-def test_bad_input(tiny, tmp_path):
-    emulator = ["--backend", "emulator", "--config", "tiny4x8"]
-    refused("generate", "x", "--model", tmp_path / "absent.bin", *emulator, word="no such file")
-    refused("generate", "x", "--model", tmp_path, *emulator, word="no config.json")
-    (tmp_path / "m.safetensors").write_bytes(b"{}")
-    refused("generate", "x", "--model", tmp_path / "m.safetensors", *emulator, word="name the folder")
-    np.savez(tmp_path / "program.npz", np.zeros(3))
-    refused("generate", "x", "--model", tmp_path / "program.npz", *emulator, word="marey run")
-    (tmp_path / "story.txt").write_text("Once upon a time, there was a text, and no model.")
-    refused("generate", "x", "--model", tmp_path / "story.txt", *emulator, word="as a llama2.c checkpoint its header")
-    (tmp_path / "empty.bin").write_bytes(b"")
-    refused("generate", "x", "--model", tmp_path / "empty.bin", *emulator, word="too short")
-    refused("generate", "x " * 500, "--model", tiny, *emulator, word="context")
-    refused("generate", "x", "--model", tiny, "--tokenizer", tmp_path / "absent.bin", *emulator, word="no such file")
-    refused("generate", "x", "--model", tiny, "--config", "nonesuch", word="sim8x8")
-    refused("generate", "x", "--model", tiny, "--steps", 0, word="steps")
-    refused("generate", "x", "--model", tiny, "--top-p", 2, word="top-p")
-    refused("run", tiny, word="damaged")
-    refused("run", tmp_path / "absent.marey", word="no such file")
-    refused("disasm", tmp_path / "empty.bin", word="damaged")
-    refused("compile", tiny, "-o", tmp_path / "no" / "folder.marey", word="folder.marey")
-    refused("frobnicate", word="frobnicate")
-
-
-@pytest.mark.parametrize("factor", [0, 1e-30, 1e30])
-def test_a_model_of_which_nothing_comes(tmp_path, factor):
-    """Weights that a reader has nothing against, and that no training makes."""
-    config = ModelConfig(dim=8, hidden_dim=8, n_layers=1, n_heads=1, n_kv_heads=1, vocab_size=260, seq_len=4)
-    path = write_tiny(tmp_path, config)
-    weights = np.memmap(path, "<f4", "r+", offset=28)
-    weights *= np.float32(factor)
-    weights.flush()
-    for command in (["eval", path], ["compile", path, "-o", tmp_path / "x.marey", "--config", "tiny4x4"]):
-        refused(*command, word="weights are damaged")
-
-
-@pytest.mark.parametrize("hidden, cure", [(5000, ": --config sim8x8 runs it, resident"), (200_000, ": no preset can run it")])
-def test_a_model_that_does_not_fit(tmp_path, hidden, cure):
-    """The refusal names a preset that runs the model, or says what else to change."""
-    wide = ModelConfig(dim=8, hidden_dim=hidden, n_layers=1, n_heads=1, n_kv_heads=1, vocab_size=260, seq_len=4)
-    path = write_tiny(tmp_path, wide)
-    refused("compile", path, "-o", tmp_path / "x.marey", "--config", "tiny4x4", word=cure)
-    assert not (tmp_path / "x.marey").exists()
-
-
-@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"NOP wait=x"])
-def test_text_that_is_no_assembly(tmp_path, content):
-    (tmp_path / "bad.asm").write_bytes(content)
-    refused("asm", tmp_path / "bad.asm", "-o", tmp_path / "x.marey", "--config", "tiny4x4")
-
-
 def test_fit(tiny, tmp_path):
     found = json.loads(marey("fit", tiny, "--json").stdout)
     assert found["model"] == tiny.name and {row["name"] for row in found["targets"]} >= set(PRESETS)
@@ -246,46 +180,6 @@ def test_a_warning_is_one_line(tiny, tmp_path):
     assert (tmp_path / "m.gguf").exists()
 
 
-def test_nothing_is_written_over_what_is_needed(tmp_path):
-    """Models, programs, tokenizers, and what the command writes besides."""
-    model, program = write_tiny(tmp_path), tmp_path / "tiny.marey"
-    marey("compile", model, "-o", program)
-    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
-    refused("compile", model, "-o", model, word="for something else")
-    refused("timetable", program, "--position", 0, "-o", program, word="for something else")
-    both = tmp_path / "x"
-    refused("timetable", program, "--position", 0, "-o", both, "--perfetto", both, word="for something else")
-    refused("export", model, "-o", tmp_path / "tokenizer.bin", word="for something else")
-    assert before == {path: path.read_bytes() for path in tmp_path.iterdir()}
-    other = tmp_path / "other"
-    other.mkdir()
-    (other / "tokenizer.bin").write_bytes(b"another's")
-    refused("export", model, "-o", other / "y.bin", word="is another model's")
-    assert [path.name for path in other.iterdir()] == ["tokenizer.bin"]
-
-
-def test_what_would_be_ignored_is_refused(tiny, tmp_path):
-    by_hand = tmp_path / "x.asm"
-    by_hand.write_text("HALT\n")
-    program = tmp_path / "x.marey"
-    marey("asm", by_hand, "-o", program)
-    refused("run", program, "--prompt", "x", word="takes no prompt")
-    refused("build", "--board", "ulx3s-45f", "--model", program, "-o", tmp_path / "x", word="for configuration sim8x8")
-    marey("asm", by_hand, "-o", program, "--config", "ecp5_8x8")
-    refused("build", "--board", "ulx3s-45f", "--model", program, "-o", tmp_path / "x", word="makes no tokens")
-    refused("report", program, "--config", "sim8x8", word="for configuration ecp5_8x8")
-    refused("report", program, "--tokenizer", by_hand, word="leave --tokenizer away")
-    by_hand.write_text("NOP wait=3 wait=5\nHALT\n")
-    refused("asm", by_hand, "-o", program, word="wait is given twice")
-    by_hand.write_bytes(b"\x8d")
-    refused("asm", by_hand, "-o", program, word="x.asm: is not UTF-8 text")
-    refused("generate", "x", "--model", tiny, "--backend", "emulator", "--port", tmp_path, word="for the backend serial")
-    refused("generate", "x", "--model", tiny, "--port", "", code=1, word="there is no port")
-    refused("timetable", tiny, "--position", 0, "--text", "--image", program, word="give both")
-    for option, value in (("--temperature", "nan"), ("--temperature", "inf"), ("--temperature", "1e-9"), ("--seed", -1)):
-        refused("generate", "x", "--model", tiny, "--backend", "emulator", option, value, word="must be 0")
-
-
 def test_a_program_by_hand_takes_what_was_said(tmp_path):
     """Of a run that is asked for a token."""
     by_hand, program = tmp_path / "x.asm", tmp_path / "x.marey"
@@ -293,13 +187,6 @@ def test_a_program_by_hand_takes_what_was_said(tmp_path):
     said = marey("asm", by_hand, "-o", program).stdout
     (run,) = json.loads(marey("run", program, "--backend", "emulator", "--json").stdout)["runs"]
     assert run["predicted_cycles"] == run["measured_cycles"] and f", {run['predicted_cycles']} cycles" in said
-
-
-def test_a_prompt_that_is_no_text(tiny):
-    generate = ["generate", "--model", tiny, "--backend", "emulator", "--config", "tiny4x8", "--steps", 2]
-    refused(*generate, "\udcff", word="the prompt is not UTF-8 text")
-    read = CliRunner().invoke(main, [*map(str, generate), "-"], input=b"once\xff")
-    assert read.exit_code == 2 and "the prompt is not UTF-8 text" in read.stderr
 
 
 def test_a_prompt_from_standard_input(tiny):
@@ -314,26 +201,6 @@ def test_characters_without_a_token_are_named(tiny, monkeypatch):
     told = marey("generate", "once", "--model", tiny, "--backend", "emulator", "--config", "tiny4x8", "--steps", 2)
     assert told.exit_code == 0 and told.stderr == (
         "marey: warning: the model's vocabulary has no token for 'ó' '\\n': the model does not see them\n")
-
-
-@pytest.fixture
-def no_calibration(monkeypatch):
-    """Calibration takes a minute for a real model: a command that comes so far fails the test."""
-    monkeypatch.setattr("marey.sw.cli.compiling.quantised", lambda *arguments, **options: pytest.fail("calibrated"))
-
-
-def test_what_must_fail_fails_before_calibration(tiny, tmp_path, no_calibration):
-    program, tile = tmp_path / "x.marey", ["--config", "tiny4x8"]
-    refused("generate", "once " * 500, "--model", tiny, *tile, "--backend", "emulator", word="shorten it")
-    refused("generate", "once", "--model", tiny, *tile, "--backend", "emulator", "--seed", -1, word="seed")
-    refused("generate", "once", "--model", tiny, "--config", "up5k_4x4", "--backend", "emulator", word=": --config sim8x8 runs")
-    refused("compile", tiny, *tile, "-o", tmp_path / "no" / "x.marey", word="there is no folder")
-    refused("compile", tiny, *tile, "-o", tmp_path, word="is a folder")
-    refused("report", tiny, *tile, "--position", 5000, word="no token from position 5000")
-    refused("timetable", tiny, *tile, "--text", "--position", 5000, word="no token from position 5000")
-    refused("timetable", tiny, *tile, "-o", tmp_path / "no" / "page.html", word="there is no folder")
-    refused("build", "--board", "hx8k", "--model", tiny, "-o", tmp_path / "x", word="cannot be burned in")
-    assert not program.exists()
 
 
 def test_a_reader_that_has_had_enough(tiny, tmp_path):

@@ -5,7 +5,7 @@ import pytest
 from marey.hdl.spec.config import PRESETS
 from marey.sw.formats.tiny import write_tiny
 from marey.sw.model.config import ModelConfig
-from tests.sw.test_cli import marey
+from tests.sw.commands import marey
 
 SMALL = ModelConfig(dim=8, hidden_dim=8, n_layers=1, n_heads=1, n_kv_heads=1, vocab_size=260, seq_len=16)
 

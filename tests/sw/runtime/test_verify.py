@@ -18,7 +18,7 @@ from marey.sw.runtime.driver import Device
 from marey.sw.runtime.generate import generate
 from marey.sw.runtime.verify import EmulatorReference, GoldenReference, Verifier, VerifyError
 from marey.sw.text.sampling import Sampler
-from tests.sw.test_cli import marey
+from tests.sw.commands import marey
 
 CONFIG = preset("tiny4x8")
 STEPS = 6
