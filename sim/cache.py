@@ -10,6 +10,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import platformdirs
@@ -63,12 +64,14 @@ def kept(name: str, suffix: str, make: Callable[[Path], Path]) -> Path:
     A file's name ends with the digest of its content, by which damage is found.
     """
     folder = cache_folder()
-    for file in folder.glob(f"{name}-*{suffix}"):
-        if file.stem == f"{name}-{_content_digest(file)}":
-            return file
-        file.unlink(missing_ok=True)
-    _remove_abandoned(folder)
     try:
+        for file in folder.glob(f"{name}-*{suffix}"):
+            # Another process may remove a damaged file at the same time.
+            with suppress(FileNotFoundError):
+                if file.stem == f"{name}-{_content_digest(file)}":
+                    return file
+                file.unlink()
+        _remove_abandoned(folder)
         with tempfile.TemporaryDirectory(prefix=_WORK, dir=folder) as work:
             made = make(Path(work))
             file = folder / f"{name}-{_content_digest(made)}{suffix}"
@@ -85,5 +88,6 @@ def _content_digest(file):
 def _remove_abandoned(folder):
     """Removes the work folders of processes that were killed."""
     for work in folder.glob(f"{_WORK}*"):
-        if time.time() - work.stat().st_mtime > _ABANDONED_S:
-            shutil.rmtree(work, ignore_errors=True)
+        with suppress(FileNotFoundError):
+            if time.time() - work.stat().st_mtime > _ABANDONED_S:
+                shutil.rmtree(work, ignore_errors=True)
