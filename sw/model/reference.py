@@ -1,5 +1,6 @@
-"""The float32 reference: it walks a model's graph, and the integer model is judged by it and calibrated on it."""
+"""The float reference: it walks a model's graph, and the integer model is judged by it and calibrated on it."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -9,18 +10,23 @@ from .model import Model
 
 
 class Reference:
-    """A decoder in float32 with a KV cache, for `batch` independent sequences at once.
+    """A decoder in floating point, of type `dtype`, with a KV cache, for `batch` independent sequences at once.
 
     `observe(name, value)`, if given, is called with each value that the token makes: by its name in the graph, with the
     layer before it ("3.gate"); of norms also ".gained", the input times the gain, and ".rms".
     """
 
-    def __init__(self, model: Model, batch: int = 1, observe: Callable[[str, np.ndarray], None] | None = None):
-        self.model = model
+    def __init__(self, model: Model, batch: int = 1, observe: Callable[[str, np.ndarray], None] | None = None,
+                 dtype: type = np.float32):
+        # A tied classifier is the embedding's array here, too.
+        own = {name: values for name, values in model.weights.items() if not (model.config.tied and name == "classifier")}
+        self.model = Model(model.config, {name: values.astype(dtype, copy=False) for name, values in own.items()}, model.graph)
+        self._dtype = dtype
         self._observe = observe or (lambda name, value: None)
         config = model.config
-        self._keys = self._values_cache = np.zeros((config.n_layers, batch, 0, config.n_kv_heads, config.head_dim), np.float32)
-        self._rotations = np.zeros((0, config.head_dim // 2), np.complex64)
+        self._keys = self._values_cache = np.zeros((config.n_layers, batch, 0, config.n_kv_heads, config.head_dim), dtype)
+        self._complex = np.result_type(dtype, np.complex64)
+        self._rotations = np.zeros((0, config.head_dim // 2), self._complex)
 
     @np.errstate(over="ignore", divide="ignore", invalid="ignore")  # the caller looks at what becomes of it
     def step(self, tokens: np.ndarray, position: int) -> np.ndarray:
@@ -55,7 +61,7 @@ class Reference:
         if operation.function == "layer":
             x = x - x.mean(axis=-1, keepdims=True)
         rms = np.sqrt(np.mean(x * x, axis=-1, keepdims=True) + self.model.config.norm_eps)
-        gain = self.model.of(operation, layer)[0] if operation.weights else np.float32(1)
+        gain = self.model.of(operation, layer)[0] if operation.weights else self._dtype(1)
         name = operation.output.name if layer is None else f"{layer}.{operation.output.name}"
         self._observe(f"{name}.gained", x * gain)
         self._observe(f"{name}.rms", rms)
@@ -73,15 +79,15 @@ class Reference:
         return self._rotations[position]
 
     def _rotate(self, operation, layer, position, x, rotation):
-        turned = np.ascontiguousarray(x).view(np.complex64) * rotation
-        return turned.view(np.float32)
+        turned = np.ascontiguousarray(x).view(self._complex) * rotation
+        return turned.view(self._dtype)
 
     def _scores(self, operation, layer, position, qk):
         config = self.model.config
         q, k = qk[:, :config.n_heads], qk[:, config.n_heads:]
         self._keys[layer, :, position] = k
         keys = self._keys[layer, :, :position + 1].repeat(config.n_heads // config.n_kv_heads, axis=2)
-        return np.einsum("bhd,bthd->bht", q, keys) / np.sqrt(config.head_dim, dtype=np.float32)
+        return np.einsum("bhd,bthd->bht", q, keys) / np.sqrt(config.head_dim, dtype=self._dtype)
 
     def _softmax(self, operation, layer, position, scores):
         weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
@@ -107,11 +113,11 @@ class Reference:
         """Makes room for twice as many positions, from 64 on: a context may be far longer than what is done in it."""
         config, room = self.model.config, len(self._rotations)
         more = min(max(64, room), config.seq_len - room)
-        empty = np.zeros((*self._keys.shape[:2], more, *self._keys.shape[3:]), np.float32)
+        empty = np.zeros((*self._keys.shape[:2], more, *self._keys.shape[3:]), self._dtype)
         self._keys, self._values_cache = (np.concatenate([cache, empty], axis=2)
                                           for cache in (self._keys, self._values_cache))
         frequency = config.rope_theta ** (-np.arange(0, config.head_dim // 2 * 2, 2) / config.head_dim)
-        self._rotations = np.exp(1j * np.arange(room + more)[:, None] * frequency).astype(np.complex64)
+        self._rotations = np.exp(1j * np.arange(room + more)[:, None] * frequency).astype(self._complex)
 
 
 def silu(x: np.ndarray) -> np.ndarray:
@@ -121,7 +127,7 @@ def silu(x: np.ndarray) -> np.ndarray:
 
 def gelu(x: np.ndarray) -> np.ndarray:
     """GELU by its tanh approximation (Hendrycks and Gimpel, 2016, arXiv 1606.08415), as GPT-2 has it."""
-    return np.float32(0.5) * x * (1 + np.tanh(np.float32(np.sqrt(2 / np.pi)) * (x + np.float32(0.044715) * x * x * x)))
+    return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
 
 
 ACTIVATIONS = {"silu": silu, "gelu": gelu}

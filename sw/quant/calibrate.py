@@ -3,6 +3,7 @@
 from collections import defaultdict
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from ...hdl.spec.errors import MareyError
 from ..model.graph import Graph, Kind
@@ -10,6 +11,10 @@ from ..model.model import Model
 from ..model.reference import Reference
 from ..text.sampling import Sampler, sample_text
 
+RANGE_BITS = 12
+"""Significant bits of a range."""
+THREADED_DIM = 512
+"""Channels of the residual from which on a BLAS with several threads is faster."""
 RESIDUAL = "residual"
 """The name under which the values that are the residual, at each point of the token, are recorded together."""
 
@@ -22,6 +27,9 @@ def calibrate(model: Model, seed: int, *, moments: bool = False, batch: int = 32
     NAME.low, too: the largest of each channel, and of its negative. `logits.integers` is the largest logit in units of the
     final norm's 8-bit result, `final.scalar` the largest of those units. With `moments`, NAME.moment is the sum of products
     [K, K] of the inputs of matrices. MareyError for weights that give nothing sensible.
+
+    The same model has the same ranges on every machine: the reference computes in float64, whose last bits differ between
+    processors and libraries, and ranges are rounded up to `RANGE_BITS` bits, which no such difference reaches.
     """
     largest: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(()))
     watched = _Watched(model.graph)
@@ -47,11 +55,20 @@ def calibrate(model: Model, seed: int, *, moments: bool = False, batch: int = 32
             largest["logits.integers"] = np.maximum(largest["logits.integers"], (flat / unit["scalar"]).max())
 
     steps = min(steps, model.config.seq_len)
-    sample_text(Reference(model, batch, observe), steps, Sampler(1.0, 1.0, seed), batch)
+    # On small matrices the threads of a BLAS wait for each other longer than they compute.
+    with threadpool_limits(1 if model.config.dim < THREADED_DIM else None, "blas"):
+        sample_text(Reference(model, batch, observe, np.float64), steps, Sampler(1.0, 1.0, seed), batch)
     if not all(np.isfinite(value).all() for value in largest.values()):
         raise MareyError("this model's values overflow or vanish on text that it writes itself: its weights are damaged, or "
                          "not those of a trained model")
-    return dict(largest)
+    return {name: value if name.endswith(".moment") else _rounded_up(value) for name, value in largest.items()}
+
+
+def _rounded_up(value: np.ndarray) -> np.ndarray:
+    """Values to `RANGE_BITS` significant bits, away from 0."""
+    mantissa, exponent = np.frexp(value)
+    scaled = mantissa * 2.0**RANGE_BITS
+    return np.ldexp(np.copysign(np.ceil(np.abs(scaled)), scaled), exponent - RANGE_BITS)
 
 
 class _Watched:
