@@ -109,6 +109,12 @@ class Config:
         for name in ("wram_ports", "wram_latency"):
             require(getattr(self, name) in (1, 2), f"{name} must be 1 or 2, not {getattr(self, name)}")
         profile = self.profile
+        halves = 8 // self.weight_bits
+        for name, beats in (("lanes", self.block // self.lanes), ("rows", self.block // self.rows * halves),
+                            ("cols", self.block // self.cols)):
+            most = profile.most_block_beats or beats
+            require(beats <= most, f"{name} ({getattr(self, name)}) is too small beside {self.block}: a block of the KV cache "
+                                   f"would take {beats} beats, and an instruction counts {most} at most")
         require(self.wram_latency <= profile.most_wram_latency,
                 f"wram_latency of a {profile.name} tile must be at most {profile.most_wram_latency}, not "
                 f"{self.wram_latency}")

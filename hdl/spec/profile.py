@@ -20,6 +20,8 @@ class Profile:
 
     counts_in_registers  True if a count and the wait of a NOP may have an address register added;
                          False if they may be in blocks or periods (`blocks`, `turns`)
+    most_block_beats     most beats of an instruction for a block of the KV cache: a count in blocks is a
+                         shift of at most 3 (`instructions.MOST_SHIFT`); None where registers hold counts
     registers            address registers; more are needed where counts have them, too
     counters             loop counters, which is how deep loops nest
 
@@ -47,6 +49,7 @@ class Profile:
     most_wram_latency: int
     instruction_rows: bool
     counts_in_registers: bool
+    most_block_beats: int | None = None
     registers: int
     counters: int
     register_bits: int | None = None
@@ -82,7 +85,7 @@ class Profile:
 
 
 FULL = Profile(
-    name="full", engines=2, accumulator_bits=32, scalar_banks=2, most_wram_latency=2,
+    name="full", most_block_beats=8, engines=2, accumulator_bits=32, scalar_banks=2, most_wram_latency=2,
     instruction_rows=False, counts_in_registers=False, registers=8, counters=4,
     count_over_granule=1, most_count_bits=14,
 )

@@ -9,7 +9,6 @@ import click
 
 from ...hdl.spec.config import preset
 from ...hdl.spec.errors import MareyError
-from ...sim.files import new_content
 from ..formats import DEFAULT_MODEL
 from ..program.program import Program
 from ..runtime.generate import Generation, encode_prompt, generate
@@ -72,8 +71,7 @@ def compile_command(model, output, tokenizer, config_name):
     """Compile MODEL to a program file for a configuration."""
     check_output(output, model, tokenizer)
     program = compile_file(model, tokenizer, preset(config_name))
-    with new_content(output) as temporary:
-        program.save(temporary)
+    program.save(output)
     click.echo(f"{output}: {program.summary()}")
 
 

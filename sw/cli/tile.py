@@ -9,7 +9,7 @@ import click
 from ...hdl.spec.config import preset
 from ...hdl.spec.errors import MareyError
 from ...hdl.verilog import generate as generate_verilog
-from ...sim.files import new_content, write_file
+from ...sim.files import write_file
 from ..program.assembly import assemble
 from ..program.program import Program
 from ..views.bench import bench
@@ -34,8 +34,7 @@ def asm_command(file, output, original, config_name):
     else:
         config = preset(config_name)
         program = Program.from_instructions(config, assemble(config, _text(file)))
-    with new_content(output) as temporary:
-        program.save(temporary)
+    program.save(output)
     click.echo(f"{output}: {program.summary()}")
 
 

@@ -14,6 +14,7 @@ from ...hdl.spec.config import Config
 from ...hdl.spec.errors import MareyError
 from ...hdl.spec.isa import Instruction, Isa
 from ...hdl.timing import blocks, check, run_cycles, trace
+from ...sim.files import new_content
 from ..model.config import ModelConfig
 from ..model.families import graph_of
 from ..model.graph import Graph
@@ -185,8 +186,9 @@ class Program:
         yield f"; configuration {self.config.name} ({self.config.hash:08x}); {self.summary()}"
         yield from disassemble(self.config, self.image.instructions, self.sections, [entry for entry, _, _ in self.runs()])
 
-    def save(self, path: Path) -> None:
-        """Writes the program as a numpy archive: arrays, and a JSON description."""
+    def save(self, path: str | Path) -> None:
+        """Writes the program as a numpy archive: arrays, and a JSON description. A file that is there stays until the new one
+        is whole."""
         size = (Isa(self.config).width + 7) // 8
         codes = b"".join(code.to_bytes(size, "little") for code in self.image.codes(self.config))
         arrays = {"program": np.frombuffer(codes, np.uint8).reshape(-1, size), "weights": self.image.weights,
@@ -206,13 +208,14 @@ class Program:
         if self.tokenizer:
             arrays["tokenizer"] = np.frombuffer(self.tokenizer.to_json().encode(), np.uint8)
         arrays["description"] = np.frombuffer(json.dumps(description).encode(), np.uint8)
-        with path.open("wb") as file:
+        with new_content(Path(path)) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, **arrays)
 
     @classmethod
-    def load(cls, path: Path, checked: bool = True) -> "Program":
+    def load(cls, path: str | Path, checked: bool = True) -> "Program":
         """Reads a program file. ProgramFileError if it is none, or, unless not to be `checked`, if it breaks a rule of the
         tile."""
+        path = Path(path)
         if not path.is_file():
             raise ProgramFileError(f"{path}: no such file")
         try:

@@ -6,6 +6,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ...hdl.spec.config import Config
+from ...hdl.spec.errors import MareyError
 from ...hdl.spec.packing import pack_program
 from ...hdl.spec.protocol import MOST_TOKENS, Space
 from ...sim.transport import Transport
@@ -95,14 +96,28 @@ class Device:
         """Runs the loaded program with a token at a position, until it has made `count` tokens (0 to 256); returns them.
 
         With `count` 0 the token is one of a prompt: it enters the KV cache, and no token is made. `show` gets each token when
-        it is made. ScheduleError if a run's cycles are not the predicted ones.
+        it is made. ScheduleError if a run's cycles are not the predicted ones. MareyError, before anything runs, for a token
+        that the model does not have, for positions beyond its context, and for more tokens than a run can make.
         """
-        assert 0 <= count <= MOST_TOKENS
+        self._check_run(token, position, count)
         tokens = self._runner.tokens(token, position, count, show)
         if facts := self._program.model:
             graph, end = graph_of(facts.shape), position + max(count, 1)
             self.tally.macs += sum(graph.macs(at, bool(count)) for at in range(position, end))
         return tokens
+
+    def _check_run(self, token, position, count):
+        """MareyError for a run that would leave the program's model, or the link's counts."""
+        if not 0 <= count <= MOST_TOKENS:
+            raise MareyError(f"a run makes 0 to {MOST_TOKENS} tokens, not {count}")
+        facts = self._program.model
+        if facts is None:
+            return
+        if not 0 <= token < facts.shape.vocab_size:
+            raise MareyError(f"token {token} is not one of the model's {facts.shape.vocab_size}")
+        last = position + max(count, 1) - 1
+        if position < 0 or last >= facts.context:
+            raise MareyError(f"positions {position} to {last} are not within the program's context of {facts.context}")
 
     def logits(self) -> np.ndarray:
         """The logits, float64 [vocab], of the token that was run last."""

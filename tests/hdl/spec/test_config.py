@@ -23,6 +23,17 @@ def test_a_bad_field_is_named(field, value):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(("shape", "field"), [((4, 16, 1, 8), "lanes"), ((16, 4, 1, 8), "lanes"), ((64, 4, 4, 8), "lanes"),
+                                              ((8, 64, 8, 4), "rows")])
+def test_a_block_of_the_cache_can_be_counted(shape, field):
+    """A tile whose instructions could not count the beats of a block would run no model: it is refused when it is made."""
+    rows, cols, lanes, weight_bits = shape
+    with pytest.raises(ConfigError, match=rf"{field} \(.*a block of the KV cache would take \d+ beats"):
+        replace(GOOD, rows=rows, cols=cols, lanes=lanes, weight_bits=weight_bits)
+    assert replace(GOOD, rows=4, cols=16, lanes=2).block == 16
+    assert replace(GOOD, rows=4, cols=16, lanes=1, compact=1, wram_depth=512, mem_depth=512).compact
+
+
 def test_hash_tells_all_fields_that_a_program_depends_on():
     assert replace(GOOD, name="other", link_timeout=100, crc_bits=8).hash == GOOD.hash
     changed = {"rows": 16, "cols": 16, "lanes": 4, "weight_bits": 4, "wram_depth": 100, "mem_depth": 100,
