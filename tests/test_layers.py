@@ -21,7 +21,7 @@ MAY_IMPORT = {"hdl": {"hdl"}, "sim": {"sim", "hdl"}, "sw": {"sw", "sim", "hdl"},
 """By tree, the trees that it may import from; besides, sw/cli may import from boards."""
 
 # To be removed by the rebuild of sw: imports that go upwards or sideways.
-UPWARD = {("sw.program.program", "sw.quant.quantise")}
+UPWARD = set()
 
 LONGEST_FILE, LONGEST_ELABORATE, MOST_MEDIAN = 350, 60, 150
 """Lines."""

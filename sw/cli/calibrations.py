@@ -19,11 +19,12 @@ from ...sim.cache import cache_folder
 from ...sim.files import new_content
 from ...sim.progress import progress
 from ..model.families import graph_of
+from ..model.integer_graph import integer_graph
 from ..model.model import Model
 from ..program.program import DAMAGE
 from ..quant.fold import fold_layer_norms
 from ..quant.model import Linear, QuantisedModel
-from ..quant.quantise import integer_graph, quantise
+from ..quant.quantise import quantise
 
 MOST_BYTES = 1 << 30
 """Bytes that all these files together may take; the one that was not used for longest goes first."""

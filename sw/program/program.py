@@ -18,7 +18,7 @@ from ...sim.files import new_content
 from ..model.config import ModelConfig
 from ..model.families import graph_of
 from ..model.graph import Graph
-from ..quant.quantise import integer_graph
+from ..model.integer_graph import integer_graph
 from ..text.tokenizer import Tokenizer
 from .assembly import disassemble
 from .stream import ARRAYS, Stream

@@ -13,11 +13,12 @@ import numpy as np
 from ..model.config import ModelConfig
 from ..model.families import graph_of
 from ..model.graph import Graph, Kind
+from ..model.integer_graph import integer_graph
 from ..model.model import Model
 from .fold import fold_layer_norms, folded
 from .gptq import on_grid
 from .model import QuantisedModel
-from .quantise import GROUP, integer_graph
+from .quantise import GROUP
 
 
 def _zeros():

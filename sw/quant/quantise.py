@@ -6,12 +6,13 @@ left at run time are the scalars of vectors. Static ranges, and what GPTQ needs 
 calibration: the float reference, run on text sampled from the model.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from ...hdl.spec.integer import GATE_UNIT, MANTISSA_BITS, SQUARE_SHIFT
-from ..model.graph import Graph, Kind, Number, Operation, Phase, check
+from ..model.graph import Kind
+from ..model.integer_graph import INTEGER, integer_graph
 from ..model.model import Model, full_name
 from .calibrate import RESIDUAL, calibrate
 from .fold import fold_layer_norms
@@ -27,8 +28,6 @@ GROUP = 16
 """Inputs that share a scale where weights have 4 bits and lie on no grid of their own."""
 FULL_SCALE = 16384
 """The largest logit that calibration saw, in int16 units, where logits have the scale of their input."""
-INTEGER = ".int8"
-"""What the name of a value ends in that the quantiser has added."""
 
 
 def quantise(model: Model, bits: int = 8, seed: int = 0, group: int = GROUP) -> QuantisedModel:
@@ -39,30 +38,6 @@ def quantise(model: Model, bits: int = 8, seed: int = 0, group: int = GROUP) -> 
     """
     model = fold_layer_norms(model)
     return _Quantiser(model, bits, group, calibrate(model, seed, moments=bits == 4)).run()
-
-
-def integer_graph(graph: Graph) -> Graph:
-    """The graph with a QUANTISE in front of each LINEAR that reads 16-bit numbers, and a SPLIT in front of SCORES without a
-    rotation."""
-    def region(operations):
-        made, wide = [], {operation.output.name: operation.output for operation in operations
-                          if operation.output.number is Number.WIDE}
-        rotated = {operation.output.name for operation in operations if operation.kind is Kind.ROTATE}
-        for operation in operations:
-            if operation.kind is Kind.SCORES and operation.inputs[0] not in rotated:
-                (source,) = operation.inputs
-                heads = replace(wide[source], name=source + INTEGER)
-                made.append(Operation(kind=Kind.SPLIT, name="heads", inputs=(source,), output=heads, phase=Phase.QKV))
-                operation = replace(operation, inputs=(heads.name,))
-            if operation.kind is Kind.LINEAR and (value := wide.get(operation.inputs[0])):
-                narrow = replace(value, name=value.name + INTEGER, number=Number.NARROW)
-                made.append(Operation(kind=Kind.QUANTISE, name=value.name, inputs=(value.name,), output=narrow,
-                                      phase=operation.phase))
-                operation = replace(operation, inputs=(narrow.name,))
-            made.append(operation)
-        return tuple(made)
-
-    return check(Graph(graph.config, graph.begin, region(graph.layer), region(graph.end)), integers=True)
 
 
 @dataclass

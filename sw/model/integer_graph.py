@@ -1,0 +1,32 @@
+"""The integer graph: a model's graph with the operations that only integers need."""
+
+from dataclasses import replace
+
+from .graph import Graph, Kind, Number, Operation, Phase, check
+
+INTEGER = ".int8"
+"""The end of the name of a value that only integers need."""
+
+
+def integer_graph(graph: Graph) -> Graph:
+    """The graph with a QUANTISE in front of each LINEAR that reads 16-bit numbers, and a SPLIT in front of SCORES without a
+    rotation."""
+    def region(operations):
+        made, wide = [], {operation.output.name: operation.output for operation in operations
+                          if operation.output.number is Number.WIDE}
+        rotated = {operation.output.name for operation in operations if operation.kind is Kind.ROTATE}
+        for operation in operations:
+            if operation.kind is Kind.SCORES and operation.inputs[0] not in rotated:
+                (source,) = operation.inputs
+                heads = replace(wide[source], name=source + INTEGER)
+                made.append(Operation(kind=Kind.SPLIT, name="heads", inputs=(source,), output=heads, phase=Phase.QKV))
+                operation = replace(operation, inputs=(heads.name,))
+            if operation.kind is Kind.LINEAR and (value := wide.get(operation.inputs[0])):
+                narrow = replace(value, name=value.name + INTEGER, number=Number.NARROW)
+                made.append(Operation(kind=Kind.QUANTISE, name=value.name, inputs=(value.name,), output=narrow,
+                                      phase=operation.phase))
+                operation = replace(operation, inputs=(narrow.name,))
+            made.append(operation)
+        return tuple(made)
+
+    return check(Graph(graph.config, graph.begin, region(graph.layer), region(graph.end)), integers=True)
