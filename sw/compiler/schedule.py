@@ -6,6 +6,7 @@ the next product starts under the tail of the last, and a pass over a vector cha
 """
 
 from collections.abc import Iterable
+from copy import copy
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -118,7 +119,9 @@ class Timeline:
         """Issues a step; returns the cycle of its first instruction."""
         after = max([self.barrier, *(self._bound(bound) for bound in step.after)])
         instructions = step.choices[0] if len(step.choices) == 1 else self._first_to_end(step, after)
-        cycle = self._place(step.planned or instructions, step.offsets, after)
+        cycle, accesses = self._take(step.planned or instructions, step.offsets, after)
+        for shift, access in accesses:
+            self._record(access, cycle, shift)
         self.placed += [(cycle + offset, instruction)
                         for offset, instruction in zip(step.offsets, instructions, strict=True)]
         for offset, instruction in zip(step.offsets, instructions, strict=True):
@@ -134,8 +137,11 @@ class Timeline:
         last = self.beats if after.unit in self._busy else self.last
         return last(after.unit) + after.distance
 
-    def _place(self, instructions, offsets, after):
-        """Finds the first cycle from `after` on in which instructions can issue, and takes what they use."""
+    def _take(self, instructions, offsets, after):
+        """Finds the first cycle from `after` on in which instructions can issue, and takes the units that they use.
+
+        Returns the cycle, and what they do to memories: (offset, access).
+        """
         after = max([after] + [self._ready[value.base] - offset
                                for offset, instruction in zip(offsets, instructions, strict=True)
                                for value in instruction.operands.values()
@@ -150,9 +156,7 @@ class Timeline:
         for unit, cycles in units:
             self._grow(unit, int(cycles[-1]) + cycle + 1)
             self._busy[unit][cycles + cycle + BEFORE] = True
-        for shift, access in accesses:
-            self._record(access, cycle, shift)
-        return cycle
+        return cycle, accesses
 
     def _update(self, instruction, cycle):
         """What the sequencer's registers hold after an instruction."""
@@ -172,7 +176,7 @@ class Timeline:
         ends = []
         for (choice,) in step.choices:
             trial = self._copy()
-            cycle = trial._place((choice,), (0,), after)
+            cycle, _ = trial._take((choice,), (0,), after)
             ends.append(cycle + max(int(cycles[-1]) for cycles in trial._uses(choice)[0].values()))
         return step.choices[int(np.argmin(ends))]
 
@@ -203,10 +207,9 @@ class Timeline:
         return uses(self.config, Issue(cycle, 0, instruction, operands, self.period))
 
     def _copy(self):
-        twin = Timeline(self.config, self.registers, period=self.period)
-        twin._ready, twin._memories = self._ready, self._memories
+        """A timeline for a trial, with units of its own; what a trial does not change is this one's."""
+        twin = copy(self)
         twin._busy = {unit: busy.copy() for unit, busy in self._busy.items()}
-        twin._record = lambda *_: None
         return twin
 
     def _uses(self, instruction):
