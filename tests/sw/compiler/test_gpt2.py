@@ -11,14 +11,14 @@ from marey.hdl.spec.config import preset
 from marey.sim import pysim, verilator
 from marey.sim.endpoint import Endpoint
 from marey.sw.compiler.compile import GROUP, compile_quantised, schedule
-from marey.sw.compiler.layout import CompileError, Layout, Needs
+from marey.sw.compiler.layout import CompileError, Layout
 from marey.sw.compiler.plan import lay_out_model
 from marey.sw.compiler.streamed import StreamedLayout
 from marey.sw.formats import huggingface, load_model
 from marey.sw.formats.tiny import tiny_model
 from marey.sw.model.config import ModelConfig
+from marey.sw.quant.outline import Outline, outline_of_shape
 from marey.sw.quant.quantise import quantise
-from marey.sw.quant.standin import stand_in
 from marey.sw.runtime.driver import Device
 from tests.configs import INT4, ONE_PORT, ROOMY
 from tests.greedy import greedy_steps
@@ -82,11 +82,11 @@ def test_any_shape_streamed(data):
     config = replace(data.draw(st.sampled_from(ROOMY)), mem_depth=1 << 14, gelu=1)
     # From the least that will do on, but too little to be resident.
     model = quantised(shape)
-    needs = Needs.of(model)
-    least = StreamedLayout(replace(config, **LARGE), needs, max(config.block, 16))
+    outline = Outline.of(model)
+    least = StreamedLayout(replace(config, **LARGE), outline, max(config.block, 16))
     widest = max(matrix.inner for matrix in least.matrices.values())
     config = replace(config, wram_depth=least.buffer + 2 * widest + data.draw(st.integers(0, 6 * widest)))
-    assume(Layout(config, needs, min(shape.seq_len, 16)).words > config.wram_depth)
+    assume(Layout(config, outline, min(shape.seq_len, 16)).words > config.wram_depth)
     program, resident = compile_quantised(model, config), compile_quantised(model, replace(config, **LARGE))
     assert (program.mode, resident.mode) == ("streamed", "resident")
     tokens = [[token for token, _ in steps(each, model, 2)] for each in (program, resident)]
@@ -106,8 +106,8 @@ def test_in_chunks_and_in_whole_matrices(depth, chunked):
 @pytest.mark.parametrize("with_weights", [True, False])
 def test_without_weights_the_program_is_the_same(config, with_weights):
     """What `marey fit` says from a header alone, and what is refused before calibration, is what will be."""
-    empty = stand_in(SHAPE, config.weight_bits, max(GROUP, config.rows), tiny_model(SHAPE) if with_weights else None)
-    program, real = schedule(lay_out_model(config, empty), empty), compile_quantised(
+    outline = outline_of_shape(SHAPE, config.weight_bits, max(GROUP, config.rows), tiny_model(SHAPE) if with_weights else None)
+    program, real = schedule(lay_out_model(config, outline), outline), compile_quantised(
         quantised(SHAPE, config.weight_bits), config)
     assert [(each.op, each.wait) for each in program.image.instructions] == [
         (each.op, each.wait) for each in real.image.instructions]
@@ -147,5 +147,5 @@ def test_in_amaranths_simulator():
 def test_a_tile_without_gelu_refuses(config):
     """In one line that says what to choose, whether the model would be resident or streamed."""
     with pytest.raises(CompileError, match=r"needs GELU, .* has no table of it: choose a configuration with gelu=1") as caught:
-        compile_quantised(stand_in(SHAPE, preset(config).weight_bits), preset(config))
+        lay_out_model(preset(config), outline_of_shape(SHAPE, preset(config).weight_bits))
     assert "\n" not in str(caught.value)

@@ -10,7 +10,7 @@ from marey.sw.errors import FormatError
 from marey.sw.model.config import ModelConfig
 from marey.sw.model.families import FAMILIES, graph_of, weight_shapes
 from marey.sw.model.graph import LEGAL, GraphError, Kind, Number, Operation, Phase, Value, check
-from marey.sw.quant.quantise import INTEGER, integer_graph
+from marey.sw.model.integer_graph import INTEGER, integer_graph
 from tests.models import shapes
 
 LLAMA = ModelConfig(dim=32, hidden_dim=44, n_layers=2, n_heads=4, n_kv_heads=2, vocab_size=50, seq_len=40)

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from marey.sw.formats.tiny import tiny_model
 from marey.sw.model.config import ModelConfig
+from marey.sw.model.families import graph_of
 from marey.sw.model.graph import Graph, GraphError, Kind
 from marey.sw.model.model import Model
-from marey.sw.quant.fold import fold_layer_norms
+from marey.sw.quant.fold import fold_layer_norms, folded
 from tests.models import logits, shapes
 
 SHAPE = ModelConfig(dim=24, hidden_dim=40, n_layers=2, n_heads=3, n_kv_heads=3, vocab_size=37, seq_len=12, family="gpt2")
@@ -62,24 +63,13 @@ def test_what_is_left():
     assert classifier.bias == ("classifier_bias",) and classifier.scaled
 
 
-def test_biases_that_are_zero_are_left_out():
+def test_the_graph_does_not_depend_on_the_weights():
+    """A model whose biases are 0 is scheduled like any other, and so is the shape alone."""
     model = tiny_model(SHAPE)
     weights = {name: values * (not name.endswith("_bias")) for name, values in model.weights.items()}
-    folded = fold_layer_norms(Model(SHAPE, weights))
-    assert all(each.bias == () for each in folded.graph.operations)
-    assert not folded.graph.find("classifier").scaled
-    assert_equal(folded, Model(SHAPE, weights))
-
-
-def test_a_bias_in_one_layer_gives_all_layers_one():
-    """A layer is one piece of program, whichever layer it is."""
-    model = tiny_model(SHAPE)
-    weights = {name: values * (not name.endswith("_bias")) for name, values in model.weights.items()}
-    weights["layers.1.w1_bias"] = np.ones(SHAPE.hidden_dim, np.float32)
-    folded = fold_layer_norms(Model(SHAPE, weights))
-    assert folded.graph.find("w1").bias == ("w1_bias",)
-    assert not folded["layers.0.w1_bias"].any() and (folded["layers.1.w1_bias"] == 1).all()
-    assert_equal(folded, Model(SHAPE, weights))
+    plain = fold_layer_norms(Model(SHAPE, weights))
+    assert plain.graph == fold_layer_norms(model).graph == folded(graph_of(SHAPE))
+    assert_equal(plain, Model(SHAPE, weights))
 
 
 def test_a_model_without_layer_norms_stays_as_it_is():
