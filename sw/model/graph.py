@@ -193,7 +193,7 @@ def check(graph: Graph, integers: bool = False) -> Graph:
                 raise GraphError(f"{operation.name}: {operation.output.name} is made twice")
             made.add(operation.output.name)
             known[operation.output.name] = operation.output
-        if region is not graph.end and ("x" not in known or known["x"].size != graph.config.dim):
+        if region is not graph.end and ("x" not in made or known["x"].size != graph.config.dim):
             raise GraphError(f"{region[-1].name if region else 'an empty region'}: the residual x must have "
                              f"{graph.config.dim} channels")
     if not graph.end or graph.end[-1].kind is not Kind.CHOOSE:
@@ -211,7 +211,7 @@ def _check_operation(operation, known, integers):
     for name in operation.inputs:
         require(name in known, f"{name} is read before it is made")
     numbers = tuple(known[name].number for name in operation.inputs)
-    if operation.kind is Kind.LINEAR and not integers:
+    if operation.kind is Kind.LINEAR and not integers and numbers == (Number.WIDE,):
         numbers = rule.inputs
     require(numbers == rule.inputs, f"its inputs must be {', '.join(number.value for number in rule.inputs)}")
     require(operation.output.number is rule.output, f"its output must be {rule.output.value}")

@@ -33,11 +33,20 @@ def folded(graph: Graph) -> Graph:
     norms = {operation.function for operation in graph.of_kind(Kind.NORM)}
     if "layer" not in norms:
         return graph
-    if len(norms) > 1:
-        raise GraphError("a model with layer norms can have no other norms")
+    _check_readers(graph)
     regions = [tuple(_without_layer_norm(graph, operation, region) for operation in region)
                for region in (graph.begin, graph.layer, graph.end)]
     return check(Graph(replace(graph.config, tied=False), *regions))
+
+
+def _check_readers(graph: Graph) -> None:
+    """GraphError if a norm keeps the mean of the residual, or another operation would miss the mean."""
+    residual = {operation.output.name for operation in graph.of_kind(Kind.EMBED, Kind.POSITION, Kind.ADD)}
+    for operation in graph.operations:
+        if operation.kind is Kind.NORM and operation.function != "layer":
+            raise GraphError(f"{operation.name}: a model with layer norms can have no other norms")
+        if operation.kind not in (Kind.POSITION, Kind.NORM, Kind.ADD) and residual.intersection(operation.inputs):
+            raise GraphError(f"{operation.name}: reads the residual itself, and beside layer norms only sums can")
 
 
 def _without_layer_norm(graph: Graph, operation: Operation, region: tuple[Operation, ...]) -> Operation:

@@ -1,5 +1,5 @@
-"""Trains the default model: `python -m marey.sw.train`, or `make train`. Needs PyTorch: pip install
-'marey[train]'.
+"""Trains the default model: `python -m marey.sw.train`, or `make train`; with `--family gpt2` a small
+GPT-2. Needs PyTorch: pip install 'marey[train]'.
 
 One seed gives one text, one vocabulary and one order of stories. The checkpoint is written every
 500 steps, so an interrupted training leaves the last one.
@@ -16,17 +16,16 @@ import torch
 from torch.nn import functional
 from tqdm import tqdm
 
-from ..formats import gguf
 from ..model.config import ModelConfig
-from ..model.model import Model
 from ..text.tokenizer import Tokenizer
+from . import gpt2, network
 from .grammar import PLOTS, stories
-from .network import Matrix, Network
 from .tokenizer import train_tokenizer
 
-CONFIG = ModelConfig(dim=64, hidden_dim=160, n_layers=4, n_heads=4, n_kv_heads=1, vocab_size=384, seq_len=256)
-"""A shape that fits an iCE40 UP5K: 96 KB of 4-bit weights, and 32 KB for 128 bytes of keys and
-values a position.
+FAMILIES = {"llama": network, "gpt2": gpt2}
+"""A module for each family. It has `CONFIG`; `Network(CONFIG)`, which makes logits and the last
+residual of token ids; `checkpoint(network)`, a Model; `write(path, model, tokenizer)`; and `FOLDER`,
+whether `write` makes a folder.
 """
 HELD_OUT = 1 << 20
 """Added to the seed for the stories of the loss curve, which the training does not see."""
@@ -43,7 +42,7 @@ ALL = tuple(PLOTS.values())
 """The plots of whole stories."""
 
 
-def batches(tokenizer: Tokenizer, source, length: int, tokens: int = TOKENS):
+def batches(config: ModelConfig, tokenizer: Tokenizer, source, length: int, tokens: int = TOKENS):
     """Batches without end: token ids [tokens / length, length], and the ids that follow each of
     them.
 
@@ -51,9 +50,9 @@ def batches(tokenizer: Tokenizer, source, length: int, tokens: int = TOKENS):
     and the network knows text after an end token, which the quantiser samples for its calibration.
     """
     def row():
-        found = [CONFIG.bos]
+        found = [config.bos]
         while len(found) <= length:
-            found += [*tokenizer.encode(next(source), begin=False), *CONFIG.eos]
+            found += [*tokenizer.encode(next(source), begin=False), *config.eos]
         return found[:length + 1]
 
     while True:
@@ -61,75 +60,65 @@ def batches(tokenizer: Tokenizer, source, length: int, tokens: int = TOKENS):
         yield rows[:, :-1], rows[:, 1:]
 
 
-def lessons(tokenizer: Tokenizer, seed: int, steps: int):
+def lessons(config: ModelConfig, tokenizer: Tokenizer, seed: int, steps: int):
     """The batches of a training: first stories without a plot, then whole stories, then rows as
     long as the context.
 
     Without a plot two names are a few words apart. The network learns there which name is whose;
     from whole stories that takes ten times as long.
     """
-    for share, length, plots in ((0.05, 64, ((),)), (0.55, 128, ALL), (0.4, CONFIG.seq_len, ALL)):
-        yield from islice(batches(tokenizer, stories(seed, plots), length), round(share * steps))
+    for share, length, plots in ((0.05, 64, ((),)), (0.55, 128, ALL), (0.4, config.seq_len, ALL)):
+        yield from islice(batches(config, tokenizer, stories(seed, plots), length), round(share * steps))
 
 
-def losses(network, tokens, targets):
+def losses(trained, tokens, targets):
     """Cross entropy in nats a token, and the price of large residuals."""
-    logits, residual = network(tokens)
+    logits, residual = trained(tokens)
     return functional.cross_entropy(logits.flatten(0, 1), targets.flatten()), QUIET * residual.square().mean()
 
 
-def llama(network: Network) -> Model:
-    """The network's weights, on their grids, as a checkpoint."""
-    config = network.config
-
-    def weight(matrix: Matrix):
-        integers, step = matrix.grid()
-        return (integers * step).detach().numpy()
-
-    ones = np.ones(config.dim, np.float32)
-    weights = {"embedding": weight(network.embedding), "final_norm": ones}
-    for index, block in enumerate(network.blocks):
-        wq, wk = np.split(weight(block.qk), [config.dim])
-        layer = {"attention_norm": ones, "wq": wq, "wk": wk, "ffn_norm": ones}
-        layer |= {"wv" if name == "v" else name: weight(getattr(block, name)) for name in ("v", "wo", "w1", "w3", "w2")}
-        weights |= {f"layers.{index}.{name}": values for name, values in layer.items()}
-    return Model(config, weights)
-
-
 @click.command()
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="GGUF file to write.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True,
+              help="What to write: a GGUF file for llama, a Hugging Face folder for gpt2.")
+@click.option("--family", type=click.Choice(list(FAMILIES)), default="llama", show_default=True,
+              help="Family of the model: llama learns with 4-bit weights, gpt2 with float32.")
 @click.option("--seed", default=0, show_default=True, help="Seed of text, weights and order.")
 @click.option("--steps", default=8_000, show_default=True, help="Batches of training.")
 @click.option("--rate", default=3e-3, show_default=True, help="Largest learning rate.")
 @click.option("--log", type=click.Path(dir_okay=False, path_type=Path), help="JSON file for the loss curve.")
-def main(output, seed, steps, rate, log):
-    """Trains the default model on stories of the grammar."""
+def main(output, family, seed, steps, rate, log):
+    """Trains a small model on stories of the grammar."""
+    made = FAMILIES[family]
+    if output.exists() and output.is_dir() != made.FOLDER:
+        raise click.UsageError(f"{output}: {family} is written as a {'folder' if made.FOLDER else 'file'}, and "
+                               f"{'a file' if made.FOLDER else 'a folder'} is there: choose another name")
+    config = made.CONFIG
     torch.manual_seed(seed)
     torch.set_num_threads(1)  # sums in one order; the matrices are too small for more
-    tokenizer = train_tokenizer(CONFIG.vocab_size, seed)
-    network = Network(CONFIG)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.02)
+    tokenizer = train_tokenizer(config.vocab_size, seed)
+    trained = made.Network(config)
+    optimizer = torch.optim.AdamW(trained.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min((step + 1) / WARM_UP, 1) * (0.01 + 0.99 * (1 + np.cos(np.pi * step / steps)) / 2))
-    held_out = next(batches(tokenizer, stories(seed + HELD_OUT), CONFIG.seq_len, 8 * TOKENS))
+    held_out = next(batches(config, tokenizer, stories(seed + HELD_OUT), config.seq_len, 8 * TOKENS))
     curve, began = [], time.monotonic()
-    progress = tqdm(lessons(tokenizer, seed, steps), total=steps, disable=None)
+    progress = tqdm(lessons(config, tokenizer, seed, steps), total=steps, disable=None)
     for step, batch in enumerate(progress, 1):
-        loss, price = losses(network, *batch)
+        loss, price = losses(trained, *batch)
         optimizer.zero_grad()
         (loss + price).backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(trained.parameters(), 1.0)
         optimizer.step()
         schedule.step()
         if step % 500 == 0 or step == steps:
             with torch.no_grad():
-                found = losses(network, *held_out)[0].item()
+                found = losses(trained, *held_out)[0].item()
             curve.append({"step": step, "loss": round(loss.item(), 4), "held_out": round(found, 4),
                           "seconds": round(time.monotonic() - began)})
             progress.set_postfix(curve[-1])
-            gguf.write(output, llama(network), tokenizer, dtype="Q4_0")
+            made.write(output, made.checkpoint(trained), tokenizer)
             if log:
-                facts = {"seed": seed, "steps": steps, "rate": rate, "torch": torch.__version__}
+                facts = {"family": family, "seed": seed, "steps": steps, "rate": rate, "torch": torch.__version__}
                 log.write_text(json.dumps(facts | {"curve": curve}, indent=1) + "\n")
 
 

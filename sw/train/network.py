@@ -5,12 +5,24 @@ tile holds them. Gradients pass through the rounding unchanged (straight-through
 et al., 2013, arXiv 1308.3432). Norms have no gains.
 """
 
+from pathlib import Path
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..formats import gguf
 from ..model.config import ModelConfig
+from ..model.model import Model
+from ..text.tokenizer import Tokenizer
 
+CONFIG = ModelConfig(dim=64, hidden_dim=160, n_layers=4, n_heads=4, n_kv_heads=1, vocab_size=384, seq_len=256)
+"""A shape that fits an iCE40 UP5K: 96 KB of 4-bit weights, and 32 KB for 128 bytes of keys and
+values a position.
+"""
+FOLDER = False
+"""The checkpoint is a file."""
 LIMIT = 7
 """Largest magnitude of a weight in steps; -8 is left out so that the range is symmetric."""
 STEP = 0.45
@@ -90,6 +102,29 @@ class Network(nn.Module):
         for block in self.blocks:
             x = block(x, self.rotation)
         return norm(x, self.config.norm_eps) @ table.T, x
+
+
+def checkpoint(network: Network) -> Model:
+    """The network's weights, on their grids, as a model."""
+    config = network.config
+
+    def weight(matrix: Matrix):
+        integers, step = matrix.grid()
+        return (integers * step).detach().numpy()
+
+    ones = np.ones(config.dim, np.float32)
+    weights = {"embedding": weight(network.embedding), "final_norm": ones}
+    for index, block in enumerate(network.blocks):
+        wq, wk = np.split(weight(block.qk), [config.dim])
+        layer = {"attention_norm": ones, "wq": wq, "wk": wk, "ffn_norm": ones}
+        layer |= {"wv" if name == "v" else name: weight(getattr(block, name)) for name in ("v", "wo", "w1", "w3", "w2")}
+        weights |= {f"layers.{index}.{name}": values for name, values in layer.items()}
+    return Model(config, weights)
+
+
+def write(path: Path, model: Model, tokenizer: Tokenizer) -> None:
+    """Writes a GGUF file in Q4_0, which keeps weights on their grids as they are."""
+    gguf.write(path, model, tokenizer, dtype="Q4_0")
 
 
 def norm(x: Tensor, epsilon: float) -> Tensor:

@@ -16,12 +16,11 @@ SHAPE = ModelConfig(dim=32, hidden_dim=64, n_layers=2, n_heads=4, n_kv_heads=2, 
 
 
 def test_the_checkpoint_says_what_the_network_says(tmp_path):
-    from marey.sw.train.__main__ import llama
-    from marey.sw.train.network import Network
+    from marey.sw.train.network import Network, checkpoint, write
 
     torch.manual_seed(5)
     network = Network(SHAPE)
-    gguf.write(tmp_path / "m.gguf", llama(network), tiny_tokenizer(SHAPE.vocab_size), dtype="Q4_0")
+    write(tmp_path / "m.gguf", checkpoint(network), tiny_tokenizer(SHAPE.vocab_size))
     model = gguf.read(tmp_path / "m.gguf")
     tokens = torch.randint(SHAPE.vocab_size, (1, 12))
     expected = network(tokens)[0].detach().numpy()[0]
