@@ -31,10 +31,11 @@ def prose(page: Path) -> str:
 
 @dataclass(frozen=True)
 class Command:
-    """A command in a page: its words, and the file that its output is redirected to."""
+    """A command in a page: its words, the language of its block, and the file that its output is redirected to."""
 
     page: str
     words: tuple[str, ...]
+    language: str = ""
     output: str | None = None
 
     def __str__(self):
@@ -52,9 +53,9 @@ def commands(page: Path) -> Iterator[Command]:
                 words = shlex.split(line, comments=True)
                 if ">" in words:
                     at = words.index(">")
-                    yield Command(name_of(page), tuple(words[:at]), words[at + 1])
+                    yield Command(name_of(page), tuple(words[:at]), language, words[at + 1])
                 elif words:
-                    yield Command(name_of(page), tuple(words))
+                    yield Command(name_of(page), tuple(words), language)
 
 
 def inline_commands(page: Path) -> Iterator[Command]:

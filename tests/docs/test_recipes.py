@@ -28,7 +28,7 @@ SHAPE = ModelConfig(dim=32, hidden_dim=44, n_layers=2, n_heads=4, n_kv_heads=2, 
 @pytest.fixture(scope="module")
 def family():
     """The module in the recipe, entered in FAMILIES while the tests run."""
-    (code,) = [block for block in blocks(ROOT / "docs" / "recipes" / "model-family.md", "python")]
+    (code,) = blocks(ROOT / "docs" / "recipes" / "model-family.md", "python")
     module = types.ModuleType("marey.sw.model.families.qwen2")
     module.__package__ = families.__name__
     exec(compile(ast.parse(code), "model-family.md", "exec"), vars(module))
