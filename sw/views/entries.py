@@ -8,13 +8,11 @@ import numpy as np
 from ...hdl.spec.isa import Op
 from ...hdl.timing import Issue, Unit, Use, trace, uses
 from ..compiler.fill import head_order
-from ..model.graph import Kind, Phase
+from ..model.graph import Phase
 from ..program.program import Program
 
 OTHER = "other"
 """The phase of an instruction of a program that was written by hand."""
-BY_HEAD = (Kind.LINEAR, Kind.ROTATE, Kind.SPLIT, Kind.SCORES, Kind.SOFTMAX, Kind.VALUES)
-"""Kinds of operations whose instructions may do a head, or a KV head, in each round."""
 
 
 @dataclass
@@ -52,7 +50,7 @@ def entries(program: Program, position: int = 0, count: int = 1) -> Iterator[Ent
                 layer = None
         operation = kinds.get(issue.instruction.operation)
         phase = operation.phase if operation else Phase.CONTROL
-        heads = _heads(program.model.shape, issue) if operation and operation.kind in BY_HEAD and operation.output.heads else ()
+        heads = _heads(program.model.shape, issue) if operation and operation.output.heads else ()
         found = [Use(Unit.ISSUE, np.array([issue.cycle])), *uses(program.config, issue)]
         yield Entry(issue, phase.value if graph else OTHER, layer, heads, found)
 

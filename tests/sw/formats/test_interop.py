@@ -15,6 +15,9 @@ from marey.sw.formats import gguf, huggingface, load_model, load_tokenizer
 from marey.sw.formats.tiny import tiny_model
 from marey.sw.model.config import ModelConfig
 from marey.sw.model.reference import Reference
+from marey.sw.quant.fold import fold_layer_norms
+from marey.sw.quant.golden import Golden
+from marey.sw.quant.quantise import quantise
 from tests.vocabularies import byte_level
 
 pytestmark = pytest.mark.slow
@@ -146,7 +149,13 @@ def test_a_gpt2_that_transformers_made(tmp_path, activation):
     pytest.importorskip("transformers")
     found = run(GPT2, tmp_path / "m", activation)
     model = load_model(tmp_path / "m")
-    np.testing.assert_allclose(logits(model, found["tokens"]), found["logits"], atol=1e-3)
+    expected = np.array(found["logits"])
+    np.testing.assert_allclose(logits(model, found["tokens"]), expected, atol=1e-3)
+    np.testing.assert_allclose(logits(fold_layer_norms(model), found["tokens"]), expected, atol=1e-3)
+    golden = Golden(quantise(model))
+    integers = np.concatenate([golden.step(np.array([token]), position) for position, token in enumerate(found["tokens"])])
+    # Of a random model with few channels; see test_golden.py's test of the same.
+    assert np.sqrt(np.mean((integers - expected) ** 2)) < 0.05 * np.std(expected)
     huggingface.write(tmp_path / "again", model, byte_level("gpt-2"))
     again = run(TRANSFORMERS, tmp_path / "again", TEXT)
     assert again["tokens"] == byte_level("gpt-2").encode(TEXT)
