@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from ...hdl.spec.command import SLICES
 from ...hdl.spec.config import Config
 from ...hdl.spec.isa import Instruction, Op, Source, To, isa_of
 from ...hdl.vxm.vxm import Vxm
@@ -52,8 +53,11 @@ class Builder:
         self.quantiser, self.step, self.root, self.scalar, self.reciprocals = range(upper, upper + 5)
 
     def op(self, op: Op, note: str = "", **operands) -> Instruction:
-        """An instruction of the operation that the kernel is at work on."""
-        return replace(self.isa.make(op, note=note, **operands), operation=self.operation.name if self.operation else "")
+        """An instruction. One for a slice belongs to the operation that the kernel is at work on; what the sequencer does
+        itself belongs to none.
+        """
+        instruction = self.isa.make(op, note=note, **operands)
+        return replace(instruction, operation=self.operation.name) if op in SLICES else instruction
 
     def word(self, buffer: str) -> int:
         """The MEM word at which a buffer begins."""

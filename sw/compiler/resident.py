@@ -42,13 +42,12 @@ def lower(layout: Layout, outline: Outline) -> Code:
 
 def paced(builder: Builder) -> list[Step]:
     """At the start of a section: the period of products in groups, after which what was written can be added to."""
-    builder.operation = None
     return [step(builder.op(Op.PERIOD, value=builder.added_cycles))] if builder.layout.groups else []
 
 
 def count_blocks(builder: Builder, attention: Attention) -> list[Step]:
     """The multiples of the number of blocks, where there are registers for them."""
-    right, builder.operation = log2(builder.config.block), None
+    right = log2(builder.config.block)
     return [builder.index(f"{times} blocks", Source.POSITION, right, times, times, builder.bits(builder.layout.context, right))
             for times in attention.multiples]
 
@@ -127,7 +126,6 @@ class _Token:
         for operation in builder.graph.begin:
             builder.operation = operation
             timeline.schedule(LOOK_UPS[operation.kind](builder, operation))
-        builder.operation = None
         key_granules = layout.head // config.rows * config.granules_per_word
 
         def cached(register, right, times):
@@ -151,7 +149,6 @@ class _Token:
     def _next_layer(self, timeline, loop):
         """The address registers' steps, and the loop over layers, in this cycle or after; returns its cycle."""
         builder, layout, config = self.builder, self.builder.layout, self.config
-        builder.operation = None
         cached = layout.cache_stride
         strides = {"constants": layout.constants_stride, "words": layout.words_stride,
                    "key": cached * config.granules_per_word, "value": cached * config.beats_per_result}
@@ -166,7 +163,6 @@ class _Token:
         builder.operation = last_norm
         measured = norm.measure(builder, last_norm)
         normalised = norm.normalise(builder, last_norm)
-        builder.operation = None
         stop = step(builder.op(Op.HALT, if_prompt=1), barrier=True,
                     after=(After(Unit.VXM_BEAT, Vxm.reduce_latency(config) - Sequencer.HALT_CYCLES),))
         halt = step(builder.op(Op.HALT),

@@ -67,7 +67,7 @@ class _Sections:
     def _registers(self, section, operations):
         """Address registers that tell where the run works, from the operand that it is started with."""
         builder, layout, config = self.builder, self.builder.layout, self.builder.config
-        builder.operation, steps = None, []
+        steps = []
         if section.words:
             steps.append(builder.index("buffer", Source.TOKEN, 0, layout.room, layout.buffer, bits=1))
         if section.chunks > 1:
@@ -95,18 +95,15 @@ class _Sections:
         rows, cols = (log2(size // layout.cell) + 1 for size in (config.rows, config.cols))
         layer = log2(layout.cells) + 1
         key_granules = layout.head // config.rows * config.granules_per_word
-        builder.operation = None
         steps = [builder.index(register, Source.TOKEN, right, times, builder.registers.value(register), after=())
                  for register, right, times in (("value", rows, config.beats_per_result), ("key", cols, key_granules),
                                                 ("keys", layer, layout.key_words), ("values", layer, layout.value_words))]
         steps += count_blocks(builder, self.attention)
-        builder.operation = operation
         return steps + heads.cache_values(builder)
 
     def _halted(self, timeline):
         """The timeline with a HALT, as soon as everything that was begun ends with the run."""
         config = self.builder.config
-        self.builder.operation = None
         done = max([Vxm.ending_cycles(config)] + [int(use.cycles[-1]) for cycle, instruction in timeline.placed
                                                   for use in timeline.uses(instruction, cycle)])
         halt = step(self.builder.op(Op.HALT), after=(After(ORIGIN, done - Sequencer.HALT_CYCLES), *IN_ORDER))
