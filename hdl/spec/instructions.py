@@ -43,7 +43,9 @@ VXM    Computes on `lanes` values in each beat, one beat a cycle:
        shift       the operand `shift` plus the scalar's exponent; with `bare` without it
        function    MULTIPLY as above; EXP2 y = 127 * 2**-((scalar - a) / 256);
                    SILU y = a * sigmoid(a); GELU y = a * gate(a), only on a tile whose
-                   configuration has `gelu`; both with shift = 15, see `integer`
+                   configuration has `gelu`; both with shift = 15, see `integer`. Functions other
+                   than MULTIPLY take 16-bit values of MEM, one a beat: neither with `stream`
+                   nor with `pair`, where what they give is not defined
        narrow      y has 8 bits instead of 16
        pair        a value takes two beats and is their sum: a * b, then, with the same `x`,
                    a with its neighbouring lanes swapped times the next b

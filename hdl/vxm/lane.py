@@ -46,7 +46,7 @@ class Lane(wiring.Component):
 
     Members:
         `a : In(signed(config.accumulator_bits))`, `b : In(signed(16))`, `c : In(signed(16))`:
-            operands
+            operands; the functions other than MULTIPLY take an `a` that fits 16 bits
         `function : In(functions(config))`: chosen with the operands
         `shift : In(6)`: bits that are shifted out, 0 to `MOST_TOTAL`, with the operands
         `second : In(1)`: add the product of the beat before; given `delay(config, SECOND)` cycles
