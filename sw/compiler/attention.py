@@ -71,8 +71,9 @@ class Attention:
         row = builder.layout.in_granules(builder.layout.context)
         return self._op(Op.VXM, "exp", **builder.second_engine, function=Function.EXP2,
                         x=builder.buffer["score"], dst=builder.buffer["score"], x_step=1, x_hop=row, dst_hop=row,
-                        outer=self.heads, **in_blocks(builder, VxmBlocks.MIDDLE, self.powers), shift=14, narrow=1,
-                        mask=1, to=To.MEM, scalar=REDUCED, scalar_hop=1, reduce=Reduce.SUM, into=REDUCED + self.heads, **how)
+                        outer=self.heads, **in_blocks(builder, VxmBlocks.MIDDLE, self.powers), shift=14,
+                        narrow=1, mask=1, to=To.MEM, scalar=REDUCED, scalar_hop=1, reduce=Reduce.SUM,
+                        into=REDUCED + self.heads, **how)
 
     def _reciprocals(self):
         """The SFU that computes the reciprocals of all heads' sums; a period lies between one and

@@ -51,7 +51,8 @@ def schedule(layout: Layout, outline: Outline) -> Program:
     try:
         return _schedule(layout, outline)
     except EncodingError as error:
-        raise CompileError(f"{layout.config.name} cannot count so far: {error}") from None
+        name = layout.config.name
+        raise CompileError(f"a number is too large for an instruction of {name}: {error}") from None
 
 
 def _schedule(layout, outline):

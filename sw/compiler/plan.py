@@ -33,8 +33,8 @@ def plan(config: Config, outline: Outline) -> Layout:
     by_head = {each.name for each in outline.graph.of_kind(Kind.LINEAR)
                if outline.graph.producer(each.inputs[0], outline.graph.layer + outline.graph.end).kind is Kind.VALUES}
     if any(group % config.rows for name, group in outline.groups.items() if name not in by_head):
-        raise CompileError(f"groups of {min(outline.groups.values())} inputs are no whole words of {config.rows}: quantise in "
-                           "larger groups")
+        raise CompileError(f"groups of {min(outline.groups.values())} inputs are not a multiple of the "
+                           f"{config.rows} rows of {config.name}: quantise in larger groups")
     context = outline.config.seq_len
     while True:
         layout = Layout(config, outline, context)
@@ -83,7 +83,7 @@ def check_shape(config: Config, outline: Outline) -> None:
     """CompileError for a model that the tile could not run even if its memories were larger."""
     model: ModelConfig = outline.config
     if model.head_dim % 2:
-        raise CompileError(f"heads of {model.head_dim} values cannot be turned in pairs")
+        raise CompileError(f"a head has {model.head_dim} values, and their number must be even")
     products = max(max(model.dim, model.hidden_dim) << config.weight_bits - 1, model.head_dim << 7) << 7
     if products >= 1 << config.accumulator_bits - 1:
         raise CompileError(f"dot products of {max(model.dim, model.hidden_dim)} values need more than the "

@@ -212,7 +212,7 @@ def check(graph: Graph, integers: bool = False) -> Graph:
             raise GraphError(f"{region[-1].name if region else 'an empty region'}: the residual x must have "
                              f"{graph.config.dim} channels")
     if not graph.end or graph.end[-1].kind is not Kind.CHOOSE:
-        raise GraphError("a token ends with the choice of the next one")
+        raise GraphError("the last operation must be CHOOSE, the choice of the next token")
     return graph
 
 
@@ -232,7 +232,8 @@ def _check_operation(operation, known, integers):
     require(operation.output.number is rule.output, f"its output must be {rule.output.value}")
     require(rule.weights[0] <= len(operation.weights) <= rule.weights[1], f"{len(operation.weights)} weights")
     require(operation.function in rule.functions, f"function {operation.function!r}")
-    require(not operation.bias or operation.kind is Kind.LINEAR or operation.function == "layer", "it takes no bias")
+    biased = operation.kind is Kind.LINEAR or operation.function == "layer"
+    require(biased or not operation.bias, "only a matrix and a layer norm have a bias")
     if operation.kind in (Kind.ADD, Kind.MULTIPLY):
         sizes = [known[name].size for name in operation.inputs]
         require(sizes == [operation.output.size] * 2, f"sizes {sizes} and {operation.output.size} differ")

@@ -53,9 +53,9 @@ def _check_readers(graph: Graph) -> None:
     residual = {operation.output.name for operation in graph.of_kind(Kind.EMBED, Kind.POSITION, Kind.ADD)}
     for operation in graph.operations:
         if operation.kind is Kind.NORM and operation.function != "layer":
-            raise GraphError(f"{operation.name}: a model with layer norms can have no other norms")
+            raise GraphError(f"{operation.name}: in a model with layer norms, all norms must be layer norms")
         if operation.kind not in (Kind.POSITION, Kind.NORM, Kind.ADD) and residual.intersection(operation.inputs):
-            raise GraphError(f"{operation.name}: reads the residual itself, and beside layer norms only sums can")
+            raise GraphError(f"{operation.name}: only layer norms and sums may read the residual")
 
 
 def _without_layer_norm(graph: Graph, operation: Operation, region: tuple[Operation, ...]) -> Operation:
