@@ -1,5 +1,4 @@
-"""Attention after the scores: exponentials, reciprocals of their sums, and the averages of the
-cached values.
+"""Attention after the scores: exponentials, reciprocals of their sums, and averages of the values.
 
 Its cycles depend on the number of blocks of the KV cache, so no `Timeline` can place its
 instructions. Their distances are `Cycles`, affine in the number of blocks, and PERIOD and NOP

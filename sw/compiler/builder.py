@@ -27,7 +27,7 @@ class Builder:
     """A model's outline, its layout and its placement, with the instructions that all kernels
     share.
 
-    `operation`: the operation whose kernel runs; each new instruction carries its name.
+    `operation`: the operation whose kernel runs; instructions for slices carry its name.
     `quantiser`, `step`, `root`, `scalar`, `reciprocals`: numbers of scalar registers that the scalar
     unit writes, in the upper half. QUANTISE writes the first two. `reciprocals` is the first of one
     for each head.

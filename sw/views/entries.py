@@ -1,5 +1,4 @@
-"""The entries of a run's timetable: each issue of an instruction, with its phase, its layer and its
-heads."""
+"""The entries of a run's timetable: each issue, with its phase, its layer and its heads."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
