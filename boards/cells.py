@@ -36,10 +36,12 @@ def ecp5_cells() -> str:
 
 
 def _cell(name, ports, parameters, model, passed, unused, *more):
-    """The Verilog of a module with a port for each bit, which contains a model that has vectors.
+    """The Verilog of module `name`, a wrapper around module `model`.
 
-    `passed` are the parameters that the model gets, `unused` the ports that it does not have,
-    `more` are further parameters of the model, as text.
+    The wrapper has a port for each bit; the model has vectors. `ports`: {name: (bits, direction)}.
+    `parameters`: of the wrapper, {name: default}. `passed`: names of parameters that it hands to the
+    model. `unused`: ports that the model does not have. `more`: further parameters of the model, as
+    Verilog text.
     """
     bits = {port: [f"{port}{index}" for index in range(width)] or [port] for port, (width, _) in ports.items()}
     listed = ", ".join(f"{ports[port][1]} {bit}" for port in ports for bit in bits[port])

@@ -28,7 +28,7 @@ _DEPTHS = {36: 512, 18: 1024, 9: 2048, 4: 4096, 2: 8192, 1: 16384}
 """Rows of a DP16KD, by the width of its ports in bits."""
 
 FEWEST_ROWS = 64
-"""Random bits of so many rows are taken to be unlike those of any other column."""
+"""A column of at least so many random bits is assumed to differ from all other columns."""
 
 _CELL = "cell \\marey_ram \\ram"
 _RAM = re.compile(rf"^module \\(\S+)$(?:(?!^module).)*?{re.escape(_CELL)}$(.*?)^  end$", re.MULTILINE | re.DOTALL)
@@ -39,22 +39,24 @@ _BRAM_INIT = re.compile(r"^(\.bram_init \d+\n)((?:[0-9a-f ]+\n)+)", re.MULTILINE
 
 @dataclass(frozen=True)
 class Ram:
-    """A memory that starts empty: `name`, with the components that it is in; `width` in bits;
-    `depth` in rows."""
+    """A memory whose contents are burned in later.
+
+    `name`: with those of the components around it. `width`: bits of a row. `depth`: number of rows.
+    """
 
     name: str
     width: int
     depth: int
 
     def placeholder(self) -> np.ndarray:
-        """The random bits that it starts with until something is burned in: bool [depth, width]."""
+        """The random bits that the memory has until contents are burned in: bool [depth, width]."""
         wanted = self.depth * self.width
         octets = np.frombuffer(hashlib.shake_128(self.name.encode()).digest(-(-wanted // 8)), np.uint8)
         return np.unpackbits(octets, count=wanted).astype(bool).reshape(self.depth, self.width)
 
 
 def rams(rtlil: str) -> list[Ram]:
-    """The memories that start empty, each a `marey_ram`, in a design's RTLIL text.
+    """The memories (cells `marey_ram`) in a design's RTLIL text.
 
     MareyError if a memory's depth is no multiple of `FEWEST_ROWS`: its last block RAM could have
     too few rows to be told from others.
@@ -69,8 +71,8 @@ def rams(rtlil: str) -> list[Ram]:
 
 
 def hold_places(rtlil: str) -> dict[str, str]:
-    """The placeholders' files {name: text}, and under the name "" the RTLIL text with those names
-    in it."""
+    """The placeholders' files, {name: text}; under the name "" the RTLIL text, which names the
+    files."""
     files = {f"{ram.name}.hex": "".join(f"{number:x}\n" for number in _numbers(ram.placeholder())) for ram in rams(rtlil)}
     names = iter(files)
     text = _RAM.sub(lambda found: found[0].replace(_CELL, f'{_CELL}\n    parameter \\INIT "{next(names)}"'), rtlil)
@@ -78,8 +80,11 @@ def hold_places(rtlil: str) -> dict[str, str]:
 
 
 def contents(config: Config, program: Program | None) -> dict[str, np.ndarray]:
-    """What a host would load: {end of a memory's name: its first rows, bool [rows, width]}; {}
-    without a program."""
+    """The contents that a host would load: {end of a memory's name: its first rows, bool [rows,
+    width]}.
+
+    {} without a program.
+    """
     if program is None:
         return {}
     image, windows = program.image, config.windows
@@ -159,8 +164,10 @@ class Burner:
         return self._complete(_DP16KD.sub(burned, text))
 
     def _block(self, rows):
-        """The new rows, bool [1024, 18], of the block RAM that has these; None if it has no
-        placeholder."""
+        """The new rows, bool [1024, 18], of a block RAM that now has `rows`.
+
+        None if no column of `rows` is a placeholder's.
+        """
         for width, depth in _DEPTHS.items():
             view = _by_width(rows, width)
             keys = [(depth, view[:, bit].tobytes()) for bit in range(width)]
@@ -191,8 +198,11 @@ def _by_width(rows, width):
 
 
 def _columns(rows, depth):
-    """The columns of bool [n, width], cut after every `depth` rows; the last ones are filled up
-    with zeros."""
+    """The columns of `rows`, bool [n, width], in pieces of `depth` bits: bool arrays [depth].
+
+    First come the `width` pieces of the first `depth` rows, then those of the next, and so on. The
+    last pieces are padded with zeros.
+    """
     padded = np.pad(rows, ((0, -len(rows) % depth), (0, 0)))
     return [column for block in padded.reshape(-1, depth, rows.shape[1]) for column in np.ascontiguousarray(block.T)]
 

@@ -1,7 +1,9 @@
-"""The pins: digests of what the compiler and the Verilog generator make, held by `tests/test_pins.py`.
+"""The pins: digests of compiled programs and of generated Verilog, which `tests/test_pins.py`
+compares.
 
-`python -m tests.pins` computes them anew and writes `tests/pins.json`. A change that means to alter a program, a quantised
-model or a tile's Verilog runs it, and its commit says which digests changed and why.
+`python -m tests.pins` computes all digests and writes them to `tests/pins.json`. Run it after a
+change that is meant to alter a program, a quantised model or a tile's Verilog; the commit must say
+which digests changed and why.
 """
 
 import hashlib
@@ -29,13 +31,12 @@ FILE = Path(__file__).with_name("pins.json")
 STORIES = Path(__file__).parents[2] / "shared" / "models" / "stories260K.bin"
 STREAMED = [replace(config, wram_depth=depth, mem_depth=1 << 14) for config, depth in zip(ROOMY, (900, 900, 450, 900, 250),
                                                                                           strict=True)]
-"""Tiles that have too little W-RAM for the drawn models, which are streamed there."""
-
-
+"""Tiles with too little W-RAM for the drawn models, which are streamed there."""
 QUICK_TILES = ("s4", "w48", "q48", "p4")
-"""Tiles whose programs of drawn models `make test` holds; `make test-slow` holds those of all."""
+"""Names of the tiles whose programs `make test` compares; `make test-slow` compares those of all
+tiles."""
 QUICK_PRESETS = ("tiny4x8", "up5k_4x4")
-"""Presets whose Verilog `make test` holds, likewise."""
+"""Presets whose Verilog `make test` compares; `make test-slow` compares that of all presets."""
 
 
 def verilog_digests(names: Iterable[str] = PRESETS) -> dict[str, str]:
@@ -53,7 +54,7 @@ def program_digest(program: Program) -> str:
     if program.stream:
         facts = {name: value for name, value in asdict(program.stream).items() if not isinstance(value, np.ndarray)}
         for section in (facts["begin"], *facts["layer"], *facts["end"]):
-            # Names, which no tile sees, and what follows from them.
+            # The digest leaves out names, which no tile sees, and fields that follow from the operations.
             for name in ("steps", "cached", "chooses"):
                 section.pop(name, None)
         digest.update(json.dumps(facts, sort_keys=True).encode())
@@ -66,8 +67,11 @@ def program_digest(program: Program) -> str:
 
 
 def drawn_digests(tiles: Iterable[str] = ()) -> Iterator[tuple[str, str]]:
-    """Digests of whole programs of drawn models: resident ones on every kind of tile, and streamed ones; on some `tiles`
-    only, if they are given."""
+    """(name, digest) for whole programs of drawn models: resident on every kind of tile, and
+    streamed.
+
+    `tiles`: names of the tiles to include; all if empty. The digest is "refused" for a CompileError.
+    """
     quantised = cache(lambda shape, bits: quantise(tiny_model(shape), bits))
     for kind, configs in (("resident", ROOMY + INT4 + ONE_PORT), ("streamed", STREAMED)):
         for config in (config for config in configs if not tiles or config.name in tiles):
@@ -77,7 +81,8 @@ def drawn_digests(tiles: Iterable[str] = ()) -> Iterator[tuple[str, str]]:
 
 
 def shape_digests(path: Path) -> Iterator[tuple[str, str]]:
-    """Digests of a model file's programs without weights, which show the schedule, for each preset."""
+    """(name, digest) for the program of a model file on each preset; without weights, so that only
+    the schedule counts."""
     model = load_model(path)
     for name, config in PRESETS.items():
         yield f"{path.stem} on {name}", _or_error(lambda config=config: program_digest(_scheduled(model, config)))

@@ -1,4 +1,4 @@
-"""Programs, quantised models and Verilog are, bit for bit, the ones that `tests/pins.json` pins."""
+"""Programs, quantised models and Verilog have the digests in `tests/pins.json`."""
 
 import json
 

@@ -37,7 +37,7 @@ class Broadcast(wiring.Component):
 
     @staticmethod
     def address_lead(config: Config) -> int:
-        """Cycles by which an address comes before its wave."""
+        """Cycles from a weight address at the port `address` to its wave at the port `wave`."""
         return config.wram_latency
 
     @staticmethod

@@ -40,11 +40,12 @@ class Systolic(wiring.Component):
     """
 
     LEAST_LATENCY = 9
-    """A small array delays its results to this: meanwhile the scalar unit makes the factor that they meet."""
+    """The least latency, in cycles: a small array delays its results, so that the scalar unit has
+    time to compute the factor that multiplies them."""
 
     @staticmethod
     def address_lead(config: Config) -> int:
-        """Cycles by which an address comes before its wave."""
+        """Cycles from a weight address at the port `address` to its wave at the port `wave`."""
         return Wram.lead(config)
 
     @staticmethod
@@ -86,7 +87,8 @@ class Systolic(wiring.Component):
         address, wave = self.address, self.wave
         for index in range(config.cols):
             m.submodules[f"column{index}"] = column = Column(config)
-            # The wave meets the weights, and moves on; a fetched word takes the place of its activations.
+            # The wave meets the column's weights, and then moves on. For a fetch, the column's word replaces
+            # its activations.
             here, leaving, later = (Signal.like(value, name=f"{name}{index}", reset_less=True)
                                     for name, value in (("here", wave), ("leaving", wave), ("address", address)))
             m.d.sync += [here.eq(wave), later.eq(address)]
@@ -99,7 +101,7 @@ class Systolic(wiring.Component):
             with m.If(here.fetch & (here.column % config.cols == index)):
                 m.d.comb += [leaving.act[row].eq(column.weights[row]) for row in range(config.rows)]
             address, wave = later, leaving
-        # A small array's results wait.
+        # A small array delays its results (see LEAST_LATENCY).
         result = Cat(drain.granule, drain.valid)
         for stage in range(self.latency(config) - self._drained(config)):
             later = Signal.like(result, name=f"result{stage}")

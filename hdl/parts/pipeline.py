@@ -1,4 +1,4 @@
-"""Pipelines whose registers a configuration chooses."""
+"""Pipelines in which the configuration decides which stages end with a register."""
 
 from collections.abc import Collection
 
@@ -6,9 +6,11 @@ from amaranth import *
 
 
 class Pipeline:
-    """Stages of logic in a module, and the registers behind those that have one.
+    """Puts registers between stages of logic in a module.
 
-    Parameters: `m`, the module; `registers`, the numbers of the stages that a register ends.
+    Latency: a cycle for each stage with a register, 0 for any other.
+
+    Parameters: `m`, the module; `registers`, the numbers of the stages that end with a register.
     """
 
     def __init__(self, m: Module, registers: Collection[int]):
@@ -16,13 +18,15 @@ class Pipeline:
         self._registers = registers
 
     def at(self, stage: int, value: Value, name: str) -> Signal:
-        """Returns a value as it is after the stage that computes it: a cycle later, or not."""
+        """Returns the value that a stage computes, delayed by a cycle if the stage ends with a
+        register."""
         found = Signal.like(value, name=f"{name}{stage}", reset_less=True)
         self._m.d["sync" if stage in self._registers else "comb"] += found.eq(value)
         return found
 
     def through(self, stages: range, value: Value, name: str) -> Value:
-        """Returns a value as it is after all of these stages."""
+        """Returns a value, delayed by a cycle for each of these stages that ends with a
+        register."""
         for stage in stages:
             value = self.at(stage, value, name)
         return value

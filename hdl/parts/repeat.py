@@ -11,26 +11,27 @@ class Repeat(wiring.Component):
     """Counts beats: `outer` rounds of `middle` turns of `inner` beats, a beat a cycle.
 
     Turns begin `interval` cycles apart, or `inner` if that is more. So do rounds; if `paced`, they
-    begin `period` cycles apart instead. The schedule keeps periods at least as long as what they
-    hold. Counters begin at 1 and are compared with the count, so that none has to be loaded.
+    begin `period` cycles apart instead. The schedule must make a period at least as long as the
+    round in it. Counters begin at 1 and are compared with the counts, so that no counter is loaded.
 
-    Latency: the first beat is `LATENCY` cycle after `start`. Counts may come before `start` or with
-    it, from the cycle of the last beat of the instruction before on; earlier is an `overrun`.
+    Latency: the first beat is `LATENCY` cycle after `start`. Counts may be loaded with `start` or
+    before it, but no earlier than in the cycle of the last beat of the instruction before: that is
+    an `overrun`.
     Throughput: a beat a cycle.
     Cost: about 10 n LUTs for counts of n bits.
 
-    Parameters: `bits`, of a count.
+    Parameters: `bits`, the width of each count.
 
     Members (no flow control):
         `inner`, `middle`, `outer`, `interval`, `period : In(bits)`, `paced : In(1)`: the counts
-        `load : In`: a bit for each of them, by name: it comes in this cycle
+        `load : In`: a bit for each count, by name: the count is valid in this cycle and is kept
         `start : In(1)`: the beats begin
         `active : Out(1)`: there is a beat in this cycle
         `first : Out(1)`, `last : Out(1)`: it begins or ends a turn
         `ends : Out(1)`: it ends a round
         `turn : Out(1)`: a turn begins in the next cycle
         `round : Out(1)`: a round, with its first turn, begins in the next cycle
-        `overrun : Out(1)`: fault, counts came too early
+        `overrun : Out(1)`: fault, counts were loaded too early
     """
 
     LATENCY = 1

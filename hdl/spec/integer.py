@@ -85,7 +85,7 @@ def sigmoid_table() -> np.ndarray:
 def gelu_table() -> np.ndarray:
     """GELU(x) / x over 0 to GELU_RANGE, as `_gate_table` has it: int64 [256], fits int16.
 
-    It is (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3))) / 2, as GPT-2 computes it ("gelu_new").
+    GELU(x) / x = (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3))) / 2, as in GPT-2 ("gelu_new").
     Source: Hendrycks and Gimpel, "Gaussian Error Linear Units", 2016, arXiv 1606.08415, section 2.
     """
     return _gate_table(lambda x: (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))) / 2, GELU_RANGE)

@@ -17,7 +17,7 @@ which its row arrives, with one adder for all rows, and never holds a whole inst
 from amaranth.lib import data
 
 ROWS = 8
-"""The most rows of an instruction. In the program memory each instruction takes so many."""
+"""Rows that each instruction takes in the program memory, and the most that it can have."""
 ROW_BITS = 24
 VALUE_BITS = 16
 """Width of a row's value, and of an address register."""
@@ -62,7 +62,9 @@ def bit(row: int, at: int) -> int:
 
 
 def in_rows(op: str, operands: data.StructLayout) -> data.FlexibleLayout:
-    """The layout of an operation's operands in rows; `operands` gives their shapes.
+    """The layout of an operation's operands in the rows of its instruction.
+
+    `op`: name of the operation. `operands`: the operands' names and shapes.
 
     ValueError if an operand is too wide for its place.
     """

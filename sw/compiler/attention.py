@@ -1,7 +1,8 @@
-"""Attention behind the scores: exponentials, reciprocals of their sums, and values over the KV cache.
+"""Attention after the scores: exponentials, reciprocals of their sums, and averages of the values.
 
-Its cycles depend on the number of blocks of the cache. So the distances of its instructions are `Cycles`, which PERIOD and
-NOP keep, and no timeline places them: the rules are proved for every number of blocks when a program is made.
+Its cycles depend on the number of blocks of the KV cache, so no `Timeline` can place its
+instructions. Their distances are `Cycles`, affine in the number of blocks, and PERIOD and NOP
+instructions keep them. When a program is made, `verify` checks the rules for every number of blocks.
 """
 
 from dataclasses import replace
@@ -18,16 +19,18 @@ from .distances import stream_offset
 from .kernels.heads import in_blocks
 
 BLOCKS = 8
-"""The first of the address registers that a compact tile has for multiples of the number of blocks."""
+"""Number of the first address register that holds a multiple of the number of blocks, in a compact
+tile."""
 AHEAD = 2
-"""Periods from a head's EXP2 to its product with the values: its exponentials are there by then."""
+"""Periods from a head's EXP2 to its product with the values, which reads the exponentials."""
 
 
 class Attention:
-    """The softmax and the values of all heads, on a builder.
+    """Makes the instructions for the softmax and the values of all heads.
 
-    `scores`, `powers`, `inner`: cycles a block of a head's scores, of its EXP2, and of the dot products of its values;
-    `groups`: results of the MXM that a head's output takes.
+    `scores`, `powers`, `inner`: cycles that one head takes for each block: for its scores, for its
+    EXP2, and for each dot product with its values. `groups`: MXM results (of cols values) in the
+    output of a head.
     """
 
     def __init__(self, builder: Builder):
@@ -49,8 +52,11 @@ class Attention:
             self.multiples = []
 
     def program(self, first: int) -> list[Instruction]:
-        """From the issue of the scores' VXM to the last beat that writes attention's output, where the next section has its
-        origin; that section's first issue is in its cycle `first`."""
+        """The instructions between the VXM that takes the scores and the next section.
+
+        The next section's origin is the last beat that writes attention's output; its first
+        instruction issues in its cycle `first`.
+        """
         return (self._paced if self.config.engines > 1 else self._in_turns)(first)
 
     def _op(self, op, note="", operation=None, **operands):
@@ -58,21 +64,25 @@ class Attention:
         return self.builder.op(op, note, **operands)
 
     def _exponentials(self, **how):
-        """EXP2 of all heads' scores, which leaves a sum of each."""
+        """The VXM that applies EXP2 to all heads' scores and sums each head's exponentials in a
+        scalar register."""
         builder = self.builder
         row = builder.layout.in_granules(builder.layout.context)
-        return self._op(Op.VXM, "exp", **builder.aside, function=Function.EXP2, x=builder.buffer["score"],
-                        dst=builder.buffer["score"], x_step=1, x_hop=row, dst_hop=row, outer=self.heads,
-                        **in_blocks(builder, VxmBlocks.MIDDLE, self.powers), shift=14, narrow=1, mask=1, to=To.MEM,
-                        scalar=REDUCED, scalar_hop=1, reduce=Reduce.SUM, into=REDUCED + self.heads, **how)
+        return self._op(Op.VXM, "exp", **builder.second_engine, function=Function.EXP2,
+                        x=builder.buffer["score"], dst=builder.buffer["score"], x_step=1, x_hop=row, dst_hop=row,
+                        outer=self.heads, **in_blocks(builder, VxmBlocks.MIDDLE, self.powers), shift=14,
+                        narrow=1, mask=1, to=To.MEM, scalar=REDUCED, scalar_hop=1, reduce=Reduce.SUM,
+                        into=REDUCED + self.heads, **how)
 
     def _reciprocals(self):
-        """The reciprocals of the sums of all heads, a period apart."""
+        """The SFU that computes the reciprocals of all heads' sums; a period lies between one and
+        the next."""
         return self._op(Op.SFU, "1/sum", function=Sfu.RECIPROCAL, a=REDUCED + self.heads, into=self.builder.reciprocals,
                         count=self.heads)
 
     def _products(self, **how):
-        """The products of all heads' exponentials with the values: MXM and VXM."""
+        """The MXM that multiplies all heads' exponentials by the cached values, and the VXM that
+        takes the results."""
         builder, layout, config = self.builder, self.builder.layout, self.config
         wide = {"wide": 1} if layout.halves > 1 else {}
         mxm = self._op(Op.MXM, "values", self.values, act=builder.word("score"), act_hop=layout.context // config.rows,
@@ -88,20 +98,22 @@ class Attention:
     # One engine of the VXM
 
     def _in_turns(self, first):
-        """In a tile with one engine of the VXM: all exponentials, and then all values."""
+        """The instructions for a tile with one VXM engine: first all heads' exponentials, then all
+        their values."""
         config, apart = self.config, self.config.beats_per_result
         mxm_next, vxm_next, sfu_next, pause = (next_issue(config, op) for op in (Op.MXM, Op.VXM, Op.SFU, Op.NOP))
         inner, turns, results, heads = self.inner, self.heads - 1, self.heads * self.groups - 1, self.heads
         mxm, vxm = self._products()
-        # From the issue of the MXM to that of the VXM, but for the first product's beats.
+        # From the issue of the MXM to that of the VXM, without the beats of the first product.
         offset = stream_offset(config, 0)
         alone = Vxm.entering_cycles(config) + Vxm.leaving_cycles(config)
-        # From the issue of the exponentials to that of the reciprocals, but for the former's beats: a sum is there before its
-        # reciprocal begins.
+        # From the issue of the exponentials to that of the reciprocals, without the beats of the
+        # exponentials. Each sum must be in its register before its reciprocal begins.
         busy, least = Scalars.LATENCY + 1, vxm_next + next_issue(config, Op.PERIOD) + pause
         summed = max(least, vxm_beat(config) + Vxm.reduce_latency(config) - sfu_beat(config) - turns * min(busy, self.powers))
-        # The exponentials are there before the product begins, and reciprocals, which may be slower than it, before they are
-        # needed.
+        # Wait after the SFU's issue. First line: the exponentials must be in MEM before the product reads
+        # them. Second line: each reciprocal, which may take longer than a head's product, must be there
+        # before the VXM reads it.
         late = max(vxm_beat(config) + Vxm.latency(config) - mxm_beat(config) - summed,
                    busy + sfu_beat(config) - vxm_beat(config) + turns * max(0, busy - self.groups * inner) - offset - inner)
         rest = vxm_beat(config) + apart - 1 + first + results * max(0, apart - inner) - vxm_next - pause
@@ -118,15 +130,18 @@ class Attention:
         ]
 
     def _pause(self, cycles: Cycles) -> Instruction:
-        """A NOP of so many cycles, besides the one that it takes itself."""
+        """A NOP that waits so many cycles, beside its own issue cycles."""
         number = self.builder.registers.get(f"{cycles.per_block} blocks", 0)
         return replace(self._op(Op.NOP, register=number), wait=max(0, cycles.base))
 
     # Two engines
 
     def _paced(self, first):
-        """Of a head, EXP2 takes a beat a granule of its scores, and its product with the values follows `AHEAD` periods
-        later, such that its results find the VXM free: between the EXP2 of one head and that of the next.
+        """The instructions for a tile with two VXM engines: a head each period.
+
+        In a head's period its EXP2 takes a beat for each granule of scores. Its product with the
+        values follows `AHEAD` periods later. The VXM takes the product's results after the EXP2 of
+        one head and before that of the next, so the two engines do not collide.
         """
         config, apart = self.config, self.config.beats_per_result
         latency = Mxm.latency(config) - 1 - Vxm.STREAM_LATENCY
@@ -134,7 +149,7 @@ class Attention:
         nop, set_period = next_issue(config, Op.NOP), next_issue(config, Op.PERIOD)
         # From one instruction to the next with a PERIOD, a NOP and a PERIOD between them.
         between = 2 * set_period + 2 * nop
-        # The maximum of the first head is there before its EXP2, if there is but one block.
+        # With one block, the first head's EXP2 must wait for the head's maximum.
         soon = max(0, self.scores + Vxm.reduce_latency(config) - self.heads * self.scores - between)
         mxm, vxm = self._products(paced=1)
         ahead = period.times(AHEAD) + Cycles(-latency - between, self.powers - self.inner, -latency - between)
@@ -151,7 +166,7 @@ class Attention:
             replace(self._reciprocals(), wait=Scalars.LATENCY),
             vxm,
         ]
-        # To the last beat of the stream, where the next section has its origin.
+        # From here to the last beat of the stream, which is the next section's origin.
         rest = vxm_beat(config) + apart - 1 + first - 2 * nop
         if self.groups == 1:
             return [*program, replace(self._op(Op.NOP, turns=self.heads - 1), wait=rest)]
@@ -163,11 +178,12 @@ class Attention:
         ]
 
     def _head_period(self, latency):
-        """Cycles from one head to the next."""
+        """Cycles from one head to the next; `latency`: from an MXM's last beat to the VXM's beat
+        that takes the result."""
         config, apart = self.config, self.config.beats_per_result
-        # From the last beat of a reduction to the first that can use its reciprocal.
+        # From the last beat of a sum to the first beat that can use its reciprocal.
         sum_to_use = Vxm.reduce_latency(config) + 1 + Scalars.LATENCY + 1
-        # The first product may not overtake the exponentials, nor the reciprocal of a sum the sum.
+        # A product must not read exponentials before they are written, nor a reciprocal its sum.
         least = -(-max(latency + Vxm.latency(config) + 1, sum_to_use) // AHEAD)
         per_block = max(self.powers, self.inner) + (self.groups - 1) * self.inner
         if self.powers != self.inner:
@@ -175,5 +191,5 @@ class Attention:
         return Cycles(self.groups * apart, per_block, least)
 
     def _period(self, cycles: Cycles) -> Instruction:
-        """A PERIOD of so many cycles."""
+        """A PERIOD instruction that sets the period to so many cycles."""
         return self._op(Op.PERIOD, times=cycles.per_block, value=cycles.base, least=cycles.least)

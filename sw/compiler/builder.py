@@ -1,4 +1,4 @@
-"""What kernels build instructions with: the tile, the model's integers, and where everything lies."""
+"""The builder: kernels make their instructions with it."""
 
 from dataclasses import replace
 
@@ -13,20 +13,26 @@ from .placement import Placement
 from .steps import IN_ORDER, Step, step
 
 ABSMAX, SQUARES, REDUCED = range(1, 4)
-"""Scalar registers of reductions; from REDUCED on, the embedding's factors, one a group, or the maxima of all heads' scores,
-and then the sums of their exponentials."""
+"""Scalar registers that reductions write. From REDUCED on there is a register for each group of the
+embedding's row, with its factor; later in the token, one for each head with the maximum of its
+scores, followed by one for each head with the sum of its exponentials."""
 
 
 def log2(value: int) -> int:
-    """The logarithm of a power of two."""
+    """The binary logarithm of a power of two."""
     return value.bit_length() - 1
 
 
 class Builder:
-    """A model's outline on a layout, and the instructions that all kernels share.
+    """A model's outline, its layout and its placement, with the instructions that all kernels
+    share.
 
-    `operation` is the one that a kernel is at work on: instructions carry its name. `quantiser`, `step`, `root`, `scalar`,
-    `reciprocals`: scalar registers of the scalar unit, in the upper half; QUANTISE leaves `quantiser` and `step`.
+    `operation`: the operation whose kernel runs; instructions for slices carry its name.
+    `quantiser`, `step`, `root`, `scalar`, `reciprocals`: numbers of scalar registers that the scalar
+    unit writes, in the upper half. QUANTISE writes the first two. `reciprocals` is the first of one
+    for each head.
+
+    CompileError if the tile has too few scalar registers for the model.
     """
 
     def __init__(self, layout: Layout, outline: Outline, placement: Placement):
@@ -40,9 +46,10 @@ class Builder:
         config = self.config
         self.dim_granules = layout.in_granules(layout.dim)
         self.head_granules = layout.in_granules(layout.head)
-        # What a pass over MEM has to itself, while the first engine takes a stream.
-        self.aside = {"engine": 1} if config.engines > 1 else {}
-        # Cycles from a beat that writes a granule to the first that can add to it.
+        # Operands that give a pass over MEM the second engine, so that the first can take a stream at the
+        # same time.
+        self.second_engine = {"engine": 1} if config.engines > 1 else {}
+        # Cycles from a beat that writes a granule to the first beat that can read it and add to it.
         self.added_cycles = Vxm.latency(config) + 1
         upper = config.scalars // 2
         needed = REDUCED + max(2 * self.shape.n_heads, layout.embedding_groups)
@@ -53,8 +60,10 @@ class Builder:
         self.quantiser, self.step, self.root, self.scalar, self.reciprocals = range(upper, upper + 5)
 
     def op(self, op: Op, note: str = "", **operands) -> Instruction:
-        """An instruction. One for a slice belongs to the operation that the kernel is at work on; what the sequencer does
-        itself belongs to none.
+        """An instruction, with a note for listings. EncodingError for an operand out of range.
+
+        An instruction for a slice belongs to `operation`; one that the sequencer executes itself
+        belongs to none.
         """
         instruction = self.isa.make(op, note=note, **operands)
         return replace(instruction, operation=self.operation.name) if op in SLICES else instruction
@@ -66,11 +75,18 @@ class Builder:
         return word
 
     def vector_pass(self, note: str, count: int, **operands) -> Instruction:
-        """A pass of the VXM over `count` granules of MEM."""
-        return self.op(Op.VXM, note, **(self.aside | {"x_step": 1, "inner": count, "to": To.MEM} | operands))
+        """A VXM that goes through `count` granules of MEM; `operands` replace or extend the usual
+        ones."""
+        usual = self.second_engine | {"x_step": 1, "inner": count, "to": To.MEM}
+        return self.op(Op.VXM, note, **(usual | operands))
 
     def spread(self, note: str, count: int, rate: int, **operands) -> list[Instruction]:
-        """The ways to spread a pass over the gaps of a stream whose results come every `rate` cycles: for `best`."""
+        """Choices for `best`: a pass over `count` granules in one piece, or cut into turns that fit
+        the gaps of a stream.
+
+        `rate`: cycles from one result of the stream to the next; the VXM takes each in
+        `beats_per_result` of them, and a turn may use the others.
+        """
         free = rate - self.config.beats_per_result
         found = [self.vector_pass(note, count, **operands)]
         for inner in range(1, min(free, count - 1) + 1):
@@ -80,15 +96,27 @@ class Builder:
         return found
 
     def rounds(self, note: str, heads: int, rate: int, **operands) -> list[Instruction]:
-        """The ways to spread a pass of one round a head, where the values of heads come every `rate` cycles."""
-        dense = self.op(Op.VXM, note, **(self.aside | {"x_step": 1, "to": To.MEM, "outer": heads} | operands))
+        """Choices for `best`: a pass of one round for each head, without gaps, or with a round
+        every `rate` cycles.
+
+        `rate`: cycles from one head to the next in the stream that makes the pass's input.
+        """
+        usual = self.second_engine | {"x_step": 1, "to": To.MEM, "outer": heads}
+        dense = self.op(Op.VXM, note, **(usual | operands))
         return [dense] + [self.op(Op.VXM, note, **(dense.operands | {"interval": rate}))] * (rate >= dense["inner"])
 
-    def index(self, register: str, source: Source, right: int, times: int, value: int, bits: int = 0, after=IN_ORDER) -> Step:
-        """An INDEX: register = value + (source >> right) * times."""
+    def index(self, register: str, source: Source, right: int, times: int, value: int, bits: int = 0,
+              after=IN_ORDER) -> Step:
+        """An INDEX step: register = value + (source >> right) * times. `bits`: see the function
+        `bits`."""
         return step(self.op(Op.INDEX, register=self.registers[register], source=source, right=right, bits=bits, times=times,
                             value=value), after=after)
 
     def bits(self, count: int, right: int) -> int:
-        """The bits from `right` on of numbers below `count`, as a compact tile takes two cycles for each; elsewhere 0: all."""
+        """The operand `bits` of an INDEX whose source is below `count` and is shifted right by
+        `right`.
+
+        A compact tile takes two cycles for each bit, so it is told how many there can be; in other
+        tiles the operand is 0, which means all bits.
+        """
         return max(1, (count - 1 >> right).bit_length()) if self.config.compact else 0

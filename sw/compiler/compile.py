@@ -1,4 +1,4 @@
-"""The compiler from end to end: a model, or a quantised one, to a program that has been checked."""
+"""The compiler from end to end: from a float or a quantised model to a checked program."""
 
 from dataclasses import replace
 
@@ -22,13 +22,18 @@ from .streamed import StreamedLayout
 
 
 def compile_model(model: Model, config: Config, tokenizer: Tokenizer | None = None, name: str = "") -> Program:
-    """Quantises, lowers, schedules and checks a model for a configuration. CompileError if it cannot run there."""
+    """Quantises a float model and compiles it for a configuration; see `compile_quantised` and
+    `quantise`."""
     return compile_quantised(quantise(model, config.weight_bits, group=max(GROUP, config.rows)), config, tokenizer, name)
 
 
-def compile_quantised(model: QuantisedModel, config: Config, tokenizer: Tokenizer | None = None, name: str = "") -> Program:
-    """Lowers, schedules and checks an integer model for a configuration: resident if it fits, else streamed. CompileError
-    if it can be neither."""
+def compile_quantised(model: QuantisedModel, config: Config, tokenizer: Tokenizer | None = None,
+                      name: str = "") -> Program:
+    """Lowers, schedules and checks an integer model for a configuration.
+
+    The program is resident if the model fits into the tile, else streamed. `tokenizer`, `name`: are
+    kept in the program. CompileError if the model can be neither.
+    """
     outline = Outline.of(model)
     layout = lay_out_model(config, outline)
     program = _filled(replace(schedule(layout, outline), name=name, tokenizer=tokenizer), layout, model)
@@ -37,12 +42,17 @@ def compile_quantised(model: QuantisedModel, config: Config, tokenizer: Tokenize
 
 
 def schedule(layout: Layout, outline: Outline) -> Program:
-    """A model's program with all but its weights and constants, and so with its cycles. CompileError if it does not fit the
-    tile's program memory, or an instruction cannot count as far."""
+    """A model's program with all its instructions, but without weights and constants: its cycles
+    are final.
+
+    CompileError if it does not fit the program memory, or if a number does not fit its field in an
+    instruction.
+    """
     try:
         return _schedule(layout, outline)
     except EncodingError as error:
-        raise CompileError(f"{layout.config.name} cannot count so far: {error}") from None
+        name = layout.config.name
+        raise CompileError(f"a number is too large for an instruction of {name}: {error}") from None
 
 
 def _schedule(layout, outline):
@@ -59,7 +69,7 @@ def _schedule(layout, outline):
 
 
 def _filled(program, layout, model):
-    """A scheduled program, with the weights and constants of its model."""
+    """The scheduled program, filled with the weights and constants of its model."""
     program = replace(program, model=replace(program.model, logit_unit=model.logit_unit))
     if program.stream is None:
         weights, constants = fill(layout, model)

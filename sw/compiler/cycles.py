@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Cycles:
-    """max(`least`, `base` + `per_block` * blocks) cycles."""
+    """max(`least`, `base` + `per_block` * blocks) cycles, where a block is `Config.block`
+    positions."""
 
     base: int = 0
     per_block: int = 0
@@ -16,9 +17,12 @@ class Cycles:
         return max(self.least, self.base + self.per_block * blocks)
 
     def times(self, count: int) -> "Cycles":
-        """`count` times as many cycles."""
+        """`count` times these cycles."""
         return Cycles(self.base * count, self.per_block * count, self.least * count)
 
     def __add__(self, other: "Cycles") -> "Cycles":
-        """The sum; `least` stays non-negative."""
+        """The sum, term by term; `least` is at least 0.
+
+        Where only one of the two is at its `least`, this may differ from the sum of their cycles.
+        """
         return Cycles(self.base + other.base, self.per_block + other.per_block, max(self.least + other.least, 0))

@@ -7,11 +7,14 @@ from ...hdl.vxm.vxm import Vxm
 
 
 def stream_offset(config: Config, inner: int) -> int:
-    """Cycles from the issue of an MXM to that of the VXM that takes its results, the first just in time, where a result
-    takes `inner` beats."""
+    """Cycles from the issue of an MXM to that of the VXM that takes its results.
+
+    The VXM's first beat meets the first granule of the first result. `inner`: beats of a result.
+    """
     return take_offset(config, inner - 1 + Mxm.latency(config))
 
 
 def take_offset(config: Config, latency: int) -> int:
-    """The same where the first granule leaves the MXM `latency` cycles after the first beat."""
+    """Like `stream_offset`, if the first granule leaves the MXM `latency` cycles after the MXM's
+    first beat."""
     return mxm_beat(config) + latency - Vxm.STREAM_LATENCY - vxm_beat(config)

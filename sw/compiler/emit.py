@@ -1,4 +1,4 @@
-"""From instructions with cycles to a program: distances become waits."""
+"""Turns instructions with cycles into a program: their distances become waits."""
 
 from dataclasses import replace
 
@@ -10,10 +10,12 @@ MAX_WAIT = (1 << WAIT_BITS) - 1
 
 
 def lay_out(config: Config, timed: list[tuple[int, Instruction]]) -> list[Instruction]:
-    """Instructions, each with the cycle it should issue in (the first's is the origin), with waits filled in.
+    """The instructions of `timed`, (cycle of the issue, instruction), with the waits that keep
+    these cycles.
 
-    A wait that does not fit its field is carried on by NOPs, and so is all of what follows a LOOP, whose own wait would
-    pass at every turn. ValueError if two are closer than the sequencer can issue them, and what is between.
+    NOPs take over the part of a wait that does not fit its field. After a LOOP they take over the
+    whole wait, because a LOOP's own wait would pass in every turn. ValueError if two instructions
+    are closer than the sequencer can issue them.
     """
     program = []
     for (cycle, instruction), (after, _) in zip(timed, [*timed[1:], (None, None)], strict=True):

@@ -1,4 +1,5 @@
-"""Filling: a resident model's weights and constants where its layout has them."""
+"""Filling: writes a resident model's weights and constants to the places that its layout gives
+them."""
 
 from dataclasses import replace
 
@@ -12,11 +13,13 @@ from ..quant.model import Linear, QuantisedModel
 from .layout import Layout, Matrix
 
 ONE = 1 << 14
-"""The constant that makes a scalar a value in MEM, 14 bits finer."""
+"""1 as an int16 with 14 fractional bits. The VXM multiplies it by a scalar to write the scalar to
+MEM."""
 
 
 def place(config: Config, weight: np.ndarray, matrix: Matrix) -> np.ndarray:
-    """A matrix [outputs, inputs] as W-RAM has it: int8 [words, cols, rows], zeros where it ends.
+    """A matrix, int8 [outputs, inputs], as W-RAM holds it: int8 [words, cols, rows], padded with
+    zeros.
 
     Output o * cols + c is in column c; its inputs lie in words o * inner to o * inner + inner - 1.
     """
@@ -27,7 +30,11 @@ def place(config: Config, weight: np.ndarray, matrix: Matrix) -> np.ndarray:
 
 
 def fill(layout: Layout, model: QuantisedModel) -> tuple[np.ndarray, np.ndarray]:
-    """W-RAM, int8 [words, cols, rows], and MEM's constants, int16 [granules, lanes], from granule `constants_start` on."""
+    """The contents of W-RAM, int8 [words, cols, rows], and the constants in MEM, int16 [granules,
+    lanes].
+
+    The constants begin at granule `constants_start(layout)`.
+    """
     config, shape = layout.config, model.config
     weights = np.zeros((layout.words, config.cols, config.rows), np.int8)
     values = np.zeros((layout.constants_end, config.lanes), np.int16)
@@ -47,7 +54,8 @@ def fill(layout: Layout, model: QuantisedModel) -> tuple[np.ndarray, np.ndarray]
         for name, vector in layer_constants(layout, model, index).items():
             if name not in layout.uniform:
                 put(granules + layout.layer[name], vector)
-    # What fills up the vocabulary is never chosen: it is like the last token, and the first of two is.
+    # Padding rows of the vocabulary copy the last token's row. Of equal logits the first is chosen, so never
+    # a copy.
     classifier = model.linears["classifier"]
     last = np.minimum(np.arange(layout.vocabulary), shape.vocab_size - 1)
     matrix = layout.classifier
@@ -66,24 +74,33 @@ def fill(layout: Layout, model: QuantisedModel) -> tuple[np.ndarray, np.ndarray]
 
 
 def constants_start(layout: Layout) -> int:
-    """The granule of a resident model's first constant."""
+    """The granule of a resident model's first constant; buffers of the token lie before it."""
     return layout.constants["low"]
 
 
 def _by_group(layout, name, factors, outputs):
-    """A matrix's factors [groups, N] as MEM has them: zeros where a matrix ends, or, if they are uniform, one granule."""
+    """A matrix's factors, int16 [groups, N], as MEM holds them: padded with zeros to `outputs`,
+    [groups, outputs].
+
+    A matrix with one common factor takes one granule, [lanes].
+    """
     if name in layout.uniform:
         return factors[0, :1].repeat(layout.config.lanes)
     return np.pad(factors, ((0, 0), (0, outputs - factors.shape[1])))
 
 
 def head_order(shape: ModelConfig) -> np.ndarray:
-    """Query heads in the order of the tile: the first of every group, then the second of every group, and so on."""
+    """Numbers of the query heads in the order of the tile, int [n_heads].
+
+    First comes the first query head of every KV head, then the second of every KV head, and so on:
+    with 6 heads and 2 KV heads, 0 3 1 4 2 5.
+    """
     return np.arange(shape.n_heads).reshape(shape.n_kv_heads, -1).T.ravel()
 
 
 def layer_constants(layout: Layout, model: QuantisedModel, index: int) -> dict[str, np.ndarray]:
-    """A layer's constants but for its matrices' factors and biases, int16, by their names in `Layout.layer`."""
+    """A layer's constants, int16 vectors, by their names in `Layout.layer`; without the factors and
+    biases of matrices."""
     config, shape = layout.config, model.config
     gains = {name: np.broadcast_to(model.vector(name, index), shape.dim) for name in layout.norms}
     return gains | {"key_offset": _pad_heads(model.vector("key_offset", index).ravel(), shape, layout.head),
@@ -91,7 +108,8 @@ def layer_constants(layout: Layout, model: QuantisedModel, index: int) -> dict[s
 
 
 def layer_linears(layout: Layout, model: QuantisedModel, index: int) -> dict[str, Linear]:
-    """A layer's operations as they lie in W-RAM: heads filled up, and queries in their order."""
+    """A layer's LINEAR operations, by name, as they lie in W-RAM: heads padded with zeros, query
+    heads in `head_order`."""
     shape, order, found = model.config, head_order(model.config), {}
     every = np.concatenate([order, shape.n_heads + np.arange(shape.n_kv_heads)])
     for operation in layout.linears:
@@ -111,7 +129,8 @@ def layer_linears(layout: Layout, model: QuantisedModel, index: int) -> dict[str
 
 
 def _by_head(layout, shape, linear, which):
-    """An operation whose outputs are heads, with each head filled up."""
+    """An operation whose outputs are heads: with the heads `which`, in this order, each padded with
+    zeros."""
     weight = linear.weight.reshape(-1, shape.head_dim, linear.weight.shape[1])[which]
     padded = np.zeros((len(which), layout.head, weight.shape[2]), np.int8)
     padded[:, :shape.head_dim] = weight
@@ -124,16 +143,21 @@ def _by_head(layout, shape, linear, which):
 
 
 def _pad_heads(vector, shape, head):
+    """A vector of whole heads, with each head padded with zeros to `head` values."""
     padded = np.zeros((vector.size // shape.head_dim, head), vector.dtype)
     padded[:, :shape.head_dim] = vector.reshape(-1, shape.head_dim)
     return padded.ravel()
 
 
 def tables(layout: Layout, model: QuantisedModel | None = None) -> dict[str, np.ndarray]:
-    """Tables by position, int16 [rows, values]: "positions" has a row for each position of the context. Those of angles are
-    as the two-beat products of the kernel want them: "low" has a row for each of positions 0 to `ROTARY_LOW` - 1, "high"
-    for each multiple of `ROTARY_LOW`; see `marey.hdl.spec.integer.rotation`. There are those that the model
-    needs; without its integers, the rows of "positions" are zeros."""
+    """The tables by position that the model needs, int16 [rows, values].
+
+    "positions" has a row for each position of the context; without a `model` its rows are zeros.
+
+    "low" and "high" hold the angles of rotary embedding: "low" has a row for each of the positions
+    0 to `ROTARY_LOW` - 1, "high" one for each multiple of `ROTARY_LOW`. A row holds the factors in
+    the order in which the kernel's products read them; see `marey.hdl.spec.integer.rotation`.
+    """
     shape, lanes, found = layout.model, layout.config.lanes, {}
     for operation in layout.graph.of_kind(Kind.POSITION):
         table = np.zeros((0, shape.dim), np.int16) if model is None else model.vector(operation.name)[:layout.context]
@@ -146,7 +170,9 @@ def tables(layout: Layout, model: QuantisedModel | None = None) -> dict[str, np.
 
     low, high = integer.rotary_tables(shape.head_dim, layout.context, shape.rope_theta)
     cos, sin = high[..., 0], high[..., 1]
-    # Cosines of sums, then sines, minus the sine in even lanes; each a product with the vector and one with its swap.
+    # Factors of (even, odd) lanes, for two results: cosines of the sum of angles, then sines, which are
+    # negative in even lanes. Each result is a product with the row of "low", plus one with that row after a
+    # swap of neighbouring lanes.
     pairs = [(cos, -sin), (-sin, cos), (-sin, cos), (-cos, sin)]
     factors = np.stack([padded(np.stack(pair, axis=-1)) for pair in pairs], axis=1)
     high = factors.reshape(len(high), 4, -1, lanes).transpose(0, 2, 1, 3).reshape(len(high), -1)

@@ -1,4 +1,4 @@
-"""Filling: a streamed model's segments, and the stream that a driver takes them from."""
+"""Filling: makes a streamed model's segments, and the `Stream` from which a driver sends them."""
 
 from dataclasses import replace
 
@@ -11,7 +11,8 @@ from .streamed import StreamedLayout
 
 
 def fill_stream(layout: StreamedLayout, model: QuantisedModel) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The segments' weights and constants (see `Stream`), and the constants that stay, int16 [granules, lanes]."""
+    """The segments' weights, int8 [words, cols, rows], and constants, int16 [granules, lanes] (see
+    `Stream`), and the constants that stay in MEM for all runs, int16 [granules, lanes]."""
     config = layout.config
     weights, constants = [], []
 
@@ -34,21 +35,28 @@ def fill_stream(layout: StreamedLayout, model: QuantisedModel) -> tuple[np.ndarr
 
     for index in range(model.config.n_layers):
         segments(layout.layer_sections, layer_linears(layout, model, index), layer_constants(layout, model, index))
-    segments(layout.end_sections, {"classifier": _filled_up(layout, model)},
+    segments(layout.end_sections, {"classifier": _padded_classifier(layout, model)},
              {"final_norm": np.broadcast_to(model.vector("final_norm"), model.config.dim)})
     return np.concatenate(weights), np.concatenate(constants), np.full((layout.segment, config.lanes), ONE, np.int16)
 
 
-def _filled_up(layout, model):
-    """The classifier; what fills it up is like the last token, and never chosen, since the first of two is."""
+def _padded_classifier(layout, model):
+    """The classifier with whole chunks of rows.
+
+    Padding rows copy the last token's row. Of equal logits the first is chosen, so never a copy.
+    """
     classifier = model.linears["classifier"]
     last = np.minimum(np.arange(layout.padded_results("classifier")), model.config.vocab_size - 1)
     bias = None if classifier.bias is None else classifier.bias[last]
     return replace(classifier, weight=classifier.weight[last], multiplier=classifier.factors[:, last], bias=bias)
 
 
-def stream(layout: StreamedLayout, entries: dict[tuple[str, ...], int], weights: np.ndarray, constants: np.ndarray) -> Stream:
-    """A stream of a layout without a model's embedding; `entries`: the first instruction of each section, by its steps."""
+def stream(layout: StreamedLayout, entries: dict[tuple[str, ...], int], weights: np.ndarray,
+           constants: np.ndarray) -> Stream:
+    """The stream of a layout, with an empty embedding and tables of a model without integers.
+
+    `entries`: the number of each section's first instruction, by the section's steps.
+    """
     def entered(part: Section) -> Section:
         return replace(part, entry=entries[part.steps])
 
@@ -62,6 +70,7 @@ def stream(layout: StreamedLayout, entries: dict[tuple[str, ...], int], weights:
 
 
 def tables_of(layout: StreamedLayout, model: QuantisedModel | None = None) -> dict[str, np.ndarray]:
-    """The tables by position that a stream has, those that its model does not need empty."""
+    """The tables "low", "high" and "positions" (see `fill.tables`); one that the model does not
+    need is empty, [0, 0]."""
     nothing = np.zeros((0, 0), np.int16)
     return dict.fromkeys(("low", "high", "positions"), nothing) | tables(layout, model)

@@ -1,8 +1,9 @@
-"""The layout: where everything of a model lies in MEM and in W-RAM.
+"""The layout: where all matrices, constants and buffers of a model lie in MEM and in W-RAM.
 
-MEM: constants first, then the buffers of a token. W-RAM: the layers one after another, each with its matrices and its part
-of the KV cache; then the classifier, and the embedding if it is a matrix of its own. Keys and queries of heads that are no
-multiple of the block are filled up with zeros, and so is every vector.
+MEM, in order: the buffers that products read and write, constants, the other buffers. W-RAM: the
+layers one after another, each with its matrices and its part of the KV cache; then the classifier,
+and the embedding if the model is not tied. Each head, and each other vector, is padded with zeros to
+a multiple of `Config.block` values.
 """
 
 from dataclasses import dataclass
@@ -15,13 +16,17 @@ from ..quant.outline import Outline
 
 
 class CompileError(MareyError):
-    """A model that this configuration cannot run; one line with the reason."""
+    """The configuration cannot run the model. The message is one line that says why."""
 
 
 @dataclass(frozen=True)
 class Matrix:
-    """A matrix in W-RAM: `word`, from the layer's first; `inner` words a result, `results` of cols outputs each; `groups` of
-    inputs, each with factors of its own."""
+    """The place and size of a matrix in W-RAM.
+
+    `word`: its first word, counted from the layer's first. `inner`: words for each result (inputs /
+    rows). `results`: number of results, each of cols outputs. `groups`: of inputs, each with its own
+    factors.
+    """
 
     word: int
     inner: int
@@ -35,15 +40,30 @@ class Matrix:
 
 
 class Layout:
-    """Addresses: MEM in granules (`constants`, `buffers`, by name), W-RAM in words.
+    """The addresses of a resident model. Addresses in MEM count granules, those in W-RAM words.
 
-    The constants of each layer lie at the same offsets (`layer`) from `layer_constants` on, `constants_stride` apart; so do
-    its matrices and its cache from word 0 on, `words_stride` apart. `context`: positions that the cache has room for.
-    `head`: values of a head, zeros included. `keys` and `values` are where a layer's cache begins, `key_words` and
-    `value_words` the words of one head's; `key_hop` leads from one head's keys to the next one's, `value_hop` from one group
-    of cols values to the next. Where weights have 4 bits, these six and `cache_stride` count pairs of words. `factors`: where
-    a matrix's factors lie in the buffer `factors`. Constants lie before granule `constants_end`. `reads`: MEM ranges that a
-    token reads, by port as in `Config.windows`: lists of (first, end), `end` exclusive.
+    MEM:
+
+    - `constants`, `buffers`: the first granule of each, by name. Constants end before granule
+      `constants_end`.
+    - `layer`: offsets of a layer's constants, by name. Those of layer n begin at granule
+      `layer_constants` + n * `constants_stride`.
+    - `factors`: offset of a matrix's factors in the buffer "factors".
+    - `granules`: of MEM that the model takes.
+    - `reads`: MEM ranges that a token reads, by port as in `Config.windows`: lists of (first, end);
+      `end` is exclusive.
+
+    W-RAM:
+
+    - `matrices`: of a layer, by name. Layer n begins at word n * `words_stride`. `classifier`, and
+      `embedding`: the first word of the embedding. `words`: that the model takes.
+    - `keys`, `values`: where a layer's cached keys and values begin, counted from its first word.
+    - `key_words`, `value_words`: words of one head's keys, and of cols channels of its values.
+    - `key_hop`, `value_hop`: words from one head's keys to the next head's, and from cols channels
+      of values to the next cols channels. `cache_stride`: from one layer to the next.
+    - If weights have 4 bits, these seven numbers count pairs of words.
+
+    `context`: positions that the cache has room for. `head`: values of a head, padding included.
     """
 
     def __init__(self, config: Config, outline: Outline, context: int):
@@ -64,57 +84,59 @@ class Layout:
     # Sizes
 
     def padded(self, values: int) -> int:
-        """The length of a vector in MEM: whole blocks, so that it is whole words and whole results."""
+        """The length in MEM of a vector of so many values: a multiple of the block, and so of words
+        and of results."""
         return -(-values // self.config.block) * self.config.block
 
     def in_granules(self, values: int) -> int:
-        """Granules of so many values."""
+        """Granules that so many values take; `values` must be a multiple of lanes."""
         return values // self.config.lanes
 
     def in_words(self, granules: int) -> int:
-        """Words of MEM that so many granules fill, the last perhaps in part."""
+        """Words of MEM that hold so many granules, rounded up."""
         return -(-granules // self.config.granules_per_word)
 
     @property
     def halves(self) -> int:
-        """W-RAM words of a word of the cache, which has 8 bits a value."""
+        """W-RAM words that hold a word of the KV cache, whose values have 8 bits: 1, or 2 if
+        weights have 4 bits."""
         return 8 // self.config.weight_bits
 
     @property
     def readable(self) -> bool:
-        """Whether all that a token reads of MEM is in the windows of its ports."""
+        """Whether each port's window covers all MEM ranges that a token reads through the port."""
         return all(self.config.windows[port].covers(*span) for port, spans in self.reads.items() for span in spans)
 
     @property
     def dim(self) -> int:
-        """Values of the residual in MEM."""
+        """Values of the residual in MEM, padding included."""
         normed = {operation.output.name for operation in self.graph.of_kind(Kind.NORM)}
         return self._whole(self.model.dim, *(each.name for each in self.linears if each.inputs[0] in normed), "embedding")
 
     @property
     def hidden(self) -> int:
-        """Values of the feed-forward block's hidden vector in MEM."""
+        """Values of the feed-forward block's hidden vector in MEM, padding included."""
         quantised = {operation.output.name for operation in self.graph.of_kind(Kind.QUANTISE)}
         return self._whole(self.model.hidden_dim, *(each.name for each in self.linears if each.inputs[0] in quantised))
 
     def _whole(self, values, *matrices):
-        """The length in MEM of a vector that these matrices read: whole groups of each."""
+        """The length in MEM of a vector that these matrices read: a multiple of their groups."""
         unit = max(self.config.block, *(self.groups.get(name, 1) for name in matrices))
         return -(-values // unit) * unit
 
     @property
     def vocabulary(self) -> int:
-        """Logits in MEM."""
+        """Logits in MEM, padding included."""
         return self.padded(self.model.vocab_size)
 
     @property
     def heads(self) -> int:
-        """Values of all heads in MEM."""
+        """Values of all query heads in MEM, padding included."""
         return self.model.n_heads * self.head
 
     @property
     def kv_heads(self) -> int:
-        """Values of all KV heads in MEM."""
+        """Values of all KV heads in MEM, padding included."""
         return self.model.n_kv_heads * self.head
 
     @property
@@ -126,12 +148,12 @@ class Layout:
 
     @property
     def linears(self) -> list[Operation]:
-        """The LINEAR operations, those of a layer once."""
+        """The LINEAR operations of the graph; those of the layer region are listed once."""
         return list(self.graph.of_kind(Kind.LINEAR))
 
     @property
     def norms(self) -> list[str]:
-        """The NORM operations of a layer."""
+        """Names of the NORM operations of a layer."""
         return [operation.name for operation in self.graph.layer if operation.kind is Kind.NORM]
 
     def has(self, kind: Kind) -> bool:
@@ -145,11 +167,12 @@ class Layout:
 
     @property
     def scaled(self) -> list[str]:
-        """The LINEAR operations of a layer whose results are multiplied by the scalar of their input."""
+        """Names of the LINEAR operations of a layer whose results are multiplied by the scalar of
+        their input."""
         return [each.name for each in self.linears if each.scaled and each in self.graph.layer]
 
     def shapes(self) -> dict[str, tuple[int, int]]:
-        """(outputs, inputs) of a layer's matrices, filled up: heads to whole blocks each, other vectors as a whole."""
+        """(outputs, inputs) of a layer's matrices, by name, padding included."""
         found = {}
         for operation in self.linears:
             if operation in self.graph.layer:
@@ -183,7 +206,7 @@ class Layout:
 
     def _matrix(self, operation, word, outputs, inputs):
         group = self.groups.get(operation.name, inputs)
-        # A group of inputs behind attention is a head, zeros included.
+        # In the matrix behind attention, a group of inputs is a head, padding included.
         by_head = operation.name in self.groups and self.source(operation) is Kind.VALUES
         groups = self.model.n_heads if by_head else inputs // group
         return Matrix(word, inputs // self.config.rows, outputs // self.config.cols, groups)
@@ -191,7 +214,10 @@ class Layout:
     # MEM
 
     def _lay(self, sizes: dict[str, int], at: int) -> tuple[dict[str, int], int]:
-        """Granules of vectors of so many values, one after another from `at` on, and where they end."""
+        """Lays vectors of so many values one after another, from granule `at` on.
+
+        Returns ({name: first granule}, the granule after the last).
+        """
         found = {}
         for name, values in sizes.items():
             found[name] = at
@@ -199,27 +225,33 @@ class Layout:
         return found, at
 
     def _keep(self, sizes, at):
-        """Lays buffers one after another; returns where they end."""
+        """Like `_lay`, but enters the vectors in `buffers`, and returns only the granule after the
+        last."""
         found, end = self._lay(sizes, at)
         self.buffers |= found
         return end
 
     def _factor_values(self, name, values):
-        """Values that the factors of a matrix, or of the embedding, take."""
+        """Values that the factors of a matrix, or of the embedding, take in MEM: a granule if they
+        are all the same."""
         return self.config.lanes if name in self.uniform else values
 
     def _gain_values(self, name):
-        """Values that the gains of a norm take."""
+        """Values that the gains of a norm take in MEM: none if they are all 1."""
         return 0 if name in self.uniform else self.dim
 
     def bias_values(self, operation: Operation) -> int:
-        """Values that the bias of a LINEAR takes."""
+        """Values that the bias of a LINEAR takes in MEM, padding included; 0 if it has none."""
         if not operation.bias:
             return 0
         return self.shapes()[operation.name][0] if operation in self.graph.layer else self.vocabulary
 
     def _lay_granules(self):
-        """From what the MXM reads, too, to what the VXM reads as y alone, so that each of `Config.windows` has its part."""
+        """Lays out MEM, so that each port reads one or two contiguous ranges (see `reads`).
+
+        In order: what the MXM reads, what the VXM reads as x, what it reads as y, and the queries,
+        which the MXM reads.
+        """
         config, model, lanes = self.config, self.model, self.config.lanes
         sizes, windows = self._sizes(), config.windows
         factors = {name: self._factor_values(name, matrix.groups * matrix.results * config.cols)
@@ -228,7 +260,7 @@ class Layout:
         at = self._lay_products(sizes, 0)
         act = [(0, self.in_words(at))]
         self.constants, at = self._lay({"low": sizes["low"], "one": lanes}, at)
-        # Factors that a scalar goes into first are read as x, the others as y.
+        # The VXM reads factors as x if it multiplies them by a scalar first, else as y.
         scaled = {name: factors[name] for name in self.scaled if name not in self.groups}
         self.layer, start = self._lay(scaled, 0)
         rest, self.constants_stride = self._lay({
@@ -257,7 +289,11 @@ class Layout:
         self.reads = {"act": [*act, (queries, self.in_words(self.granules))], "x": x, "y": y}
 
     def _lay_factors(self, factors):
-        """Scaled factors of matrices that read the same input lie behind each other, others in the same place."""
+        """Offsets in the buffer "factors" for factors that have been multiplied by a scalar.
+
+        The factors of matrices that read the same input are in use together, so they lie one after
+        another; those of matrices with different inputs share the same granules.
+        """
         ends: dict[str, int] = {}
         for operation in self.linears:
             if operation.scaled:
@@ -266,7 +302,11 @@ class Layout:
                 ends[source] = self.factors[operation.name] + self.in_granules(factors[operation.name])
 
     def _sizes(self):
-        """Values of the buffers, and of the tables of angles. `factors`: of all that is behind attention."""
+        """Values of each buffer and table, by name.
+
+        The buffer "factors" has two uses and sizes: "attention factors" for the matrices before
+        attention, "factors" for all others.
+        """
         model, lanes, shapes = self.model, self.config.lanes, self.shapes()
         rotary, gated = self.has(Kind.ANGLES), self.has(Kind.MULTIPLY)
         by_input: dict[str, int] = {}
@@ -287,8 +327,12 @@ class Layout:
             "factors": max(by_input.values()), "logits": self.vocabulary, "scale": lanes}
 
     def _lay_products(self, sizes, at):
-        """What products read and most of what they make, never needed at once: vectors beside the int8 `input`, as far as that
-        is in use, and in place of all of them the scores."""
+        """Lays the buffers that products read and write; returns the granule after the last.
+
+        Buffers that are never in use at the same time share granules. `input` comes first. Behind
+        the part of it that is in use at the time lie `gained`; or `qk`, `k` and `v`; or `gate`; or
+        `logits`. The scores take the place of all of them, `input` included.
+        """
         hidden, norm = self._keep({"input": sizes["input"]}, at), at + self.in_granules(self.dim)
         return max(self._keep({name: sizes[name] for name in names}, start) for start, names in (
             (hidden, ("gained",)), (norm, ("qk", "k", "v")), (hidden, ("gate",)), (norm, ("logits",)), (at, ("score",))))

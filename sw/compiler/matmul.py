@@ -13,9 +13,12 @@ def matmul(config: Config, *, rows: int = 1, inner: int, outer: int, act: int, w
            shift: int, note: str = "") -> list[Instruction]:
     """A program that multiplies `rows` activation vectors by one matrix of `outer` * cols outputs.
 
-    `inner` words of activations (from word `act` on, vectors one after another) meet `outer` * `inner` words of W-RAM from
-    `wgt` on; factors come from granule `scale` on. Results of a vector go to granule `dst` on, vectors one after another.
-    The MXM gets a beat in every cycle, but for results of fewer words than cols / lanes.
+    Each vector is `inner` words; they lie one after another from MEM word `act` on. The matrix is
+    `outer` * `inner` words of W-RAM from `wgt` on. Factors, int16, one for each output, lie from
+    granule `scale` on. A result is round_shift(sum * factor, `shift`), saturated to 16 bits; the
+    results of the vectors lie one after another from granule `dst` on. The MXM gets a beat in every
+    cycle, unless `inner` is less than cols / lanes. EncodingError for a number that does not fit
+    its field.
     """
     isa, beats = isa_of(config), config.beats_per_result
     interval = mxm_interval(config, {"inner": inner, "fetch": 0})

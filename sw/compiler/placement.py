@@ -1,4 +1,5 @@
-"""Where the kernels of a program find matrices, constants and the KV cache: one answer for each residency."""
+"""Placement: tells kernels where matrices, constants and the KV cache lie, in a resident and in a
+streamed program."""
 
 from typing import Protocol
 
@@ -8,35 +9,42 @@ from .registers import Registers
 
 
 class Placement(Protocol):
-    """What a kernel asks. Addresses of MEM count granules, those of W-RAM words."""
+    """What a kernel can ask. Addresses in MEM count granules, those in W-RAM words."""
 
     registers: Registers
     streamed: bool
-    """Whether a token is several runs, each with the constants of its segment."""
+    """Whether a token takes several runs, each with the constants of its own segment."""
     chunks: int
-    """Runs that a matrix goes through in, each making a part of its results."""
+    """Number of runs that the current section's matrix takes; each run makes a part of its
+    results."""
     keys: Address
-    """W-RAM words of the layer's keys, and of its values."""
+    """W-RAM word at which the layer's cached keys begin."""
     values: Address
+    """W-RAM word at which the layer's cached values begin."""
 
     def constant(self, name: str) -> Address:
-        """Where a constant lies in MEM: factors of a matrix, gains of a norm, a bias, a table."""
+        """The first granule of a constant: factors of a matrix, gains of a norm, a bias or a table.
+        KeyError if there is none."""
 
     def matrix(self, name: str) -> Matrix:
-        """The matrix of a LINEAR operation, or the chunk of it that one run multiplies."""
+        """The matrix of the LINEAR operation `name`, or, if it is streamed in chunks, the chunk of
+        one run."""
 
     def word(self, name: str) -> Address:
-        """The first W-RAM word of a matrix."""
+        """The first W-RAM word of the matrix of the LINEAR operation `name`."""
 
     def results(self, name: str) -> Address | int:
-        """Where results go that fill a buffer, or a chunk of it."""
+        """The granule to which results go: the first of the buffer `name`, or of the part that this
+        chunk fills."""
 
 
 class Resident:
-    """A model that is in the tile as a whole: registers step from layer to layer.
+    """The placement of a model that is in the tile as a whole; the program adds to the registers in
+    each layer.
 
-    Registers: "constants" and "words", a layer's constants in MEM and its words in W-RAM; "key" and "value", where the
-    position's key and value go; "once" and "once_more", for the look-ups of a token.
+    Registers: "constants" and "words", the beginning of the layer's constants in MEM and of its words
+    in W-RAM; "key" and "value", where the position's key and value go; "once" and "once_more", for
+    the look-ups at the beginning of a token.
     """
 
     streamed, chunks = False, 1
@@ -68,11 +76,13 @@ class Resident:
 
 
 class Streamed:
-    """A model that goes through the tile segment by segment: registers are computed at the start of each run.
+    """The placement of a streamed model; each run computes the registers from the operand it is
+    started with.
 
-    Registers: "buffer", W-RAM's buffer with the segment's weights; "results", where a chunk's results go in their vector;
-    "key" and "value", where the position's key and value go; "keys" and "values", those of the layer. `chunks` is that of
-    the section at hand.
+    Registers: "buffer", the W-RAM buffer with the segment's weights; "results", the offset of the
+    chunk's results in their vector; "key" and "value", where the position's key and value go; "keys"
+    and "values", where the layer's cached keys and values begin. `chunks` must be set for each
+    section before its kernels run.
     """
 
     streamed = True

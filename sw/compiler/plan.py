@@ -1,4 +1,5 @@
-"""Residency: whether a model is resident or streamed, and the layout with the largest context that fits."""
+"""Residency: decides whether a model is resident or streamed, and finds the layout with the largest
+context."""
 
 from ...hdl.spec.config import Config
 from ...hdl.spec.isa import TOKEN_BITS
@@ -9,12 +10,13 @@ from .layout import CompileError, Layout
 from .streamed import StreamedLayout
 
 FEWEST_POSITIONS = 16
-"""A context shorter than this is no use."""
+"""The shortest context that is tried, in positions, unless the model's own is shorter."""
 ADVICE = ": choose a larger configuration"
 
 
 def lay_out_model(config: Config, outline: Outline) -> Layout:
-    """The layout of a model, a `StreamedLayout` if it has to be streamed. CompileError if it can be neither."""
+    """The layout of a model: resident if it fits, else a `StreamedLayout`. CompileError if it can
+    be neither."""
     try:
         return plan(config, outline)
     except CompileError as resident:
@@ -22,13 +24,17 @@ def lay_out_model(config: Config, outline: Outline) -> Layout:
 
 
 def plan(config: Config, outline: Outline) -> Layout:
-    """The resident layout with the largest context, up to the model's, that fits. CompileError if even a short one does not."""
+    """The resident layout with the largest context that fits: the model's, or a half, a quarter and
+    so on.
+
+    CompileError if none of at least `FEWEST_POSITIONS` fits, or if the tile cannot run the model at all.
+    """
     check_shape(config, outline)
     by_head = {each.name for each in outline.graph.of_kind(Kind.LINEAR)
                if outline.graph.producer(each.inputs[0], outline.graph.layer + outline.graph.end).kind is Kind.VALUES}
     if any(group % config.rows for name, group in outline.groups.items() if name not in by_head):
-        raise CompileError(f"groups of {min(outline.groups.values())} inputs are no whole words of {config.rows}: quantise in "
-                           "larger groups")
+        raise CompileError(f"groups of {min(outline.groups.values())} inputs are not a multiple of the "
+                           f"{config.rows} rows of {config.name}: quantise in larger groups")
     context = outline.config.seq_len
     while True:
         layout = Layout(config, outline, context)
@@ -45,8 +51,12 @@ def plan(config: Config, outline: Outline) -> Layout:
 
 
 def plan_streamed(config: Config, outline: Outline, resident: str = "") -> StreamedLayout:
-    """The streamed layout with the largest context that fits, the cache taking up to half of W-RAM, or more if that has no
-    room for a short one. CompileError if there is none, which begins with why the model cannot be `resident`."""
+    """The streamed layout with the largest context whose KV cache takes at most half of W-RAM.
+
+    The shortest context that is tried may take more. `resident`: why the model cannot be resident,
+    with which the message of an error begins. CompileError if no layout fits, or if the tile cannot
+    stream.
+    """
     check_shape(config, outline)
     reasons = [(config.weight_bits != 8, "weights need 8 bits"),
                (config.wram_ports == 1, "W-RAM needs a second port, for weights that come during a run"),
@@ -70,10 +80,10 @@ def plan_streamed(config: Config, outline: Outline, resident: str = "") -> Strea
 
 
 def check_shape(config: Config, outline: Outline) -> None:
-    """CompileError for a model that a tile like this cannot run, however large its memories."""
+    """CompileError for a model that the tile could not run even if its memories were larger."""
     model: ModelConfig = outline.config
     if model.head_dim % 2:
-        raise CompileError(f"heads of {model.head_dim} values cannot be turned in pairs")
+        raise CompileError(f"a head has {model.head_dim} values, and their number must be even")
     products = max(max(model.dim, model.hidden_dim) << config.weight_bits - 1, model.head_dim << 7) << 7
     if products >= 1 << config.accumulator_bits - 1:
         raise CompileError(f"dot products of {max(model.dim, model.hidden_dim)} values need more than the "

@@ -1,13 +1,14 @@
-"""The map of address registers: one for each program, by name."""
+"""The map of a program's address registers, by name."""
 
 from ...hdl.spec.isa import Address
 
 
 class Registers:
-    """Address registers by name, numbered from 1 in the order in which they are added.
+    """Address registers by name, numbered from 1 in the order of `values`, {name: value}.
 
-    Each has a representative value: what it holds in the first layer, at position 0, for token 0. The scheduler resolves
-    addresses with it; in other layers and at other positions, the same instructions touch entries that lie alike.
+    A value is what the register holds in the first layer, at position 0, for token 0. The scheduler
+    resolves addresses with these values. In other layers and at other positions all addresses of a
+    register move by the same amount, so the schedule holds there, too.
     """
 
     def __init__(self, values: dict[str, int]):
@@ -15,12 +16,12 @@ class Registers:
         self.values = {self._numbers[name]: value for name, value in values.items()}
 
     def add(self, name: str, number: int, value: int) -> None:
-        """Names one more register."""
+        """Adds a register with a given number and value."""
         self._numbers[name] = number
         self.values[number] = value
 
     def __getitem__(self, name: str) -> int:
-        """The number of a register."""
+        """The number of a register. KeyError if there is none of this name."""
         return self._numbers[name]
 
     def __contains__(self, name: str) -> bool:
@@ -31,9 +32,10 @@ class Registers:
         return self._numbers.get(name, default)
 
     def value(self, name: str) -> int:
-        """The representative value of a register."""
+        """The value of a register in the first layer, at position 0, for token 0. KeyError if there
+        is none."""
         return self.values[self._numbers[name]]
 
     def address(self, name: str, offset: int = 0) -> Address:
-        """An address that counts from what a register holds."""
+        """The address `offset` + register, resolved when the instruction issues."""
         return Address(offset, self._numbers[name])

@@ -1,7 +1,8 @@
 """A resident model's program: one run a token, with a loop over the layers.
 
-The graph's regions become four sections: what comes before the layers; a layer up to its scores; a layer behind attention;
-what follows the layers. A timeline schedules each; between them stands attention, whose cycles depend on the blocks.
+The graph's regions become four sections: before the layers; a layer up to its scores; a layer after
+attention; after the layers. A timeline schedules each. Attention stands between the second and the
+third; its cycles depend on the number of blocks, see `attention.py`.
 """
 
 from dataclasses import dataclass, replace
@@ -22,52 +23,62 @@ from .schedule import Boundary, Timeline
 from .steps import IN_ORDER, ORIGIN, WITH_REGISTERS, After, Step, step
 
 LOOK_UPS = {Kind.EMBED: embedding.look_up, Kind.POSITION: embedding.look_up_position, Kind.ANGLES: embedding.look_up_angles}
-"""Kernels of the operations before the layers, whose tables are in the tile."""
+"""Kernels of the operations before the layers, by kind. They look the token and the position up in
+tables in the tile."""
 
 
 @dataclass(frozen=True)
 class Code:
-    """A lowered model: instructions, the entry being 0, and where a section of the listing begins."""
+    """A lowered model: its instructions, and the sections of its listing, {number of first
+    instruction: name}."""
 
     instructions: list[Instruction]
     sections: dict[int, str]
 
 
 def lower(layout: Layout, outline: Outline) -> Code:
-    """The program of a token at any position of the layout's context. CompileError if it does not fit the program memory."""
+    """The program of a token, at any position of the layout's context; it starts at instruction 0.
+
+    CompileError if it does not fit the program memory.
+    """
     builder = Builder(layout, outline, Resident(layout))
     attention = Attention(builder)
     return _Token(builder, attention).code()
 
 
 def paced(builder: Builder) -> list[Step]:
-    """At the start of a section: the period of products in groups, after which what was written can be added to."""
+    """The first steps of a section: if matrices have groups, the period that keeps short groups
+    apart.
+
+    It is the time from writing a sum to MEM until it can be read and added to.
+    """
     return [step(builder.op(Op.PERIOD, value=builder.added_cycles))] if builder.layout.groups else []
 
 
 def count_blocks(builder: Builder, attention: Attention) -> list[Step]:
-    """The multiples of the number of blocks, where there are registers for them."""
+    """Steps that compute the multiples of the number of blocks, in a compact tile, which has
+    registers for them."""
     right = log2(builder.config.block)
     return [builder.index(f"{times} blocks", Source.POSITION, right, times, times, builder.bits(builder.layout.context, right))
             for times in attention.multiples]
 
 
 def parts_of_layer(builder: Builder) -> tuple[list[Operation], list[Operation]]:
-    """The operations of a layer up to the scores, and those behind attention."""
+    """(the operations of a layer up to the scores, those after attention)."""
     layer = list(builder.graph.layer)
     kinds = [operation.kind for operation in layer]
     return layer[:kinds.index(Kind.SCORES) + 1], layer[kinds.index(Kind.VALUES) + 1:]
 
 
 def behind_attention(builder: Builder) -> Timeline:
-    """A section whose origin is the last beat that writes attention's output."""
+    """An empty timeline whose origin is the last beat that writes attention's output."""
     heads = builder.layout.in_granules(builder.layout.heads)
     boundary = Boundary(builder.buffer["o"], heads, builder.config.beats_per_result, ABSMAX)
     return Timeline(builder.config, builder.registers.values, boundary)
 
 
 class _Token:
-    """The sections of a token, and how they are joined."""
+    """Makes the sections of a token and joins them."""
 
     def __init__(self, builder: Builder, attention: Attention):
         self.builder, self.attention, self.config = builder, attention, builder.config
@@ -83,7 +94,8 @@ class _Token:
         first = layer.first_issue
         loop = self._next_layer(tail, tail.beats() + first - layer_op)
 
-        # A section's origin is where the one before it has written its vector, has issued its last and left the VXM.
+        # A section's origin is no earlier than the cycle in which the section before it has written its
+        # vector, has issued its last instruction and has left the VXM's engine.
         left = begin.beats() + Vxm.leaving_cycles(config)
         entered = vxm_beat(config) - Vxm.entering_cycles(config)
         loaded = max(self._loaded(begin), begin.beats(Unit.ISSUE) + 1 - first, left + 1 - entered - first)
@@ -95,7 +107,7 @@ class _Token:
         return self._joined(head, target, middle, lay_out(config, tail.moved() + end.moved(behind)))
 
     def _joined(self, head, target, middle, rest):
-        """The sections as one program, whose LOOP goes back to `target`."""
+        """The sections as one program; its LOOP jumps to instruction `target`."""
         config, program = self.config, head + middle + rest
         at = next(index for index, instruction in enumerate(program) if instruction.op is Op.LOOP)
         program[at] = replace(program[at], operands=program[at].operands | {"target": target})
@@ -106,21 +118,23 @@ class _Token:
                               at + 1: "end"})
 
     def _behind_loop(self, cycles):
-        """At least so many cycles behind a LOOP, which has no wait of its own: none, or what a NOP takes."""
+        """Cycles to wait after a LOOP, which has no wait of its own: 0, or at least the issue
+        cycles of a NOP."""
         return max(cycles, next_issue(self.config, Op.NOP)) if cycles > 0 else 0
 
     def _behind_residual(self):
-        """A section whose origin is the last beat that writes x."""
+        """An empty timeline whose origin is the last beat that writes x."""
         builder = self.builder
         boundary = Boundary(builder.buffer["x"], builder.dim_granules, builder.dim_granules, ABSMAX)
         return Timeline(builder.config, builder.registers.values, boundary)
 
     def _steps(self, operations):
-        """A section's steps, those of its operations in order."""
+        """The steps of a section with these operations."""
         return [*paced(self.builder), *(each for operation in operations for each in steps_of(self.builder, operation))]
 
     def _begin(self):
-        """The token's embedding, what depends on its position, and the address registers of the first layer."""
+        """The timeline before the layers: look-ups of the token and the position, and the first
+        layer's address registers."""
         builder, layout, config = self.builder, self.builder.layout, self.config
         timeline = Timeline(config, builder.registers.values)
         for operation in builder.graph.begin:
@@ -139,7 +153,8 @@ class _Token:
             *count_blocks(builder, self.attention)])
 
     def _loaded(self, begin):
-        """The last beat that writes x, or measures it."""
+        """The cycle of the last beat that writes x, or that reads it to find its largest
+        magnitude."""
         x = Address(self.builder.buffer["x"])
         found = [use.cycles[-1] for cycle, instruction in begin.placed if instruction.op is Op.VXM and
                  x == instruction["dst" if instruction["to"] is To.MEM else "x"]
@@ -147,7 +162,8 @@ class _Token:
         return int(max(found))
 
     def _next_layer(self, timeline, loop):
-        """The address registers' steps, and the loop over layers, in this cycle or after; returns its cycle."""
+        """Places the additions to the address registers, and the LOOP in cycle `loop` or later;
+        returns its cycle."""
         builder, layout, config = self.builder, self.builder.layout, self.config
         cached = layout.cache_stride
         strides = {"constants": layout.constants_stride, "words": layout.words_stride,
@@ -157,7 +173,10 @@ class _Token:
         return timeline.place(step(builder.op(Op.LOOP, count=builder.shape.n_layers), after=(After(ORIGIN, loop),)))
 
     def _end_steps(self):
-        """The last norm, the classifier, the choice. A token of a prompt stops where nothing is left but these."""
+        """The steps after the layers: the last norm, the classifier, the choice.
+
+        A run for a token within a prompt halts before them, since it needs no logits.
+        """
         builder, config = self.builder, self.config
         last_norm, classifier, chosen = builder.graph.end
         builder.operation = last_norm

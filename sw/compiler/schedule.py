@@ -1,8 +1,10 @@
 """The scheduler: gives each step of a section the earliest cycle that the rules of the tile allow.
 
-Steps come in the order of the data. For each the rules say which cycles are too early, by what it reads and writes and by
-the units that it needs, from the same `marey.hdl.timing.uses` that the verifier reads. What fits into a gap goes there:
-the next product starts under the tail of the last, and a pass over a vector chases the one that writes it.
+Steps are placed one after another, each after those whose results it reads. `marey.hdl.timing.uses`,
+from which the verifier works, too, tells what an instruction reads and writes and which units it
+needs; from that follows the earliest cycle. A later step can fill a gap before an earlier one: the
+next product starts before the results of the last are all taken, and a pass over a vector starts
+before the pass that writes the vector has ended.
 """
 
 from collections.abc import Iterable
@@ -18,13 +20,18 @@ from ...hdl.vxm.vxm import Vxm
 from .steps import ORIGIN, REGISTERS, After, Step
 
 BEFORE = 4096
-"""Cycles before a section's origin that the timeline keeps account of."""
+"""Cycles before a section's origin in which a timeline can place an instruction."""
 LONG_AGO = -BEFORE
+"""The cycle of anything that is too long ago to matter."""
 
 
 @dataclass
 class Entries:
-    """By entry of a memory: the last cycle in which it was written, and accessed, and by what was last issued."""
+    """The last accesses to each entry of a memory, int64 [entries] each.
+
+    `written`, `accessed`: the last cycle in which the entry was written, or read or written.
+    `writer`, `user`: the last issue of an instruction that writes the entry, or reads or writes it.
+    """
 
     written: np.ndarray
     accessed: np.ndarray
@@ -33,13 +40,14 @@ class Entries:
 
     @classmethod
     def of(cls, count: int) -> "Entries":
-        """Those of a memory that nothing has used."""
+        """The entries of a memory with `count` entries that nothing has used."""
         return cls(*(np.full(count, LONG_AGO, np.int64) for _ in range(4)))
 
 
 @dataclass(frozen=True)
 class Access:
-    """What an instruction that is issued in cycle 0 does to a memory: entries, cycles, and whether it writes."""
+    """The accesses of an instruction, issued in cycle 0, to a memory: `entries[n]` is accessed in
+    `cycles[n]`."""
 
     memory: Memory
     entries: np.ndarray
@@ -49,10 +57,11 @@ class Access:
 
 @dataclass(frozen=True)
 class Boundary:
-    """What a section finds that begins with the last beat of the pass before it, in cycle 0.
+    """The state at the origin, cycle 0, of a section: a VXM pass of the section before it has its
+    last beat there.
 
-    That pass has written `count` granules from MEM granule `granule` on: the `last` of them in as many cycles, the others
-    before; and it may have left a reduction in scalar register `scalar`.
+    The pass writes `count` granules from MEM granule `granule` on; its last `last` beats are in the
+    last `last` cycles, one a granule. It may leave a reduction in scalar register `scalar`.
     """
 
     granule: int
@@ -63,10 +72,14 @@ class Boundary:
 
 @dataclass
 class Timeline:
-    """A section of a program: instructions with the cycles that they issue in, from the section's origin on.
+    """The schedule of a section: instructions with the cycles, counted from the section's origin,
+    in which they issue.
 
-    The origin is the first issue, or, with a `boundary`, the last beat of the pass before it. `registers`: what address
-    registers hold, for one turn of the loop around the section; other turns are alike.
+    The origin is the first issue, or, with a `boundary`, the last beat of the pass before the
+    section. `registers`: {number of an address register: value} (see `Registers`). `period`: the
+    value of the last PERIOD. `placed`: (cycle, instruction), in the order of placing.
+    `registers_ready`: the cycle from which all address registers can be read. `barrier`: no step may
+    issue before this cycle.
     """
 
     config: Config
@@ -89,6 +102,7 @@ class Timeline:
             self._begin_at(self.boundary)
 
     def _begin_at(self, boundary):
+        """Enters what the section finds at its origin."""
         config = self.config
         for unit in (Unit.VXM_BEAT, Unit.MXM_BEAT):
             self._keep_busy(unit, 0)
@@ -100,12 +114,13 @@ class Timeline:
         self._wrote(Memory.SCALARS, boundary.scalar, Vxm.reduce_latency(config))
 
     def _wrote(self, memory, which, cycles):
-        """Entries of a memory that something before the origin writes, in these cycles."""
+        """Enters writes that were begun before the origin: entries `which` of a memory are written
+        in these cycles."""
         entries = self._memories[memory]
         entries.written[which] = entries.accessed[which] = cycles
 
     def _keep_busy(self, unit, until):
-        """A unit that is in use, or not to be used, up to and including a cycle."""
+        """Marks a unit as in use in all cycles up to and including `until`."""
         self._grow(unit, until + 1)
         self._busy[unit][:BEFORE + until + 1] = True
 
@@ -116,7 +131,7 @@ class Timeline:
         return self
 
     def place(self, step: Step) -> int:
-        """Issues a step; returns the cycle of its first instruction."""
+        """Places a step as early as possible; returns the cycle of its first instruction."""
         after = max([self.barrier, *(self._bound(bound) for bound in step.after)])
         instructions = step.choices[0] if len(step.choices) == 1 else self._first_to_end(step, after)
         cycle, accesses = self._take(step.planned or instructions, step.offsets, after)
@@ -138,9 +153,10 @@ class Timeline:
         return last(after.unit) + after.distance
 
     def _take(self, instructions, offsets, after):
-        """Finds the first cycle from `after` on in which instructions can issue, and takes the units that they use.
+        """Finds the first cycle, no earlier than `after`, for instructions at these offsets, and
+        marks their units as in use.
 
-        Returns the cycle, and what they do to memories: (offset, access).
+        Returns the cycle, and [(offset, Access)] of their accesses to memories.
         """
         after = max([after] + [self._ready[value.base] - offset
                                for offset, instruction in zip(offsets, instructions, strict=True)
@@ -159,7 +175,8 @@ class Timeline:
         return cycle, accesses
 
     def _update(self, instruction, cycle):
-        """What the sequencer's registers hold after an instruction."""
+        """Notes what an instruction that issues in `cycle` changes in the sequencer: address
+        registers and the period."""
         match instruction.op:
             case Op.SET | Op.INDEX:
                 register = instruction["register"]
@@ -167,12 +184,12 @@ class Timeline:
                 self._ready[register] = cycle + issue_cycles(self.config, instruction)
                 self.registers_ready = max(self.registers_ready, self._ready[register])
             case Op.PERIOD:
-                # Everything before it has issued, since it would mean another period.
+                # No later step may issue before the PERIOD: it would have the period that was set before.
                 self.period = instruction["value"]
                 self._keep_busy(Unit.ISSUE, self.beats(Unit.ISSUE))
 
     def _first_to_end(self, step, after):
-        """The choice that ends first, of one instruction each."""
+        """The choice that ends first; each choice has one instruction."""
         ends = []
         for (choice,) in step.choices:
             trial = self._copy()
@@ -181,12 +198,17 @@ class Timeline:
         return step.choices[int(np.argmin(ends))]
 
     def beats(self, unit: Unit = Unit.VXM_BEAT) -> int:
-        """The last cycle in which a unit is in use."""
+        """The last cycle in which a unit is in use; for units that take one use a cycle (those with
+        a rival, and ISSUE)."""
         found = np.flatnonzero(self._busy[unit])
         return int(found[-1]) - BEFORE if len(found) else LONG_AGO
 
     def last(self, unit: Unit) -> int:
-        """The last cycle in which a scheduled instruction uses a unit that is not among those that serve one use a cycle."""
+        """The last cycle in which a placed instruction uses a unit; for the units that `beats` does
+        not know.
+
+        ValueError if none uses it.
+        """
         return max(int(use.cycles.max()) for cycle, instruction in self.placed for use in self.uses(instruction, cycle)
                    if use.unit == unit)
 
@@ -196,24 +218,27 @@ class Timeline:
         return min(cycle for cycle, _ in self.placed)
 
     def moved(self, origin: int = 0) -> list[tuple[int, Instruction]]:
-        """The scheduled instructions, in order, on the axis of another timeline that has this one's origin at `origin`."""
+        """[(cycle + `origin`, instruction)] in the order of the cycles: as on a timeline where this
+        section's origin is in cycle `origin`."""
         return sorted(((cycle + origin, instruction) for cycle, instruction in self.placed), key=lambda placed: placed[0])
 
     def uses(self, instruction: Instruction, cycle: int = 0) -> list[Use]:
-        """What an instruction that is issued in a cycle uses, with what the registers and the period hold here."""
+        """The units that an instruction, issued in `cycle`, uses; addresses are resolved with
+        `registers` and `period`."""
         operands = {
             name: value.offset + self.registers.get(value.base, 0) if isinstance(value, Address) else value
             for name, value in instruction.operands.items()}
         return uses(self.config, Issue(cycle, 0, instruction, operands, self.period))
 
     def _copy(self):
-        """A timeline for a trial, with units of its own; what a trial does not change is this one's."""
+        """A copy for a trial; it shares all that `_take` does not change with this timeline."""
         twin = copy(self)
         twin._busy = {unit: busy.copy() for unit, busy in self._busy.items()}
         return twin
 
     def _uses(self, instruction):
-        """Cycles by unit, and accesses to memories, of an instruction issued in cycle 0."""
+        """({unit: cycles}, [Access]) of an instruction that issues in cycle 0; only units that take
+        one use a cycle."""
         units = {Unit.ISSUE: np.arange(issue_cycles(self.config, instruction))}
         accesses = []
         found = self.uses(instruction)
@@ -224,16 +249,24 @@ class Timeline:
                 cycles = np.repeat(use.cycles, access.entries(self.config))
                 accesses.append(Access(access.memory, entries_of(self.config, use), cycles, access.writes))
         if instruction.op is Op.MXM:
-            # The cache's words are written and read in different sections.
+            # Of W-RAM words that a section writes, only the scores read some; bounds keep both apart (see
+            # `heads.scores`).
             accesses = [access for access in accesses if access.memory is not Memory.WRAM]
         return units, accesses
 
     def _earliest(self, access, shift):
+        """The first cycle for a step whose instruction with this access issues `shift` cycles after
+        the first.
+
+        A write must come after all accesses to its entries, a read after all writes; and so must the
+        issues of their instructions.
+        """
         entries = self._memories[access.memory]
         last, issued = (entries.accessed, entries.user) if access.write else (entries.written, entries.writer)
         return int(max((last[access.entries] - access.cycles).max(), issued[access.entries].max())) + 1 - shift
 
     def _record(self, access, cycle, shift):
+        """Enters an access of an instruction that issues in `cycle` + `shift`."""
         entries = self._memories[access.memory]
         at = access.cycles + cycle + shift
         for last, issued in [(entries.accessed, entries.user)] + [(entries.written, entries.writer)] * access.write:
@@ -241,12 +274,14 @@ class Timeline:
             np.maximum.at(issued, access.entries, cycle + shift)
 
     def _free(self, unit, cycles):
+        """Whether a unit is free in all these cycles, which ascend."""
         busy = self._busy[unit]
         at = cycles + BEFORE
         at = at[at < len(busy)]
         return (len(at) == 0 or at[0] >= 0) and not busy[at].any()
 
     def _grow(self, unit, cycles):
+        """Makes room in a unit's account for cycles below `cycles`."""
         busy = self._busy[unit]
         if cycles + BEFORE > len(busy):
             self._busy[unit] = np.concatenate([busy, np.zeros(cycles + BEFORE - len(busy) + 1024, bool)])

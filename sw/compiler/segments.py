@@ -1,4 +1,5 @@
-"""A streamed model's program: each section of the graph is a run of its own, from START to HALT."""
+"""A streamed model's program: each section of the graph has its own instructions, which end with a
+HALT."""
 
 from ...hdl.sequencer.sequencer import Sequencer
 from ...hdl.spec.isa import Instruction, Op, Source
@@ -17,13 +18,17 @@ from .schedule import Timeline
 from .steps import IN_ORDER, ORIGIN, After, Step, step
 from .streamed import StreamedLayout
 
-TAKEN = {Kind.EMBED: embedding.take_row, Kind.POSITION: embedding.take_position, Kind.ANGLES: embedding.take_angles}
-"""Kernels of the operations before the layers, whose rows the host puts into the segment."""
+TAKE_FROM_SEGMENT = {Kind.EMBED: embedding.take_row, Kind.POSITION: embedding.take_position,
+                     Kind.ANGLES: embedding.take_angles}
+"""Kernels of the operations before the layers, by kind. The host has put the tables' rows into the
+segment."""
 
 
 def lower_streamed(layout: StreamedLayout, outline: Outline) -> tuple[Code, dict[tuple[str, ...], int]]:
-    """The program of a streamed model's sections, and their entries by their steps. CompileError if it does not fit the
-    program memory."""
+    """The program of a streamed model, and {steps of a section: number of its first instruction}.
+
+    CompileError if it does not fit the program memory.
+    """
     placement = Streamed(layout)
     lowering = _Sections(Builder(layout, outline, placement), placement)
     program, entries = [], {}
@@ -37,13 +42,14 @@ def lower_streamed(layout: StreamedLayout, outline: Outline) -> tuple[Code, dict
 
 
 class _Sections:
-    """Sections one after another; `placement` is told how many chunks the one at hand has."""
+    """Makes the instructions of sections, one section after another; sets `placement.chunks` for
+    each."""
 
     def __init__(self, builder: Builder, placement: Streamed):
         self.builder, self.placement, self.attention = builder, placement, Attention(builder)
 
     def section(self, section: Section) -> list[Instruction]:
-        """The instructions of a section."""
+        """The instructions of a section, from its first to its HALT."""
         builder, config = self.builder, self.builder.config
         self.placement.chunks = section.chunks
         operations = [builder.graph.find(step) for step in section.steps]
@@ -65,7 +71,8 @@ class _Sections:
         return lay_out(config, head.moved()) + self.attention.program(tail.first_issue) + lay_out(config, tail.moved())
 
     def _registers(self, section, operations):
-        """Address registers that tell where the run works, from the operand that it is started with."""
+        """Steps that compute the registers "buffer" and "results" from the operand of the START,
+        see `Stream.operand`."""
         builder, layout, config = self.builder, self.builder.layout, self.builder.config
         steps = []
         if section.words:
@@ -76,11 +83,12 @@ class _Sections:
         return steps
 
     def _steps(self, operation: Operation) -> list[Step]:
-        """The steps of an operation in a run of its own section."""
+        """The steps of an operation; around some kernels a streamed program needs more steps than a
+        resident one."""
         builder = self.builder
         builder.operation = operation
-        if operation.kind in TAKEN:
-            return TAKEN[operation.kind](builder, operation)
+        if operation.kind in TAKE_FROM_SEGMENT:
+            return TAKE_FROM_SEGMENT[operation.kind](builder, operation)
         if operation.kind in (Kind.ROTATE, Kind.SPLIT):
             return [*self._cache_registers(operation), *steps_of(builder, operation)]
         steps = steps_of(builder, operation)
@@ -89,8 +97,8 @@ class _Sections:
         return steps
 
     def _cache_registers(self, operation):
-        """Where the position's key and value go, and where the layer's are; then the values go to the cache, which have
-        waited in MEM."""
+        """Steps that compute the registers of the KV cache, and then write the values, which are in
+        MEM, to the cache."""
         builder, layout, config = self.builder, self.builder.layout, self.builder.config
         rows, cols = (log2(size // layout.cell) + 1 for size in (config.rows, config.cols))
         layer = log2(layout.cells) + 1
@@ -102,7 +110,8 @@ class _Sections:
         return steps + heads.cache_values(builder)
 
     def _halted(self, timeline):
-        """The timeline with a HALT, as soon as everything that was begun ends with the run."""
+        """Places a HALT in the first cycle in which all that the run has begun is done when the run
+        ends; returns the timeline."""
         config = self.builder.config
         done = max([Vxm.ending_cycles(config)] + [int(use.cycles[-1]) for cycle, instruction in timeline.placed
                                                   for use in timeline.uses(instruction, cycle)])

@@ -1,8 +1,9 @@
-"""Steps: what kernels ask of the scheduler.
+"""Steps: instructions that kernels make and that the scheduler gives cycles.
 
-A kernel turns an operation of the graph into steps, in the order of the data. A step is an instruction, or several whose
-distance is fixed, and perhaps a bound: a cycle before which it may not issue. What a step reads and writes need not be said,
-because `marey.hdl.timing.uses` and the rules derive it; the scheduler finds the cycles.
+A kernel turns an operation of the graph into steps, each after those whose results it reads. A step
+is one instruction, or several at a fixed distance, and may have bounds: cycles before which it must
+not issue. A step does not list what it reads and writes; the scheduler derives that from
+`marey.hdl.timing.uses`.
 """
 
 from dataclasses import dataclass
@@ -11,31 +12,35 @@ from ...hdl.spec.isa import Instruction
 from ...hdl.timing import Unit
 
 REGISTERS, ORIGIN = "registers", "origin"
-"""In an `After`, in the place of a unit: the address registers, which are in use until what was written can be read; and
-the origin of the section, which is cycle 0."""
+"""Values of `After.unit` that are no units. REGISTERS: the address registers; their last use is the
+cycle from which the register written last can be read. ORIGIN: the section's origin, cycle 0."""
 
 
 @dataclass(frozen=True)
 class After:
-    """A bound: a step issues no earlier than `distance` cycles after the last use of a unit by what is scheduled before it."""
+    """A bound: a step issues at least `distance` cycles after the last use of a unit by any step
+    placed before it."""
 
     unit: Unit | str
     distance: int = 1
 
 
 IN_ORDER = (After(Unit.ISSUE),)
-"""The bound of what the sequencer does itself: it issues behind everything that is scheduled before it."""
+"""The bound of instructions that the sequencer executes itself: they issue after all instructions
+placed before."""
 WITH_REGISTERS = (After(REGISTERS, 0),)
-"""The bound of what follows the computation of addresses."""
+"""The bound of steps that issue after the address registers have been computed."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """Instructions that issue together: each `offsets` cycles after the first.
+    """Instructions that are placed together: instruction n issues `offsets[n]` cycles after the
+    first.
 
-    `choices`: several ways to do the same; the scheduler takes the one that ends first. `after`: bounds. `barrier`: no
-    later step issues before this one has left the sequencer. `planned`: instructions that stand in the place of those of
-    the only choice while the scheduler looks for a cycle.
+    `choices`: alternatives with the same result; the scheduler takes the one that ends first; an
+    alternative of a step with several has one instruction. `after`: bounds. `barrier`: no step that
+    is placed later issues before this one. `planned`: instructions that the scheduler uses instead
+    of the only choice's while it looks for a cycle, such as those with one block of the KV cache.
     """
 
     choices: tuple[tuple[Instruction, ...], ...]
@@ -46,10 +51,10 @@ class Step:
 
 
 def step(*instructions: Instruction, offsets: tuple[int, ...] = (0,), **how) -> Step:
-    """A step that can be done in one way; `how`: other fields of `Step`."""
+    """A step with one choice, these instructions; `how`: other fields of `Step`."""
     return Step((instructions,), offsets, **how)
 
 
 def best(choices: list[Instruction], **how) -> Step:
-    """A step of one instruction, of which the scheduler takes the choice that ends first; `how`: other fields of `Step`."""
+    """A step of one instruction with several choices; `how`: other fields of `Step`."""
     return Step(tuple((choice,) for choice in choices), **how)

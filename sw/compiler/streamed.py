@@ -1,4 +1,5 @@
-"""The layout of a streamed model: its graph is cut into sections, each of which is a run."""
+"""The layout of a streamed model: its graph is cut into sections, and each section is one or more
+runs."""
 
 from dataclasses import replace
 
@@ -9,20 +10,25 @@ from ..program.stream import Section
 from ..quant.outline import Outline
 from .layout import Layout, Matrix
 
-MOST_STEPS = (1 << 12) - 1
-"""INDEX multiplies by 12 bits: buffers lie that far apart at most, and so do chunks' results and layers' caches."""
+MOST_TIMES = (1 << 12) - 1
+"""The largest operand `times` of an INDEX, 12 bits: the largest distance of the two weight buffers
+in words, of the results of two chunks in granules, and of the caches of two layers in words."""
 JOINED = (Kind.SOFTMAX, Kind.VALUES, Kind.ADD, Kind.MULTIPLY, Kind.QUANTISE)
-"""Kinds of operations that are in the run of the operation before them."""
+"""Kinds of operations that are always in the same run as the operation before them."""
 
 
 class StreamedLayout(Layout):
-    """Where everything of a streamed model lies. `context` is a power of two.
+    """The addresses of a streamed model. `context` is a power of two.
 
-    W-RAM: keys [kv head, layer, block], values [kv head, group of cols, layer, block], then two buffers of `room` words
-    from `buffer` on. `matrices` are chunks: their `word` counts from the buffer's first, `results` are those of a chunk.
-    MEM: the constants of a segment from granule `segment` on (`layer`: their offsets from there, the embedding's and the
-    end's among them), the buffers. `whole`: the logits of the whole vocabulary are kept in MEM, and the tile chooses among
-    them; else those of a chunk, and the host does. `why`: why the model is not resident.
+    W-RAM: keys, [kv head, layer, block]; values, [kv head, group of cols channels, layer, block]; from
+    word `buffer` on, two buffers of `room` words for weights. `matrices`: one chunk of each; `word`
+    counts from the first word of the buffer, `results` are those of the chunk.
+
+    MEM: the constants that stay; from granule `segment` on, the constants of the current segment
+    (`layer`: their offsets, for all sections); the buffers of the token.
+
+    `whole`: the logits of the whole vocabulary are kept in MEM, and the tile chooses the next token;
+    else MEM has those of a chunk, and the host chooses. `why`: why the model is not resident.
     """
 
     def __init__(self, config: Config, outline: Outline, context: int, whole: bool = True, why: str = ""):
@@ -30,25 +36,30 @@ class StreamedLayout(Layout):
         self.layer_sections: list[Section] = []
         self.end_sections: list[Section] = []
         self.begin = Section(tuple(operation.name for operation in outline.graph.begin))
-        # Every factor and gain is there.
+        # A streamed model has no groups, and all factors and gains are in MEM, even if they are all the same.
         super().__init__(config, replace(outline, groups={}, uniform=frozenset()), context)
 
     @property
     def cells(self) -> int:
-        """Positions of a layer's cache, in units of `cell`."""
+        """The context in units of `cell`."""
         return self.context // self.cell
 
     @property
     def cell(self) -> int:
-        """Positions that have words of W-RAM of their own, be it for keys or for values."""
+        """Positions of a cell, the unit in which `Stream.operand` counts positions.
+
+        The W-RAM word of a position's key changes every cols positions, that of its value every rows
+        positions; a cell is the smaller number, so both can be computed from the cell's.
+        """
         return min(self.config.rows, self.config.cols)
 
     @property
     def fits(self) -> bool:
-        """Whether it is within the tile's memories, and within what instructions can count."""
+        """Whether the layout fits the tile's memories, and its distances the fields of
+        instructions."""
         config = self.config
         return (self.room > 0 and self.words <= config.wram_depth and self.granules <= config.granules
-                and max(self.key_words, self.value_words) <= MOST_STEPS
+                and max(self.key_words, self.value_words) <= MOST_TIMES
                 and 2 * self.model.n_layers * self.cells <= 1 << TOKEN_BITS)
 
     @property
@@ -57,16 +68,16 @@ class StreamedLayout(Layout):
         return [self.begin, *self.layer_sections, *self.end_sections]
 
     def shapes(self) -> dict[str, tuple[int, int]]:
-        """(outputs, inputs) of all matrices, filled up."""
+        """(outputs, inputs) of all matrices, by name, padding included."""
         return super().shapes() | {"classifier": (self.vocabulary, self.dim)}
 
     @property
     def classifier_chunks(self) -> int:
-        """Runs that the classifier goes through in."""
+        """Number of runs that the classifier takes."""
         return next(section.chunks for section in self.end_sections if "classifier" in section.steps)
 
     def padded_results(self, name: str) -> int:
-        """Outputs of a matrix, filled up to whole chunks."""
+        """Outputs of a matrix, padded to whole chunks."""
         chunks = next((section.chunks for section in (*self.layer_sections, *self.end_sections) if name in section.steps), 1)
         return chunks * self.matrices[name].results * self.config.cols
 
@@ -79,7 +90,7 @@ class StreamedLayout(Layout):
         self.buffer = self.words = self.values + model.n_kv_heads * self.head // config.cols * self.value_hop
         self.matrices = {name: Matrix(0, inputs // config.rows, outputs // config.cols)
                          for name, (outputs, inputs) in self.shapes().items()}
-        room = min((config.wram_depth - self.buffer) // 2, MOST_STEPS)
+        room = min((config.wram_depth - self.buffer) // 2, MOST_TIMES)
         if room < max(matrix.inner for matrix in self.matrices.values()):
             return
         end = self.graph.end if self.whole else self.graph.end[:-1]
@@ -89,7 +100,11 @@ class StreamedLayout(Layout):
         self.words = self.buffer + 2 * self.room
 
     def _sections(self, parts, room):
-        """As many parts a section as have room; a matrix that has none is alone, in chunks of equal size."""
+        """Sections of operations, each with as many of the `parts` as a buffer of `room` words can
+        hold.
+
+        A part whose matrix is larger than a buffer becomes a section of several chunks of equal size.
+        """
         sections, current, words = [], [], 0
 
         def close():
@@ -105,7 +120,7 @@ class StreamedLayout(Layout):
             if words + size > room:
                 close()
             if size > room:
-                most = min(room // matrix.inner, MOST_STEPS // self.config.beats_per_result)
+                most = min(room // matrix.inner, MOST_TIMES // self.config.beats_per_result)
                 results = -(-matrix.results // -(-matrix.results // most))
                 self.matrices[name] = Matrix(0, matrix.inner, results)
                 sections.append(self._section(part, results * matrix.inner, -(-matrix.results // results)))
@@ -122,7 +137,7 @@ class StreamedLayout(Layout):
         return Section(steps, words, chunks=chunks, cached=Kind.SCORES in kinds, chooses=Kind.CHOOSE in kinds)
 
     def constants_of(self, step: str) -> dict[str, int]:
-        """Constants that an operation needs in its segment, and how many values they take."""
+        """The constants that an operation needs in its segment: {name: number of values}."""
         operation, config, model = self.graph.find(step), self.config, self.model
         match operation.kind:
             case Kind.EMBED:
@@ -160,13 +175,14 @@ class StreamedLayout(Layout):
             **self._results(padded), "logits": padded["classifier"] if self.whole else factors["classifier"],
             "factors": max(sum(factors[step] for step in section.steps if step in self.matrices) for section in self.sections)}
         words = self.in_words(self.segment + max(section.granules for section in self.sections))
-        # Queries are read in words.
+        # The MXM reads queries in words, so they begin with a word.
         at = self.in_words(self._lay_products(sizes, words * config.granules_per_word)) * config.granules_per_word
         self.granules = self._keep({name: sizes[name] for name in ("q", "x", "turn", "factors", "up", "scale")}, at)
         self.buffers["o"] = self.buffers["q"]
 
     def _results(self, padded):
-        """Values of the buffers that matrices fill, whole chunks of them."""
+        """Values of the buffers that matrices write, by name; `padded`: outputs of each matrix in
+        whole chunks."""
         found = {"x": self.dim}
         buffers = {Kind.ADD: "x", Kind.ROTATE: "qk", Kind.SPLIT: "qk", Kind.VALUES: "v", Kind.ACTIVATE: "gate",
                    Kind.MULTIPLY: "up"}
@@ -178,7 +194,11 @@ class StreamedLayout(Layout):
 
 
 def joined(operations) -> list[tuple[str, ...]]:
-    """Names of operations, in parts that one run does: what nothing divides is one part."""
+    """The operations' names, in tuples: operations of the same tuple must be in the same run.
+
+    Each operation begins a new tuple unless its kind is in `JOINED`, or it is the SCORES right after
+    a ROTATE or SPLIT.
+    """
     parts, rotated = [], False
     for operation in operations:
         if operation.kind in JOINED or (operation.kind is Kind.SCORES and rotated):

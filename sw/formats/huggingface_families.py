@@ -33,13 +33,16 @@ class Tensor:
     heads: int = 0
 
     def shape(self, shapes: Mapping[str, Shape]) -> Shape:
-        """Its shape in the checkpoint, from the shapes of the weights."""
+        """The tensor's shape in the checkpoint; `shapes`: those of the weights, by name."""
         parts = [shapes[weight] for weight in self.weights]
         whole = (sum(part[0] for part in parts), *parts[0][1:])
         return whole[::-1] if self.transposed else whole
 
     def split(self, values: np.ndarray, shapes: Mapping[str, Shape]) -> dict[str, np.ndarray]:
-        """The weights in the values of the tensor, by name."""
+        """The weights that a tensor holds, by name: a matrix as [outputs, inputs].
+
+        `values`: the tensor as the checkpoint has it. `shapes`: those of the weights, by name.
+        """
         if self.transposed:
             values = np.ascontiguousarray(values.T)
         if self.heads:
@@ -48,7 +51,7 @@ class Tensor:
         return dict(zip(self.weights, np.split(values, ends), strict=True))
 
     def join(self, weights: Mapping[str, np.ndarray]) -> np.ndarray:
-        """The values of the tensor, from the weights by name: the reverse of `split`."""
+        """The tensor as the checkpoint has it, from the weights by name: the reverse of `split`."""
         parts = [weights[weight] for weight in self.weights]
         values = parts[0] if len(parts) == 1 else np.concatenate(parts)
         if self.heads:
@@ -61,11 +64,12 @@ class Family:
     """How the folders of a family map to Marey's models.
 
     `architecture`: the class of transformers that runs it. `fields`: the name in `config.json` of
-    each dimension of ModelConfig. `settings`: values that Marey can do of other settings; the first
-    one is the default. `config(where, settings)`: the ModelConfig of `config.json`, whose errors
-    begin with `where`; FormatError. `about(config)`: the reverse, what `config.json` says.
-    `tensors(config)`: all tensors of a checkpoint. `prefix`: its tensors' names begin with this or
-    not. `ignored`: pattern of tensors that follow from `config.json`.
+    each dimension of ModelConfig. `settings`: the values that Marey supports for other settings; the
+    first one is the default. `config(where, settings)`: the ModelConfig that `config.json`
+    describes, or FormatError, whose message begins with `where`. `about(config)`: the reverse, the
+    family's own entries of `config.json`. `tensors(config)`: all tensors of a checkpoint. `prefix`:
+    the tensors' names may begin with this. `ignored`: pattern for the names of tensors that can be
+    computed from `config.json`.
     """
 
     architecture: str

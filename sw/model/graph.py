@@ -24,7 +24,7 @@ class Number(enum.Enum):
     INDEX = "a token or a position"
     ANGLES = "a rotation for each pair of channels of a head"
     WIDE = "16-bit integers in a unit of the value's own"
-    NARROW = "8-bit integers that have a scalar, or a unit, of their own"
+    NARROW = "8-bit integers in a unit of the value's own, which may be a scalar computed at run time"
 
 
 class Kind(enum.Enum):
@@ -64,7 +64,8 @@ class Phase(enum.Enum):
 
 @dataclass(frozen=True)
 class Value:
-    """A vector of `size` channels, in whole heads where `heads` says how many."""
+    """A vector of `size` channels. If `heads` is not 0, it is made of that many heads, one after
+    another."""
 
     name: str
     size: int
@@ -76,9 +77,10 @@ class Value:
 class Operation:
     """One operation of a token.
 
-    `inputs`: names of values. `weights`: names of the weights, in a layer without the prefix "layers.N."; several of a
-    LINEAR lie above each other. `bias`: likewise, or empty. `function`: an ACTIVATE's, "silu" or "gelu"; a NORM's, "rms"
-    or "layer". `scaled`: the result of a LINEAR is multiplied by the scalar of its input.
+    `inputs`: names of values. `weights`: names of the weights; in a layer, without the prefix
+    "layers.N.". Several matrices of a LINEAR are concatenated by rows (outputs). `bias`: names of
+    the biases, likewise, or empty. `function`: "silu" or "gelu" for an ACTIVATE, "rms" or "layer"
+    for a NORM. `scaled`: the result of a LINEAR is multiplied by the scalar of its input.
     """
 
     kind: Kind
@@ -103,19 +105,20 @@ class Graph:
 
     @property
     def operations(self) -> tuple[Operation, ...]:
-        """All operations, those of a layer once."""
+        """All operations in order; an operation of the layer region is listed once, not for each
+        layer."""
         return self.begin + self.layer + self.end
 
     def find(self, name: str) -> Operation | None:
-        """The operation of this name, if there is one."""
+        """The operation of this name, or None."""
         return next((operation for operation in self.operations if operation.name == name), None)
 
     def of_kind(self, *kinds: Kind) -> Iterator[Operation]:
-        """The operations of these kinds, in order, those of a layer once."""
+        """The operations of these kinds, from `operations`."""
         return (operation for operation in self.operations if operation.kind in kinds)
 
     def producer(self, value: str, region: tuple[Operation, ...]) -> Operation | None:
-        """The operation in a region whose output is the value."""
+        """The operation in a region whose output is the value, or None."""
         return next((operation for operation in region if operation.output.name == value), None)
 
     def readers(self, value: str, region: tuple[Operation, ...]) -> list[Operation]:
@@ -123,18 +126,24 @@ class Graph:
         return [operation for operation in region if value in operation.inputs]
 
     def inputs(self, operation: Operation) -> int:
-        """Channels of the operation's first input."""
+        """Channels of the operation's first input. KeyError if the input is the token or the
+        position."""
         known = {each.output.name: each.output.size for each in self.operations}
         return known[operation.inputs[0]]
 
     def macs(self, position: int, wanted: bool = True) -> int:
-        """Useful multiply-accumulates of the token at a position: those that the model needs, without padding or masked
-        positions. A token after which none is `wanted`, as within a prompt, needs no classifier."""
+        """Useful multiply-accumulates of the token at a position: those that the model needs,
+        without padding or masked positions.
+
+        `wanted`: the token that follows is computed. Within a prompt it is not, so the operations
+        of the region `end` are left out.
+        """
         return sum(self.macs_of(operation, position) for operation in self.operations
                    if wanted or operation not in self.end)
 
     def macs_of(self, operation: Operation, position: int) -> int:
-        """Those of one operation, in all layers together."""
+        """Useful multiply-accumulates of one operation of the token at a position, in all layers
+        together."""
         config = self.config
         times = config.n_layers if operation in self.layer else 1
         match operation.kind:
@@ -147,8 +156,11 @@ class Graph:
 
 @dataclass(frozen=True)
 class Rule:
-    """What is legal of a kind: the kinds of numbers of its inputs and its output, how many weights (at least, at most), and
-    the names of its functions."""
+    """What is legal for one kind of operation.
+
+    `inputs`, `output`: the kinds of numbers that it reads and makes. `weights`: fewest and most
+    weights. `functions`: the names that `Operation.function` may have.
+    """
 
     inputs: tuple[Number, ...]
     output: Number
@@ -174,15 +186,18 @@ LEGAL = {
     Kind.QUANTISE: Rule((_W,), _N),
     Kind.CHOOSE: Rule((_W,), _I),
 }
-"""What is legal, by kind. A bias is legal of a LINEAR, and of a NORM that is a layer norm."""
+"""What is legal, by kind of operation. A LINEAR and a layer norm may also have a bias."""
 
 
 def check(graph: Graph, integers: bool = False) -> Graph:
-    """The graph; GraphError names the first operation that breaks a rule.
+    """Checks a graph and returns it. GraphError names the first operation that breaks a rule.
 
-    A value is made before it is read, once; numbers are of the kind that `LEGAL` names; sums and products have operands of
-    one size; the layer makes a residual of the size that it reads. Of a float graph, before the quantiser has added what
-    `integers` need, a LINEAR may read 16-bit numbers, too.
+    Rules: each value is made once, before it is read; numbers are of the kinds that `LEGAL` names;
+    both operands of a sum or a product have the size of the result; `begin` and `layer` each make
+    the residual "x" of `dim` channels; the last operation chooses the next token.
+
+    `integers`: the graph is one of `integer_graph`. In any other graph a LINEAR may also read
+    16-bit numbers, because the QUANTISE before it is not there yet.
     """
     known = {name: Value(name, 1, Number.INDEX) for name in ("token", "position")}
     for region in (graph.begin, graph.layer, graph.end):
@@ -197,7 +212,7 @@ def check(graph: Graph, integers: bool = False) -> Graph:
             raise GraphError(f"{region[-1].name if region else 'an empty region'}: the residual x must have "
                              f"{graph.config.dim} channels")
     if not graph.end or graph.end[-1].kind is not Kind.CHOOSE:
-        raise GraphError("a token ends with the choice of the next one")
+        raise GraphError("the last operation must be CHOOSE, the choice of the next token")
     return graph
 
 
@@ -217,7 +232,8 @@ def _check_operation(operation, known, integers):
     require(operation.output.number is rule.output, f"its output must be {rule.output.value}")
     require(rule.weights[0] <= len(operation.weights) <= rule.weights[1], f"{len(operation.weights)} weights")
     require(operation.function in rule.functions, f"function {operation.function!r}")
-    require(not operation.bias or operation.kind is Kind.LINEAR or operation.function == "layer", "it takes no bias")
+    biased = operation.kind is Kind.LINEAR or operation.function == "layer"
+    require(biased or not operation.bias, "only a matrix and a layer norm have a bias")
     if operation.kind in (Kind.ADD, Kind.MULTIPLY):
         sizes = [known[name].size for name in operation.inputs]
         require(sizes == [operation.output.size] * 2, f"sizes {sizes} and {operation.output.size} differ")

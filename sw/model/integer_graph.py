@@ -5,12 +5,15 @@ from dataclasses import replace
 from .graph import Graph, Kind, Number, Operation, Phase, check
 
 INTEGER = ".int8"
-"""The end of the name of a value that only integers need."""
+"""Suffix in the names of values that exist only in the integer graph, such as "hidden.int8"."""
 
 
 def integer_graph(graph: Graph) -> Graph:
-    """The graph with a QUANTISE in front of each LINEAR that reads 16-bit numbers, and a SPLIT in front of SCORES without a
-    rotation."""
+    """The graph with the operations that only integers need: a QUANTISE before each LINEAR that
+    reads 16-bit numbers, and a SPLIT before each SCORES that reads no ROTATE's output.
+
+    GraphError if the result is not legal.
+    """
     def region(operations):
         made, wide = [], {operation.output.name: operation.output for operation in operations
                           if operation.output.number is Number.WIDE}

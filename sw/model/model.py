@@ -12,10 +12,11 @@ from .graph import Graph, Operation
 
 @dataclass(frozen=True)
 class Model:
-    """A model. `weights`: float32 arrays by name, as `families.weight_shapes` lists them, and "classifier", which is the
-    array of "embedding" if the model is tied. Matrices are [outputs, inputs].
+    """A model: configuration, weights and graph.
 
-    `graph`: the family's unless a pass has rewritten it.
+    `weights`: float32 arrays by name, as `families.weight_shapes` lists them, and "classifier". If
+    the model is tied, "classifier" is the same array as "embedding". Matrices are [outputs, inputs].
+    `graph`: the graph that the family writes, unless a pass has rewritten it.
     """
 
     config: ModelConfig
@@ -33,15 +34,19 @@ class Model:
         return self.weights[name]
 
     def of(self, operation: Operation, layer: int | None = None) -> list[np.ndarray]:
-        """The weights of an operation: those of a layer, or, without one, of an operation outside the layers."""
+        """The weights of an operation, in the order of `operation.weights`.
+
+        `layer`: number of the layer, or None for an operation outside the layers.
+        """
         return [self.weights[full_name(name, layer)] for name in operation.weights]
 
     def bias(self, operation: Operation, layer: int | None = None) -> np.ndarray | None:
-        """The bias of an operation, likewise; None if it has none."""
+        """The bias of an operation, [outputs], or None if it has none; `layer` as for `of`."""
         found = [self.weights[full_name(name, layer)] for name in operation.bias]
         return np.concatenate(found) if found else None
 
 
 def full_name(name: str, layer: int | None) -> str:
-    """The name of a weight or vector in a layer, or outside the layers."""
+    """The name of a weight or vector in a model: "layers.N.NAME" in layer N, NAME outside the
+    layers."""
     return name if layer is None else f"layers.{layer}.{name}"

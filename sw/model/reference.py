@@ -1,4 +1,7 @@
-"""The float reference: it walks a model's graph, and the integer model is judged by it and calibrated on it."""
+"""The float reference: it computes a model's graph in floating point.
+
+The quantiser calibrates on it, and evaluations compare the integer model with it.
+"""
 
 import math
 from collections.abc import Callable
@@ -10,10 +13,13 @@ from .model import Model
 
 
 class Reference:
-    """A decoder in floating point, of type `dtype`, with a KV cache, for `batch` independent sequences at once.
+    """A decoder in floating point, of type `dtype`, with a KV cache, for `batch` independent
+    sequences at once.
 
-    `observe(name, value)`, if given, is called with each value that the token makes: by its name in the graph, with the
-    layer before it ("3.gate"); of norms also ".gained", the input times the gain, and ".rms".
+    `observe(name, value)`, if given, is called with each value that the token makes. `name` is the
+    value's name in the graph; in a layer, the layer's number stands before it ("3.gate"). For each
+    norm it is also called with NAME.gained, the input times the gain, and NAME.rms, the root mean
+    square.
     """
 
     def __init__(self, model: Model, batch: int = 1, observe: Callable[[str, np.ndarray], None] | None = None,
@@ -28,9 +34,12 @@ class Reference:
         self._complex = np.result_type(dtype, np.complex64)
         self._rotations = np.zeros((0, config.head_dim // 2), self._complex)
 
-    @np.errstate(over="ignore", divide="ignore", invalid="ignore")  # the caller looks at what becomes of it
+    @np.errstate(over="ignore", divide="ignore", invalid="ignore")  # callers check that results are finite
     def step(self, tokens: np.ndarray, position: int) -> np.ndarray:
-        """Logits [batch, vocab] after the tokens [batch] at a position; positions come in order from 0."""
+        """Logits, `dtype` [batch, vocab], after the tokens, int [batch], at a position.
+
+        Positions must follow one another from 0 on.
+        """
         graph, batch = self.model.graph, len(tokens)
         if position >= self._keys.shape[2]:
             self._grow()
@@ -110,7 +119,10 @@ class Reference:
         return ACTIVATIONS[operation.function](x)
 
     def _grow(self):
-        """Makes room for twice as many positions, from 64 on: a context may be far longer than what is done in it."""
+        """Doubles the positions that the cache has room for, 64 at first and `seq_len` at most.
+
+        Most texts are far shorter than the model's context, so the cache grows only when needed.
+        """
         config, room = self.model.config, len(self._rotations)
         more = min(max(64, room), config.seq_len - room)
         empty = np.zeros((*self._keys.shape[:2], more, *self._keys.shape[3:]), self._dtype)

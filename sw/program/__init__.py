@@ -1,1 +1,2 @@
-"""Programs: what a tile is loaded with, its file and its text."""
+"""Programs: the contents of a tile, with their file format, their text form and the stream of a
+streamed model."""

@@ -12,11 +12,15 @@ from ...hdl.spec.isa import EncodingError, Instruction, Isa, Op
 from ...hdl.timing import trace, uses
 
 SHOWN = {"mxm": "MXM", "drain": "results", "stream": "VXM", "mem.write": "MEM write"}
-"""Units in the timetable of an instruction, and what they are called there."""
+"""Units that a listing shows, {unit: label}."""
 
 
 def assemble(config: Config, text: str) -> list[Instruction]:
-    """The program that a text describes. EncodingError, with the line number, for a text that is none."""
+    """The program that a text describes.
+
+    EncodingError, with the number of the line, for a line that is no instruction, and for a program
+    that does not fit the program memory.
+    """
     isa, labels, lines = Isa(config), {}, []
     for number, line in enumerate(text.splitlines(), 1):
         line = line.split(";")[0].strip()
@@ -38,10 +42,12 @@ def assemble(config: Config, text: str) -> list[Instruction]:
 
 def disassemble(config: Config, program: Sequence[Instruction], sections: dict[int, str],
                 entries: Sequence[int] = (0,)) -> Iterator[str]:
-    """Lines of text: each instruction, with the cycles in which it issues and in which its slices are at work.
+    """The program as lines of text: each instruction, with the cycle of its issue and the cycles in
+    which units work on it.
 
-    `sections` maps instructions to what begins there; cycles are those of a run at position 0 from each of
-    the `entries`, and for an instruction in a loop those of the first time round.
+    `sections`: {number of an instruction: name of the section that begins there}. `entries`: numbers
+    of the instructions at which runs start. Cycles are those of a run at position 0, and in a loop
+    those of its first turn.
     """
     targets = {instruction["target"] for instruction in program if instruction.op in (Op.LOOP, Op.TOKEN)}
     when = {}
@@ -59,6 +65,7 @@ def disassemble(config: Config, program: Sequence[Instruction], sections: dict[i
 
 
 def _when(config, issue):
+    """The cycles of an issue, as text; empty for None, an instruction that no run reaches."""
     if issue is None:
         return ""
     spans = [f"{SHOWN[use.unit]} {use.cycles[0]}-{use.cycles[-1]}" for use in uses(config, issue) if use.unit in SHOWN]
@@ -66,6 +73,8 @@ def _when(config, issue):
 
 
 def _target(match, labels):
+    """A LOOP's target with the number of an instruction in place of the label. EncodingError for an
+    unknown label."""
     if match[1] not in labels:
         raise EncodingError(f"no label {match[1]!r}")
     return f"target={labels[match[1]]}"

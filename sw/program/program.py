@@ -1,4 +1,4 @@
-"""A program: everything that a tile and its driver need, in one object and in one file."""
+"""A program: all that a tile and its driver need to run a model, in one object and in one file."""
 
 import json
 import struct
@@ -24,24 +24,28 @@ from .assembly import disassemble
 from .stream import ARRAYS, Stream
 
 VERSION = 7
-"""Counts changes of the file format, and of what its instructions mean."""
+"""Version of the file format. It rises when the format, or the meaning of an instruction,
+changes."""
 
 DAMAGE = (OSError, EOFError, KeyError, TypeError, ValueError, AttributeError, RuntimeError, zipfile.BadZipFile, zlib.error,
           struct.error, OverflowError, MemoryError)
-"""What the libraries that read an archive raise when it is damaged."""
+"""Exceptions that the libraries raise when they read a damaged archive."""
 
 LARGEST = 1 << 32
-"""Bytes of all arrays beyond which an archive is not unpacked."""
+"""The most bytes, over all arrays, that an archive may unpack to."""
 
 
 class ProgramFileError(MareyError):
-    """A file that is no program, or is damaged, or is another version's."""
+    """The file is no program, is damaged, or has another version of the format."""
 
 
 @dataclass(frozen=True)
 class Image:
-    """What the tile is loaded with: instructions from 0 on; weights, int8 [words, cols, rows], from W-RAM word 0 on;
-    constants, int16 [granules, lanes], from MEM granule `granule` on."""
+    """The contents that a tile is loaded with.
+
+    `instructions`: from program memory entry 0 on. `weights`: int8 [words, cols, rows], from W-RAM
+    word 0 on. `constants`: int16 [granules, lanes], from MEM granule `granule` on.
+    """
 
     instructions: list[Instruction]
     weights: np.ndarray
@@ -49,18 +53,19 @@ class Image:
     granule: int = 0
 
     def codes(self, config: Config) -> list[int]:
-        """The instructions, encoded."""
+        """The encoded instructions, as unsigned numbers. EncodingError for an operand that does not
+        fit its field."""
         isa = Isa(config)
         return [isa.encode(instruction) for instruction in self.instructions]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFacts:
-    """What a driver needs to know of a compiled model: its shape, for how many positions there is room, how many W-RAM words
-    and MEM granules it takes, and where its int16 logits (`vocab_size` from granule `logits` on) and their scale (granule
-    `scale`) are after a token.
+    """Facts about a compiled model that its driver needs.
 
-    A logit is worth logit * scale * `logit_unit`.
+    `shape`: its configuration. `context`: positions that the KV cache has room for. `words`,
+    `granules`: of W-RAM and MEM that it takes. `logits`, `scale`: MEM granules at which a token
+    leaves its int16 logits and their int16 scale. A logit's value is logit * scale * `logit_unit`.
     """
 
     shape: ModelConfig
@@ -74,11 +79,12 @@ class ModelFacts:
 
 @dataclass(frozen=True)
 class Program:
-    """An image for a configuration, and for a model what is to be known of it and its tokenizer.
+    """A program for a configuration: the image, and for a model its facts and its tokenizer.
 
-    A resident model's program makes a token, or several, in one run from instruction 0 on. If there is a `stream`, a token
-    is its runs, and the image has what stays on the tile. `sections`: where parts of the listing begin, and what they are
-    called.
+    A resident model's program makes one or more tokens in one run from instruction 0 on. If there is
+    a `stream`, a token takes the stream's runs, and the image has only what stays on the tile.
+    `name`: of the model. `sections`: {number of an instruction: name of the section of the listing
+    that begins there}.
     """
 
     config: Config
@@ -94,26 +100,32 @@ class Program:
 
     @classmethod
     def from_instructions(cls, config: Config, instructions: list[Instruction]) -> "Program":
-        """A bare program. ProgramError if it breaks a rule of the tile."""
+        """A program without weights, constants and model. ProgramError if it breaks a rule of the
+        tile."""
         check(config, instructions)
         return cls(config, Image(instructions, np.zeros((0, config.cols, config.rows), np.int8),
                                  np.zeros((0, config.lanes), np.int16)))
 
     def runs(self, wanted: bool = True) -> list[tuple[int, int, int]]:
-        """A token's runs: (entry, tokens that each is asked for, number of such runs)."""
+        """The runs of a token: [(first instruction, tokens that the run makes, number of such
+        runs)].
+
+        `wanted`: the token that follows is computed, which is not needed within a prompt.
+        """
         if self.stream is None:
             return [(0, int(wanted), 1)]
         return [(section.entry, int(section.chooses), times) for section, times in self.stream.counted(wanted)]
 
     def cycles(self, position: int = 0, wanted: bool = True) -> int:
-        """Predicted cycles of the token at a position, all its runs together; less if none is `wanted` after it, as within
-        a prompt."""
+        """Predicted cycles of the token at a position, all its runs together; `wanted` as for
+        `runs`."""
         return sum(times * self.run_cycles(position, count, entry) for entry, count, times in self.runs(wanted))
 
     def run_cycles(self, position: int, count: int, entry: int = 0) -> int:
         """Predicted cycles of a run that makes `count` tokens, the first at a position.
 
-        A run of several is as long as its tokens one by one, but for what starts and ends a run.
+        `entry`: the run's first instruction. A run of several tokens takes less than as many runs of
+        one, which each also take the cycles of a run's start and end.
         """
         known = (entry, blocks(self.config, position) if count <= 1 else position, count)
         if known not in self._cycles:
@@ -123,17 +135,20 @@ class Program:
 
     @property
     def graph(self) -> Graph | None:
-        """The operations that a model's instructions belong to; None for a program without a model."""
+        """The model's integer graph, whose operations the instructions belong to; None for a
+        program without a model."""
         return integer_graph(graph_of(self.model.shape)) if self.model else None
 
     @property
     def mode(self) -> str:
-        """How a model is run: "resident" or "streamed"."""
+        """How the model is run: "resident" or "streamed"."""
         return "streamed" if self.stream else "resident"
 
     def check_burnable(self, config: Config) -> None:
-        """MareyError, in a line, for a program that cannot be burned into a tile: another tile's, one that makes no tokens, or
-        one of which a tile has a segment at a time."""
+        """MareyError if the program cannot be burned into the tile's bitstream.
+
+        It can be if it is compiled for this configuration, has a model, and is not streamed.
+        """
         self.check_config(config)
         if self.model is None:
             raise MareyError("this program was assembled by hand and makes no tokens: burn in a model's")
@@ -143,15 +158,20 @@ class Program:
 
     @property
     def wram_words(self) -> int:
-        """Words of W-RAM in use."""
+        """W-RAM words that the program uses."""
         return self.model.words if self.model else len(self.image.weights)
 
     def link_words(self, wanted: bool = True) -> int:
-        """Words over the link that a token of a streamed model takes, both ways; 0 for a resident one, which takes few."""
+        """Link words, both ways, that a token of a streamed model takes; 0 for a resident model,
+        which takes few."""
         return self.stream.link_words(self.config, wanted) if self.stream else 0
 
     def formula(self) -> tuple[int, int, int]:
-        """(a, b, least): a token at a position takes a + b * max(blocks, least) cycles."""
+        """(a, b, least): a token takes a + b * blocks cycles, where blocks = position // block + 1
+        is at least `least`.
+
+        For fewer blocks see `cycles`.
+        """
         counts = range(1, self.model.context // self.config.block + 1)
         cycles = [self.cycles((count - 1) * self.config.block) for count in counts]
         steps = np.diff(cycles)
@@ -162,13 +182,13 @@ class Program:
         return cycles[-1] - slope * len(cycles), slope, same + 1
 
     def check_config(self, config: Config) -> None:
-        """MareyError unless the program was compiled for a tile like this."""
+        """MareyError unless the program was compiled for this configuration."""
         if self.config.hash != config.hash:
             raise MareyError(f"this program is for configuration {self.config.name} ({self.config.hash:08x}), and the tile "
                              f"is {config.name} ({config.hash:08x}): compile it with --config {config.name}")
 
     def summary(self) -> str:
-        """One line: what it is and what it takes."""
+        """One line of text: the tile, the memory that the program uses, and its cycles."""
         line = f"{self.config.name}, {len(self.image.instructions)} instructions, "
         if self.stream:
             line += (f"streamed: {sum(times for _, times in self.stream.counted())} runs a token, with segments of up to "
@@ -187,8 +207,11 @@ class Program:
         yield from disassemble(self.config, self.image.instructions, self.sections, [entry for entry, _, _ in self.runs()])
 
     def save(self, path: str | Path) -> None:
-        """Writes the program as a numpy archive: arrays, and a JSON description. A file that is there stays until the new one
-        is whole."""
+        """Writes the program as a numpy archive of arrays and a JSON description. OSError if it
+        cannot be written.
+
+        An existing file is replaced only when the new one is complete.
+        """
         size = (Isa(self.config).width + 7) // 8
         codes = b"".join(code.to_bytes(size, "little") for code in self.image.codes(self.config))
         arrays = {"program": np.frombuffer(codes, np.uint8).reshape(-1, size), "weights": self.image.weights,
@@ -213,8 +236,11 @@ class Program:
 
     @classmethod
     def load(cls, path: str | Path, checked: bool = True) -> "Program":
-        """Reads a program file. ProgramFileError if it is none, or, unless not to be `checked`, if it breaks a rule of the
-        tile."""
+        """Reads a program file. ProgramFileError if it is not a program, or is damaged.
+
+        `checked`: also verify the program against the rules of the tile, and its cycles against the
+        number in the file.
+        """
         path = Path(path)
         if not path.is_file():
             raise ProgramFileError(f"{path}: no such file")
@@ -238,7 +264,8 @@ class Program:
 
 
 def verify(program: Program) -> None:
-    """Checks a program against the rules of the tile, a model's for every number of blocks. ProgramError if it breaks one."""
+    """Checks a program against the rules of the tile; a model's for every number of blocks.
+    ProgramError if it breaks one."""
     config, instructions = program.config, program.image.instructions
     if program.model is None:
         check(config, instructions)
@@ -247,7 +274,7 @@ def verify(program: Program) -> None:
     positions = [min(first + config.block, context) - 1 for first in range(0, context, config.block)]
     if program.stream is not None:
         for section in program.stream.sections:
-            # What does not use the cache takes nothing from the position but addresses.
+            # In a section without the KV cache, only addresses depend on the position.
             for position in positions if section.cached else (0, context - 1):
                 for operand in program.stream.operands(section, position):
                     check(config, instructions, section.entry, position=position, count=int(section.chooses), token=operand)
@@ -259,7 +286,8 @@ def verify(program: Program) -> None:
 
 
 def _read_arrays(path):
-    """The arrays of an archive, whose checksums are tested before anything is made of its contents."""
+    """The arrays of an archive, by name. BadZipFile if a checksum is wrong, or if they are larger
+    than `LARGEST` bytes."""
     with path.open("rb") as file:
         with zipfile.ZipFile(file) as archive:
             if sum(member.file_size for member in archive.infolist()) > LARGEST or archive.testzip() is not None:
@@ -270,6 +298,7 @@ def _read_arrays(path):
 
 
 def _unpack_program(description, arrays):
+    """A program from a file's description and arrays; one of `DAMAGE` if they do not match."""
     config = Config(**description["config"])
     isa = Isa(config)
     instructions = [replace(isa.decode(int.from_bytes(code.tobytes(), "little")), note=str(note), operation=str(operation))

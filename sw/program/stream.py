@@ -1,11 +1,15 @@
 """A streamed model: the runs of a token, and the segments of weights and constants that they need.
 
-A model larger than the tile goes through it segment after segment. A token is a row of runs of one program. Each run does
-some operations of the token, from one vector in MEM to the next; its segment, the weights of the matrices that it needs, lies
-in one of two buffers in W-RAM, and while it computes the link fills the other. A matrix that is larger than a buffer goes
-through it in chunks of results, one run each. What stays on the tile: the program, the KV cache of all layers, and the vectors
-on their way. The constants of a segment, the embedding's row of a token and what depends on its position among them, are
-written to MEM before the run. The token of a START says where its run works: see `Stream.operand`.
+A model larger than the tile is sent through it segment by segment. A token takes several runs of one
+program, one after another; each run computes some operations of the token.
+
+- Weights: those that a run needs are in one of two buffers in W-RAM; while it computes, the host
+  fills the other over the link. A matrix larger than a buffer is cut into chunks of its results,
+  with a run for each.
+- Constants: the host writes those that a run needs to MEM before the run. For the first run of a
+  token they include the token's row of the embedding and the rows for its position.
+- The program, the KV cache of all layers, and the vectors in MEM stay on the tile.
+- The operand of the START tells the run where it works: see `Stream.operand`.
 """
 
 from collections.abc import Iterator
@@ -19,16 +23,17 @@ from .traffic import read_words, run_words, write_words
 
 ARRAYS = {"weights": np.int8, "constants": np.int16, "embedding": np.int8, "factors": np.int16, "low": np.int16,
           "high": np.int16, "positions": np.int16}
-"""What a stream holds in arrays, and their types."""
+"""The arrays of a `Stream`, by name, and their types."""
 
 
 @dataclass(frozen=True)
 class Section:
-    """Operations that one run does, and its part of the program.
+    """The operations of one run, and their part of the program.
 
-    `steps`: names of operations. `words` of W-RAM and `granules` of constants in a segment; `chunks`: runs of the section,
-    each with a segment, one after another; `entry`: its first instruction; `cached`: it uses the KV cache; `chooses`: it
-    makes a token.
+    `steps`: names of the operations. `words`, `granules`: of weights in W-RAM and of constants in
+    MEM that a segment has. `chunks`: number of runs that the section takes in a token (or in a
+    layer), each with a segment of its own. `entry`: number of its first instruction. `cached`: it
+    uses the KV cache. `chooses`: it makes the next token.
     """
 
     steps: tuple[str, ...]
@@ -41,14 +46,14 @@ class Section:
 
     @property
     def name(self) -> str:
-        """Its operations, for people."""
+        """The names of the section's operations, as text."""
         return ", ".join(self.steps)
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run of a token: its section, the layer and chunk, and where its segment begins in the stream's weights and
-    constants."""
+    """A run of a token. `layer`, `chunk`: their numbers. `word`, `granule`: where its segment
+    begins in the stream's `weights` and `constants`."""
 
     section: Section
     layer: int = 0
@@ -61,15 +66,19 @@ class Run:
 class Stream:
     """What a driver needs to run a streamed model: the runs of a token and their segments.
 
-    `begin`, `layer`, `end`: sections in order, those of a layer `layers` times. Buffers of `room` words from W-RAM word
-    `buffer` on; constants go to granule `segment` on, those of the first run to the `places` that follow it, by name.
-    `cell`: positions that have words of W-RAM of their own, and `cells`: how many such a layer's cache has. `chunk_logits`:
-    logits that each run of the classifier leaves, of which the host makes the vocabulary's and chooses, or 0 if the tile does.
-
-    `weights`, int8 [words, cols, rows], and `constants`, int16 [granules, lanes], have the segments in the order of the
-    runs; `embedding` is int8 [vocab, dim], `factors` int16 [vocab]; `low` and `high` are the tables of angles, a row for each
-    position below `ROTARY_LOW`, and for each multiple of it; `positions` has a row for each position. Tables that the model
-    does not have are empty.
+    - `begin`, `layer`, `end`: the sections, in order; those of `layer` run `layers` times.
+    - `buffer`, `room`: the first W-RAM word of the first weight buffer, and the words of each buffer;
+      the second follows the first.
+    - `segment`: the MEM granule at which a run's constants begin. `places`: {name: granule, counted
+      from `segment`} of the constants of the first run.
+    - `cell`: positions of a cell (see `StreamedLayout.cell`). `cells`: number of cells in the context.
+    - `chunk_logits`: logits that each run of the classifier leaves; the host collects them and chooses
+      the token. 0 if the tile chooses.
+    - `weights`, int8 [words, cols, rows], and `constants`, int16 [granules, lanes]: the segments, in
+      the order of the runs.
+    - `embedding`: int8 [vocab, dim]. `factors`: int16 [vocab], of its rows.
+    - `low`, `high`, `positions`: int16 [rows, values], the tables by position (see
+      `marey.sw.compiler.fill.tables`). A table that the model does not need is empty.
     """
 
     begin: Section
@@ -93,7 +102,11 @@ class Stream:
 
     @classmethod
     def load(cls, facts: dict, arrays: dict[str, np.ndarray]) -> "Stream":
-        """A stream from its facts, as `dataclasses.asdict` has them, and its arrays. ValueError if they do not match."""
+        """A stream from its arrays, by name, and its other fields, as `dataclasses.asdict` makes
+        them.
+
+        ValueError if they do not match each other, TypeError or KeyError if a field is missing.
+        """
         begin, layer, end = (tuple(Section(**part | {"steps": tuple(part["steps"])}) for part in parts)
                              for parts in ([facts["begin"]], facts["layer"], facts["end"]))
         found = cls(**facts | {"begin": begin[0], "layer": layer, "end": end}, **arrays)
@@ -115,7 +128,8 @@ class Stream:
         return (self.begin, *self.layer, *self.end)
 
     def runs(self, wanted: bool = True) -> Iterator[Run]:
-        """The runs of a token, in order; those that choose the next only if it is `wanted`."""
+        """The runs of a token, in order; without those of `end` if the token that follows is not
+        `wanted`."""
         yield Run(self.begin)
         word = granule = 0
         for index in range(self.layers + wanted):
@@ -125,12 +139,14 @@ class Stream:
                     word, granule = word + section.words, granule + section.granules
 
     def counted(self, wanted: bool = True) -> list[tuple[Section, int]]:
-        """Sections with the number of their runs in a token."""
+        """(section, number of its runs in a token) for each section; without `end` if no next token
+        is `wanted`."""
         return ([(self.begin, 1)] + [(section, section.chunks * self.layers) for section in self.layer]
                 + [(section, section.chunks) for section in self.end if wanted])
 
     def link_words(self, config: Config, wanted: bool = True) -> int:
-        """Words over the link, both ways, of a token among others."""
+        """Words over the link, both ways, that a token takes when others come before and after
+        it."""
         words = 0
         for section, times in self.counted(wanted):
             words += times * (write_words(config, Space.WRAM, section.words * config.cols)
@@ -140,17 +156,20 @@ class Stream:
         return words
 
     def operand(self, run: Run, half: int, position: int) -> int:
-        """The token that a START gives a run: from bit 1 on the chunk, or, for the cache's addresses, the layer times
-        `cells` plus the position's cell; and the buffer in bit 0."""
+        """The operand with which a run is started; the START has it in the place of a token.
+
+        Bit 0: `half`, the number of the weight buffer. From bit 1 on: layer * `cells` + position //
+        `cell` if the section uses the KV cache, else the number of the chunk.
+        """
         where = run.layer * self.cells + position // self.cell if run.section.cached else run.chunk
         return where << 1 | half
 
     def operands(self, section: Section, position: int) -> list[int]:
-        """The lowest and the highest operand that a section is started with at a position."""
+        """[lowest, highest] operand that a section is started with at a position."""
         return [self.operand(Run(section), 0, position),
                 self.operand(Run(section, self.layers - 1, section.chunks - 1), 1, position)]
 
 
 def put(values: np.ndarray, at: int, vector: np.ndarray) -> None:
-    """A vector into int16 [granules, lanes], from a granule on."""
+    """Writes a vector of int16 into `values`, int16 [granules, lanes], from granule `at` on."""
     values.reshape(-1)[at * values.shape[1]:][:vector.size] = vector.ravel()

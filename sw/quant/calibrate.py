@@ -1,4 +1,4 @@
-"""Calibration: how large the float model's values get on text that it writes itself."""
+"""Calibration: measures how large the float model's values become on text that it writes itself."""
 
 from collections import defaultdict
 
@@ -14,22 +14,30 @@ from ..text.sampling import Sampler, sample_text
 RANGE_BITS = 12
 """Significant bits of a range."""
 THREADED_DIM = 512
-"""Channels of the residual from which on a BLAS with several threads is faster."""
+"""Channels of the residual (`dim`) from which on a BLAS with several threads is faster."""
 RESIDUAL = "residual"
-"""The name under which the values that are the residual, at each point of the token, are recorded together."""
+"""Name of the record that all residual values of a token share: embedded rows and sums."""
 
 
 def calibrate(model: Model, seed: int, *, moments: bool = False, batch: int = 32, steps: int = 256) -> dict[str, np.ndarray]:
-    """Largest magnitudes of the reference's values, by name, those of a layer with its number before them ("3.gate").
+    """The largest magnitude of each value of the float reference, by name; in layer 3, "3.gate".
 
-    Values that attention reads and makes (queries with keys, values, outputs) are recorded by head and channel, all others
-    as one number; all points of the residual are recorded together as `RESIDUAL`. Keys are recorded as NAME.high and
-    NAME.low, too: the largest of each channel, and of its negative. `logits.integers` is the largest logit in units of the
-    final norm's 8-bit result, `final.scalar` the largest of those units. With `moments`, NAME.moment is the sum of products
-    [K, K] of the inputs of matrices. MareyError for weights that give nothing sensible.
+    Records, float64:
 
-    The same model has the same ranges on every machine: the reference computes in float64, whose last bits differ between
-    processors and libraries, and ranges are rounded up to `RANGE_BITS` bits, which no such difference reaches.
+    - The values that attention reads and makes (queries with keys, values, outputs): [heads, head_dim].
+    - All other values: one number each. All residual values share the record `RESIDUAL`.
+    - Queries with keys, also NAME.high and NAME.low: the maximum of each channel, and the maximum
+      of its negative, [heads, head_dim].
+    - "final.scalar": the largest unit of the final norm's 8-bit result. "logits.integers": the
+      largest logit divided by that unit.
+    - With `moments`, NAME.moment: the sum X.T @ X over all inputs of a matrix, [K, K].
+
+    `seed`: of the sampled text. `batch`, `steps`: number and length of the texts. MareyError if a
+    value is not finite.
+
+    The same model has the same ranges on every machine: the reference computes in float64, whose
+    last bits differ between processors and libraries, and ranges are rounded up to `RANGE_BITS`
+    bits, which hides such differences.
     """
     largest: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(()))
     watched = _Watched(model.graph)
@@ -65,14 +73,18 @@ def calibrate(model: Model, seed: int, *, moments: bool = False, batch: int = 32
 
 
 def _rounded_up(value: np.ndarray) -> np.ndarray:
-    """Values to `RANGE_BITS` significant bits, away from 0."""
+    """Rounds values away from 0, to `RANGE_BITS` significant bits."""
     mantissa, exponent = np.frexp(value)
     scaled = mantissa * 2.0**RANGE_BITS
     return np.ldexp(np.copysign(np.ceil(np.abs(scaled)), scaled), exponent - RANGE_BITS)
 
 
 class _Watched:
-    """Names of the values of a graph that calibration looks at in a way of their own."""
+    """Names of the values of a graph that calibration records in a special way.
+
+    `residual`: recorded together. `inputs`: inputs of matrices, for moments. `keys`: queries with
+    keys. `by_channel`: recorded by head and channel. `final`: the result of the final norm.
+    """
 
     def __init__(self, graph: Graph):
         self.residual = {operation.output.name for operation in graph.of_kind(Kind.EMBED, Kind.POSITION, Kind.ADD)}

@@ -1,11 +1,17 @@
 """Folding: rewrites a model with layer norms into an equal one that has root-mean-square norms without gains.
 
-A layer norm subtracts the mean of its input. Where every reader of the residual is a layer norm, the mean can be
-subtracted earlier, from whatever is written to the residual: tables and matrices are centred over their outputs, once,
-when the model is quantised. Gains go into the columns of the matrices that follow, biases into their biases (SliceGPT,
-Ashkboos et al., 2024, arXiv 2401.15024, section 3, folds in the same way). Two more biases go for nothing: that of values,
-because the weights of a softmax have the sum 1, into the bias of the matrix behind attention; and that of keys, where no
-rotation follows, because it adds the same to all scores of a query.
+A layer norm subtracts the mean of its input. If only layer norms and sums read the residual, the
+mean can be subtracted earlier, from whatever is written to the residual: tables and matrices are
+centred over their outputs, once, when the model is quantised. A norm's gains go into the columns of
+the matrices that read it, its bias into their biases (SliceGPT, Ashkboos et al., 2024, arXiv
+2401.15024, section 3, folds in the same way).
+
+Two more biases disappear:
+
+- The bias of the values: the weights of a softmax have the sum 1, so the bias passes attention
+  unchanged. It is multiplied by the matrix behind attention and added to that matrix's bias.
+- The bias of the keys, if no rotation follows: it adds the same number to all scores of a query,
+  and the softmax does not depend on it.
 """
 
 from dataclasses import replace
@@ -17,18 +23,20 @@ from ..model.model import Model, full_name
 
 
 def fold_layer_norms(model: Model) -> Model:
-    """The same model without layer norms; the model itself if it has none. Its classifier is a matrix of its own.
+    """An equal model without layer norms, or `model` itself if it has none.
 
-    GraphError for a model whose residual is read by something else than layer norms and sums.
+    The folded model is not tied, since the final norm's gains are in its classifier. GraphError if
+    anything but layer norms and sums reads the residual.
     """
     graph = folded(model.graph)
     return model if graph is model.graph else Model(graph.config, _Folding(model, graph).weights, graph)
 
 
 def folded(graph: Graph) -> Graph:
-    """The graph without layer norms; the graph itself if it has none. Which matrices have a bias depends on it alone.
+    """The graph of the folded model, or `graph` itself if it has no layer norms.
 
-    GraphError as of `fold_layer_norms`.
+    It does not depend on weights: a matrix has a bias even if the bias is 0. GraphError as for
+    `fold_layer_norms`.
     """
     norms = {operation.function for operation in graph.of_kind(Kind.NORM)}
     if "layer" not in norms:
@@ -40,29 +48,34 @@ def folded(graph: Graph) -> Graph:
 
 
 def _check_readers(graph: Graph) -> None:
-    """GraphError if a norm keeps the mean of the residual, or another operation would miss the mean."""
+    """GraphError if a norm is no layer norm, or if another operation needs the mean of the
+    residual."""
     residual = {operation.output.name for operation in graph.of_kind(Kind.EMBED, Kind.POSITION, Kind.ADD)}
     for operation in graph.operations:
         if operation.kind is Kind.NORM and operation.function != "layer":
-            raise GraphError(f"{operation.name}: a model with layer norms can have no other norms")
+            raise GraphError(f"{operation.name}: in a model with layer norms, all norms must be layer norms")
         if operation.kind not in (Kind.POSITION, Kind.NORM, Kind.ADD) and residual.intersection(operation.inputs):
-            raise GraphError(f"{operation.name}: reads the residual itself, and beside layer norms only sums can")
+            raise GraphError(f"{operation.name}: only layer norms and sums may read the residual")
 
 
 def _without_layer_norm(graph: Graph, operation: Operation, region: tuple[Operation, ...]) -> Operation:
-    """The operation in the folded graph: a norm without weights, or a matrix with one bias, unless that goes for nothing."""
+    """The operation as it is in the folded graph: a norm without weights, or a matrix with a bias
+    of its own.
+
+    The matrix that makes values has none.
+    """
     if operation.kind is Kind.NORM:
         return replace(operation, weights=(), bias=(), function="rms")
     if operation.kind is not Kind.LINEAR:
         return operation
     values = any(reader.kind is Kind.VALUES for reader in graph.readers(operation.output.name, region))
-    # Logits with a bias have a unit of their own, and so need the scalar of their input.
+    # A bias can only be added to logits that have been multiplied by the scalar of their input.
     return replace(operation, bias=() if values else (f"{operation.name}_bias",),
                    scaled=operation.scaled or region is graph.end)
 
 
 class _Folding:
-    """The rewriting of one model's weights; `weights` has what the folded graph names."""
+    """The rewriting of one model's weights. `weights`: those of the folded graph, by full name."""
 
     def __init__(self, model: Model, graph: Graph):
         self.model, self.graph = model, model.graph
@@ -72,7 +85,10 @@ class _Folding:
                 self._fold(operation, target, region)
 
     def _fold(self, operation, target, region):
-        """Leaves the weights of an operation as the folded graph has them, in every layer."""
+        """Adds the folded weights of an operation, in every layer, to `weights`.
+
+        `target`: the operation in the folded graph.
+        """
         if operation.kind in (Kind.EMBED, Kind.POSITION):
             (name,) = operation.weights
             self.weights[name] = _centred(self.model[name].T).T
@@ -84,7 +100,7 @@ class _Folding:
             self.weights |= {full_name(name, layer): value for name, value in named}
 
     def _linear(self, operation, region, layer):
-        """Matrices and bias of a LINEAR, of one layer."""
+        """The folded matrices and the folded bias of a LINEAR in one layer, float32."""
         graph, config = self.graph, self.model.config
         matrices = self.model.of(operation, layer)
         matrix, bias = self._behind_norm(operation, region, layer)
@@ -104,7 +120,8 @@ class _Folding:
         return np.split(matrix.astype(np.float32), ends), bias.astype(np.float32)
 
     def _behind_norm(self, operation, region, layer):
-        """Matrix and bias of a LINEAR, float64, with the gains and the bias of the norm in front of it, if there is one."""
+        """Matrix and bias of a LINEAR, float64; if it reads a norm, with the norm's gains and bias
+        folded in."""
         matrix, bias = np.concatenate(self.model.of(operation, layer)).astype(np.float64), self.model.bias(operation, layer)
         bias = np.zeros(len(matrix)) if bias is None else bias.astype(np.float64)
         source = self.graph.producer(operation.inputs[0], region)
@@ -115,5 +132,5 @@ class _Folding:
 
 
 def _centred(matrix):
-    """A matrix whose outputs have the mean 0, whatever the input."""
+    """The matrix minus the mean of its rows: its outputs then have the mean 0 for every input."""
     return (matrix - matrix.mean(axis=0, keepdims=True, dtype=np.float64)).astype(matrix.dtype)

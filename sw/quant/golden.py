@@ -1,8 +1,9 @@
 """The golden integer model: the definition of every result.
 
-It walks the graph of a quantised model in the arithmetic of `marey.hdl.spec.integer`. Vectors in memory are int16, inputs of
-matrix products int8, accumulators int32. A factor common to a whole vector (the 1/rms of a norm, the step of dynamic
-quantisation) is a scalar that is applied after the matrix product that follows: linear operations let it through.
+It walks the graph of a quantised model in the arithmetic of `marey.hdl.spec.integer`. Vectors in
+memory are int16, inputs of matrix products int8, accumulators int32. A factor of a whole vector
+(the 1/rms of a norm, the step of dynamic quantisation) is a scalar, (mantissa, exponent). It is
+applied after the matrix product that follows, since W (s x) = s (W x).
 """
 
 import numpy as np
@@ -14,7 +15,12 @@ from .model import FRACTION, Linear, QuantisedModel
 
 
 def linear(operation: Linear, x: np.ndarray, scalar=None, plus: np.ndarray | int = 0) -> np.ndarray:
-    """int8 inputs [..., K], with their scalar if they have one, to int16 results [..., N], added to `plus`."""
+    """A matrix product and what follows it: `plus` + operation(x), saturated to 16 bits; see
+    `Linear`.
+
+    `x`: int8 [..., K]. `scalar`: the (mantissa, exponent) that x is multiplied by, arrays [..., 1],
+    or None. `plus`: int16 values [..., N], or one for all. Returns int64 [..., N] of int16 values.
+    """
     factors, shift = operation.multiplier.astype(np.int64), operation.shift
     if operation.groups == 1:
         if scalar is not None:
@@ -30,7 +36,8 @@ def linear(operation: Linear, x: np.ndarray, scalar=None, plus: np.ndarray | int
 
 
 class Golden:
-    """A decoder step by step, for `batch` independent sequences at once, with an int8 KV cache."""
+    """A decoder that computes token by token, for `batch` independent sequences at once, with an
+    int8 KV cache."""
 
     def __init__(self, model: QuantisedModel, batch: int = 1):
         self.model, self._batch = model, batch
@@ -38,16 +45,23 @@ class Golden:
         shape = (config.n_layers, batch, config.seq_len, config.n_kv_heads, config.head_dim)
         self._keys, self._values_cache = np.zeros(shape, np.int8), np.zeros(shape, np.int8)
         self._rotary = integer.rotary_tables(config.head_dim, config.seq_len, config.rope_theta)
-        # A sum reads its second operand where the matrix that makes it adds the first: there, it is done already.
+        # {second operand of an ADD: its first}. The matrix that makes the second adds the first to its
+        # results.
         self._sums = {operation.inputs[1]: operation.inputs[0] for operation in model.graph.of_kind(Kind.ADD)}
 
     def step(self, tokens: np.ndarray, position: int) -> np.ndarray:
-        """Logits, float64 [batch, vocab], after the tokens [batch] at a position; positions come in order from 0."""
+        """Logits, float64 [batch, vocab], after the tokens, int [batch], at a position.
+
+        Positions must follow one another from 0 on.
+        """
         logits, scale = self.integers(tokens, position)
         return logits * (scale * self.model.logit_unit)
 
     def integers(self, tokens: np.ndarray, position: int) -> tuple[np.ndarray, np.ndarray]:
-        """The step's results as the tile has them: int16 logits [batch, vocab] and their int16 scales [batch, 1]."""
+        """Like `step`, but with the integers that the tile leaves in MEM.
+
+        Returns logits [batch, vocab] and their scales [batch, 1], int64 arrays of int16 values.
+        """
         graph, n_layers = self.model.graph, self.model.config.n_layers
         self._position_now, self._env, self._scalars = position, {"token": tokens, "position": position}, {}
         for layer, region in [(0, graph.begin), *((layer, graph.layer) for layer in range(n_layers)), (0, graph.end)]:
@@ -72,7 +86,7 @@ class Golden:
         return saturate(x + self.model.vector(operation.name)[self._position_now].astype(np.int64), 16)
 
     def _norm(self, operation, layer, x):
-        """int8 inputs for the next products, and their scalar."""
+        """The int8 inputs of the products that read the norm; their scalar goes to `_scalars`."""
         gain, shift = self.model.vector(operation.name, layer), self.model.shifts[operation.name]
         y, step = integer.quantise(saturate(round_shift(x * gain, shift), 16))
         self._scalars[operation.output.name] = multiply(step, integer.rsqrt(integer.sum_of_squares(x) + self.model.epsilon))
@@ -88,7 +102,7 @@ class Golden:
         if made.bias is not None:
             plus = made.bias.astype(np.int64)
         if operation.output.name in self._sums:
-            # The residual takes the bias up first, as the tile does.
+            # As on the tile, the bias is added to the residual before the product is.
             plus = saturate(self._env[self._sums[operation.output.name]] + plus, 16)
         y = linear(made, x.reshape(len(x), -1), scalar, plus)
         return y.reshape(len(x), operation.output.heads, -1) if operation.output.heads else y
@@ -100,17 +114,24 @@ class Golden:
         return integer.rotation(self._rotary, position)
 
     def _rotate(self, operation, layer, heads, rotation):
-        """Queries, int8, and keys, `FRACTION` bits finer, of int16 heads [batch, heads and KV heads, head_dim]."""
+        """Rotated queries, of int8 values, and keys, `FRACTION` bits finer; both [batch, n_heads +
+        n_kv_heads, head_dim].
+
+        `heads`: int16 values of that shape, `FRACTION` bits finer than int8.
+        """
         q, k = np.split(heads, [self.model.config.n_heads], axis=1)
         return np.concatenate([_turned(q, rotation, 14 + FRACTION, 8), _turned(k, rotation, 14, 16)], axis=1)
 
     def _split(self, operation, layer, heads):
-        """The same of heads that nothing turns."""
+        """Like `_rotate`, without a rotation."""
         q, k = np.split(heads, [self.model.config.n_heads], axis=1)
         return np.concatenate([saturate(round_shift(q, FRACTION), 8), k], axis=1)
 
     def _scores(self, operation, layer, heads):
-        """Scores of the position's queries with all keys so far, in units of 2**-8 of an octave."""
+        """Scores of this position's queries with all keys so far, [batch, n_heads, positions].
+
+        A score s stands for the softmax weight 2**(s / 256).
+        """
         model, config = self.model, self.model.config
         q, k = np.split(heads, [config.n_heads], axis=1)
         k = round_shift(k, FRACTION) + model.vector("key_offset", layer)
@@ -127,7 +148,10 @@ class Golden:
         return weights
 
     def _values(self, operation, layer, weights, v):
-        """Attention's output, int8 [batch, n_heads, head_dim], some bits finer than the values."""
+        """Attention's output, int8 values [batch, n_heads, head_dim].
+
+        It is finer than the cached values by the operation's shift, in bits.
+        """
         self._values_cache[layer, :, self._position_now] = saturate(v, 8)
         sums = np.einsum("bht,bthd->bhd", weights.astype(np.float64), self._cached(self._values_cache, layer)).astype(np.int64)
         mantissa, exponent = self._scalars[operation.inputs[0]]
@@ -140,7 +164,8 @@ class Golden:
         return saturate(round_shift(one * other, self.model.shifts[operation.name]), 16)
 
     def _cached(self, cache, layer):
-        """Keys or values of the positions so far, for each query head: float64 [batch, positions, n_heads, head_dim]."""
+        """Cached keys or values of all positions so far, for each query head: float64 [batch,
+        positions, n_heads, head_dim]."""
         config = self.model.config
         found = cache[layer, :, :self._position_now + 1].repeat(config.n_heads // config.n_kv_heads, axis=2)
         return found.astype(np.float64)
@@ -151,5 +176,5 @@ ACTIVATIONS = {"silu": integer.silu, "gelu": integer.gelu}
 
 
 def _turned(heads, rotation, shift, bits):
-    """Rotary embedding of int16 heads [batch, n, head_dim]."""
+    """Rotates int16 heads [batch, n, head_dim]; `shift` and `bits` as for `integer.turn`."""
     return integer.turn(heads.reshape(*heads.shape[:-1], -1, 2), rotation, shift, bits).reshape(heads.shape)

@@ -1,7 +1,9 @@
-"""Weights to integers, with a scale per output channel and, if wanted, per group of input channels.
+"""Rounds weights to integers, with a scale for each output channel or for each output channel and
+group of input channels.
 
-GPTQ (Frantar et al., 2022, https://arxiv.org/abs/2210.17323) rounds one input channel after another, and takes up the
-error of each in the channels that are still to come, as far as the inputs are correlated.
+GPTQ (Frantar et al., 2022, https://arxiv.org/abs/2210.17323) rounds one input channel after another.
+After each it changes the weights of the channels that are not rounded yet, so that they compensate
+the rounding error; they can where their inputs are correlated with the channel's.
 """
 
 from dataclasses import dataclass
@@ -9,21 +11,25 @@ from dataclasses import dataclass
 import numpy as np
 
 DAMPING = 0.01
-"""Of the mean of the moment's diagonal, added to it: GPTQ's own value."""
+"""Each element of the moment's diagonal is raised by DAMPING * mean(diagonal); the value is that of
+the paper."""
 FRACTIONS = np.linspace(0.6, 1.15, 12)
-"""Scales that are tried for a group, as fractions of the one that clips nothing."""
+"""Candidate scales of a group, as fractions of the smallest scale that clips no weight."""
 ON_GRID = 1e-3
-"""What a weight that lies on a grid may be off it, in steps: far more than float32 or float16 scales leave."""
-ALIKE = 1e-6
-"""By what part steps of a matrix that has one may differ: what float32 leaves of whole steps."""
+"""Tolerance: a weight lies on a grid if it is within this fraction of a step of a multiple of the
+step. The rounding of float32 or float16 scales is far smaller."""
+UNIFORM = 1e-6
+"""Relative tolerance: the steps of all outputs count as equal if they differ by less than this part
+of the largest, which is about the rounding of float32."""
 
 
 @dataclass(frozen=True)
 class Integers:
-    """A matrix as integers: `values` int8 [N, K]; `scale` float64 [groups, N], or [1, 1] if it is one for the whole matrix;
-    `group`: inputs that share a scale.
+    """A matrix [N outputs, K inputs] as integers: the weights of input k are values[:, k] * scale[k
+    // group].
 
-    The weight of input k is values[:, k] * scale[k // group].
+    `values`: int8 [N, K]. `scale`: float64 [groups, N], or [1, 1] if the whole matrix has one
+    scale. `group`: number of consecutive inputs that share a scale.
     """
 
     values: np.ndarray
@@ -32,15 +38,22 @@ class Integers:
 
 
 def nearest(weight: np.ndarray, bits: int) -> Integers:
-    """Each weight [N, K] rounded to nearest, one scale an output channel, which clips nothing."""
+    """Rounds each weight of a float matrix [N, K] to the nearest integer, with one scale for each
+    output.
+
+    The scale maps an output's largest magnitude to 2**(bits - 1) - 1, so nothing is clipped.
+    """
     scale = np.maximum(np.abs(weight).max(axis=1), 1e-12) / ((1 << bits - 1) - 1)
     return Integers(np.rint(weight / scale[:, None]).astype(np.int8), scale[None].astype(np.float64), weight.shape[1])
 
 
 def on_grid(weight: np.ndarray, bits: int, group: int) -> Integers | None:
-    """The weights [N, K] as they are, if those of each group are whole numbers of a step; else None.
+    """The weights [N, K] as integers without rounding error, or None if they lie on no grid of
+    `bits` bits.
 
-    The step is the largest for which they are, so that weights which were trained or rounded for few bits lose nothing.
+    Weights lie on a grid if, for each output and group, there is a step of which they all are
+    integer multiples; the largest such step becomes the scale. Weights that were trained or rounded
+    for few bits lose nothing this way.
     """
     values, scales = np.zeros(weight.shape, np.int8), []
     for start in range(0, weight.shape[1], group):
@@ -56,13 +69,16 @@ def on_grid(weight: np.ndarray, bits: int, group: int) -> Integers | None:
         values[:, start:start + group] = np.rint(part / scale[:, None])
         scales.append(scale)
     scale = np.array(scales)
-    if len(scale) == 1 and np.ptp(scale) <= ALIKE * scale.max():
+    if len(scale) == 1 and np.ptp(scale) <= UNIFORM * scale.max():
         scale = scale[:, :1]
     return Integers(values, scale, group)
 
 
 def gptq(weight: np.ndarray, moment: np.ndarray, bits: int, group: int) -> Integers:
-    """Weights [N, K] rounded with error compensation. `moment`: sums of products of the inputs [K, K], from calibration."""
+    """Rounds weights, float [N, K], with error compensation (GPTQ); see the head of this file.
+
+    `moment`: float64 [K, K], the sums of products of the inputs (X.T @ X), from calibration.
+    """
     rest, (outputs, inputs) = weight.astype(np.float64), weight.shape
     damping = DAMPING * max(float(np.diag(moment).mean()), 1e-12)
     inverse = np.linalg.cholesky(np.linalg.inv(moment + damping * np.eye(inputs))).T
@@ -82,7 +98,8 @@ def _clip(x, bits):
 
 
 def _best_scale(weight, bits):
-    """By output, the scale that leaves the smallest square error of weights [N, k] rounded to nearest."""
+    """The scale of each output, float64 [N], with the smallest squared error of weights [N, k]
+    rounded to nearest."""
     scales = np.maximum(np.abs(weight).max(axis=1), 1e-12) / ((1 << bits - 1) - 1) * FRACTIONS[:, None]
     errors = [((_clip(weight / scale[:, None], bits) * scale[:, None] - weight) ** 2).sum(axis=1) for scale in scales]
     return scales[np.argmin(errors, axis=0), np.arange(len(weight))]

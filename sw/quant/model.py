@@ -1,4 +1,5 @@
-"""The integer model: a graph whose matrices and vectors are integers, each value in a unit of its own."""
+"""The integer model: a graph, with its matrices and vectors as integers; each value has a unit of
+its own."""
 
 from dataclasses import dataclass
 
@@ -8,19 +9,25 @@ from ..model.config import ModelConfig
 from ..model.graph import Graph, Kind
 
 FRACTION = 4
-"""Bits by which queries and keys are finer before they become int8."""
+"""Fractional bits of queries and keys in 16 bits, which are rounded away when they become int8."""
 
 
 @dataclass(frozen=True)
 class Linear:
-    """A linear operation on int8 inputs, in 16 bits: y = saturate(round_shift((weight @ x) * multiplier, shift) + bias).
+    """A linear operation on int8 inputs, with int16 results.
 
-    `weight`: int8 [N, K]; `multiplier`: int16 [groups, N], not negative, or [1, 1] if it is the same for all outputs;
-    `group`: inputs that share a multiplier; `shift`: 0 to 47, or less by 15 where the vector's scalar adds its exponent;
-    `bias`: int16 [N], in the unit of the result, or None.
+    y = saturate(round_shift((weight @ x) * multiplier, shift) + bias)
 
-    With several groups their parts are added up one after another, each rounded and the sum saturated. `rescale` then is the
-    shift of the vector's scalar, which multiplies the sum; of one group the scalar multiplies the multipliers.
+    `weight`: int8 [N, K]. `multiplier`: int16 [groups, N], not negative, or [1, 1] if it is the
+    same for all outputs. `group`: number of consecutive inputs that share a multiplier. `shift`:
+    bits, 0 to 47; or -15 to 32 if the exponent of the input's scalar is added to it. `bias`: int16
+    [N], in the unit of the result, or None.
+
+    With several groups, the product of each group is rounded and added to those before it, and each
+    sum is saturated.
+
+    The input's scalar, if there is one, multiplies the multipliers of a single group. With several
+    groups it multiplies the sum, which is then shifted by `rescale` bits plus its exponent.
     """
 
     weight: np.ndarray
@@ -43,18 +50,28 @@ class Linear:
 
 @dataclass(frozen=True, kw_only=True)
 class QuantisedModel:
-    """Everything the integer model needs.
+    """A model in integers, as the golden model and the compiler need it.
 
-    `graph`: the model's, with the operations that only integers need. `linears`: its LINEAR operations by full name
-    ("layers.0.qk", "classifier"). `vectors`: int16 vectors by full name: the gains of each NORM, [channels], or [1] if they
-    are all 1; "layers.N.key_offset" [n_kv_heads, head_dim], which is added to every key in units of int8 (what all keys
-    have in common adds the same to all scores, which softmax does not see, and without it int8 has smaller steps);
-    "layers.N.score" [n_heads], from q.k to 2**-8 of an octave; the table of each POSITION. `shifts`: bits taken off the
-    result of an operation, by its name, the same in every layer, since a program is one loop over layers.
+    `graph`: the model's integer graph. `bits`: of a weight, 8 or 4. `linears`: its LINEAR operations
+    by full name ("layers.0.qk", "classifier"). `shifts`: bits by which the result of an operation is
+    shifted right, by the operation's name. They are the same in every layer, since the program is
+    one loop over the layers.
 
-    `embedding`: int8 [vocab, dim], with `embedding_factor` int16 [groups, vocab] for groups of `embedding_group` values, into
-    units of 2**-`residual_unit`; the classifier's if the model is tied. The factor is [1, 1] if all tokens have the same.
-    `epsilon`: added to a norm's sum of squares. `logit_unit`: what a logit of 1 with a scale of 1 is worth.
+    `vectors`: int16 vectors by full name.
+
+    - The gains of each NORM, [channels], or [1] if all of them are 1.
+    - "layers.N.key_offset", [n_kv_heads, head_dim], is added to every key, in units of int8. It
+      centres the keys, so that int8 has smaller steps; it adds the same to all scores of a query,
+      and the softmax does not depend on that.
+    - "layers.N.score", [n_heads], factors from q.k to scores in units of 2**-8 (see `Golden`).
+    - The table of each POSITION, [seq_len, dim].
+
+    `embedding`: int8 [vocab, dim]. `embedding_factor`: int16 [groups, vocab], or [1, 1] if all are
+    the same; it brings each group of `embedding_group` channels to the residual's unit,
+    2**-`residual_unit`. Both are the classifier's if the model is tied.
+
+    `epsilon`: added to a norm's sum of squares. `logit_unit`: a logit is worth
+    logit * scale * `logit_unit`.
     """
 
     config: ModelConfig
@@ -71,22 +88,26 @@ class QuantisedModel:
     linears: dict[str, Linear]
 
     def linear(self, name: str, layer: int = 0) -> Linear:
-        """The LINEAR operation of this name, of one layer if it is in the layers."""
+        """The LINEAR operation of this name; `layer` says which layer's, if it is in the layers.
+        KeyError if there is none."""
         return self.linears[name if name in self.linears else f"layers.{layer}.{name}"]
 
     def vector(self, name: str, layer: int = 0) -> np.ndarray:
-        """The vector of this name, of one layer if it is in the layers."""
+        """The vector of this name, int16; `layer` says which layer's, if it is in the layers.
+        KeyError if there is none."""
         return self.vectors[name if name in self.vectors else f"layers.{layer}.{name}"]
 
     @property
     def groups(self) -> dict[str, int]:
-        """Inputs in a group, by LINEAR operation and for "embedding", where there are several groups."""
+        """Inputs in a group, by the names of LINEAR operations and "embedding"; only those with
+        several groups."""
         groups = {name.rpartition(".")[2]: linear.group for name, linear in self.linears.items() if linear.groups > 1}
         return groups | ({"embedding": self.embedding_group} if len(self.embedding_factor) > 1 else {})
 
     @property
     def uniform(self) -> frozenset[str]:
-        """LINEAR operations (and "embedding") that have one factor for all outputs, and NORM operations without gains."""
+        """Names of LINEAR operations (and "embedding") with one factor for all outputs, and of NORM
+        operations without gains."""
         norms = {operation.name for operation in self.graph.of_kind(Kind.NORM)}
         values = {name.rpartition(".")[2]: linear.multiplier for name, linear in self.linears.items()} | {
             "embedding": self.embedding_factor,
@@ -95,5 +116,5 @@ class QuantisedModel:
 
     @property
     def embedding_factors(self) -> np.ndarray:
-        """The factor of every token: int16 [groups, vocab]."""
+        """The factors of every token's row: int16 [groups, vocab]."""
         return np.broadcast_to(self.embedding_factor, (len(self.embedding_factor), self.config.vocab_size))

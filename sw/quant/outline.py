@@ -1,7 +1,9 @@
-"""The outline of a quantised model: what the compiler schedules, without weights.
+"""The outline of a quantised model: all that the compiler needs to know to write instructions,
+without weights.
 
-No cycle depends on a weight. So the outline is enough for a program with all of its instructions, and where only the shape
-of a model is known, as from a file's header, an outline of that shape has the cycles of the model.
+No cycle depends on a weight, so the cycles of a model are known from its outline. Where only a
+model's shape is known, as from a file's header, `outline_of_shape` gives an outline with the cycles
+that the model will have.
 """
 
 from collections import defaultdict
@@ -27,10 +29,11 @@ def _zeros():
 
 @dataclass(frozen=True, kw_only=True)
 class Outline:
-    """Shape, graph, `groups` and `uniform` (see `QuantisedModel`), and the numbers that instructions hold.
+    """The outline of a quantised model.
 
-    `shifts`: by operation, those of LINEAR operations included; `rescales`: by LINEAR operation; `epsilon`: a norm's. All
-    are 0 where only the shape is known: they change no cycle.
+    `config`, `graph`, `groups`, `uniform`: as in `QuantisedModel`. `shifts`: bits, by operation,
+    including the shifts of LINEAR operations. `rescales`: bits, by LINEAR operation. `epsilon`: of
+    norms. If only the shape is known, shifts and rescales are 0: they change no cycle.
     """
 
     config: ModelConfig
@@ -51,24 +54,26 @@ class Outline:
 
 
 def outline_of_shape(config: ModelConfig, bits: int = 8, group: int = GROUP, model: Model | None = None) -> Outline:
-    """The outline of a model of this shape.
+    """The outline that a model of this shape will have after quantisation.
 
-    Where weights have 4 `bits` it matters which inputs share a scale, and whether all outputs do: as in a `model` whose
-    weights lie on a grid, else in `group`s, as the quantiser makes them. So does whether its norms have gains.
+    `bits`: of a weight, 8 or 4. `group`: inputs that share a scale if `bits` is 4. `model`: the
+    model with its weights, if they are known. They decide, for 4 bits, which matrices lie on a grid
+    of their own and so have larger groups or one scale, and which norms have no gains. Without a
+    model, no matrix is taken to lie on a grid, and each norm to have gains unless it is folded.
     """
     if model is not None:
         model = fold_layer_norms(model)
     graph = integer_graph(folded(graph_of(config)))
     groups, uniform = _groups(graph, bits, group, model) if bits == 4 else ({}, set())
-    # A norm that has been folded has no gains; of a model's own norms all layers must have gains of 1.
+    # A folded norm has no gains. Any other norm counts as one without gains if they are 1 in all layers.
     uniform |= {norm.name for norm in graph.of_kind(Kind.NORM)
                 if not norm.weights or (model is not None and _without_gains(model, norm))}
     return Outline(config=graph.config, graph=graph, groups=groups, uniform=frozenset(uniform))
 
 
 def _groups(graph, bits, group, model):
-    """Inputs in a group, by LINEAR operation and for "embedding", where there are several; and the names of those that have
-    one factor for all outputs."""
+    """({name: inputs in a group}, names with one factor for all outputs), as in
+    `QuantisedModel`."""
     config, groups, uniform = graph.config, {}, set()
     inputs = {operation.name: graph.inputs(operation) for operation in graph.of_kind(Kind.LINEAR)} | {"embedding": config.dim}
     for name, count in inputs.items():
@@ -82,7 +87,7 @@ def _groups(graph, bits, group, model):
             size, same = _grid(_weights(model, name), bits, [count, *tried])
         else:
             size, same = tried[-1], False
-        # Queries and keys have a step for each pair of channels, however uniform their weights' are.
+        # Queries and keys have a step for each pair of channels, even if their weights have one scale.
         heads = {reader.kind for reader in graph.readers(operation.output.name, region)} & {Kind.ROTATE, Kind.SPLIT}
         if size < count:
             groups[name] = size
@@ -97,19 +102,22 @@ def _without_gains(model, norm):
 
 
 def _weights(model, name):
-    """The matrices that the quantiser takes together: one a layer, or one in all."""
+    """The matrices of an operation, one for each layer, or one if it is outside the layers."""
     operation = model.graph.find(name)
     return [np.concatenate(model.of(operation, layer)) for layer in _layers(model, name)]
 
 
 def _layers(model, name):
-    """The layers that an operation is in, or None for one outside the layers."""
+    """Numbers of the layers that an operation is in; [None] for an operation outside the layers."""
     inside = any(name == each.name for each in model.graph.layer)
     return range(model.config.n_layers) if inside else [None]
 
 
 def _grid(weights, bits, sizes):
-    """The first size of groups in which all weights are on a grid, or else the last; and whether each matrix has one step."""
+    """(inputs in a group, whether each matrix has one step), for the matrices of an operation.
+
+    The number is the first of `sizes` for which all matrices lie on a grid, or the last if there is none.
+    """
     for size in sizes:
         found = [on_grid(weight, bits, size) for weight in weights]
         if None not in found:

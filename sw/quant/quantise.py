@@ -1,40 +1,43 @@
 """The quantiser: a pass over a model's graph that gives each value a unit and each matrix integers.
 
-Weights are int8 with a scale per output channel, or int4 with one per output channel and group of input channels. Every
-constant factor on the way (norms, head scales, 1/sqrt(head_dim), log2(e)) goes into these 16-bit factors, so that what is
-left at run time are the scalars of vectors. Static ranges, and what GPTQ needs to know of the inputs, come from a
-calibration: the float reference, run on text sampled from the model.
+Weights are int8 with a scale per output channel, or int4 with one per output channel and group of
+input channels. Every constant factor (norms, head scales, 1/sqrt(head_dim), log2(e)) is multiplied
+into these scales, which become 16-bit factors; only the scalars of vectors are computed at run
+time. Static ranges, and the moments of the inputs that GPTQ needs, come from a calibration: the
+float reference, run on text sampled from the model.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from ...hdl.spec.integer import GATE_UNIT, MANTISSA_BITS, SQUARE_SHIFT
+from ...hdl.spec.integer import GATE_UNIT, SQUARE_SHIFT
 from ..model.graph import Kind
 from ..model.integer_graph import INTEGER, integer_graph
 from ..model.model import Model, full_name
 from .calibrate import RESIDUAL, calibrate
+from .fixed_point import linears, one_if_equal, unit_bits, with_common_shift
 from .fold import fold_layer_norms
 from .gptq import Integers, gptq, nearest, on_grid
 from .model import FRACTION, Linear, QuantisedModel
 
-HEADROOM = 2.0
-"""Static int16 ranges are this much wider than the largest value that calibration saw; int8 ranges are not, since
-clipping a rare value costs less there than a coarser step for all."""
 BALANCE = 0.5
-"""Exponent of key range / query range in the steps of keys: SmoothQuant's alpha (Xiao et al., 2023)."""
+"""The exponent in step of keys ~ (key range / query range)**BALANCE, by pair of channels. It is
+SmoothQuant's alpha (Xiao et al., 2023, arXiv 2211.10438)."""
 GROUP = 16
-"""Inputs that share a scale where weights have 4 bits and lie on no grid of their own."""
+"""Inputs that share a scale if weights have 4 bits and do not lie on a grid."""
 FULL_SCALE = 16384
-"""The largest logit that calibration saw, in int16 units, where logits have the scale of their input."""
+"""int16 value of the largest logit of calibration, if the scalar of the classifier's input is not
+multiplied into the logits."""
 
 
 def quantise(model: Model, bits: int = 8, seed: int = 0, group: int = GROUP) -> QuantisedModel:
     """The integer model of a float model, calibrated on text that the float model writes with `seed`.
 
-    Weights of 4 `bits` that lie on a grid (of a whole row, or of groups) stay as they are; others are rounded by GPTQ in
-    groups of `group` inputs, a power of two, which the tile's rows have to divide.
+    `bits`: of a weight, 8 or 4. With 4, weights that already lie on a grid (one step for each row,
+    or for each group) keep their values; others are rounded by GPTQ in groups of `group` inputs.
+    `group` must be a power of two, and a multiple of the tile's rows. MareyError if calibration
+    finds values that are not finite, GraphError if the model's layer norms cannot be folded.
     """
     model = fold_layer_norms(model)
     return _Quantiser(model, bits, group, calibrate(model, seed, moments=bits == 4)).run()
@@ -42,7 +45,8 @@ def quantise(model: Model, bits: int = 8, seed: int = 0, group: int = GROUP) -> 
 
 @dataclass
 class _Units:
-    """The units of values: `steps[name]` has, for each layer, what an integer is worth: one number, or one a channel."""
+    """The units of values: `steps[name][layer]` is the real value of an integer step, one number or
+    [channels]."""
 
     steps: dict[str, list]
 
@@ -51,14 +55,14 @@ class _Units:
 
 
 class _Quantiser:
-    """One pass over the model; `ranges` are calibrate's."""
+    """One pass over a model without layer norms; `ranges`: the result of `calibrate`."""
 
     def __init__(self, model: Model, bits: int, group: int, ranges: dict[str, np.ndarray]):
         self.model, self.bits, self.group, self.ranges = model, bits, group, ranges
         self.config, self.graph = model.config, integer_graph(model.graph)
         self.layers = range(model.config.n_layers)
-        self.residual_unit = _unit(ranges[RESIDUAL])
-        # A norm divides by the root of the mean square, and the sum of squares lacks SQUARE_SHIFT bits.
+        self.residual_unit = unit_bits(ranges[RESIDUAL])
+        # The tile has s = (sum of squares) / 2**SQUARE_SHIFT. 1/rms = root / sqrt(s).
         self.root = np.sqrt(model.config.dim / 2.0**SQUARE_SHIFT)
         self.linears: dict[str, Linear] = {}
         self.vectors: dict[str, np.ndarray] = {}
@@ -66,11 +70,12 @@ class _Quantiser:
         self.units = _Units({})
 
     def run(self) -> QuantisedModel:
-        """The integer model: units first, in the order of the token, then matrices."""
+        """Makes the integer model: first the units of all values, in the order of the token, then
+        the matrices."""
         graph, config = self.graph, self.config
         for region in (graph.begin, graph.layer, graph.end):
             for operation in region:
-                self._give_units(operation, region)
+                self._set_units(operation, region)
         for region in (graph.layer, graph.end):
             for operation in region:
                 if operation.kind is Kind.LINEAR:
@@ -80,7 +85,7 @@ class _Quantiser:
             embedding = Integers(classifier.weight, classifier.multiplier * 2.0**-classifier.shift * bare, classifier.group)
         else:
             (embedding,) = self._integers([self.model["embedding"]], [np.eye(config.dim)], [2 * self.group, self.group])
-        (factor,), self.shifts["embedding"] = _common([embedding.scale * 2.0**self.residual_unit])
+        (factor,), self.shifts["embedding"] = with_common_shift([embedding.scale * 2.0**self.residual_unit])
         epsilon = config.norm_eps * config.dim * 4.0**self.residual_unit / 2.0**SQUARE_SHIFT
         return QuantisedModel(
             config=config, graph=graph, bits=self.bits, embedding=embedding.values, embedding_factor=factor,
@@ -88,9 +93,13 @@ class _Quantiser:
             shifts=self.shifts, vectors=self.vectors, logit_unit=self._logit_scale(bare), linears=self.linears)
 
     def _logit_scale(self, bare):
-        """What a logit of 1 with a scale of 1 is worth; leaves the shift that makes the last scalar an int16 scale."""
+        """`QuantisedModel.logit_unit`; sets the shift that brings the last scalar to an int16
+        scale.
+
+        `bare`: unit of the logits before they are multiplied by their scale.
+        """
         if self.graph.find("classifier").scaled:
-            # Logits are in their own unit, and their scale is 1, as an int16 of 14 bits.
+            # The scalar is in the logits already. Their scale is 1, which is 2**14 as an int16.
             self.shifts["choice"] = 0
             return float(bare * 2.0**-14)
         constant = self.units[self.graph.find("classifier").inputs[0]][0]
@@ -99,8 +108,11 @@ class _Quantiser:
 
     # Units of values
 
-    def _give_units(self, operation, region):
-        """The unit of what an operation makes, where no reader has asked for one, and its vectors and shifts."""
+    def _set_units(self, operation, region):
+        """Sets the unit of an operation's output, and the operation's vectors and shifts.
+
+        Where a reader decides the unit, as SCORES for queries and keys, it is set with that reader.
+        """
         layers = self.layers if region is self.graph.layer else [None]
         name = operation.output.name.removesuffix(INTEGER)
         match operation.kind:
@@ -121,20 +133,28 @@ class _Quantiser:
             case Kind.MULTIPLY:
                 unit = [self._product(operation)] * len(layers)
             case Kind.LINEAR if region is self.graph.end:
-                unit = [2.0**-_unit(self.ranges[name]) if operation.scaled else self._largest_logit()]
+                unit = [self._logit_unit(operation)]
             case Kind.LINEAR if any(reader.kind is Kind.ADD for reader in self.graph.readers(name, region)):
                 unit = [2.0**-self.residual_unit] * len(layers)
             case _:
                 return
         self.units.steps[name] = unit
 
-    def _largest_logit(self):
-        """The unit of logits without their input's scalar, in units of the input's."""
+    def _logit_unit(self, classifier):
+        """The unit of the classifier's integer results.
+
+        If the classifier is not `scaled`, a logit is such a result times the scalar of its input.
+        """
+        if classifier.scaled:
+            return 2.0**-unit_bits(self.ranges[classifier.output.name])
         return float(self.ranges["logits.integers"]) / FULL_SCALE
 
     def _norm(self, operation, region):
-        """Gains as int16 and their shift; returns what a vector's scalar of 1 is worth. Norms without gains take their
-        vectors as they are."""
+        """Sets the int16 gains of a norm and their shift; returns the unit of its output for a
+        scalar of 1.
+
+        A norm whose gains are all 1 has the gains [1] and the shift 0.
+        """
         layers = self.layers if region is self.graph.layer else [None]
         names = [full_name(operation.name, layer) for layer in layers]
         gains = [gain for layer in layers for gain in self.model.of(operation, layer)]
@@ -143,28 +163,32 @@ class _Quantiser:
             self.shifts[operation.name] = 0
             return self.root
         exponent = 14 - int(np.ceil(np.log2(max(np.abs(gain).max() for gain in gains))))
-        seen = [_seen(operation.output.name, layer) for layer in layers]
-        largest = max(float(self.ranges[f"{name}.gained"]) for name in seen) * 2.0 ** (self.residual_unit + exponent)
-        self.shifts[operation.name] = shift = max(0, -_unit(largest))
-        self.vectors |= {name: np.rint(gain * 2.0**exponent).astype(np.int16) for name, gain in zip(names, gains, strict=True)}
+        recorded = [_recorded_name(operation.output.name, layer) for layer in layers]
+        largest = max(float(self.ranges[f"{name}.gained"]) for name in recorded)
+        largest_integer = largest * 2.0 ** (self.residual_unit + exponent)
+        self.shifts[operation.name] = shift = max(0, -unit_bits(largest_integer))
+        self.vectors |= {name: np.rint(gain * 2.0**exponent).astype(np.int16)
+                         for name, gain in zip(names, gains, strict=True)}
         return 2.0 ** (shift - exponent) * self.root
 
     def _product(self, operation):
-        """The unit of a product, from its range; one operand of which is an activation."""
+        """The unit of a MULTIPLY's result; sets the operation's shift, and units of its inputs that
+        have none yet."""
         for name in operation.inputs:
             if name not in self.units.steps:
-                self.units.steps[name] = [2.0**-_unit(self._range(name))] * len(self.layers)
+                self.units.steps[name] = [2.0**-unit_bits(self._range(name))] * len(self.layers)
         bits = [-int(np.log2(self.units[name][0])) for name in operation.inputs]
-        unit = _unit(self._range(operation.output.name))
-        self.shifts[operation.name] = sum(bits) - unit
-        return 2.0**-unit
+        result_bits = unit_bits(self._range(operation.output.name))
+        self.shifts[operation.name] = sum(bits) - result_bits
+        return 2.0**-result_bits
 
     def _range(self, name):
-        """The largest magnitude of a value in any layer."""
+        """The largest magnitude of a value over all layers."""
         return max(float(self.ranges[f"{layer}.{name}"]) for layer in self.layers)
 
     def _attention(self, operation, region):
-        """Steps of queries and keys by head and channel; offsets of keys, and the factors of scores."""
+        """Sets the units of queries and keys, the offsets of keys and the factors of scores;
+        returns the unit of scores."""
         config, source = self.config, operation.inputs[0].removesuffix(INTEGER)
         group = config.n_heads // config.n_kv_heads
         steps = [self._head_steps(f"{layer}.{source}") for layer in self.layers]
@@ -172,9 +196,11 @@ class _Quantiser:
         # Rotation keeps the units of its input.
         for name in (source, self.graph.producer(operation.inputs[0], region).inputs[0]):
             self.units.steps[name] = unit
-        # A step of q times a step of k is the same for all channels of a head; scores count 2**-8 of an octave.
-        worth = [(q * k.repeat(group, axis=0))[:, 0] / np.sqrt(config.head_dim) * np.log2(np.e) * 256 for q, k in steps]
-        factors, self.shifts[operation.name] = _common(worth)
+        # (step of q) * (step of k) is the same for all channels of a head. exp(s) = 2**(s * log2(e)), in
+        # units of 2**-8.
+        score_steps = [(q * k.repeat(group, axis=0))[:, 0] / np.sqrt(config.head_dim) * np.log2(np.e) * 256
+                       for q, k in steps]
+        factors, self.shifts[operation.name] = with_common_shift(score_steps)
         for layer, (factor, (_, k)) in enumerate(zip(factors, steps, strict=True)):
             high, low = (self.ranges[f"{layer}.{source}.{side}"][config.n_heads:] for side in ("high", "low"))
             offset = np.clip(np.rint(-((high - low) / 2) / k), -32768, 32767).astype(np.int16)
@@ -182,11 +208,12 @@ class _Quantiser:
         return [2.0**-8] * len(self.layers)
 
     def _head_steps(self, name):
-        """What a step of int8 is worth in queries and keys: by head and channel, [heads, head_dim] each.
+        """The int8 steps of queries, [n_heads, head_dim], and of keys, [n_kv_heads, head_dim].
 
-        Keys and queries turn in pairs, so a pair of channels has one step, and the product of a query's step and a key's is
-        the same for all pairs of a head: what makes the keys of a pair finer makes its queries coarser. `BALANCE` says in
-        which proportion.
+        Rotary embedding turns channels in pairs, so both channels of a pair have one step. A score
+        has one factor for its head, so (step of q) * (step of k) must be the same for all pairs of
+        a head: finer steps for the keys of a pair mean coarser steps for its queries. `BALANCE`
+        divides the precision between the two.
         """
         config = self.config
         group = config.n_heads // config.n_kv_heads
@@ -201,15 +228,20 @@ class _Quantiser:
         return [step / 127 for step in (q.repeat(2, axis=1), k.repeat(2, axis=1))]
 
     def _averages(self, operation, region):
-        """Steps of values, one a channel where weights have 8 bits, and those of attention's output, some bits finer."""
+        """Sets the units of the cached values and the shift of VALUES; returns the units of
+        attention's output.
+
+        The output's steps are those of the values, divided by 2**shift.
+        """
         config, source = self.config, operation.inputs[1]
         group = config.n_heads // config.n_kv_heads
         largest = [np.maximum(self.ranges[f"{layer}.{source}"], 1e-9) for layer in self.layers]
         if self.bits == 4:
-            # One step for all values of a layer: what stands on a grid in the matrix behind attention stays there.
+            # One step for all values of a layer, so that a matrix behind attention that lies on a grid still
+            # does.
             largest = [np.full_like(each, each.max()) for each in largest]
         steps = [each / 127 for each in largest]
-        self.units.steps[source] = [_shortest(step.ravel()) for step in steps]
+        self.units.steps[source] = [one_if_equal(step.ravel()) for step in steps]
         # As many bits as leave room for the largest output in every layer, up to 4.
         room = min(np.min(127 * step.repeat(group, axis=0) / np.maximum(
             self.ranges[f"{layer}.{operation.output.name}"], 1e-9)) for layer, step in enumerate(steps))
@@ -219,37 +251,43 @@ class _Quantiser:
     # Matrices
 
     def _linear(self, operation, region):
-        """The integers of a LINEAR in every layer, whose results have the unit of its output."""
+        """Adds a LINEAR, in every layer, to `linears`: its results are in the unit of its
+        output."""
         layers = self.layers if region is self.graph.layer else [None]
         names = [full_name(operation.name, layer) for layer in layers]
         source = operation.inputs[0].removesuffix(INTEGER)
         inputs, outputs = self.units[source], self.units[operation.output.name]
         weights = [np.concatenate(self.model.of(operation, layer)) if len(operation.weights) > 1 else
                    self.model.of(operation, layer)[0] for layer in layers]
-        # What an integer input is worth goes into the factors if it is one number, else into the columns.
+        # The unit of the inputs is multiplied into the factors if it is one number, into the columns if it is
+        # a vector.
         columns = [np.ndim(unit) > 0 for unit in inputs]
         weights = [weight * unit if by_column else weight
                    for weight, unit, by_column in zip(weights, inputs, columns, strict=True)]
-        moments = [self._moment(_seen(source, layer), unit if by_column else 1)
+        moments = [self._moment(_recorded_name(source, layer), unit if by_column else 1)
                    for layer, unit, by_column in zip(layers, inputs, columns, strict=True)]
         bare = operation.name == "classifier" and not operation.scaled
         factors = [(1 if by_column or bare else unit) / output
                    for unit, by_column, output in zip(inputs, columns, outputs, strict=True)]
-        # A group of what follows attention is a head, wherever the tile has it.
+        # The tile reorders and pads heads. So in the matrix behind attention a group is one head.
         from_heads = self.graph.producer(source, region).kind is Kind.VALUES
         made = self._integers(weights, moments, [self.config.head_dim] if from_heads else [2 * self.group, self.group])
         biases = [self.model.bias(operation, layer) for layer in layers]
         biases = [None if bias is None else np.clip(np.rint(bias / output), -32768, 32767).astype(np.int16)
                   for bias, output in zip(biases, outputs, strict=True)]
-        self.linears |= dict(zip(names, _linears(made, factors, biases, operation.scaled), strict=True))
+        self.linears |= dict(zip(names, linears(made, factors, biases, operation.scaled), strict=True))
 
     def _moment(self, name, unit):
-        """Sums of products of a matrix's integer inputs, or None where rounding does not look at them."""
+        """The moment (sums of products) of a matrix's integer inputs, [K, K]; None with 8 bits,
+        whose rounding needs none."""
         return self.ranges[f"{name}.moment"] / np.outer(unit, unit) if self.bits == 4 else None
 
     def _integers(self, weights, moments, groups):
-        """Matrices, one a layer, as integers, with the same groups in all layers: the first that keep the weights as they are,
-        or else the last."""
+        """The matrices of an operation, one for each layer, as `Integers`.
+
+        With 4 bits, `groups` lists the sizes of groups to try, after one group for all inputs: the
+        first size for which all matrices lie on a grid is taken, or else the last, with GPTQ.
+        """
         if self.bits == 8:
             return [nearest(weight, self.bits) for weight in weights]
         for group in (weights[0].shape[1], *groups):
@@ -259,45 +297,6 @@ class _Quantiser:
         return [gptq(weight, moment, self.bits, group) for weight, moment in zip(weights, moments, strict=True)]
 
 
-def _seen(value, layer):
-    """What calibration calls a value."""
+def _recorded_name(value, layer):
+    """The name under which calibration has recorded a value."""
     return value if layer is None else f"{layer}.{value}"
-
-
-def _linears(made, factors, biases, scaled):
-    """LINEAR operations, one a layer, whose results are `factors` times the product with integer inputs: one, or one an
-    output. Those that are `scaled` are multiplied by their input's scalar besides."""
-    factors = [integers.scale * factor for integers, factor in zip(made, factors, strict=True)]
-    rescale = 0
-    if scaled and len(made[0].scale) > 1:
-        # No sum of parts saturates, whatever the inputs.
-        rescale = min(_most(integers, factor) for integers, factor in zip(made, factors, strict=True))
-        factors, scaled = [factor * 2.0**rescale for factor in factors], False
-    multipliers, shift = _common(factors)
-    if not all(multiplier.size == 1 for multiplier in multipliers):
-        multipliers = [np.broadcast_to(multiplier, (len(multiplier), len(integers.values)))
-                       for integers, multiplier in zip(made, multipliers, strict=True)]
-    return [Linear(integers.values, multiplier, shift - MANTISSA_BITS * scaled, integers.group, rescale, bias)
-            for integers, multiplier, bias in zip(made, multipliers, biases, strict=True)]
-
-
-def _most(integers, factor):
-    """The finest binary unit 2**-n in which no sum of parts of int8 inputs leaves 16 bits: n."""
-    sums = np.add.reduceat(np.abs(integers.values.astype(np.int64)), range(0, integers.values.shape[1], integers.group), axis=1)
-    return int(np.floor(np.log2(32767 / (128 * (sums.T * factor).sum(axis=0).max()))))
-
-
-def _shortest(factors):
-    """Factors of outputs, or the first, if all are the same."""
-    return factors[:1] if np.ptp(factors) == 0 else factors
-
-
-def _unit(largest):
-    """The finest binary unit 2**-n in which `largest`, with headroom, fits 16 bits: n."""
-    return int(np.floor(np.log2(32767 / (HEADROOM * max(float(largest), 1e-9)))))
-
-
-def _common(factors):
-    """int16 multipliers and the one shift that makes them factors (float arrays): the largest uses all 15 bits."""
-    shift = int(np.clip(14 - np.ceil(np.log2(max(np.max(factor) for factor in factors))), 0, 47))
-    return [np.minimum(np.rint(factor * 2.0**shift), 32767).astype(np.int16) for factor in factors], shift

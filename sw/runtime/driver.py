@@ -107,7 +107,8 @@ class Device:
         return tokens
 
     def _check_run(self, token, position, count):
-        """MareyError for a run that would leave the program's model, or the link's counts."""
+        """MareyError if the token is not in the model's vocabulary, a position is not in its
+        context, or a run cannot make `count` tokens."""
         if not 0 <= count <= MOST_TOKENS:
             raise MareyError(f"a run makes 0 to {MOST_TOKENS} tokens, not {count}")
         facts = self._program.model

@@ -98,10 +98,11 @@ def generate(device: Device, program: Program, prompt: str, steps: int, sampler:
              show: Callable[[str], None] = lambda text: None, verifier: Verifier | None = None) -> Generation:
     """Continues a prompt by up to `steps` tokens, or until the text ends; `show` gets the text piece by piece.
 
-    The device has the program loaded. Each token is one run of the tile, which also chooses the likeliest token to follow; the
-    logits are read only to draw another, or to compare them. With a `verifier`, each token is compared before it is shown, and
-    logits that tokens are drawn from are compared too: VerifyError for a difference. MareyError for a prompt that leaves no
-    position of the context free, and for a program without a model.
+    The program must be loaded into the device. Each token is one run of the tile, which also chooses
+    the likeliest next token; the logits are read only if the `sampler` draws another token from
+    them, or to compare them. With a `verifier`, each token is compared before it is shown, and so
+    are logits from which a token is drawn: VerifyError for a difference. MareyError for a prompt
+    that leaves no position of the context free, and for a program without a model.
     """
     facts, tokenizer = program.model, program.tokenizer
     if facts is None or tokenizer is None:

@@ -1,4 +1,4 @@
-"""The entries of a run's timetable: each issue of an instruction, with its operation of the graph, its layer and its heads."""
+"""The entries of a run's timetable: each issue, with its phase, its layer and its heads."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,7 +17,12 @@ OTHER = "other"
 
 @dataclass
 class Entry:
-    """An issue, and whose it is: the phase of its operation, its layer (or None), the heads that its rounds are of."""
+    """An issue of an instruction, and what it belongs to.
+
+    `phase`: of the instruction's operation. `layer`: number of the layer, or None outside the
+    layers. `heads`: names of the heads that its rounds compute, one a round, or empty. `uses`: units
+    of the tile that it uses, and when.
+    """
 
     issue: Issue
     phase: str
@@ -27,19 +32,20 @@ class Entry:
 
     @property
     def name(self) -> str:
-        """`layer 3 softmax exp`, for instance."""
+        """Name of the entry, for example "layer 3 softmax exp"."""
         layer = f"layer {self.layer} " if self.layer is not None else ""
         note = self.issue.instruction.note or self.issue.op.name
         return f"{layer}{self.phase} {note}" if note != self.phase else f"{layer}{self.phase}"
 
     def cycles(self, unit: str) -> np.ndarray:
-        """The cycles in which it uses a unit; empty if it does not."""
+        """The cycles in which the entry uses a unit, int64; empty if it does not."""
         found = [use.cycles for use in self.uses if use.unit == unit]
         return np.concatenate(found) if found else np.empty(0, np.int64)
 
 
 def entries(program: Program, position: int = 0, count: int = 1) -> Iterator[Entry]:
-    """The entries of a run that makes `count` tokens, the first at a position, in the order of their issue."""
+    """The entries of a run of `count` tokens, the first at `position`, in the order of their
+    issue."""
     layer, graph = None, program.graph
     kinds = {operation.name: operation for operation in graph.operations} if graph else {}
     for issue in trace(program.config, program.image.instructions, position=position, count=count):
@@ -56,7 +62,8 @@ def entries(program: Program, position: int = 0, count: int = 1) -> Iterator[Ent
 
 
 def _heads(shape, issue):
-    """Names of the heads that an issue's rounds are of, if it has as many rounds as there are heads."""
+    """Names of the heads that an issue's rounds compute: () unless it has as many rounds as there
+    are heads or KV heads."""
     rounds = issue.operands.get("count" if issue.op is Op.SFU else "outer", 1)
     if rounds > 1 and rounds == shape.n_heads:
         return tuple(f"head {head}" for head in head_order(shape))

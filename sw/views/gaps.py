@@ -9,15 +9,17 @@ from ..program.program import Program
 from .entries import Entry
 
 NEAR = 2
-"""An entry that could have begun at most so many cycles earlier waits for what kept it."""
+"""Cycles. If an entry could begin at most so many cycles earlier without breaking a dependence, the
+dependence counts as the cause of its gap."""
 
 
 @dataclass(frozen=True)
 class Gap:
-    """Cycles, `start` to `end` with neither, in which no beat enters the MXM, and why: `cause` is "data" (the entry
-    waits for a value), "structure" (for a unit that is in use) or "fill" (pipelines fill or drain, the sequencer computes).
+    """Consecutive cycles, `start` to `end` - 1, in which no beat enters the MXM.
 
-    `before`: the entry that ends it, or None at the end of a token; `waits_for`: what that waits for, in words.
+    `cause`: "data" (the next product waits for a value), "structure" (it waits for a unit that is in
+    use) or "fill" (pipelines fill or drain, or the sequencer computes). `waits_for`: the same in
+    more words. `before`: the entry whose beat ends the gap, or None at the end of a token.
     """
 
     start: int
@@ -28,7 +30,8 @@ class Gap:
 
 
 def gaps(program: Program, token: list[Entry], begin: int, end: int) -> list[Gap]:
-    """The MXM's gaps in the entries of one token, which take the cycles from `begin` to `end`."""
+    """The MXM's gaps in one token, whose entries are `token`, in the cycles from `begin` to `end` -
+    1."""
     waits = _waits(program.config, token)
     takers = {int(taken[0]): index for index, entry in enumerate(token) if (taken := entry.cycles(Unit.STREAM)).size}
     found, free = [], begin
@@ -37,7 +40,8 @@ def gaps(program: Program, token: list[Entry], begin: int, end: int) -> list[Gap
         if not beats.size:
             continue
         if beats[0] > free:
-            # A product waits for what it reads and for what the VXM needs to take its results.
+            # A product waits for its own inputs and units, and for those of the VXM instruction that takes
+            # its results.
             results = entry.cycles(Unit.DRAIN)
             both = [waits[index], waits[takers[int(results[0])]]] if results.size else []
             slack, cause, what = min((wait for pair in both for wait in pair), default=(NEAR + 1, "fill", ""))
@@ -54,7 +58,12 @@ def gaps(program: Program, token: list[Entry], begin: int, end: int) -> list[Gap
 
 
 def _waits(config, token):
-    """Of each entry, (slack, "data", what) and (slack, "structure", what): by how many cycles it might be earlier."""
+    """For each entry ((slack, "data", writer), (slack, "structure", user)).
+
+    A slack is the number of cycles by which the entry could be earlier: before it would read a value
+    that is not written yet, and before it would use a unit that is still in use. `writer` and `user`
+    name the entries that it waits for.
+    """
     written, used, found = {}, {}, []
     for entry in token:
         data, structure = (1 << 30, "data", ""), (1 << 30, "structure", "")

@@ -1,4 +1,5 @@
-"""The report: what a model takes of a tile, and where the cycles of a token go, product by product."""
+"""The report: the memories and cycles of a tile that a model uses, with the cycles of a token
+product by product."""
 
 from collections.abc import Iterable
 
@@ -10,11 +11,12 @@ from .speed import tokens_per_second
 
 
 def report(program: Program, position: int, costs: Iterable[dict] = ()) -> dict:
-    """A program's memories, and the cycles of its token at a position. `costs`: see `speeds`.
+    """A report on a model's program and its token at a position; `costs` as for `speeds`.
 
-    Keys: model, config, mode, program_words, memory (see `memory`), position, cycles, mac_floor_cycles, utilisation, phases
-    (see `phases`), link_words (a token's, of a streamed model), tokens_per_second (see `speeds`), and summary: all that in
-    words, for people.
+    Keys: model, config, mode, program_words, memory (see `memory`), position, cycles,
+    mac_floor_cycles, utilisation (mac_floor_cycles / cycles), phases (see `phases`), link_words
+    (words that a token of a streamed model takes on the link, else 0), tokens_per_second (see
+    `speeds`), and summary: {label: text}, the same for a terminal.
     """
     config, image = program.config, program.image
     cycles, floor = program.cycles(position), graph_of(program.model.shape).macs(position) / config.macs
@@ -37,7 +39,8 @@ def report(program: Program, position: int, costs: Iterable[dict] = ()) -> dict:
 
 
 def memory(program: Program) -> dict[str, dict[str, int]]:
-    """What a model's program uses of each memory, and what there is: {"used", "of"} by memory."""
+    """For each memory, the words that a model's program uses, and the words that the tile has:
+    {"used", "of"}."""
     config, granules = program.config, program.model.granules
     return {
         "wram_words": {"used": program.wram_words, "of": config.wram_depth},
@@ -47,22 +50,28 @@ def memory(program: Program) -> dict[str, dict[str, int]]:
 
 
 def speeds(program: Program, position: int, costs: Iterable[dict]) -> dict[str, float]:
-    """Tokens a second of a token at a position, by device: {device: tokens a second}.
+    """Tokens per second, if all tokens took the cycles of the token at `position`: {device: tokens
+    per second}.
 
-    `costs`: results of place and route, {"config", "device", "clock_mhz_met"}; those of other configurations are passed
-    over. A streamed model is reckoned with a link that brings one word in every cycle.
+    `costs`: results of place and route, {"config", "device", "clock_mhz_met"}; those of other
+    configurations are skipped. For a streamed model the link is assumed to carry a word each cycle.
     """
     return {cost["device"]: tokens_per_second(program, cost["clock_mhz_met"] * 1e6, position)
             for cost in costs if cost["config"] == program.config.name}
 
 
 def phases(program: Program, position: int) -> list[dict]:
-    """By operation with products, in the order of a token at a position: {"name", "cycles", "mac_floor_cycles",
-    "idle_before"}.
+    """The cycles of the token at a position, divided among the operations that use the MXM, in the
+    token's order.
 
-    `cycles` are those from the last beat of the product before it to its own last beat, all layers together; of them the
-    MXM is idle for `idle_before`; what the MACs that the model needs take at least are `mac_floor_cycles`. The last row,
-    "end", is what follows the last beat; of a streamed model, that of every run.
+    A row has, for all layers together:
+
+    - "name": of the operation.
+    - "cycles": from the last MXM beat of the product before it to its own last MXM beat.
+    - "idle_before": how many of these cycles lie before its first beat.
+    - "mac_floor_cycles": its useful multiply-accumulates / (rows x cols).
+
+    The last row, "end", has the cycles after the last beat of a run; in a streamed model, of all runs.
     """
     config, graph = program.config, program.graph
     rows: dict[str, dict] = {}

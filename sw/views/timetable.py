@@ -1,7 +1,7 @@
 """The timetable of a run, for the page and for a terminal.
 
-`chart` puts the entries of a run into the form that the page draws: what tokens have in common is there once, so that a
-story of 200 tokens is little more than one token.
+`chart` puts the entries of a run into the form that the page draws. Tokens with equal timetables
+share one copy, so that 200 tokens take little more room than one.
 """
 
 from collections import Counter
@@ -30,7 +30,8 @@ def runs(cycles: np.ndarray) -> list[list[int]]:
 
 
 def chart(program: Program, position: int = 0, count: int = 1) -> dict:
-    """The timetable of a run as JSON takes it.
+    """The timetable of a run of `count` tokens, the first at `position`, as values that JSON can
+    hold.
 
     ::
 
@@ -42,7 +43,8 @@ def chart(program: Program, position: int = 0, count: int = 1) -> dict:
                       the MXM's gaps [start, end, cause, waits for], and its sums
         tokens        [[start, position, template]]
 
-    A token's cycles count from its start, its first issue less what the sequencer takes to it; so do its operations'.
+    Cycles in a template count from the token's start, which is its first issue minus
+    `Sequencer.first_issue` cycles.
     """
     config, made = program.config, {}
     units = {unit: number for number, unit in enumerate(ROWS)}
@@ -77,7 +79,7 @@ def chart(program: Program, position: int = 0, count: int = 1) -> dict:
 
 
 class _Numbered:
-    """Values, numbered as they come, each once."""
+    """A list of distinct values, numbered in the order in which they are added."""
 
     def __init__(self):
         self.values, self.known = [], {}
@@ -90,7 +92,8 @@ class _Numbered:
 
 
 def _form(entry, units):
-    """What an entry does to the units, from its issue on: ((unit, ((runs of a round), ...)), ...)."""
+    """The cycles in which an entry uses each unit, counted from its issue: ((number of the unit,
+    ((runs of a round), ...)), ...)."""
     rounds = max(len(entry.heads), 1)
     found = []
     for use in entry.uses:
@@ -132,7 +135,8 @@ def _template(program, token, start, end, listed):
 
 
 def text(program: Program, position: int = 0, count: int = 1) -> Iterator[str]:
-    """The timetable for a terminal: an entry a line, with the first and last cycle of its beats, results and writes."""
+    """The timetable as lines of text: one for each entry, with the first and the last cycle in
+    which it uses each unit."""
     shown = {Unit.MXM_BEAT: "MXM", Unit.VXM_BEAT: "VXM", Unit.SFU_BEAT: "SFU", Unit.MEM_WRITE: "MEM", Unit.KEY_WRITE: "keys",
              Unit.VALUE_WRITE: "values"}
     yield f"{'issue':>8} {'position':>8} {'layer':>5}  {'phase':<11}{'entry':<20}when"

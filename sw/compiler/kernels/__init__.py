@@ -1,8 +1,8 @@
 """Kernels: functions from an operation of the graph to steps.
 
-A kernel takes the builder and the operation, and returns the steps in the order of the data. `steps_of` finds the kernel by
-the operation's kind. The kernels of attention behind the scores (`attention.py`) are no lists of steps, since their cycles
-depend on the number of blocks of the KV cache.
+A kernel takes the builder and the operation, and returns the steps, each after those whose results
+it reads. `steps_of` finds the kernel by the operation's kind. SOFTMAX and VALUES have no kernel
+here: their cycles depend on the number of blocks of the KV cache, see `attention.py`.
 """
 
 from ...model.graph import Kind, Operation
@@ -19,13 +19,13 @@ KERNELS = {
     Kind.ACTIVATE: elementwise.activate,
     Kind.MULTIPLY: elementwise.multiply,
     Kind.QUANTISE: norm.quantise,
-    Kind.ADD: lambda builder, operation: [],  # its second operand's matrix adds the first
+    Kind.ADD: lambda builder, operation: [],  # the matrix that makes the second operand adds the first
     Kind.CHOOSE: choice.choose,
 }
 
 
 def steps_of(builder: Builder, operation: Operation) -> list[Step]:
-    """The steps of an operation, by its kind's kernel."""
+    """The steps of an operation, from the kernel of its kind. KeyError for a kind without one."""
     builder.operation = operation
     return KERNELS[operation.kind](builder, operation)
 

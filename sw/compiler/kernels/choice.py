@@ -7,14 +7,19 @@ from ..steps import IN_ORDER, Step, step
 
 
 def scale(builder: Builder, classifier: Operation) -> Step:
-    """The scale of the logits into MEM: the scalar of the classifier's input, or 1 if it has been applied already."""
+    """Writes the scale of the logits to MEM: the scalar of the classifier's input, or 1 if the
+    logits have been multiplied by it."""
     scalar = 0 if classifier.scaled else builder.scalar
     return step(builder.vector_pass("logits' scale", 1, x=builder.layout.constants["one"], scalar=scalar,
                                     shift=builder.shifts["choice"], dst=builder.buffer["scale"]))
 
 
 def choose(builder: Builder, operation: Operation) -> list[Step]:
-    """The first of the largest logits is the next token; logits that came in chunks are all gone through once more."""
+    """Makes the token of the largest logit the next one; of equal logits, the first.
+
+    Logits of one product are compared on their way into MEM. If several runs have made them, in
+    chunks, a pass over all logits compares them.
+    """
     config, layout, steps = builder.config, builder.layout, []
     if builder.place.streamed and layout.classifier_chunks > 1:
         steps.append(step(builder.vector_pass(

@@ -1,4 +1,4 @@
-"""Kernels of functions and products of vectors, channel by channel."""
+"""Kernels of operations that compute channel by channel: functions, and products of two vectors."""
 
 from ....hdl.spec.integer import MANTISSA_BITS
 from ....hdl.spec.isa import Function, Reduce
@@ -11,7 +11,10 @@ FUNCTIONS = {"silu": Function.SILU, "gelu": Function.GELU}
 
 
 def activate(builder: Builder, operation: Operation) -> list[Step]:
-    """A function of `gate`, in its place, in the gaps of the product that is on its way."""
+    """Applies the operation's function to the buffer `gate`, in place.
+
+    The pass can use the cycles in which the VXM waits for results of the next product.
+    """
     gate = builder.buffer["gate"]
     passes = builder.spread(
         operation.name, _hidden_granules(builder), _rate(builder, operation), function=FUNCTIONS[operation.function], x=gate,
@@ -20,7 +23,10 @@ def activate(builder: Builder, operation: Operation) -> list[Step]:
 
 
 def multiply(builder: Builder, operation: Operation) -> list[Step]:
-    """`gate` times `up`, in the place of `gate`: at once, or result by result behind the product that makes `up`."""
+    """Multiplies `gate` by `up`, in place.
+
+    Choices: all in one piece, or each result of the product that makes `up` as soon as it is there.
+    """
     gate, up, count = builder.buffer["gate"], builder.buffer["up"], _hidden_granules(builder)
     beats, rate = builder.config.beats_per_result, _rate(builder, operation)
     hidden = {"x": gate, "y": up, "y_step": 1, "by_vector": 1, "dst": gate, "shift": builder.shifts[operation.name],
@@ -35,7 +41,8 @@ def _hidden_granules(builder):
 
 
 def _rate(builder, operation):
-    """Cycles from one result to the next of the product that makes the gate."""
+    """Cycles from one result to the next of the product from which the operation's first input is
+    computed."""
     layer = builder.graph.layer
     while operation.kind is not Kind.LINEAR:
         operation = builder.graph.producer(operation.inputs[0], layer)
@@ -44,6 +51,7 @@ def _rate(builder, operation):
 
 
 def _measured(builder, operation):
-    """Operands that measure the largest magnitude, if int8 is made of the result next."""
+    """Operands that find the result's largest magnitude, if a QUANTISE reads the result; else
+    none."""
     readers = builder.graph.readers(operation.output.name, builder.graph.layer)
     return {"reduce": Reduce.ABSMAX, "into": ABSMAX} if any(each.kind is Kind.QUANTISE for each in readers) else {}

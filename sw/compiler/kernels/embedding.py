@@ -1,4 +1,5 @@
-"""Kernels of the beginning of a token: its embedding, the row of its position, and its angles."""
+"""Kernels of a token's beginning: its embedding, the row of its position, and the angles of rotary
+embedding."""
 
 from ....hdl.mxm.mxm import Mxm
 from ....hdl.spec.integer import ROTARY_LOW
@@ -11,7 +12,8 @@ from .norm import measured
 
 
 def look_up(builder: Builder, operation: Operation) -> list[Step]:
-    """The token's row of the embedding, from W-RAM into x."""
+    """Fetches the token's row of the embedding from W-RAM and writes it, times its factors, to
+    x."""
     config, layout = builder.config, builder.layout
     factor, row, inner = layout.constants["embedding"], layout.embedding, layout.classifier.inner
     groups, reduced, steps = layout.embedding_groups, measured(builder, operation.output.name), []
@@ -22,8 +24,9 @@ def look_up(builder: Builder, operation: Operation) -> list[Step]:
         steps = [
             builder.index("once", Source.TOKEN, log2(config.lanes), 1, factor,
                           builder.bits(builder.shape.vocab_size, log2(config.lanes))),
-            step(builder.op(Op.VXM, "embedding: factor", **builder.aside, x=builder.registers.address("once"),
-                            reduce=Reduce.PICK, outer=groups, x_hop=layout.in_granules(layout.vocabulary), into=REDUCED)),
+            step(builder.op(Op.VXM, "embedding: factor", **builder.second_engine, reduce=Reduce.PICK,
+                            x=builder.registers.address("once"), x_hop=layout.in_granules(layout.vocabulary),
+                            outer=groups, into=REDUCED)),
         ]
     if config.granules_per_word > 1:
         steps.append(step(builder.op(Op.PERIOD, value=config.granules_per_word)))
@@ -44,14 +47,14 @@ def look_up(builder: Builder, operation: Operation) -> list[Step]:
 
 
 def take_row(builder: Builder, operation: Operation) -> list[Step]:
-    """The token's row of the embedding, which the host has put into the segment, into x."""
+    """Writes the token's row of the embedding, which the host has put into the segment, to x."""
     return [step(builder.vector_pass(
         "embedding", builder.dim_granules, x=builder.place.constant("row"), by_vector=1,
         y=builder.place.constant("row_factor"), dst=builder.buffer["x"], shift=builder.shifts["embedding"]))]
 
 
 def look_up_position(builder: Builder, operation: Operation) -> list[Step]:
-    """The position's row of a table in MEM, added to x."""
+    """Adds the position's row of a table in MEM to x."""
     register = "once"
     return [
         builder.index(register, Source.POSITION, 0, builder.dim_granules, builder.layout.constants[operation.name],
@@ -61,7 +64,7 @@ def look_up_position(builder: Builder, operation: Operation) -> list[Step]:
 
 
 def take_position(builder: Builder, operation: Operation) -> list[Step]:
-    """The position's row, which the host has put into the segment, added to x."""
+    """Adds the position's row, which the host has put into the segment, to x."""
     return [add_row(builder, operation, builder.place.constant("position_row"))]
 
 
@@ -73,7 +76,7 @@ def add_row(builder: Builder, operation: Operation, row: Address) -> Step:
 
 
 def look_up_angles(builder: Builder, operation: Operation) -> list[Step]:
-    """The rotation of the position, from two tables."""
+    """Computes the rotations of the position from two tables in MEM; see `fill.tables`."""
     layout, head = builder.layout, builder.head_granules
     low, high = layout.constants["low"], layout.constants["high"]
     return [
@@ -85,12 +88,16 @@ def look_up_angles(builder: Builder, operation: Operation) -> list[Step]:
 
 
 def take_angles(builder: Builder, operation: Operation) -> list[Step]:
-    """The rotation of the position, from the two angles that the host has put into the segment."""
+    """Computes the rotations of the position from two table rows that the host has put into the
+    segment."""
     return [_add_angles(builder, builder.place.constant("low"), builder.place.constant("high"))]
 
 
 def _add_angles(builder, low, high):
-    """Rotations of two angles make that of their sum, into `turn`: cosines and sines in pairs of granules."""
-    return step(builder.op(Op.VXM, "rotation", **builder.aside, pair=1, by_vector=1, x=low, y=high, y_step=1,
-                           dst=builder.buffer["turn"], outer=builder.head_granules, inner=4, x_hop=1, y_hop=4, dst_hop=2,
-                           shift=14, to=To.MEM))
+    """Computes the rotation by the sum of two angles, from the rotations by each.
+
+    `turn` gets pairs of granules: cosines, then sines.
+    """
+    return step(builder.op(Op.VXM, "rotation", **builder.second_engine, pair=1, by_vector=1, x=low, y=high,
+                           y_step=1, dst=builder.buffer["turn"], outer=builder.head_granules, inner=4, x_hop=1,
+                           y_hop=4, dst_hop=2, shift=14, to=To.MEM))

@@ -13,7 +13,8 @@ from ..steps import IN_ORDER, After, Step, best, step
 
 
 def heads(builder: Builder, operation: Operation) -> list[Step]:
-    """From `qk` to this position's queries in `q`, and its keys in the cache: turned by the angles, or as they are."""
+    """Writes this position's queries from `qk` to `q`, and its keys to the cache; a ROTATE turns
+    both before."""
     layout, config, raw, head = builder.layout, builder.config, builder.buffer["qk"], builder.head_granules
     matrix, queries = layout.matrices["qk"], layout.in_granules(layout.heads)
     per_head = layout.head // config.cols * (matrix.inner // matrix.groups)
@@ -35,7 +36,7 @@ def heads(builder: Builder, operation: Operation) -> list[Step]:
 
 
 def cache_values(builder: Builder) -> list[Step]:
-    """This position's values from the buffer `v` into the cache."""
+    """Writes this position's values from the buffer `v` to the cache."""
     layout, config = builder.layout, builder.config
     beats = config.beats_per_result
     value = {"x": builder.buffer["v"], "x_hop": beats, "inner": beats, "dst": builder.registers.address("value"),
@@ -44,17 +45,22 @@ def cache_values(builder: Builder) -> list[Step]:
         inner = layout.matrices["v"].inner
         return to_cache(builder, builder.rounds("values to the cache", layout.kv_heads // config.cols, inner, **value))
     results = layout.matrices["v"].results
-    return to_cache(builder, [builder.op(Op.VXM, "values to the cache", **builder.aside, x_step=1, outer=results, **value)])
+    return to_cache(builder, [builder.op(Op.VXM, "values to the cache", **builder.second_engine, x_step=1,
+                                         outer=results, **value)])
 
 
 def to_cache(builder: Builder, choices: list[Instruction]) -> list[Step]:
-    """Keys or values into the cache; where weights have 4 bits the low halves, and then the high ones."""
+    """Steps that write keys or values to the cache, from the instructions that can do it.
+
+    If weights have 4 bits, a first step writes the low halves of the values, a second the high ones.
+    """
     return [best([replace(choice, operands=choice.operands | half) for choice in choices])
             for half in (({}, {"high": 1}) if builder.layout.halves > 1 else ({},))]
 
 
 def scores(builder: Builder, operation: Operation) -> list[Step]:
-    """The scores of all heads, at the end of a section: they take as long as there are blocks."""
+    """Computes the scores of all heads. The step is a section's last, since its cycles grow with
+    the number of blocks."""
     layout, config, shape = builder.layout, builder.config, builder.shape
     words, passes = layout.head // config.rows, config.block // config.cols
     beats = words * layout.halves
@@ -67,19 +73,22 @@ def scores(builder: Builder, operation: Operation) -> list[Step]:
                      interval=max(beats, config.beats_per_result), outer=shape.n_heads,
                      **in_blocks(builder, VxmBlocks.MIDDLE, passes), shift=builder.shifts[operation.name], to=To.MEM, mask=1,
                      reduce=Reduce.MAX, into=REDUCED)
-    # Its cycles are found for one block, where what it needs is needed soonest; nothing else is to be in the VXM when there
-    # are more.
+    # The scheduler finds the cycle for one block, with which inputs are read the soonest. With more blocks
+    # the VXM is in use for longer, and so the step comes after all other beats of the VXM.
     one = tuple(replace(part, operands=part.operands | {"middle": passes}) for part in (mxm, vxm))
     offset = stream_offset(config, beats)
-    # Values are read much later, but with one port written while nothing is read.
+    # Keys must be written before they are read. Values are read much later; but if W-RAM has one port, they
+    # must be written, too, before the MXM reads anything.
     written = (Unit.KEY_WRITE, Unit.VALUE_WRITE) if config.wram_ports == 1 else (Unit.KEY_WRITE,)
     read = 1 - mxm_beat(config) - Mxm.read_latency(config)
     after = (After(Unit.VXM_BEAT, 1 - vxm_beat(config) - offset), *(After(unit, read) for unit in written), *IN_ORDER)
     return [step(mxm, vxm, offsets=(0, offset), after=after, planned=one)]
 
 
-def in_blocks(builder: Builder, which: MxmBlocks | VxmBlocks, times: int) -> dict[str, int | Address | MxmBlocks | VxmBlocks]:
-    """The operands that make a count of an MXM or a VXM so many times the number of blocks."""
+def in_blocks(builder: Builder, which: MxmBlocks | VxmBlocks,
+              times: int) -> dict[str, int | Address | MxmBlocks | VxmBlocks]:
+    """The operands that make a count of an MXM or a VXM `times` times the number of blocks;
+    `which`: the count."""
     name, register = which.name.lower(), f"{times} blocks"
     if register in builder.registers:
         return {name: builder.registers.address(register)}

@@ -1,4 +1,5 @@
-"""The kernel of matrix products, with what follows them on the way into memory."""
+"""The kernel of matrix products, with the operations that the VXM does on the results' way into
+memory."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -14,14 +15,15 @@ from .norm import measured
 
 BUFFERS = {Kind.ROTATE: "qk", Kind.SPLIT: "qk", Kind.ACTIVATE: "gate", Kind.MULTIPLY: "up", Kind.CHOOSE: "logits",
            Kind.VALUES: "v"}
-"""Buffers that results go to, by the kind of operation that reads them."""
+"""The buffer that results go to, by the kind of operation that reads them."""
 
 
 def linear(builder: Builder, operation: Operation) -> list[Step]:
-    """A matrix times its input; the reader of the result says where it goes.
+    """Multiplies the input by a matrix; the operation that reads the result decides where it goes.
 
-    Results that are added to the residual are added on the way, their bias a pass earlier. Values go to the KV cache, as
-    they come if W-RAM takes them.
+    If an ADD reads it, the VXM adds the residual to the results on their way; a pass before the
+    product adds the bias to the residual. Values go to the KV cache: directly, if W-RAM can be
+    written at the time, else through the buffer `v`.
     """
     region = builder.graph.layer if operation in builder.graph.layer else builder.graph.end
     product = _Product(builder, operation, builder.graph.producer(operation.inputs[0], region).kind)
@@ -42,12 +44,17 @@ def linear(builder: Builder, operation: Operation) -> list[Step]:
 
 
 def _values(builder, operation, product, plus):
-    """This position's values, to the cache or to the buffer that they wait in."""
+    """The product that makes this position's values, and the way of the values to the cache or to
+    the buffer `v`.
+
+    `plus`: operands that add the bias, or {}.
+    """
     config, layout = builder.config, builder.layout
     if builder.place.streamed:
         return product.steps(builder.place.results("v"), narrow=1, **plus)
     if layout.halves > 1 or config.wram_ports == 1:
-        # Halves are written one after the other, and one port while no product is read.
+        # The halves of 8-bit values are written one after the other, and a single port only while no product
+        # reads it.
         return product.steps(builder.buffer["v"], narrow=1, **plus) + cache_values(builder)
     beats = config.beats_per_result
     by_round = {"x_hop": beats} if plus else {}
@@ -56,15 +63,19 @@ def _values(builder, operation, product, plus):
 
 
 def _add_bias(builder, operation, x, bias):
-    """A pass that adds a bias to the part of the residual that a product adds to, before it does."""
+    """A pass that adds a bias to the residual, or to the part of it that this chunk's results are
+    added to."""
     count = builder.place.matrix(operation.name).results * builder.config.beats_per_result
     return builder.vector_pass(f"{operation.name}: bias", count, x=x, plus=1, y=bias, y_step=1, dst=x)
 
 
 class _Product:
-    """A matrix of an operation times the int8 vector in a buffer, taken by the VXM's engine 0.
+    """The product of an operation's matrix and an int8 vector; the VXM's first engine takes the
+    results.
 
-    `interval`: cycles from one result to the next. Inputs behind attention are in the buffer `o`, all others in `input`.
+    `source`: the kind of operation that makes the input. Attention's output is in the buffer `o`,
+    any other input in `input`. `inner`: words of a group of inputs. `interval`: cycles from one
+    result to the next.
     """
 
     def __init__(self, builder: Builder, operation: Operation, source: Kind):
@@ -76,11 +87,13 @@ class _Product:
         self.interval = mxm_interval(builder.config, {"inner": self.inner, "fetch": 0})
 
     def steps(self, dst: Address | int, **epilogue) -> list[Step]:
-        """The product to granules `dst`. `epilogue`: operands of the VXM instruction that takes its last part, or its only
-        one: `plus` and what it adds, `reduce`, `to`, `narrow`.
+        """The steps of the product; its results go to granules from `dst` on.
 
-        The mantissa of the input's scalar goes into the matrix's factors first, or, if they are of several groups, to the
-        sums.
+        `epilogue`: operands of the VXM that takes the results (with several groups, those of the
+        last), such as `plus` and the operands of what is added, `reduce`, `to`, `narrow`.
+
+        If the results are multiplied by the input's scalar: with one group, a pass multiplies the
+        matrix's factors by it before the product; with several, a pass multiplies the sums by it.
         """
         builder, name = self.builder, self.name
         constant = builder.place.constant(name)
@@ -102,7 +115,12 @@ class _Product:
         return [*self._parts(sums, constant, {}), best(passes)]
 
     def _parts(self, dst, factors, epilogue):
-        """MXM and VXM; the parts of groups one after another, each added to what is there."""
+        """The MXM and VXM instructions. With several groups, each but the first adds its part to
+        the sums in MEM.
+
+        `factors`: address of the factors. `short`: a group's product is so short that its results
+        are not in MEM yet when the next group's come, and so a period keeps the groups apart.
+        """
         builder, config, matrix, inner = self.builder, self.builder.config, self.matrix, self.inner
         groups, granules = matrix.groups, matrix.results * config.beats_per_result
         short = groups > 1 and matrix.results * self.interval < builder.added_cycles
@@ -115,7 +133,9 @@ class _Product:
         offset = stream_offset(config, inner)
         period = builder.added_cycles if short else matrix.results * self.interval
         added = {"plus": 1, "x": dst, "x_step": 1}
-        # All groups but the first add to what is there, and the first may, too; the last may have another use besides.
+        # First groups of VXM instructions. The first group does not add to sums in MEM, unless the epilogue
+        # adds to all results; the last group may have an epilogue. Groups with the same operands share an
+        # instruction.
         firsts = sorted({0} | ({1} if groups > 1 and not epilogue.get("plus") else set())
                         | ({groups - 1} if epilogue.keys() - added.keys() else set()))
         uniform = {"y_step": 0, "y_hop": 0} if self.name in builder.layout.uniform else {}
@@ -126,11 +146,12 @@ class _Product:
             taken.append(builder.op(Op.VXM, self.name, **take.operands | {"outer": end - first, "y": y} | more))
         if config.engines > 1:
             return [step(mxm, *taken, offsets=(0, *(offset + first * period for first in firsts)))]
-        # With one engine a part's VXM leaves before the next one's comes, and so each has an MXM of its own.
+        # With one engine, a VXM must leave the engine before the next one enters, so each VXM has an MXM of
+        # its own.
         return [step(self._part_of(mxm, first, end), take, offsets=(0, offset))
                 for (first, end), take in zip(spans, taken, strict=True)]
 
     def _part_of(self, mxm: Instruction, first: int, end: int) -> Instruction:
-        """The MXM of some groups."""
+        """The MXM `mxm`, but only for the groups `first` to `end` - 1."""
         act, wgt = (replace(mxm[name], offset=mxm[name].offset + first * self.inner) for name in ("act", "wgt"))
         return self.builder.op(Op.MXM, self.name, **mxm.operands | {"act": act, "wgt": wgt, "outer": end - first})

@@ -1,19 +1,25 @@
 """Kernels that make the int8 inputs of matrix products, and their scalars."""
 
 from ....hdl.spec.integer import SQUARE_SHIFT
-from ....hdl.spec.isa import Op, Reduce, Sfu, To
+from ....hdl.spec.isa import Instruction, Op, Reduce, Sfu, To
 from ...model.graph import Kind, Operation
 from ..builder import ABSMAX, SQUARES, Builder
 from ..steps import Step, step
 
 
 def norm(builder: Builder, operation: Operation) -> list[Step]:
-    """From the residual to int8 in `input`, and its scalar."""
+    """Normalises the residual: int8 values go to the buffer `input`, their scalar to the register
+    `scalar`."""
     return measure(builder, operation) + normalise(builder, operation)
 
 
 def measure(builder: Builder, operation: Operation) -> list[Step]:
-    """The residual times the gains, and its largest magnitude. Without gains, what writes the residual has measured it."""
+    """Multiplies the residual by the gains, into `gained`, and finds the largest magnitude of the
+    result.
+
+    A norm without gains needs no step: the instruction that writes the residual finds its largest
+    magnitude (see `measured`).
+    """
     if operation.name in builder.layout.uniform:
         return []
     return [step(builder.vector_pass(
@@ -22,7 +28,8 @@ def measure(builder: Builder, operation: Operation) -> list[Step]:
 
 
 def normalise(builder: Builder, operation: Operation) -> list[Step]:
-    """The int8 inputs, while the root of the mean square is computed from the residual."""
+    """Brings the measured vector to int8, while the scalar unit computes 1/rms from the sum of
+    squares of the residual."""
     x = builder.buffer["x"]
     source = x if operation.name in builder.layout.uniform else builder.buffer["gained"]
     return [
@@ -37,21 +44,29 @@ def normalise(builder: Builder, operation: Operation) -> list[Step]:
 
 
 def quantise(builder: Builder, operation: Operation) -> list[Step]:
-    """From the feed-forward block's hidden vector, which has been measured, to int8 in `input`, and its scalar."""
+    """Brings the feed-forward block's hidden vector to int8, in `input`; its scalar goes to the
+    register `step`.
+
+    The instruction that writes the hidden vector has found its largest magnitude.
+    """
     return [
         step(builder.op(Op.SFU, "hidden: int8 scale", function=Sfu.QUANTISE, a=ABSMAX, into=builder.quantiser)),
         step(to_int8(builder, "hidden", builder.buffer["gate"], builder.layout.in_granules(builder.layout.hidden))),
     ]
 
 
-def to_int8(builder: Builder, what: str, source: int, count: int):
-    """A pass that brings a measured vector to int8, in the buffer `input`."""
+def to_int8(builder: Builder, what: str, source: int, count: int) -> Instruction:
+    """A pass that brings `count` granules from `source` on to int8, in `input`; the register
+    `quantiser` has the factor."""
     return builder.vector_pass(f"{what}: to int8", count, x=source, scalar=builder.quantiser, dst=builder.buffer["input"],
                                narrow=1)
 
 
 def measured(builder: Builder, value: str) -> dict:
-    """Operands of the instruction that writes the residual `value`: it measures its largest magnitude, if a norm without
-    gains reads it, in this layer or the next region."""
+    """Operands that let the instruction that writes the residual `value` find its largest
+    magnitude.
+
+    {} unless a norm without gains reads the value.
+    """
     readers = {reader.name for reader in builder.graph.of_kind(Kind.NORM) if value in reader.inputs}
     return {"reduce": Reduce.ABSMAX, "into": ABSMAX} if builder.layout.uniform & readers else {}

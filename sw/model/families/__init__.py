@@ -22,7 +22,8 @@ def graph_of(config: ModelConfig) -> Graph:
 def weight_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Shape of every weight by its full name, in the order of a token; matrices are [outputs, inputs].
 
-    A weight of a layer is called "layers.N." and its name. The classifier is listed where it is not the embedding.
+    A weight of layer N is called "layers.N.NAME". The classifier is listed only if the model is not
+    tied.
     """
     found = {}
     family = FAMILIES[config.family]

@@ -1,4 +1,5 @@
-"""The GPT-2 family on the tile: whole tokens of any shape are the golden model's, in the cycles predicted."""
+"""The GPT-2 family on the tile: for any shape, tokens equal the golden model's and take the
+predicted cycles."""
 
 from dataclasses import replace
 from functools import cache
@@ -34,7 +35,8 @@ SMALL = ModelConfig(dim=8, hidden_dim=12, n_layers=1, n_heads=1, n_kv_heads=1, v
 
 @st.composite
 def shapes(draw, longest: int) -> ModelConfig:
-    """Any number and width of heads, any hidden width, tied and untied, up to `longest` positions."""
+    """Model shapes: any number and width of heads, any hidden width, tied or not, up to `longest`
+    positions."""
     heads, pairs = draw(st.integers(1, 5)), draw(st.integers(1, 6))
     return ModelConfig(dim=2 * pairs * heads, hidden_dim=draw(st.integers(3, 60)), n_layers=draw(st.integers(1, 3)),
                        n_heads=heads, n_kv_heads=heads, vocab_size=draw(st.integers(5, 70)),
@@ -47,7 +49,8 @@ def quantised(shape, bits=8):
 
 
 def steps(program, model, count, transport=Endpoint):
-    """Token and cycles of some positions, each held to the golden model and to the cycles predicted."""
+    """[(token, cycles)] of the first `count` positions, each compared with the golden model and the
+    prediction."""
     with Device(transport(program.config), program.config) as device:
         device.load(program)
         found = list(greedy_steps(program, model, device, min(count, program.model.context)))
@@ -77,10 +80,10 @@ def test_any_shape(data):
 @settings(max_examples=4, deadline=None, phases=set(Phase) - {Phase.shrink})
 @given(data=st.data())
 def test_any_shape_streamed(data):
-    """A tile that has too little W-RAM for the model makes the tokens that a larger one makes."""
+    """A tile with too little W-RAM for the model makes the same tokens as a larger one."""
     shape = data.draw(shapes(30))
     config = replace(data.draw(st.sampled_from(ROOMY)), mem_depth=1 << 14, gelu=1)
-    # From the least that will do on, but too little to be resident.
+    # W-RAM from the smallest with which the model can be streamed, but too small for it to be resident.
     model = quantised(shape)
     outline = Outline.of(model)
     least = StreamedLayout(replace(config, **LARGE), outline, max(config.block, 16))
@@ -105,7 +108,8 @@ def test_in_chunks_and_in_whole_matrices(depth, chunked):
                          ids=["int8", "int4", "compact", "streamed"])
 @pytest.mark.parametrize("with_weights", [True, False])
 def test_without_weights_the_program_is_the_same(config, with_weights):
-    """What `marey fit` says from a header alone, and what is refused before calibration, is what will be."""
+    """So `marey fit` predicts the cycles from a header alone, and a model that cannot fit is
+    refused before calibration."""
     outline = outline_of_shape(SHAPE, config.weight_bits, max(GROUP, config.rows), tiny_model(SHAPE) if with_weights else None)
     program, real = schedule(lay_out_model(config, outline), outline), compile_quantised(
         quantised(SHAPE, config.weight_bits), config)
@@ -119,7 +123,7 @@ def test_without_weights_the_program_is_the_same(config, with_weights):
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("config", [GELU[1], GELU[5]], ids=lambda config: config.name)
 def test_a_folder_becomes_tokens(tmp_path, config, tied):
-    """From a Hugging Face folder to the tile: the program of what was read is that of what was written."""
+    """A model written to a Hugging Face folder and read again gives the same program and tokens."""
     shape = replace(SHAPE, vocab_size=400, tied=tied)
     huggingface.write(tmp_path / "m", tiny_model(shape), byte_level("gpt-2"))
     read = quantise(load_model(tmp_path / "m"), config.weight_bits)
@@ -145,7 +149,8 @@ def test_in_amaranths_simulator():
 
 @pytest.mark.parametrize("config", ["sim8x8", "ecp5_8x8_int4", "up5k_4x4", "hx8k_2x2"])
 def test_a_tile_without_gelu_refuses(config):
-    """In one line that says what to choose, whether the model would be resident or streamed."""
+    """The error is one line that says what to choose, whether the model would be resident or
+    streamed."""
     with pytest.raises(CompileError, match=r"needs GELU, .* has no table of it: choose a configuration with gelu=1") as caught:
         lay_out_model(preset(config), outline_of_shape(SHAPE, preset(config).weight_bits))
     assert "\n" not in str(caught.value)

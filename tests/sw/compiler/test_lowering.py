@@ -1,4 +1,5 @@
-"""Lowering: whole tokens of models of any shape, on tiles of any shape, are the golden model's, in the cycles predicted."""
+"""Lowering: for models and tiles of any shape, tokens equal the golden model's and take the
+predicted cycles."""
 
 from dataclasses import replace
 from functools import cache
@@ -41,7 +42,8 @@ def test_tokens_are_the_golden_models(config, shape):
 @pytest.mark.parametrize("config", INT4, ids=lambda config: config.name)
 @pytest.mark.parametrize("axis", [None, 1])
 def test_one_factor_for_a_matrix_and_norms_without_gains(config, axis):
-    """Each matrix on one grid: a granule of factors each, but for those of queries and keys. Or a grid for each row."""
+    """`axis` None: each matrix lies on one grid, so its factors take one granule, except for
+    queries and keys. `axis` 1: each row lies on a grid of its own."""
     shape = next(iter(MODELS))
     model = quantise(without_gains(tiny_model(shape), axis), 4)
     gains = {"attention_norm", "ffn_norm", "final_norm"}
@@ -57,7 +59,8 @@ def test_one_factor_for_a_matrix_and_norms_without_gains(config, axis):
 
 @pytest.mark.parametrize("config", [ROOMY[1], INT4[1]], ids=lambda config: config.name)
 def test_norms_without_gains_of_what_is_on_no_grid(config):
-    """Of 8 bits; and of 4 in groups, the embedding's too."""
+    """Norms without gains also work with weights of 8 bits, and of 4 bits in groups, the
+    embedding's included."""
     drawn = tiny_model(next(iter(MODELS)))
     tables = {name: drawn[name] for name in ("embedding", "classifier")}
     model = quantise(Model(drawn.config, without_gains(drawn).weights | tables), config.weight_bits)
@@ -69,7 +72,8 @@ def test_norms_without_gains_of_what_is_on_no_grid(config):
 
 
 def test_copies_of_mem_with_windows():
-    """A model lies in them, and takes no more cycles; where it cannot, a line says so."""
+    """A model is laid out within the windows and takes no more cycles. If it cannot be, one line
+    says why."""
     config, shape = INT4[1], next(iter(MODELS))
     model = quantise(without_gains(tiny_model(shape)), 4)
     small = replace(config, mem_depth=512, act_first=448, act_depth=256, x_depth=1536, y_depth=1024)
@@ -87,7 +91,8 @@ def test_copies_of_mem_with_windows():
 
 
 def test_a_layer_waits_for_the_rotation_to_leave_the_vxm():
-    """Of so few positions the instructions between them take hardly a cycle."""
+    """With so few positions, the instructions between the look-up of the angles and the layer take
+    hardly a cycle."""
     shape = ModelConfig(dim=12, hidden_dim=4, n_layers=1, n_heads=1, n_kv_heads=1, vocab_size=15, seq_len=4, tied=False)
     (config,) = [config for config in INT4 if config.compact and config.wram_ports == 2]
     model = quantise(tiny_model(shape), 4)
@@ -112,7 +117,7 @@ def test_any_shape(data):
 
 
 def test_the_program_does_not_grow_with_the_layers():
-    """Nor with heads of the same number, nor with the context."""
+    """It does not grow with the context either."""
     shape = ModelConfig(dim=32, hidden_dim=44, n_layers=1, n_heads=4, n_kv_heads=2, vocab_size=50, seq_len=32)
     config = replace(ROOMY[0], wram_depth=1 << 14)
     sizes = {len(compile_quantised(quantise(tiny_model(other)), config).image.instructions)
@@ -128,7 +133,7 @@ def test_cycles_grow_with_the_position_by_the_formula():
         assert program.cycles(position) == constant + slope * max(position // 4 + 1, least) or position // 4 + 1 < least
 
 
-def test_what_cannot_fit():
+def test_models_that_do_not_fit_are_refused():
     model = quantise(tiny_model(next(iter(MODELS))))
     with pytest.raises(CompileError, match="choose a larger configuration") as caught:
         compile_quantised(model, CONFIGS[0])

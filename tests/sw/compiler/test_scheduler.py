@@ -1,4 +1,4 @@
-"""Laying out instructions in time."""
+"""`lay_out`: instructions issue in the cycles that they were given."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,5 @@
-"""Streaming: a model larger than the tile says what it says on a larger one, and every run takes the cycles predicted."""
+"""Streaming: a model larger than the tile makes the tokens that it makes on a larger tile, in the
+predicted cycles."""
 
 from dataclasses import replace
 
@@ -38,7 +39,7 @@ def model():
 
 
 def tokens(program, model, count, transport=Endpoint):
-    """Those of a few steps, each held to the golden model."""
+    """The tokens of the first `count` positions, each compared with the golden model's."""
     with Device(transport(program.config), program.config) as device:
         device.load(program)
         return [token for token, _ in greedy_steps(program, model, device, count)]
@@ -58,7 +59,7 @@ def check_streamed(model, config, count=2):
 def test_any_shape(data):
     shape = data.draw(any_shape(30))
     config = replace(data.draw(st.sampled_from(ROOMY)), mem_depth=1 << 14)
-    # From the least that will do on, but too little to be resident.
+    # W-RAM from the smallest with which the model can be streamed, but too small for it to be resident.
     outline = outline_of_shape(shape)
     least = StreamedLayout(replace(config, **LARGE), outline, max(config.block, 16))
     widest = max(matrix.inner for matrix in least.matrices.values())
@@ -74,15 +75,17 @@ def test_chunks_and_whole_layers(model, depth, chunked):
 
 
 def test_chunks_that_are_no_whole_words():
-    """What is read in words, behind what chunks of three results make, begins with a word all the same."""
+    """The queries begin with a MEM word, even if the buffer before them ends within a word: chunks
+    have three results."""
     shape = ModelConfig(dim=48, hidden_dim=14, n_layers=3, n_heads=6, n_kv_heads=2, vocab_size=51, seq_len=29, tied=False)
     program = check_streamed(quantise(tiny_model(shape)), replace(ROOMY[3], wram_depth=132))
     assert any(section.words % 4 for section in program.stream.sections)
 
 
 def test_logits_that_do_not_fit():
-    """They are collected chunk by chunk, and the host chooses as the tile would: the first of the largest."""
-    # Of so large a vocabulary that they need more than what they share their place with.
+    """The host collects them chunk by chunk, and chooses as the tile would: of equal logits, the
+    first."""
+    # With so large a vocabulary, the logits need more MEM than the buffers whose place they share.
     model = quantise(tiny_model(replace(GROUPED, vocab_size=500)))
     config = replace(ROOMY[0], wram_depth=100)
     whole = compile_quantised(model, config)
@@ -93,7 +96,8 @@ def test_logits_that_do_not_fit():
 
 
 def test_of_equal_logits_the_first_is_chosen(model):
-    """Whether they are in one chunk or in several, on the tile or at the host."""
+    """The same holds if the logits are in one chunk or in several, and if the tile or the host
+    chooses."""
     linear = model.linears["classifier"]
     same = replace(model, linears=model.linears | {"classifier": replace(linear, weight=np.zeros_like(linear.weight))})
     for mem_depth in (ROOMY[0].mem_depth, 200):
@@ -105,7 +109,8 @@ def test_of_equal_logits_the_first_is_chosen(model):
     replace(ROOMY[2], wram_depth=200), COMPACT, pytest.param(replace(ROOMY[0], wram_depth=100), marks=pytest.mark.slow),
     pytest.param(replace(ROOMY[3], wram_depth=100), marks=pytest.mark.slow)], ids=lambda config: config.name)
 def test_on_the_rtl(model, config, compiler):
-    """Weights come in over the link while the tile is at work, and move no run by a cycle."""
+    """Weights arrive over the link while the tile computes, and no run takes a cycle more for
+    it."""
     program = compile_quantised(model, config)
     assert program.stream
     assert tokens(program, model, 3, verilator.open_tile) == tokens(program, model, 3)
@@ -128,7 +133,7 @@ def test_several_tokens_a_call_and_prompts(model):
             one_by_one += device.run(one_by_one[-1] if one_by_one else 1, position)
         shown = []
         assert device.run(1, 0, 4, show=shown.append) == one_by_one == shown
-        # A host that finds the program loaded brings its segments all the same.
+        # A host that finds the program loaded must still send the segments.
         device.adopt(program)
         assert device.run(1, 0, 4) == one_by_one
         before = device.tally.runs, device.tally.predicted
@@ -137,7 +142,7 @@ def test_several_tokens_a_call_and_prompts(model):
         assert device.tally.predicted - before[1] == program.cycles(0, wanted=False) < program.cycles(0)
 
 
-def test_link_words_are_what_was_said(model):
+def test_link_words_are_as_predicted(model):
     for mem_depth in (ROOMY[0].mem_depth, 200):
         program = compile_quantised(model, replace(ROOMY[0], wram_depth=100, mem_depth=mem_depth))
         with Device(Endpoint(program.config), program.config) as device:
@@ -168,7 +173,7 @@ def test_program_file(tmp_path):
 
 
 def test_every_section_is_verified(model):
-    """A wait that is too short is found, whatever section it is in."""
+    """`verify` finds a wait that is too short in any section."""
     program = compile_quantised(model, replace(ROOMY[0], wram_depth=200))
     for section in program.stream.sections:
         entry, instructions = section.entry, list(program.image.instructions)
@@ -180,7 +185,8 @@ def test_every_section_is_verified(model):
 
 
 def test_every_layer_and_chunk_stays_in_bounds(model):
-    """Every operand that a section is started with, and not only those that `verify` tries."""
+    """The rules hold for every operand that a section is started with, not only for those that
+    `verify` tries."""
     program = compile_quantised(model, replace(ROOMY[0], wram_depth=100))
     stream = program.stream
     for run in stream.runs():
@@ -197,7 +203,7 @@ def test_report(model):
     assert sum(row["mac_floor_cycles"] for row in result["phases"]) == pytest.approx(result["mac_floor_cycles"])
 
 
-def test_what_cannot_be_streamed(model):
+def test_models_that_cannot_be_streamed_are_refused(model):
     for config in (replace(ROOMY[0], wram_depth=40), replace(ROOMY[0], wram_depth=100, mem_depth=60)):
         with pytest.raises(CompileError, match=r"streamed, .*: choose a larger configuration") as caught:
             compile_quantised(model, config)
@@ -209,7 +215,8 @@ def test_what_cannot_be_streamed(model):
 
 
 def test_stories(stories):
-    """On a tile with a third of the W-RAM that they need, and on one that has enough: the same, in 5 % more cycles."""
+    """On a tile with a third of the W-RAM that the model needs, it makes the same tokens in at most
+    5 % more cycles."""
     model, config = quantise(load_model(stories)), preset("ecp5_8x8")
     program = compile_quantised(model, config)
     resident = compile_quantised(model, replace(config, wram_depth=8192))
@@ -224,6 +231,7 @@ def test_a_story_on_the_rtl(stories, compiler):
     model = quantise(load_model(stories))
     program = compile_quantised(model, preset("ecp5_8x8"))
     assert len(tokens(program, model, program.model.context, verilator.open_tile)) == program.model.context
-    # Sixteen positions of the cache take 80 words, and two buffers of the widest row of words 44.
+    # Sixteen positions of the cache take 80 words, and two buffers for one result of the widest matrix 2 x
+    # 22.
     with pytest.raises(CompileError, match="streamed, 80 W-RAM words for the KV cache, 2 x 22 for weights"):
         compile_quantised(model, replace(preset("ecp5_8x8"), wram_depth=123))

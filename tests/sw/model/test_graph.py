@@ -150,7 +150,8 @@ def test_a_bias_is_for_products_and_layer_norms(graph, integers, operation):
     if operation.kind is Kind.LINEAR or operation.function == "layer":
         assert check(found, integers)
     else:
-        refused(found, rf"^{operation.name} \({operation.kind.name}\): it takes no bias$", integers)
+        refused(found, rf"^{operation.name} \({operation.kind.name}\): only a matrix and a layer norm have a bias$",
+                    integers)
 
 
 @pytest.mark.parametrize(("graph", "integers", "operation"),
@@ -194,7 +195,7 @@ def test_the_next_region_finds_a_residual(graph, region):
 def test_a_token_ends_with_a_choice():
     graph = GRAPHS["gpt2"]
     for end in ((), graph.end[:-1], (*graph.end, replace(EXTRA, name="more"))):
-        refused(replace(graph, end=end), "^a token ends with the choice of the next one$")
+        refused(replace(graph, end=end), "^the last operation must be CHOOSE, the choice of the next token$")
 
 
 def test_what_the_quantiser_adds():

@@ -1,4 +1,5 @@
-"""Folding layer norms: the folded model says what the model says, and has none of what was folded."""
+"""Folding layer norms: the folded model computes the same logits, without layer norms and their
+weights."""
 
 from dataclasses import replace
 
@@ -19,7 +20,7 @@ SHAPE = ModelConfig(dim=24, hidden_dim=40, n_layers=2, n_heads=3, n_kv_heads=3, 
 
 
 def rewritten(model, name, **fields):
-    """The model, with other fields in one operation of its graph."""
+    """The model, with some fields of the operation `name` replaced in its graph."""
     graph = model.graph
     regions = [tuple(replace(each, **fields) if each.name == name else each for each in region)
                for region in (graph.begin, graph.layer, graph.end)]
@@ -27,8 +28,11 @@ def rewritten(model, name, **fields):
 
 
 def assert_equal(folded, model):
-    """The same logits, in float32: folding is exact, but each product is of other weights, and so rounded otherwise.
-    Twenty rounding steps of 2**-24 in some hundred sums, each of at most the largest magnitude that a value has."""
+    """Both models compute the same logits, up to float32 rounding.
+
+    Folding is exact, but products of other weights are rounded differently. The tolerance is 2e-5 of
+    the largest logit for each layer: room for the rounding errors, 2**-24 each, of some hundred sums.
+    """
     expected, found = logits(model, 8), logits(folded, 8)
     np.testing.assert_allclose(found, expected, rtol=0, atol=2e-5 * max(1, np.abs(expected).max()) * model.config.n_layers)
 
@@ -36,7 +40,8 @@ def assert_equal(folded, model):
 @settings(max_examples=30, deadline=None)
 @given(shape=shapes(), grouped=st.booleans(), seed=st.integers(0, 99))
 def test_a_folded_model_says_the_same(shape, grouped, seed):
-    """Of any shape, tied or not. Fewer KV heads than heads are legal in the family's graph, too."""
+    """For any shape, tied or not; also with fewer KV heads than heads, which the family's graph
+    allows."""
     shape = replace(shape, family="gpt2", n_kv_heads=shape.n_kv_heads if grouped else shape.n_heads)
     model = tiny_model(shape, seed)
     folded = fold_layer_norms(model)
@@ -44,8 +49,9 @@ def test_a_folded_model_says_the_same(shape, grouped, seed):
     assert not folded.config.tied and replace(folded.config, tied=shape.tied) == shape
 
 
-def test_what_is_left():
-    """Norms have neither gains nor biases; keys and values have no biases; all that the residual takes up has the mean 0."""
+def test_norms_and_biases_of_a_folded_model():
+    """Norms have neither gains nor biases; keys and values have no biases; all that is added to the
+    residual has the mean 0."""
     folded = fold_layer_norms(tiny_model(SHAPE))
     for norm in folded.graph.of_kind(Kind.NORM):
         assert (norm.function, norm.weights, norm.bias) == ("rms", (), ())
@@ -64,7 +70,8 @@ def test_what_is_left():
 
 
 def test_the_graph_does_not_depend_on_the_weights():
-    """A model whose biases are 0 is scheduled like any other, and so is the shape alone."""
+    """The folded graph of a model whose biases are 0, and that of the shape alone, are those of any
+    model."""
     model = tiny_model(SHAPE)
     weights = {name: values * (not name.endswith("_bias")) for name, values in model.weights.items()}
     plain = fold_layer_norms(Model(SHAPE, weights))
@@ -85,18 +92,18 @@ def test_weights_of_the_model_stay_as_they_are():
 
 
 @pytest.mark.parametrize("norm", ["attention_norm", "ffn_norm", "final_norm"])
-def test_what_cannot_be_folded(norm):
-    """A norm that keeps the mean, beside others that take it away."""
+def test_other_norms_beside_layer_norms_are_refused(norm):
+    """A model with an RMS norm among its layer norms is refused."""
     model = rewritten(tiny_model(SHAPE), norm, function="rms", bias=())
-    with pytest.raises(GraphError, match=f"{norm}: a model with layer norms can have no other norms") as caught:
+    with pytest.raises(GraphError, match=f"{norm}: .* all norms must be layer norms") as caught:
         fold_layer_norms(model)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["v", "qk", "w1", "classifier"])
 def test_a_product_that_reads_the_residual_itself_is_refused(name):
-    """It would see a residual without its mean."""
+    """In the folded model it would read a residual without its mean."""
     model = rewritten(tiny_model(SHAPE), name, inputs=("x" if name != "w1" else "middle",))
-    with pytest.raises(GraphError, match=f"{name}: reads the residual itself, and beside layer norms only sums can") as caught:
+    with pytest.raises(GraphError, match=f"{name}: only layer norms and sums may read the residual") as caught:
         fold_layer_norms(model)
     assert "\n" not in str(caught.value)

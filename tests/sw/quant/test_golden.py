@@ -1,4 +1,5 @@
-"""The golden model: batches are independent, and quality holds against float32."""
+"""The golden model: its definition, the independence of sequences in a batch, and its quality
+against float32."""
 
 import numpy as np
 import pytest
@@ -34,7 +35,8 @@ def test_linear_is_its_definition():
 
 @pytest.mark.parametrize("scaled", [False, True])
 def test_groups_are_added_up_one_after_another(scaled):
-    """Each rounded, every sum saturated, then the vector's scalar; spelled out with Python's own integers."""
+    """Each group's part is rounded, each sum saturated, and the scalar multiplies the last sum: as
+    with Python's own integers."""
     rng = np.random.default_rng(1)
     weight, x = rng.integers(-8, 8, (5, 11)).astype(np.int8), rng.integers(-128, 128, 11).astype(np.int8)
     operation = Linear(weight, rng.integers(1 << 13, 1 << 15, (3, 5)).astype(np.int16), 10, 4, rescale=3)
@@ -67,7 +69,11 @@ def test_sequences_of_a_batch_do_not_meet(config):
 
 @pytest.mark.parametrize("config", SHAPES, ids=lambda c: f"{c.dim}x{c.n_heads}")
 def test_follows_float32(config):
-    """Logits of a random model stay, on average, within 5 % of their spread: int8 everywhere, few channels."""
+    """The root mean square error of a random model's logits is below 5 % of their standard
+    deviation.
+
+    The bound is wide, because all values are int8 and the models have few channels.
+    """
     model = tiny_model(config)
     tokens = np.random.default_rng(2).integers(0, config.vocab_size, (4, 30))
     reference, golden = Reference(model, 4), Golden(quantise(model), 4)
@@ -90,7 +96,7 @@ def test_the_tile_is_judged_like_the_golden_model(tiny):
 
 
 def test_evaluation_tells_good_from_bad(stories):
-    """A model judged on text that it did not write is worse there: the score does see the text."""
+    """The score is worse on random tokens than on text that the model has written."""
     from marey.sw.formats import load_model
 
     model = load_model(stories)

@@ -1,4 +1,5 @@
-"""Rounding of weights: what lies on a grid stays, and GPTQ errs less than rounding to nearest."""
+"""Rounding of weights: weights on a grid keep their values, and GPTQ uses correlations between
+inputs."""
 
 import numpy as np
 from hypothesis import given, settings
@@ -15,7 +16,7 @@ def restored(integers):
 @settings(deadline=None)
 @given(outputs=st.integers(1, 5), inputs=st.integers(1, 40), group=st.sampled_from([4, 16, 64]), seed=st.integers(0, 999),
        half=st.booleans())
-def test_what_lies_on_a_grid_stays(outputs, inputs, group, seed, half):
+def test_weights_on_a_grid_keep_their_values(outputs, inputs, group, seed, half):
     rng = np.random.default_rng(seed)
     groups = -(-inputs // group)
     scale = rng.uniform(1e-4, 2, (groups, outputs)).astype(np.float16 if half else np.float32)
@@ -25,17 +26,18 @@ def test_what_lies_on_a_grid_stays(outputs, inputs, group, seed, half):
     assert np.allclose(restored(found), weight, rtol=1e-3, atol=1e-6)
 
 
-def test_what_lies_on_none_is_told():
+def test_weights_on_no_grid_give_none():
     rng = np.random.default_rng(0)
     assert on_grid(rng.normal(size=(3, 32)), 4, 16) is None
-    # A grid of 8 bits is none of 4.
+    # These 40 multiples of a step need more than 4 bits.
     assert on_grid(np.arange(-20, 20)[None] * 0.5, 4, 40) is None
 
 
 @settings(deadline=None)
 @given(inputs=st.integers(8, 40), group=st.sampled_from([8, 16, 64]), seed=st.integers(0, 99))
 def test_gptq_leaves_less_error_in_the_results(inputs, group, seed):
-    """On inputs that are correlated, over all outputs, than the same without correlations to go by."""
+    """With the moment of correlated inputs the squared error of the results is smaller than with
+    the unit matrix as moment."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(400, 6)) @ rng.normal(size=(6, inputs)) + 0.1 * rng.normal(size=(400, inputs))
     weight = rng.normal(size=(64, inputs))

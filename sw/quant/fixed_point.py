@@ -1,0 +1,63 @@
+"""Fixed-point numbers of the integer model: units of values, and multipliers and shifts of matrices."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ...hdl.spec.integer import MANTISSA_BITS
+from .gptq import Integers
+from .model import Linear
+
+HEADROOM = 2.0
+"""Static int16 ranges are this many times the largest value of calibration. Static int8 ranges have
+no headroom: there, clipping a rare value costs less than a coarser step for all."""
+
+
+def linears(made: Sequence[Integers], factors: Sequence[float | np.ndarray], biases: Sequence[np.ndarray | None],
+            scaled: bool) -> list[Linear]:
+    """`Linear` operations, one for each layer, from the matrices `made`.
+
+    A result is factor * (matrix @ x) + bias. `factors`: for each layer a number, or float [outputs].
+    `biases`: int16 [outputs] or None for each layer. `scaled`: the product is also multiplied by the
+    scalar of x. With several groups no sum of them saturates, whatever the int8 inputs are.
+    """
+    factors = [integers.scale * factor for integers, factor in zip(made, factors, strict=True)]
+    rescale = 0
+    if scaled and len(made[0].scale) > 1:
+        pairs = zip(made, factors, strict=True)
+        rescale = min(_sum_unit_bits(integers, factor) for integers, factor in pairs)
+        factors, scaled = [factor * 2.0**rescale for factor in factors], False
+    multipliers, shift = with_common_shift(factors)
+    if not all(multiplier.size == 1 for multiplier in multipliers):
+        multipliers = [np.broadcast_to(multiplier, (len(multiplier), len(integers.values)))
+                       for integers, multiplier in zip(made, multipliers, strict=True)]
+    return [Linear(integers.values, multiplier, shift - MANTISSA_BITS * scaled, integers.group, rescale, bias)
+            for integers, multiplier, bias in zip(made, multipliers, biases, strict=True)]
+
+
+def _sum_unit_bits(integers, factor):
+    """The largest n for which the sums of a matrix's groups, in units of 2**-n, fit 16 bits for all
+    int8 inputs."""
+    starts = range(0, integers.values.shape[1], integers.group)
+    sums = np.add.reduceat(np.abs(integers.values.astype(np.int64)), starts, axis=1)
+    return int(np.floor(np.log2(32767 / (128 * (sums.T * factor).sum(axis=0).max()))))
+
+
+def one_if_equal(steps: np.ndarray) -> np.ndarray:
+    """The first of some steps, float [1], if all are equal; else all, float [channels]."""
+    return steps[:1] if np.ptp(steps) == 0 else steps
+
+
+def unit_bits(largest: float) -> int:
+    """The largest n for which `largest` * HEADROOM, in units of 2**-n, fits 16 bits."""
+    return int(np.floor(np.log2(32767 / (HEADROOM * max(float(largest), 1e-9)))))
+
+
+def with_common_shift(factors: Sequence[np.ndarray]) -> tuple[list[np.ndarray], int]:
+    """(multipliers, shift) with factor = multiplier / 2**shift: an int16 array for each float array
+    of `factors`, and one shift, in bits, for all.
+
+    The largest multiplier is above 2**13 and at most 2**14, as far as the shift's range, 0 to 47, allows.
+    """
+    shift = int(np.clip(14 - np.ceil(np.log2(max(np.max(factor) for factor in factors))), 0, 47))
+    return [np.minimum(np.rint(factor * 2.0**shift), 32767).astype(np.int16) for factor in factors], shift
