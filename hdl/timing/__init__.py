@@ -9,9 +9,11 @@ issues     rules for one issue, and for what one leaves to the next
 violation  `Violation`: a broken rule
 within     rules within one VXM instruction
 bounds     the rule that addresses lie in their memory
+addresses  the same for every position and token
 rules      `violations` and `check`: whether a program keeps the rules
 """
 
+from .addresses import address_violations, check_addresses
 from .beats import Granules, beats, cached_word, mxm_addresses, mxm_interval, vxm_granules
 from .distances import engine_start, issue_cycles, mxm_beat, next_issue, sfu_beat, vxm_beat
 from .issues import checked
