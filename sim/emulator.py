@@ -12,10 +12,11 @@ import numpy as np
 from ..hdl.spec import integer
 from ..hdl.spec.config import Config
 from ..hdl.spec.integer import round_shift, saturate
-from ..hdl.spec.isa import Function, Instruction, Op, Reduce, Sfu, To, isa_of
+from ..hdl.spec.isa import TOKEN_BITS, Function, Instruction, Op, Reduce, Sfu, To, isa_of
 from ..hdl.spec.packing import pack_mem, pack_program, unpack_mem, unpack_program, unpack_wram
+from ..hdl.spec.ports import EXPONENT_BITS
 from ..hdl.spec.protocol import Space, entry_bits, parts
-from ..hdl.timing import Unit, blocks, cached_word, mxm_addresses, run_cycles, trace, uses, violations, vxm_granules
+from ..hdl.timing import Unit, blocks, cached_word, checked, mxm_addresses, run_cycles, trace, uses, violations, vxm_granules
 from ..hdl.vxm.reduce import LOWEST
 
 
@@ -81,7 +82,7 @@ class EmulatedTile:
         """Executes the program from instruction `entry` to its HALT.
 
         `token`, its `position` and `count` are as in a START. ProgramError if the run does not
-        halt.
+        halt, or breaks a rule without which it has no meaning (`marey.hdl.timing.issues`).
         """
         if self._decoded is None:
             isa = isa_of(self.config)
@@ -90,7 +91,8 @@ class EmulatedTile:
         self.tokens, self.busy = [], Counter()
         # Granules that leave the MXM, by cycle: results of two products may alternate.
         stream: dict[int, np.ndarray] = {}
-        for issue in trace(self.config, program, entry, position=position, count=count, token=token, choose=self._choose):
+        issues = trace(self.config, program, entry, position=position, count=count, token=token, choose=self._choose)
+        for issue in checked(self.config, issues, count):
             found = uses(self.config, issue)
             used = {use.unit: use.cycles for use in found}
             if issue.op is Op.MXM:
@@ -128,7 +130,8 @@ class EmulatedTile:
             w[:, :, 1::2] *= 16
         w = w.reshape(config.cols, len(act), -1)
         # float64 holds these sums exactly: they are below 2**53.
-        return np.einsum("ok,cok->oc", x, w).astype(np.int64).reshape(-1, config.lanes)
+        sums = np.einsum("ok,cok->oc", x, w).astype(np.int64)
+        return _wrapped(sums, config.accumulator_bits).reshape(-1, config.lanes)
 
     def _vxm(self, issue, taken):
         """Executes a VXM. With `plus` it may read values that it wrote itself, so it goes round by
@@ -222,18 +225,20 @@ class EmulatedTile:
                 lanes = self.config.lanes
                 scalars = result[:, :, issue.token % lanes].sum(axis=1)
             case Reduce.ARGMAX:
-                self._chosen = int(np.where(keep, flat, LOWEST)[-1].argmax())
+                number, lane = divmod(int(np.where(keep, flat, LOWEST)[-1].argmax()), self.config.lanes)
+                number %= 1 << isa_of(self.config).number_bits
+                self._chosen = (number * self.config.lanes + lane) % (1 << TOKEN_BITS)
                 return
             case Reduce.NONE:
                 return
-        self.scalars[into, 0], self.scalars[into, 1] = scalars, 0
+        self.scalars[into, 0], self.scalars[into, 1] = _wrapped(scalars, 32), 0
 
     def _sfu(self, issue):
-        """Executes an SFU: scalars from scalars."""
+        """Executes an SFU: scalars from scalars. A sum has no sign; exponents wrap, as in hardware."""
         operands, into = issue.operands, issue.operands["into"]
         for k in range(operands["count"]):
             a, b = (tuple(int(part) for part in self.scalars[operands[name] + k]) for name in ("a", "b"))
-            x = a[0] + operands["epsilon"]
+            x = (a[0] + operands["epsilon"]) % (1 << 32)
             match operands["function"]:
                 case Sfu.QUANTISE:
                     results = integer.quantise_scalars(x)
@@ -243,6 +248,12 @@ class EmulatedTile:
                     results = [integer.reciprocal(x)]
                 case Sfu.MULTIPLY:
                     results = [integer.multiply(a, b)]
-            for result in results:
-                self.scalars[into] = result
+            for mantissa, exponent in results:
+                self.scalars[into] = mantissa, _wrapped(exponent, EXPONENT_BITS)
                 into += 1
+
+
+def _wrapped(numbers, bits):
+    """Numbers as a register of `bits` bits holds them, signed."""
+    half = 1 << bits - 1
+    return (numbers + half) % (2 * half) - half

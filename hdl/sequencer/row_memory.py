@@ -39,7 +39,9 @@ class RowMemory(wiring.Component):
         mine = host.space == Space.PROGRAM
         m.d.comb += [
             write.addr.eq(host.address), write.data.eq(host.data), write.en.eq(host.write & mine),
-            read.addr.eq(Mux(self.enable, self.address, host.address)), read.en.eq(self.enable | host.read),
+            read.addr.eq(Mux(self.enable, self.address, host.address)),
+            # Reads of other spaces go on during a run, in which the row that is waiting must stay.
+            read.en.eq(self.enable | (host.read & mine)),
             self.row.eq(read.data), host.read_data.eq(Mux(mine, read.data, 0)),
         ]
         return m

@@ -5,19 +5,58 @@ distances  cycles from an issue to the next issue and to the first beat
 walk       `trace`: the issues of a run
 beats      cycles and addresses of an instruction's beats
 uses       `uses`: what an issue does to each unit, cycle by cycle
+issues     rules for one issue, and for what one leaves to the next
+violation  `Violation`: a broken rule
+within     rules within one VXM instruction
+bounds     the rule that addresses lie in their memory
+addresses  the same for every position and token
 rules      `violations` and `check`: whether a program keeps the rules
 """
 
+from .addresses import address_violations, check_addresses
 from .beats import Granules, beats, cached_word, mxm_addresses, mxm_interval, vxm_granules
 from .distances import engine_start, issue_cycles, mxm_beat, next_issue, sfu_beat, vxm_beat
-from .rules import Violation, check, entries_of, violations
+from .issues import checked
+from .rules import check, entries_of, violations
 from .unit import PROBED, ROWS, VXM_ENGINES, Access, Facts, Kind, Memory, Unit
 from .uses import Use, uses
+from .violation import Violation
 from .walk import ISSUE_LIMIT, Issue, ProgramError, blocks, run_cycles, trace
 
 __all__ = [
-    "ISSUE_LIMIT", "PROBED", "ROWS", "VXM_ENGINES", "Access", "Facts", "Granules", "Issue", "Kind", "Memory",
-    "ProgramError", "Unit", "Use", "Violation", "beats", "blocks", "cached_word", "check", "engine_start",
-    "entries_of", "issue_cycles", "mxm_addresses", "mxm_beat", "mxm_interval", "next_issue", "run_cycles",
-    "sfu_beat", "trace", "uses", "violations", "vxm_beat", "vxm_granules",
+    "ISSUE_LIMIT",
+    "PROBED",
+    "ROWS",
+    "VXM_ENGINES",
+    "Access",
+    "Facts",
+    "Granules",
+    "Issue",
+    "Kind",
+    "Memory",
+    "ProgramError",
+    "Unit",
+    "Use",
+    "Violation",
+    "address_violations",
+    "beats",
+    "blocks",
+    "cached_word",
+    "check",
+    "check_addresses",
+    "checked",
+    "engine_start",
+    "entries_of",
+    "issue_cycles",
+    "mxm_addresses",
+    "mxm_beat",
+    "mxm_interval",
+    "next_issue",
+    "run_cycles",
+    "sfu_beat",
+    "trace",
+    "uses",
+    "violations",
+    "vxm_beat",
+    "vxm_granules",
 ]

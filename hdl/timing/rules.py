@@ -10,35 +10,29 @@ partner     a unit is in use in just the cycles of its partner
 bounded     addresses lie in their memory, reads of MEM in their window
 in order    if one of two accesses to an entry of a memory is a write, they happen in the order of
             the program, in different cycles
-ended       every use ends with the run
+ended       every use ends with the run, and with its token
+reduced     rounds that are reduced do not overlap
+
+Before these come the rules of `issues`, and for each VXM those of `within`.
 """
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from ..spec.config import Config
-from ..spec.isa import Instruction, Op
+from ..spec.isa import Instruction, Op, Reduce
+from .bounds import out_of_bounds
+from .issues import issue_violations
 from .unit import Memory, Unit
 from .uses import Use, uses
+from .violation import Violation
 from .walk import Issue, ProgramError, run_cycles, trace
+from .within import own_reads
 
 Uses = dict[Unit, list[tuple[Issue, Use]]]
 """The uses of a run, by unit."""
-
-
-@dataclass(frozen=True)
-class Violation:
-    """A broken rule: which rule, in which cycle, by which instruction (program counter)."""
-
-    what: str
-    cycle: int
-    pc: int
-
-    def __str__(self):
-        return f"cycle {self.cycle}, instruction {self.pc}: {self.what}"
 
 
 def violations(config: Config, program: Sequence[Instruction], entry: int = 0, *, position: int = 0,
@@ -51,18 +45,27 @@ def violations(config: Config, program: Sequence[Instruction], entry: int = 0, *
     Raises ProgramError for a program that does not halt or leaves the program memory.
     """
     issues = list(trace(config, program, entry, position=position, count=count, token=token))
+    if found := issue_violations(config, issues, count):
+        return found
     by_unit: Uses = defaultdict(list)
-    for issue in issues:
-        for use in uses(config, issue):
+    found, last = [], 0
+    for issue, following in zip(issues, [*issues[1:], None], strict=True):
+        used = uses(config, issue)
+        for use in used:
             by_unit[use.unit].append((issue, use))
-    found = []
+            last = max(last, int(use.cycles[-1]))
+        if issue.op is Op.VXM:
+            found += own_reads(issue, used)
+        elif issue.op is Op.TOKEN and last > following.cycle:
+            found.append(Violation(f"still at work after a token has ended in cycle {following.cycle}", last, issue.pc))
+    found += _mixed_reductions(by_unit[Unit.VXM_BEAT])
     for unit in Unit:
         found += _clashes(by_unit, unit)
     for unit in Unit:
         found += _without_partner(by_unit, unit)
     for unit in Unit:
         if unit.access:
-            found += _out_of_bounds(config, by_unit[unit], unit, unit.access)
+            found += out_of_bounds(config, by_unit[unit], unit, unit.access)
     for memory in Memory:
         found += _out_of_order(config, by_unit, memory)
     return found + _unfinished(by_unit, run_cycles(issues[-1]))
@@ -122,22 +125,6 @@ def _without_partner(by_unit, unit):
     return _first(unit.facts.alone, cycles, pcs, np.flatnonzero(~np.isin(cycles, partner_cycles)))
 
 
-def _out_of_bounds(config, pairs, unit, access):
-    """Addresses outside a memory, or outside the window of MEM that a port can read."""
-    depth, window = access.depth(config), config.windows.get(access.window)
-    found = []
-    for issue, use in pairs:
-        wrong = [(use.addresses >= depth, f"{depth} entries")]
-        if window:
-            bounds = f"window of {window.depth} entries from {window.first} on"
-            wrong.append((~window.holds(use.addresses), bounds))
-        for outside, bounds in wrong:
-            for i in np.flatnonzero(outside)[:1]:
-                what = f"{unit} address {use.addresses[i]} is outside its {bounds}"
-                found.append(Violation(what, int(use.cycles[i]), issue.pc))
-    return found
-
-
 def _accesses(config, by_unit, memory):
     """All accesses of a run to a memory, one element an entry touched; None if there are none.
 
@@ -183,6 +170,22 @@ def _out_of_order(config, by_unit, memory):
     done, missing = ("written", "used") if write[i] else ("read", "written")
     what = f"{memory} {entry[i]} is {done} before an earlier instruction has {missing} it"
     return [Violation(what, int(cycle[i]), int(pc[i]))]
+
+
+def _mixed_reductions(pairs):
+    """Rounds of two instructions that are reduced at the same time: the VXM has one reducer.
+
+    `pairs`: the uses of VXM beats.
+    """
+    rounds = [(use.cycles.reshape(issue.operands["outer"], -1)[:, [0, -1]], issue.pc) for issue, use in pairs
+              if issue.operands["reduce"] is not Reduce.NONE]
+    if not rounds:
+        return []
+    ends, pcs = np.concatenate([ends for ends, _ in rounds]), np.repeat([pc for _, pc in rounds], [len(e) for e, _ in rounds])
+    order = np.argsort(ends[:, 0], kind="stable")
+    ends, pcs = ends[order], pcs[order]
+    wrong = np.flatnonzero(ends[1:, 0] <= np.maximum.accumulate(ends[:, 1])[:-1])
+    return _first("a round is reduced before the one before it has ended", ends[1:, 0], pcs[1:], wrong)
 
 
 def _unfinished(by_unit, end):

@@ -88,7 +88,7 @@ def _vxm_uses(config, issue):
     for unit, addresses in ((Unit.X_READ, granules.x), (Unit.Y_READ, granules.y)):
         if addresses is not None:
             used.append(Use(unit, flat, addresses.ravel()))
-    if not operands["by_vector"] or operands["scalar"]:
+    if not operands["by_vector"] or granules.scalar.any():
         used.append(Use(Unit.VXM_SCALAR_READ, flat, np.repeat(granules.scalar, cycles.shape[1])))
     written = cycles[:, granules.complete].ravel() + Vxm.latency(config)
     used += _vxm_writes(config, operands, written, granules.dst[:, granules.complete].ravel())

@@ -13,7 +13,7 @@ import numpy as np
 from ...hdl.spec.config import Config
 from ...hdl.spec.errors import MareyError
 from ...hdl.spec.isa import Instruction, Isa
-from ...hdl.timing import blocks, check, run_cycles, trace
+from ...hdl.timing import blocks, check, check_addresses, run_cycles, trace
 from ...sim.files import new_content
 from ..model.config import ModelConfig
 from ..model.families import graph_of
@@ -278,7 +278,10 @@ def verify(program: Program) -> None:
             for position in positions if section.cached else (0, context - 1):
                 for operand in program.stream.operands(section, position):
                     check(config, instructions, section.entry, position=position, count=int(section.chooses), token=operand)
+            highest = program.stream.operands(section, context - 1)[1]
+            check_addresses(config, instructions, section.entry, position=context - 1, token=highest)
         return
+    check_addresses(config, instructions, position=context - 1, token=program.model.shape.vocab_size - 1)
     for position in positions:
         check(config, instructions, position=position)
     for position, count in ((0, 0), (context - 1, 0), (config.block - 1, 2)):

@@ -7,8 +7,10 @@ from tqdm import tqdm
 
 from ...hdl.spec.config import Config
 from ...hdl.spec.errors import MareyError
+from ...hdl.spec.isa import POSITION_BITS, TOKEN_BITS
 from ...hdl.spec.packing import pack_program
 from ...hdl.spec.protocol import MOST_TOKENS, Space
+from ...hdl.timing import check
 from ...sim.transport import Transport
 from ..model.families import graph_of
 from ..program.program import Program
@@ -107,12 +109,17 @@ class Device:
         return tokens
 
     def _check_run(self, token, position, count):
-        """MareyError if the token is not in the model's vocabulary, a position is not in its
-        context, or a run cannot make `count` tokens."""
+        """MareyError for a run that would leave the program's model or the link's counts. A run of a program
+        without a model is checked against the rules of the tile instead: ProgramError if it breaks one."""
         if not 0 <= count <= MOST_TOKENS:
             raise MareyError(f"a run makes 0 to {MOST_TOKENS} tokens, not {count}")
         facts = self._program.model
         if facts is None:
+            for what, value, bits in (("token", token, TOKEN_BITS), ("position", position, POSITION_BITS)):
+                if not 0 <= value < 1 << bits:
+                    raise MareyError(f"{what} {value} does not fit into {bits} bits")
+            # A program by hand is proved for no other run than this one.
+            check(self.config, self._program.image.instructions, position=position, count=count, token=token)
             return
         if not 0 <= token < facts.shape.vocab_size:
             raise MareyError(f"token {token} is not one of the model's {facts.shape.vocab_size}")

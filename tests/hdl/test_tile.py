@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from marey.hdl.spec import integer
-from marey.hdl.spec.isa import Function, Op, To, functions
+from marey.hdl.spec.isa import Function, Op, Source, To, functions
 from marey.hdl.spec.packing import pack_mem, pack_program, pack_wram, unpack_mem
 from marey.hdl.spec.protocol import Register, Space, entry_bits, parts
 from marey.hdl.timing import Unit, check, violations
@@ -19,6 +19,7 @@ from marey.sw.compiler.emit import lay_out
 from marey.sw.compiler.matmul import matmul
 from marey.sw.runtime.link import Link
 from tests.configs import CONFIGS, GATED, any_config, codes, op
+from tests.machines import machines, small
 
 
 def load(config, link, program, seed, shape):
@@ -190,3 +191,19 @@ def test_a_run_is_stopped_by_reset_and_the_tile_goes_on():
         link.start(0)
         assert link.wait() == (check(config, program), 0, [])
         assert np.array_equal(results(config, link, shape), expected(config, shape, *values))
+
+
+@pytest.mark.parametrize("config", [CONFIGS[0], CONFIGS[5]], ids=lambda config: config.name)
+def test_the_link_moves_no_run_by_a_cycle(config):
+    """Registers are read, and tokens are put out, while a run waits, multiplies and loops: it takes the predicted cycles."""
+    two = machines(small(config))
+    program = [op(two.config, "NOP", 10), op(two.config, "INDEX", register=1, source=Source.POSITION, times=3),
+               op(two.config, "NOP", 150), op(two.config, "TOKEN", 30, target=0), op(two.config, "NOP", 100),
+               op(two.config, "LOOP", count=3, target=4), op(two.config, "HALT")]
+    cycles, tokens = two.run(program, count=3, position=5)
+    assert cycles == check(two.config, program, count=3, position=5) and len(tokens) == 3
+    for _ in range(2):
+        two.rtl.start(0, count=3, position=5)
+        seen = [two.rtl.registers()[Register.CYCLES] for _ in range(3)]
+        assert 0 < seen[0] < seen[-1] < cycles
+        assert two.rtl.wait()[0] == cycles

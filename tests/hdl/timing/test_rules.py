@@ -7,7 +7,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from marey.hdl.spec.isa import Address, Reduce, To
-from marey.hdl.timing import ProgramError, Unit, check, trace, uses, violations
+from marey.hdl.timing import ProgramError, Unit, check, trace, uses, violations, vxm_granules
 from marey.sw.compiler.emit import lay_out
 from marey.sw.compiler.matmul import matmul
 from tests.configs import CONFIGS, any_config, op
@@ -116,3 +116,61 @@ def test_a_violation_names_its_cycle():
 def test_legal_programs_have_no_violations():
     for config, program in ((CONFIG, LEGAL), (ODD, ODD_LEGAL), (CONFIG, LONG)):
         assert violations(config, program) == []
+
+
+@given(config=any_config, x=st.integers(0, 12), dst=st.integers(0, 12), inner=st.integers(1, 6), outer=st.integers(1, 3),
+       hop=st.integers(0, 6), plus=st.integers(0, 1), pair=st.integers(0, 1))
+@settings(max_examples=100, deadline=None)
+def test_a_beat_does_not_read_what_an_earlier_beat_writes(config, x, dst, inner, outer, hop, plus, pair):
+    """The rule against a count of all pairs of beats; with `plus`, rounds may read what earlier rounds have written."""
+    inner *= 1 + pair
+    vxm = op(config, "VXM", 400, x=x, x_step=1, x_hop=hop, dst=dst, dst_hop=hop, inner=inner, outer=outer, plus=plus,
+             pair=pair, y=20, paced=1, to=To.MEM)
+    program = [op(config, "PERIOD", value=63), vxm, op(config, "HALT")]
+    issue = list(trace(config, program))[1]
+    granules = vxm_granules(config, issue.operands)
+    reads = [(o, b, int(granules.x[o, b])) for o in range(outer) for b in range(inner)]
+    reads += [(o, b, 20) for o in range(outer) for b in range(inner) if plus]
+    writes = [(o, b, int(granules.dst[o, b])) for o in range(outer) for b in range(inner) if granules.complete[b]]
+    wrong = any(entry == written and (o, b) > (p, c) and not (plus and o > p)
+                for o, b, entry in reads for p, c, written in writes)
+    found = [str(violation) for violation in violations(config, program)]
+    assert any("which an earlier beat of the instruction writes" in what for what in found) == wrong
+    assert wrong or not found
+
+
+@given(config=any_config, scalar=st.integers(0, 9), hop=st.integers(0, 1), into=st.integers(1, 9), outer=st.integers(1, 4),
+       plus=st.integers(0, 1))
+@settings(max_examples=60, deadline=None)
+def test_a_round_does_not_read_the_scalar_of_an_earlier_one(config, scalar, hop, into, outer, plus):
+    vxm = op(config, "VXM", 200, scalar=scalar, scalar_hop=hop, into=into, outer=outer, plus=plus, reduce=Reduce.SUM, paced=1)
+    program = [op(config, "PERIOD", value=31), vxm, op(config, "HALT")]
+    wrong = any(scalar + hop * later == into + earlier for later in range(outer) for earlier in range(later))
+    found = violations(config, program)
+    assert bool(found) == (wrong and not plus)
+    assert all("which an earlier beat" in violation.what for violation in found)
+
+
+@pytest.mark.parametrize("engines", [(0, 1), (1, 0)])
+def test_two_instructions_are_not_reduced_at_the_same_time(engines):
+    """The beats of the second are in the gaps of the first, whose sum would take them in."""
+    def program(reduce):
+        first = op(CONFIG, "VXM", engine=engines[0], middle=4, interval=8, reduce=Reduce.SUM, into=1)
+        second = op(CONFIG, "VXM", engine=engines[1], middle=3, interval=8, **reduce)
+        return lay_out(CONFIG, [(0, first), (3, second), (90, HALT)])
+
+    assert violations(CONFIG, program({})) == []
+    for reduce in ({"reduce": Reduce.MAX, "into": 5}, {"reduce": Reduce.ARGMAX}):
+        found = violations(CONFIG, program(reduce))
+        assert any("a round is reduced before the one before it has ended" in v.what and v.pc == 1 for v in found)
+
+
+def test_nothing_goes_on_after_a_token():
+    """A run of several tokens is as legal as its tokens are one by one."""
+    def program(wait):
+        return [op(CONFIG, "VXM", wait, x=20, inner=8, to=To.MEM), op(CONFIG, "TOKEN", target=2), op(CONFIG, "NOP", 90), HALT]
+
+    legal = [wait for wait in range(40) if not violations(CONFIG, program(wait))]
+    assert legal == list(range(legal[0], 40)) and legal[0] > 0
+    found = violations(CONFIG, program(legal[0] - 1))
+    assert ["still at work after a token" in violation.what for violation in found] == [True]

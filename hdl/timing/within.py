@@ -1,0 +1,46 @@
+"""The rules within one VXM instruction: what one of its beats leaves to a later one.
+
+The emulator executes an instruction as a whole, with `plus` round by round. So a beat must not read
+what an earlier beat of the same instruction has written, unless with `plus` in an earlier round.
+"""
+
+import numpy as np
+
+from .unit import Unit
+from .uses import Use
+from .violation import Violation
+from .walk import Issue
+
+
+def own_reads(issue: Issue, used: list[Use]) -> list[Violation]:
+    """The first beat of a VXM that reads a MEM granule or a scalar that an earlier beat has written.
+
+    `used`: all uses of the issue. With `plus`, only writes of the same round count.
+    """
+    by_unit = {use.unit: use for use in used}
+    found = []
+    for write, reads, name in ((Unit.MEM_WRITE, (Unit.X_READ, Unit.Y_READ), "MEM granule"),
+                               (Unit.REDUCTION_WRITE, (Unit.VXM_SCALAR_READ,), "scalar")):
+        if write in by_unit:
+            for read in reads:
+                if read in by_unit:
+                    found += _own(issue, by_unit[write], by_unit[read], name)
+    return found[:1]
+
+
+def _own(issue, written, read, name):
+    low, high = written.addresses.min(), written.addresses.max()
+    near = (read.addresses >= low) & (read.addresses <= high)
+    if not near.any():
+        return []
+    writes, reads = written.addresses, read.addresses
+    if issue.operands["plus"]:
+        # Numbers of entry and round together.
+        outer = issue.operands["outer"]
+        writes, reads = (numbers * outer + np.arange(outer).repeat(len(numbers) // outer) for numbers in (writes, reads))
+    entries, first = np.unique(writes, return_index=True)
+    at = np.minimum(np.searchsorted(entries, reads), len(entries) - 1)
+    beats = (written.cycles - written.delay)[first]
+    wrong = np.flatnonzero((entries[at] == reads) & (beats[at] < read.cycles))
+    return [Violation(f"{name} {read.addresses[i]} is read, which an earlier beat of the instruction writes",
+                      int(read.cycles[i]), issue.pc) for i in wrong[:1]]
