@@ -96,7 +96,8 @@ class Operation:
 
 @dataclass(frozen=True)
 class Graph:
-    """The operations of a token, by region. `begin` and each layer make the residual "x" that the next region reads."""
+    """The operations of a token, by region; `begin` and each layer make "x", the residual, which the
+    next region reads."""
 
     config: ModelConfig
     begin: tuple[Operation, ...]
