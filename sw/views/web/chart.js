@@ -74,11 +74,11 @@ function draw() {
   prepare(screen);
   clip(screen);
   if (selected) outline(selected.first, selected.last, THEME.ink, 0, UNITS.length);
-  drawKept();
   for (const [c, colour] of [[cursor, THEME.accent], ...(pointer ? [[Math.floor(cycleAt(pointer.x)), THEME.soft]] : [])]) {
     screen.fillStyle = colour; screen.globalAlpha = view.scale > 4 ? 0.3 : 0.6;
     screen.fillRect(x(c), 0, Math.max(view.scale, 1), height); screen.globalAlpha = 1;
   }
+  drawKept();
   if (!pointer && document.activeElement === canvas) {
     screen.strokeStyle = THEME.accent; screen.lineWidth = 2;
     screen.strokeRect(x(cursor) - 1, y(row) + 1, Math.max(view.scale, 4) + 2, ROW - 2);
@@ -91,9 +91,10 @@ function outline(first, last, colour, unit, count) {
 }
 function resize() {
   const ratio = window.devicePixelRatio || 1;
+  if (width === $("diagram").clientWidth && canvas.width === Math.round(width * ratio)) return;
   width = $("diagram").clientWidth;
   gutter = width < 760 ? 150 : 172;
-  for (const target of [canvas, sheet]) { target.width = width * ratio; target.height = height * ratio; }
+  for (const target of [canvas, sheet]) { target.width = Math.round(width * ratio); target.height = Math.round(height * ratio); }
   canvas.style.height = height + "px";
   clampView();
 }

@@ -2,7 +2,7 @@
 // The chart's data, and what can be asked of it: names, tokens, what is at a place.
 const D = JSON.parse(document.getElementById("data").textContent);
 const $ = id => document.getElementById(id);
-const CAUSE_TEXT = { data: "waits for a value", structure: "waits for a unit in use", fill: "pipelines fill and drain" };
+const CAUSE_TEXT = { data: "waits for a value", structure: "waits for a busy unit", fill: "pipelines fill and drain" };
 const UNITS = D.units.map(([unit]) => unit), MXM = UNITS.indexOf("mxm");
 const number = value => value.toLocaleString("en");
 const percent = value => (100 * value).toFixed(1) + " %";

@@ -54,10 +54,10 @@ function drawHeat(ctx) {
 function drawLegend(ctx) {
   const shades = 5, wide = 16;
   ctx.fillStyle = THEME.soft; ctx.fillText("share of cycles at work", 12, 14);
-  ctx.fillText("0", 12, 32); ctx.fillText("100 %", 26 + shades * wide, 32);
+  ctx.fillText("0", 12, 32); ctx.fillText("100 %", 28 + shades * wide, 32);
   for (let shade = 0; shade < shades; shade++) {
     ctx.fillStyle = THEME.heat; ctx.globalAlpha = shade / (shades - 1);
-    ctx.fillRect(22 + shade * wide, 22, wide, 12); ctx.globalAlpha = 1;
+    ctx.fillRect(24 + shade * wide, 22, wide, 12); ctx.globalAlpha = 1;
   }
-  ctx.strokeStyle = THEME.soft; ctx.lineWidth = 1; ctx.strokeRect(22.5, 22.5, shades * wide - 1, 11);
+  ctx.strokeStyle = THEME.soft; ctx.lineWidth = 1; ctx.strokeRect(24.5, 22.5, shades * wide - 1, 11);
 }

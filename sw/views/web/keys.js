@@ -21,7 +21,7 @@ function help() {
   const keys = text => text.replace(/[^ ,]+|,(?= \.)/g, key => `<kbd>${escaped(key)}</kbd>`);
   box.innerHTML = `<h2>Keys</h2><table><tr><th>key</th><th>does</th><th>mouse</th></tr>${HELP.map(([key, does, mouse]) =>
     `<tr><td>${keys(key)}</td><td>${does}</td><td>${mouse}</td></tr>`).join("")}</table>
-    <p class="facts">Far away the chart is a heat: the darker or brighter a pixel, the larger the share of its cycles in which the unit is at work.</p>
+    <p class="facts">From far away the chart shows shares: the stronger the colour of a pixel, the larger the share of its cycles in which the unit is at work.</p>
     <form method="dialog"><button>close</button></form>`;
   box.showModal();
 }

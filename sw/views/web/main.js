@@ -21,7 +21,8 @@ function frame() {
 }
 function recolour() { readTheme(); listed = null; replay(); side(); listKept(); }
 matchesDark.addEventListener("change", recolour);
-window.addEventListener("resize", resize);
+// The width changes with the window, and with the bar at its right that scrolls the page.
+new ResizeObserver(resize).observe($("diagram"));
 window.addEventListener("hashchange", go);
 window.timetable = { data: D, x, y, view, units: UNITS, draw, changed };
 readTheme(); floorplan(); resize(); moveCursor(0);

@@ -92,8 +92,8 @@ def test_a_story_draws_finds_and_tells(visit, story):
     exp = next(operation for operation in entries(story, position) if operation.name == "layer 3 softmax exp")
     cycle = int(exp.cycles("vxm")[0])
     browser = visit(page(story, position))
-    colours = """new Set(new Uint32Array(canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.buffer)).size"""
-    assert browser.run(f'(() => {{ const canvas = document.getElementById("canvas"); return {colours}; }})()') > 50
+    pixels = 'canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.buffer'
+    assert browser.run(f"new Set(new Uint32Array({pixels})).size") > 50
     browser.press("/")
     browser.call("Input.insertText", text="layer 3 softmax")
     browser.press("Enter")
@@ -249,7 +249,7 @@ def test_the_heat_is_the_share_of_cycles_at_work(visit, story):
 
 
 def test_the_page_says_the_cycles_of_the_report(visit, story):
-    """A token's cycles are those of a run of its own, on a page of one token and of many, and the other figure says what it is."""
+    """A token's cycles are those of a run for it alone, on every page; the other figure says what it is."""
     cycles = story.cycles(0)
     one, many = page(story, 0), page(story, 0, 5)
     heading = f"Position 0: {cycles:,} cycles"
