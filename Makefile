@@ -66,7 +66,7 @@ BROWSER ?= chromium
 screenshot: $(VENV)/use
 	@mkdir -p build
 	@$(BIN)/marey timetable $(STORIES) --position 127 --measure -o build/timetable.html
-	@$(BROWSER) --headless --no-sandbox --disable-gpu --hide-scrollbars --window-size=1500,1200 --virtual-time-budget=4000 \
+	@$(BROWSER) --headless --no-sandbox --disable-gpu --hide-scrollbars --window-size=1500,1000 --virtual-time-budget=4000 \
 		--screenshot=docs/timetable.png "file://$(CURDIR)/build/timetable.html#cycle=1500&scale=0.55" 2>/dev/null
 
 docs: $(VENV)/use

@@ -96,9 +96,9 @@ def timetable_command(model, output, position, tokens, as_text, perfetto, measur
         check_output(path, model, image, tokenizer, *made[:index])
     def check(program):
         _check_positions(program, model, position, tokens)
-        if program.stream:
-            raise MareyError(f"{model}: is streamed through {program.config.name} in many runs, and a timetable is of one: "
-                             "choose a larger --config, or see `marey report`")
+        if program.stream and (measured or vcd or fst):
+            raise MareyError(f"{model}: is streamed through {program.config.name} in many runs, and one run is measured: leave "
+                             "out --measure, --vcd and --fst, or choose a larger --config")
 
     program = load_or_compile(model, tokenizer, preset(config_name), check)
     measurement = None

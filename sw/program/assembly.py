@@ -5,14 +5,16 @@ name as its target. What `disassemble` writes, `assemble` reads back to the same
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from ...hdl.spec.config import Config
 from ...hdl.spec.isa import EncodingError, Instruction, Isa, Op
-from ...hdl.timing import trace, uses
+from ...hdl.timing import Unit, Use, trace, uses
 
-SHOWN = {"mxm": "MXM", "drain": "results", "stream": "VXM", "mem.write": "MEM write"}
-"""Units that a listing shows, {unit: label}."""
+SHOWN = {Unit.MXM_BEAT: "MXM", Unit.DRAIN: "results", Unit.VXM_BEAT: "VXM", Unit.SFU_BEAT: "SFU", Unit.MEM_WRITE: "MEM",
+         Unit.KEY_WRITE: "keys", Unit.VALUE_WRITE: "values"}
+"""Units in the timetable of an instruction, and what they are called there: beats that enter the MXM, its results, beats of
+the VXM and the SFU, and writes to MEM and to the KV cache."""
 
 
 def assemble(config: Config, text: str) -> list[Instruction]:
@@ -68,8 +70,18 @@ def _when(config, issue):
     """The cycles of an issue, as text; empty for None, an instruction that no run reaches."""
     if issue is None:
         return ""
-    spans = [f"{SHOWN[use.unit]} {use.cycles[0]}-{use.cycles[-1]}" for use in uses(config, issue) if use.unit in SHOWN]
-    return f" @ cycle {issue.cycle}" + "".join(f", {span}" for span in spans)
+    return f" @ cycle {issue.cycle}" + "".join(f", {span}" for span in spans(uses(config, issue)))
+
+
+def spans(used: Iterable[Use]) -> list[str]:
+    """The first and the last cycle in which the units in `SHOWN` are used, as text: `VXM 24-80`. Both are inclusive."""
+    first: dict[Unit, int] = {}
+    last: dict[Unit, int] = {}
+    for use in used:
+        if use.unit in SHOWN:
+            first[use.unit] = min(first.get(use.unit, use.cycles[0]), use.cycles[0])
+            last[use.unit] = max(last.get(use.unit, use.cycles[-1]), use.cycles[-1])
+    return [f"{label} {first[unit]}-{last[unit]}" for unit, label in SHOWN.items() if unit in first]
 
 
 def _target(match, labels):

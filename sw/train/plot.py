@@ -6,11 +6,13 @@ from pathlib import Path
 import click
 import numpy as np
 
-WIDTH, HEIGHT, LEFT, BOTTOM = 640, 240, 48, 28
-"""Size of the picture, and its left and bottom margins, in pixels."""
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 640, 280, 62, 46, 14, 24
+"""Size of the picture and its margins, in pixels."""
 LOSSES = (0.2, 0.5, 1.0, 2.0, 5.0)
-"""Labels of the logarithmic axis, in nats a token; the first and the last are the ends of the axis.
-"""
+"""Labels of the logarithmic axis, in nats a token; the first and the last are the ends of the axis."""
+AXIS, INK = "#dddddd", "#333333"
+CURVES = (("loss", "training batches", "#4f7ea8"), ("held_out", "held-out stories", "#1f4e79"))
+"""Key in the log, name and colour of each curve."""
 
 
 def plot(log: dict) -> str:
@@ -18,25 +20,27 @@ def plot(log: dict) -> str:
     batch and of held-out text.
     """
     def x(step):
-        return LEFT + (WIDTH - LEFT - 12) * step / log["steps"]
+        return LEFT + (WIDTH - LEFT - RIGHT) * step / log["steps"]
 
     def y(loss):
         share = np.log(np.clip(loss, LOSSES[0], LOSSES[-1]) / LOSSES[0]) / np.log(LOSSES[-1] / LOSSES[0])
-        return HEIGHT - BOTTOM - (HEIGHT - BOTTOM - 12) * share
+        return HEIGHT - BOTTOM - (HEIGHT - BOTTOM - TOP) * share
 
-    lines = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" font-family="sans-serif" '
-             'font-size="11">', '<rect width="100%" height="100%" fill="white"/>']
+    lines = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}" '
+             f'font-family="sans-serif" font-size="12" fill="{INK}">', '<rect width="100%" height="100%" fill="white"/>']
     for loss in LOSSES:
-        lines.append(f'<path d="M{LEFT} {y(loss):.1f}H{WIDTH - 12}" stroke="#ddd"/>'
+        lines.append(f'<path d="M{LEFT} {y(loss):.1f}H{WIDTH - RIGHT}" stroke="{AXIS}"/>'
                      f'<text x="{LEFT - 8}" y="{y(loss) + 4:.1f}" text-anchor="end">{loss}</text>')
     for share in range(5):
         step = log["steps"] * share // 4
-        lines.append(f'<text x="{x(step):.1f}" y="{HEIGHT - 10}" text-anchor="middle">{step:,}</text>')
-    for row, (key, name, colour) in enumerate((
-            ("loss", "batch, nats a token", "#9bb8d3"), ("held_out", "held-out stories, nats a token", "#1f4e79"))):
+        lines.append(f'<text x="{x(step):.1f}" y="{HEIGHT - BOTTOM + 17}" text-anchor="middle">{step:,}</text>')
+    across, up = (LEFT + WIDTH - RIGHT) / 2, (TOP + HEIGHT - BOTTOM) / 2
+    lines += [f'<text x="{across}" y="{HEIGHT - 8}" text-anchor="middle">training step</text>',
+              f'<text transform="translate(16 {up}) rotate(-90)" text-anchor="middle">loss, nats a token (logarithmic)</text>']
+    for row, (key, name, colour) in enumerate(CURVES):
         points = " ".join(f"{x(point['step']):.1f},{y(point[key]):.1f}" for point in log["curve"])
-        lines.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.5"/>'
-                     f'<text x="{WIDTH - 16}" y="{28 + 16 * row}" text-anchor="end" fill="{colour}">{name}</text>')
+        lines.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="{1 + row}"/>'
+                     f'<text x="{WIDTH - RIGHT - 6}" y="{TOP + 18 + 17 * row}" text-anchor="end" fill="{colour}">{name}</text>')
     return "\n".join([*lines, "</svg>"]) + "\n"
 
 

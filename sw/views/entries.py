@@ -1,12 +1,12 @@
 """The entries of a run's timetable: each issue, with its phase, its layer and its heads."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from ...hdl.spec.isa import Op
-from ...hdl.timing import Issue, Unit, Use, trace, uses
+from ...hdl.timing import Issue, Unit, Use, run_cycles, trace, uses
 from ..compiler.fill import head_order
 from ..model.graph import Phase
 from ..program.program import Program
@@ -21,7 +21,8 @@ class Entry:
 
     `phase`: of the instruction's operation. `layer`: number of the layer, or None outside the
     layers. `heads`: names of the heads that its rounds compute, one a round, or empty. `uses`: units
-    of the tile that it uses, and when.
+    of the tile that it uses, and when. `token`: number of the token, from 0 on. `run`: number of the
+    run, which is 0 for a resident program.
     """
 
     issue: Issue
@@ -29,6 +30,8 @@ class Entry:
     layer: int | None
     heads: tuple[str, ...] = ()
     uses: list[Use] = field(default_factory=list)
+    token: int = 0
+    run: int = 0
 
     @property
     def name(self) -> str:
@@ -43,22 +46,60 @@ class Entry:
         return np.concatenate(found) if found else np.empty(0, np.int64)
 
 
+@dataclass(frozen=True)
+class _Run:
+    """A run of the timetable: the instruction at which it begins, the first token's number and position, the tokens that it
+    makes, the operand of its START, and the layer that it does, if it does one layer or none."""
+
+    entry: int = 0
+    token: int = 0
+    position: int = 0
+    count: int = 1
+    operand: int = 0
+    layer: int | None = None
+
+
 def entries(program: Program, position: int = 0, count: int = 1) -> Iterator[Entry]:
-    """The entries of a run of `count` tokens, the first at `position`, in the order of their
-    issue."""
-    layer, graph = None, program.graph
-    kinds = {operation.name: operation for operation in graph.operations} if graph else {}
-    for issue in trace(program.config, program.image.instructions, position=position, count=count):
-        match program.sections.get(issue.pc):
-            case "layer":
-                layer = 0 if layer is None else layer + 1
-            case "end":
-                layer = None
-        operation = kinds.get(issue.instruction.operation)
-        phase = operation.phase if operation else Phase.CONTROL
-        heads = _heads(program.model.shape, issue) if operation and operation.output.heads else ()
-        found = [Use(Unit.ISSUE, np.array([issue.cycle])), *uses(program.config, issue)]
-        yield Entry(issue, phase.value if graph else OTHER, layer, heads, found)
+    """The entries of a run that makes `count` tokens, the first at a position, in the order of their issue.
+
+    The tokens of a streamed program take many runs. They are listed as if each run began in the cycle in which the run before
+    it ends: what the link takes in between is not in the timetable.
+    """
+    graph = program.graph
+    operations = {operation.name: operation for operation in graph.operations} if graph else {}
+    start = 0
+    for number, run in enumerate(_runs(program, position, count)):
+        layer = run.layer
+        for issue in trace(program.config, program.image.instructions, run.entry, position=run.position, count=run.count,
+                           token=run.operand):
+            issue = replace(issue, cycle=issue.cycle + start)
+            if not program.stream:
+                match program.sections.get(issue.pc):
+                    case "layer":
+                        layer = 0 if layer is None else layer + 1
+                    case "end":
+                        layer = None
+            operation = operations.get(issue.instruction.operation)
+            phase = operation.phase if operation else Phase.CONTROL
+            heads = _heads(program.model.shape, issue) if operation and operation.output.heads else ()
+            # The HALT after the last TOKEN, which has stepped the position, belongs to that token.
+            token = run.token + min(issue.position - run.position, max(run.count, 1) - 1)
+            used = [Use(Unit.ISSUE, np.array([issue.cycle])), *uses(program.config, issue)]
+            yield Entry(issue, phase.value if graph else OTHER, layer, heads, used, token, number)
+        start = run_cycles(issue)
+
+
+def _runs(program, position, count):
+    if program.stream is None:
+        yield _Run(position=position, count=count)
+        return
+    stream, half = program.stream, 0
+    for token in range(count):
+        for run in stream.runs():
+            layer = run.layer if run.section in stream.layer else None
+            yield _Run(run.section.entry, token, position + token, int(run.section.chooses),
+                       stream.operand(run, half, position + token), layer)
+            half ^= 1
 
 
 def _heads(shape, issue):

@@ -1,6 +1,7 @@
-"""The timetable as one page of HTML that needs nothing else: `timetable.html` with a chart in it."""
+"""The timetable as one page of HTML that needs nothing else: the files of the folder `web`, with a chart in them."""
 
 import json
+import re
 from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
@@ -13,7 +14,9 @@ from .measure import Measurement
 from .report import report
 from .timetable import chart, runs
 
-TEMPLATE = Path(__file__).with_name("timetable.html")
+WEB = Path(__file__).with_name("web")
+SCRIPTS = ("data", "view", "bars", "heat", "chart", "tip", "measure", "search", "side", "floorplan", "keys", "main")
+"""The page's scripts, in the order in which they run: all share one scope, and `main` starts the page."""
 MOST = 10_000
 """Differences on a page; the first are what matters."""
 
@@ -30,8 +33,13 @@ def page(program: Program, position: int = 0, count: int = 1, measurement: Measu
     if measurement:
         drawn["measured"] = _measured(measurement, [start for start, *_ in drawn["tokens"]])
     # A closing tag within the data would end the script that holds them.
-    data = json.dumps(drawn, separators=(",", ":")).replace("</", "<\\/")
-    return TEMPLATE.read_text().replace("@DATA@", data)
+    parts = {"DATA": json.dumps(drawn, separators=(",", ":")).replace("</", "<\\/"), "STYLE": _web("page.css"),
+             "SCRIPT": "".join(_web(f"{name}.js") for name in SCRIPTS)}
+    return re.sub("@(DATA|STYLE|SCRIPT)@", lambda match: parts[match[1]], _web("page.html"))
+
+
+def _web(name):
+    return (WEB / name).read_text(encoding="utf-8")
 
 
 def _measured(measurement, starts):

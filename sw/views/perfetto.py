@@ -23,9 +23,9 @@ def trace_events(program: Program, position: int = 0, count: int = 1) -> dict:
     name = f"{program.name or 'program'} on {program.config.name}; 1 us is 1 clock cycle"
     events = [_named("process_name", 0, name), _named("thread_name", TOKENS, "tokens and layers")]
     events += [_named("thread_name", track, unit.label) for unit, track in tracks.items()]
-    for at, token in groupby(listed, key=lambda entry: entry.issue.position):
+    for at, token in groupby(listed, key=lambda entry: entry.token):
         token = list(token)
-        events.append(_event(f"position {at}", TOKENS, token[0].issue.cycle, token[-1].issue.cycle + 1))
+        events.append(_event(f"position {position + at}", TOKENS, token[0].issue.cycle, token[-1].issue.cycle + 1))
         for layer, inside in groupby(token, key=lambda entry: entry.layer):
             inside = list(inside)
             if layer is not None:

@@ -11,9 +11,9 @@ from itertools import groupby
 import numpy as np
 
 from ...hdl.sequencer.sequencer import Sequencer
-from ...hdl.spec.isa import Op
 from ...hdl.timing import ROWS, Kind, Unit, run_cycles
 from ..model.graph import Phase
+from ..program.assembly import spans
 from ..program.program import Program
 from .entries import OTHER, entries
 from .gaps import gaps
@@ -39,8 +39,10 @@ def chart(program: Program, position: int = 0, count: int = 1) -> dict:
         units         [[unit, label]]
         instructions  [{text, note, phase, heads}], by program counter
         forms         [[[unit number, runs by round]]]; cycles count from the issue on
-        templates     [{cycles, operations, gaps, summary}]: a token's operations [pc, cycle, form, layer or -1],
-                      the MXM's gaps [start, end, cause, waits for], and its sums
+        templates     [{cycles, alone, runs, operations, gaps, phases, layers, floor}]: `cycles` from a token's start to
+                      the next one's, or to the run's end; `alone`, those of a run for this token alone
+                      (`Program.cycles`); `runs` [start], one for a resident program; its operations
+                      [pc, cycle, form, layer or -1]; the MXM's gaps [start, end, cause, waits for]; and its sums
         tokens        [[start, position, template]]
 
     Cycles in a template count from the token's start, which is its first issue minus
@@ -52,12 +54,9 @@ def chart(program: Program, position: int = 0, count: int = 1) -> dict:
     instructions = [{"text": str(instruction), "note": instruction.note, "phase": OTHER, "heads": []}
                     for instruction in program.image.instructions]
     forms, templates, tokens = _Numbered(), _Numbered(), []
-    by_token = [list(group) for _, group in groupby(everything, key=lambda entry: entry.issue.position)]
-    if len(by_token) > 1 and by_token[-1][0].issue.op is Op.HALT:
-        # The last TOKEN has stepped the position, and a HALT follows it.
-        by_token[-2:] = [by_token[-2] + by_token[-1]]
+    by_token = [list(group) for _, group in groupby(everything, key=lambda entry: entry.token)]
     end = run_cycles(everything[-1].issue)
-    starts = [token[0].issue.cycle - Sequencer.first_issue(config) for token in by_token] + [end]
+    starts = [_start(config, token[0]) for token in by_token] + [end]
     for token, start, following in zip(by_token, starts, starts[1:], strict=False):
         listed = []
         for entry in token:
@@ -76,6 +75,11 @@ def chart(program: Program, position: int = 0, count: int = 1) -> dict:
         "phases": [*(phase.value for phase in Phase), OTHER], "units": [(unit, unit.label) for unit in ROWS],
         "instructions": instructions, "forms": forms.values, "templates": templates.values, "tokens": tokens,
     }
+
+
+def _start(config, first):
+    """The cycle in which a token or a run begins, from the first of its entries."""
+    return first.issue.cycle - Sequencer.first_issue(config)
 
 
 class _Numbered:
@@ -126,8 +130,10 @@ def _template(program, token, start, end, listed):
             phases[gap.before.phase]["idle"] += gap.end - gap.start
     for name, row in phases.items():
         row["floor"] = round(macs[name] / config.macs, 2)
+    runs_of_token = [_start(config, next(inside)) - start for _, inside in groupby(token, key=lambda entry: entry.run)]
+    alone = program.cycles(token[0].issue.position) if program.model else end - start
     return {
-        "cycles": end - start, "operations": listed,
+        "cycles": end - start, "alone": alone, "runs": runs_of_token, "operations": listed,
         "gaps": [[gap.start - start, gap.end - start, gap.cause, gap.waits_for] for gap in idle],
         "phases": list(phases.values()), "layers": list(layers.values()),
         "floor": round(sum(macs.values()) / config.macs, 2),
@@ -136,13 +142,10 @@ def _template(program, token, start, end, listed):
 
 def text(program: Program, position: int = 0, count: int = 1) -> Iterator[str]:
     """The timetable as lines of text: one for each entry, with the first and the last cycle in
-    which it uses each unit."""
-    shown = {Unit.MXM_BEAT: "MXM", Unit.VXM_BEAT: "VXM", Unit.SFU_BEAT: "SFU", Unit.MEM_WRITE: "MEM", Unit.KEY_WRITE: "keys",
-             Unit.VALUE_WRITE: "values"}
+    which it uses each unit, as `disassemble` says them."""
     yield f"{'issue':>8} {'position':>8} {'layer':>5}  {'phase':<11}{'entry':<20}when"
     for entry in entries(program, position, count):
         issue = entry.issue
-        when = [f"{label} {cycles[0]}-{cycles[-1]}" for unit, label in shown.items() if (cycles := entry.cycles(unit)).size]
         layer = "" if entry.layer is None else entry.layer
         yield (f"{issue.cycle:>8} {issue.position:>8} {layer:>5}  {entry.phase:<11}"
-               f"{issue.instruction.note or issue.op.name:<20}{', '.join(when)}")
+               f"{issue.instruction.note or issue.op.name:<20}{', '.join(spans(entry.uses))}")

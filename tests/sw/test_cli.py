@@ -224,7 +224,7 @@ def test_a_full_context(tiny):
 
 
 def test_a_streamed_program(tmp_path):
-    """It compiles, runs, is listed and reported on; a timetable is of a single run, and nothing burns it in."""
+    """It compiles, runs, is listed, reported on and drawn; one run is measured at a time, and nothing burns it in."""
     model = write_tiny(tmp_path, ModelConfig(dim=32, hidden_dim=64, n_layers=12, n_heads=4, n_kv_heads=4, vocab_size=384,
                                              seq_len=16, tied=False))
     program = tmp_path / "x.marey"
@@ -233,7 +233,9 @@ def test_a_streamed_program(tmp_path):
     assert found["predicted_cycles"] == found["measured_cycles"] > 0
     assert "classifier" in marey("disasm", program).stdout
     assert json.loads(marey("report", program, "--position", 3, "--json").stdout)["mode"] == "streamed"
-    refused("timetable", program, "--text", "--position", 0, word="is streamed")
+    assert "layer 11" not in marey("timetable", program, "--text", "--position", 0, "-o", tmp_path / "x.html").stderr
+    assert "long" not in marey("timetable", program, "--perfetto", tmp_path / "x.json", "--position", 0).stderr
+    refused("timetable", program, "--measure", "--position", 0, word="one run is measured")
     refused("run", program, "--backend", "emulator", "--burned", code=1, word="does not hold")
     for verb in ("build", "virtual"):
         refused(verb, "--board", "ulx3s-45f", "--model", program, "-o", tmp_path / "x", word="cannot be burned in")

@@ -1,6 +1,7 @@
 """The timetable that is drawn: every operation once, sums as the emulator counts them, measured as planned."""
 
 import json
+import re
 from collections import Counter
 from dataclasses import replace
 
@@ -17,6 +18,8 @@ from marey.sim.endpoint import Endpoint
 from marey.sw.compiler.compile import compile_model
 from marey.sw.compiler.matmul import matmul
 from marey.sw.formats import DEFAULT_MODEL, load_model
+from marey.sw.formats.tiny import tiny_model as make_tiny
+from marey.sw.model.config import ModelConfig
 from marey.sw.model.graph import Phase
 from marey.sw.runtime.driver import Device
 from marey.sw.views.entries import entries
@@ -82,6 +85,57 @@ def test_templates_are_shared(program):
     drawn = chart(program, 0, 64)
     assert len(drawn["tokens"]) == 64 and len(drawn["templates"]) <= 64 // program.config.block + 1
     assert [token[1] for token in drawn["tokens"]] == list(range(64))
+
+
+def test_the_listing_and_the_timetable_say_the_same_cycles(program):
+    """Of every instruction, for its first issue."""
+    said, pattern = {}, re.compile(r"; (\d+).* @ cycle (\d+)(?:, )?(.*)$")
+    for line in program.listing():
+        if match := pattern.search(line):
+            said[int(match[1])] = (int(match[2]), match[3])
+    shown = {}
+    for entry, line in zip(entries(program), list(text(program))[1:], strict=True):
+        shown.setdefault(entry.issue.pc, (entry.issue.cycle, line[56:].strip()))
+    assert said == shown and len(said) > 20
+    assert sum("VXM" in when for _, when in said.values()) == sum(
+        instruction.op is Op.VXM for instruction in program.image.instructions)
+
+
+def test_a_token_of_many_takes_what_it_takes_alone_but_for_the_start_and_the_end_of_a_run(program):
+    """The figures of a page agree with `Program.cycles`, and with those of the run."""
+    drawn = chart(program, 0, 20)
+    assert drawn["cycles"] == program.run_cycles(0, 20) == sum(
+        drawn["templates"][template]["cycles"] for _, _, template in drawn["tokens"])
+    differences = set()
+    for _, position, template in drawn["tokens"]:
+        found = drawn["templates"][template]
+        assert found["alone"] == program.cycles(position)
+        assert chart(program, position)["cycles"] == found["alone"]
+        differences.add(found["alone"] - found["cycles"])
+    # All but the last token leave out the same few cycles; the last one ends the run.
+    assert len(differences) == 2 and 0 in differences and max(differences) < 5
+
+
+@pytest.fixture(scope="module")
+def streamed():
+    shape = ModelConfig(dim=32, hidden_dim=64, n_layers=12, n_heads=4, n_kv_heads=4, vocab_size=384, seq_len=16, tied=False)
+    program = compile_model(make_tiny(shape), preset("ecp5_8x8"), name="long")
+    assert program.stream
+    return program
+
+
+def test_a_streamed_token_is_its_runs_one_after_another(streamed):
+    drawn = chart(streamed, 3, 2)
+    assert [position for _, position, _ in drawn["tokens"]] == [3, 4]
+    assert drawn["cycles"] == streamed.cycles(3) + streamed.cycles(4)
+    found = drawn["templates"][drawn["tokens"][0][2]]
+    assert found["cycles"] == found["alone"] == streamed.cycles(3)
+    assert len(found["runs"]) == sum(times for *_, times in streamed.runs())
+    assert [layer["name"] for layer in found["layers"]] == list(range(12))
+    assert sum(gap[1] - gap[0] for gap in found["gaps"]) + sum(row["mxm"] for row in found["phases"]) == found["cycles"]
+    lines = list(text(streamed, 3, 2))
+    assert len(lines) == 1 + len(list(entries(streamed, 3, 2)))
+    jsonschema.validate(json.loads(json.dumps(trace_events(streamed, 3, 2))), SCHEMA)
 
 
 def test_every_instruction_of_an_operation_has_its_phase(program):
