@@ -77,7 +77,9 @@ class Machines:
         self._same("MEM", self.memory())
 
     def compare_scalars(self) -> None:
-        """Compares the scalar registers. It leaves other contents of MEM."""
+        """Compares the scalar registers, if MEM has room for them. It leaves other contents of MEM."""
+        if self.config.granules < self.config.scalars:
+            return
         for factor, shift, bare in ((1, 0, 1), (1 << 14, 0, 0), (1 << 14, 24, 0), (1 << 14, 44, 0)):
             self._write_factor(factor)
             self.run(_scalars(self.config, shift, bare))
@@ -140,6 +142,8 @@ def _scalars(config, shift, bare):
 def _words(config):
     """Writes all words of the W-RAM column that the token names to MEM, from granule 0 on; empty if MEM is too small."""
     isa, size = isa_of(config), config.granules_per_word
+    if config.wram_depth * size > config.granules or config.wram_depth >= 1 << isa.count_bits:
+        return []
     mxm = isa.make(Op.MXM, fetch=1, outer=config.wram_depth, wgt_hop=1, wrap=config.wram_depth, paced=1)
     vxm = isa.make(Op.VXM, stream=1, inner=size, middle=config.wram_depth, interval=size, to=To.MEM, shift=0)
     first = 20 + next_issue(config, Op.MXM)

@@ -1,18 +1,20 @@
 """The emulator by itself: memories through words, and busy cycles by unit."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from marey.hdl.mxm import Mxm
-from marey.hdl.spec.isa import Op
+from marey.hdl.spec.isa import Op, Reduce, Sfu
 from marey.hdl.spec.packing import pack_mem, pack_program, pack_wram, unpack_mem
 from marey.hdl.spec.protocol import Space, entry_bits, parts
 from marey.hdl.timing import Kind, engine_start, mxm_beat, vxm_beat
 from marey.hdl.vxm import Vxm
 from marey.sim.emulator import EmulatedTile
 from marey.sw.compiler.matmul import matmul
-from tests.configs import CONFIGS, any_config, codes
+from tests.configs import CONFIGS, any_config, codes, op
+from tests.machines import machines, small
 
 
 @settings(deadline=None)
@@ -61,3 +63,25 @@ def test_a_new_program_is_a_new_run():
         tile.start(0)
         cycles.append(tile.cycles)
     assert cycles[1] - cycles[0] == 2 * 4
+
+
+@pytest.mark.parametrize("config", [CONFIGS[0], CONFIGS[5]], ids=lambda config: config.name)
+def test_scalars_of_negative_sums_and_long_products_are_those_of_the_rtl(config):
+    """Negative sums have no sign in the scalar unit, and an exponent that leaves its 8 bits wraps."""
+    two = machines(small(config))
+    config, half = two.config, two.config.scalars // 2
+    chain = [op(config, "SFU", 60, function=Sfu.MULTIPLY, a=half + 3, b=half + 3, into=half + 3)] * 6
+    program = [
+        op(config, "VXM", 60, reduce=Reduce.SUM, into=1), op(config, "VXM", 60, reduce=Reduce.MAX, into=2),
+        op(config, "VXM", 60, reduce=Reduce.ABSMAX, into=3),
+        op(config, "SFU", 60, function=Sfu.QUANTISE, a=1, into=half, epsilon=1),
+        op(config, "SFU", 60, function=Sfu.RSQRT, a=2, into=half + 2),
+        op(config, "SFU", 60, function=Sfu.RECIPROCAL, a=1, into=half + 3),
+        op(config, "SFU", 60, function=Sfu.MULTIPLY, a=half, b=half + 2, into=half + 4),
+        *chain, op(config, "HALT")]
+    # Sums and maxima are negative.
+    words = pack_mem(config, np.resize(np.array((-32768, -7), np.int16), config.lanes))
+    for link in (two.rtl, two.model):
+        link.write(Space.MEM, 0, words)
+    two.run(program)
+    two.compare_scalars()
