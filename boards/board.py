@@ -24,7 +24,8 @@ class Board:
     ============== ====================================================================
     name           name on the command line
     title          name for people
-    platform       class of its Amaranth platform: device, pins, oscillator
+    platform       class of its Amaranth platform: device, pins, oscillator. The virtual board needs
+                   the oscillator at one pin: `Pins`, not `DiffPairs`
     tile           configuration of its tile
     clock_hz       clock of the tile, in Hz, which a PLL makes from the oscillator
     uart           name and number of the Amaranth resource that is the UART to the host
