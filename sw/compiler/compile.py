@@ -12,6 +12,7 @@ from ..quant.model import QuantisedModel
 from ..quant.outline import Outline
 from ..quant.quantise import GROUP, quantise
 from ..text.tokenizer import Tokenizer
+from .cache_regions import check_cache
 from .fill import constants_start, fill
 from .fill_streamed import fill_stream, stream, tables_of
 from .layout import CompileError, Layout
@@ -37,6 +38,7 @@ def compile_quantised(model: QuantisedModel, config: Config, tokenizer: Tokenize
     outline = Outline.of(model)
     layout = lay_out_model(config, outline)
     program = _filled(replace(schedule(layout, outline), name=name, tokenizer=tokenizer), layout, model)
+    check_cache(program, layout)
     verify(program)
     return program
 
