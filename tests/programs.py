@@ -228,7 +228,7 @@ def _kind(what):
 def _pasted(config, runs, error):
     """Text from which a failure can be repeated: the configuration, and all runs of the simulation."""
     lines = [f"{type(error).__name__}: {error}", f"CONFIG = {config!r}"]
-    for program, run in runs[-1:] if isinstance(error, AssertionError) and "column" not in str(error) else runs:
+    for program, run in runs:
         lines += [f"RUN = {run}", "PROGRAM = [isa_of(CONFIG).parse(line) for line in ("]
         lines += [f"    {str(instruction)!r}," for instruction in program] + [")]"]
     return "\n".join(lines)

@@ -121,6 +121,8 @@ class Config:
         for name, most in profile.depth_limits(self.granules_per_word, self.beats_per_result).items():
             require(getattr(self, name) <= most,
                     f"{name} of a {profile.name} tile must be at most {most}, not {getattr(self, name)}")
+        require(self.wram_ports == 2 or self.wram_latency == 1,
+                "wram_latency must be 1 where wram_ports is 1: that memory has no register behind it")
         require(self.crc_bits in (1, 2, 4, 8, 16, 32), f"crc_bits must be 32, 16, 8, 4, 2 or 1, not {self.crc_bits}")
         require(self.multiply_bits in (1, 2, 4, 8, 16), f"multiply_bits must be 1, 2, 4, 8 or 16, not {self.multiply_bits}")
         require(self.link_timeout >= 16, f"link_timeout must be at least 16 cycles, not {self.link_timeout}")

@@ -68,3 +68,11 @@ def test_presets():
         assert Config(**asdict(preset(name))) == preset(name)
     with pytest.raises(ConfigError, match="sim8x8"):
         preset("nonesuch")
+
+
+def test_a_memory_with_one_port_has_no_register_behind_it():
+    """Such a tile was accepted, and its products had the weights of the cycle before."""
+    sizes = {"name": "one", "rows": 4, "cols": 4, "lanes": 2, "wram_depth": 64, "mem_depth": 64}
+    assert Config(**sizes, wram_ports=1).wram_latency == 1 and Config(**sizes, wram_latency=2).wram_ports == 2
+    with pytest.raises(ConfigError, match="wram_latency must be 1 where wram_ports is 1"):
+        Config(**sizes, wram_ports=1, wram_latency=2)
