@@ -133,7 +133,8 @@ def test_a_folder_becomes_tokens(tmp_path, config, tied):
     assert steps(program, quantised(shape, config.weight_bits), 4) == steps(program, read, 4)
 
 
-@pytest.mark.parametrize("config", [GELU[2], replace(GELU[0], wram_depth=CHUNKED)], ids=["resident", "streamed"])
+@pytest.mark.parametrize("config", [GELU[2], pytest.param(replace(GELU[0], wram_depth=CHUNKED), marks=pytest.mark.slow)],
+                         ids=["resident", "streamed"])
 def test_on_the_rtl(config, compiler):
     model = quantised(SHAPE)
     program = compile_quantised(model, config)
@@ -141,6 +142,7 @@ def test_on_the_rtl(config, compiler):
     assert steps(program, model, 6, verilator.open_tile) == steps(program, model, 6)
 
 
+@pytest.mark.slow
 def test_in_amaranths_simulator():
     model = quantised(SMALL)
     program = compile_quantised(model, replace(GELU[0], wram_depth=128, mem_depth=128))
