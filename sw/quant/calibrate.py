@@ -66,7 +66,10 @@ def calibrate(model: Model, seed: int, *, moments: bool = False, batch: int = 32
     # On small matrices the threads of a BLAS wait for each other longer than they compute.
     with threadpool_limits(1 if model.config.dim < THREADED_DIM else None, "blas"):
         sample_text(Reference(model, batch, observe, np.float64), steps, Sampler(1.0, 1.0, seed), batch)
-    if not all(np.isfinite(value).all() for value in largest.values()):
+    # What float32 cannot hold, no unit of the integer model can.
+    with np.errstate(over="ignore", under="ignore"):
+        held = [value.astype(np.float32) for value in largest.values()]
+    if not all(np.isfinite(value).all() for value in held) or np.float32(largest["logits"]) == 0:
         raise MareyError("this model's values overflow or vanish on text that it writes itself: its weights are damaged, or "
                          "not those of a trained model")
     return {name: value if name.endswith(".moment") else _rounded_up(value) for name, value in largest.items()}
