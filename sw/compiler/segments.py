@@ -54,7 +54,7 @@ class _Sections:
         self.placement.chunks = section.chunks
         operations = [builder.graph.find(step) for step in section.steps]
         timeline = Timeline(config, builder.registers.values)
-        timeline.schedule(self._registers(section, operations))
+        timeline.schedule(self._registers(section))
         before = None
         for operation in operations:
             if operation.kind in (Kind.SOFTMAX, Kind.VALUES):
@@ -70,7 +70,7 @@ class _Sections:
         tail = self._halted(timeline)
         return lay_out(config, head.moved()) + self.attention.program(tail.first_issue) + lay_out(config, tail.moved())
 
-    def _registers(self, section, operations):
+    def _registers(self, section):
         """Steps that compute the registers "buffer" and "results" from the operand of the START,
         see `Stream.operand`."""
         builder, layout, config = self.builder, self.builder.layout, self.builder.config
@@ -90,13 +90,13 @@ class _Sections:
         if operation.kind in TAKE_FROM_SEGMENT:
             return TAKE_FROM_SEGMENT[operation.kind](builder, operation)
         if operation.kind in (Kind.ROTATE, Kind.SPLIT):
-            return [*self._cache_registers(operation), *steps_of(builder, operation)]
+            return [*self._cache_registers(), *steps_of(builder, operation)]
         steps = steps_of(builder, operation)
         if operation.kind is Kind.NORM and operation in builder.graph.end:
             steps.append(choice.scale(builder, builder.graph.find("classifier")))
         return steps
 
-    def _cache_registers(self, operation):
+    def _cache_registers(self):
         """Steps that compute the registers of the KV cache, and then write the values, which are in
         MEM, to the cache."""
         builder, layout, config = self.builder, self.builder.layout, self.builder.config
