@@ -54,17 +54,14 @@ def fill(layout: Layout, model: QuantisedModel) -> tuple[np.ndarray, np.ndarray]
         for name, vector in layer_constants(layout, model, index).items():
             if name not in layout.uniform:
                 put(granules + layout.layer[name], vector)
-    # Padding rows of the vocabulary copy the last token's row. Of equal logits the first is chosen, so never
-    # a copy.
-    classifier = model.linears["classifier"]
-    last = np.minimum(np.arange(layout.vocabulary), shape.vocab_size - 1)
-    matrix = layout.classifier
-    weights[matrix.word:][:matrix.words] = place(config, classifier.weight[last], matrix)
-    weights[layout.embedding:][:matrix.words] = place(config, model.embedding[last], matrix)
-    put(layout.constants["classifier"], _by_group(layout, "classifier", classifier.factors[:, last], layout.vocabulary))
+    classifier, matrix = padded_classifier(model, layout.vocabulary), layout.classifier
+    weights[matrix.word:][:matrix.words] = place(config, classifier.weight, matrix)
+    embedding = model.embedding[_rows(model, layout.vocabulary)]
+    weights[layout.embedding:][:matrix.words] = place(config, embedding, matrix)
+    put(layout.constants["classifier"], _by_group(layout, "classifier", classifier.factors, layout.vocabulary))
     put(layout.constants["embedding"], _by_group(layout, "embedding", model.embedding_factors, layout.vocabulary))
     if classifier.bias is not None:
-        put(layout.constants["classifier_bias"], classifier.bias[last])
+        put(layout.constants["classifier_bias"], classifier.bias)
     if "final_norm" not in layout.uniform:
         put(layout.constants["final_norm"], model.vector("final_norm"))
     put(layout.constants["one"], np.full(config.lanes, ONE))
@@ -76,6 +73,21 @@ def fill(layout: Layout, model: QuantisedModel) -> tuple[np.ndarray, np.ndarray]
 def constants_start(layout: Layout) -> int:
     """The granule of a resident model's first constant; buffers of the token lie before it."""
     return layout.constants["low"]
+
+
+def padded_classifier(model: QuantisedModel, outputs: int) -> Linear:
+    """The classifier with `outputs` rows.
+
+    Padding rows copy the last token's row. Of equal logits the first is chosen, so never a copy.
+    """
+    classifier, rows = model.linears["classifier"], _rows(model, outputs)
+    bias = None if classifier.bias is None else classifier.bias[rows]
+    return replace(classifier, weight=classifier.weight[rows], multiplier=classifier.factors[:, rows], bias=bias)
+
+
+def _rows(model, count):
+    """The token whose row stands in each of `count` rows of a table: its own, then the last again and again."""
+    return np.minimum(np.arange(count), model.config.vocab_size - 1)
 
 
 def _by_group(layout, name, factors, outputs):

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..program.stream import Section, Stream, put
 from ..quant.model import QuantisedModel
-from .fill import ONE, layer_constants, layer_linears, place, tables
+from .fill import ONE, layer_constants, layer_linears, padded_classifier, place, tables
 from .streamed import StreamedLayout
 
 
@@ -35,20 +35,9 @@ def fill_stream(layout: StreamedLayout, model: QuantisedModel) -> tuple[np.ndarr
 
     for index in range(model.config.n_layers):
         segments(layout.layer_sections, layer_linears(layout, model, index), layer_constants(layout, model, index))
-    segments(layout.end_sections, {"classifier": _padded_classifier(layout, model)},
+    segments(layout.end_sections, {"classifier": padded_classifier(model, layout.padded_results("classifier"))},
              {"final_norm": np.broadcast_to(model.vector("final_norm"), model.config.dim)})
     return np.concatenate(weights), np.concatenate(constants), np.full((layout.segment, config.lanes), ONE, np.int16)
-
-
-def _padded_classifier(layout, model):
-    """The classifier with whole chunks of rows.
-
-    Padding rows copy the last token's row. Of equal logits the first is chosen, so never a copy.
-    """
-    classifier = model.linears["classifier"]
-    last = np.minimum(np.arange(layout.padded_results("classifier")), model.config.vocab_size - 1)
-    bias = None if classifier.bias is None else classifier.bias[last]
-    return replace(classifier, weight=classifier.weight[last], multiplier=classifier.factors[:, last], bias=bias)
 
 
 def stream(layout: StreamedLayout, entries: dict[tuple[str, ...], int], weights: np.ndarray,
