@@ -14,6 +14,10 @@ from ...hdl.spec.errors import MareyError
 from ..model.graph import Kind, Operation
 from ..quant.outline import Outline
 
+RESULT_BUFFERS = {Kind.ADD: "x", Kind.ROTATE: "qk", Kind.SPLIT: "qk", Kind.VALUES: "v", Kind.ACTIVATE: "gate",
+                  Kind.MULTIPLY: "up", Kind.CHOOSE: "logits"}
+"""The buffer that a matrix's results go to, by the kind of operation that reads them."""
+
 
 class CompileError(MareyError):
     """The configuration cannot run the model. The message is one line that says why."""

@@ -8,7 +8,7 @@ from ...hdl.spec.isa import TOKEN_BITS
 from ..model.graph import Kind
 from ..program.stream import Section
 from ..quant.outline import Outline
-from .layout import Layout, Matrix
+from .layout import RESULT_BUFFERS, Layout, Matrix
 
 MOST_TIMES = (1 << 12) - 1
 """The largest operand `times` of an INDEX, 12 bits: the largest distance of the two weight buffers
@@ -184,11 +184,9 @@ class StreamedLayout(Layout):
         """Values of the buffers that matrices write, by name; `padded`: outputs of each matrix in
         whole chunks."""
         found = {"x": self.dim}
-        buffers = {Kind.ADD: "x", Kind.ROTATE: "qk", Kind.SPLIT: "qk", Kind.VALUES: "v", Kind.ACTIVATE: "gate",
-                   Kind.MULTIPLY: "up"}
         for operation in self.linears:
             if operation in self.graph.layer:
-                buffer = buffers[self.graph.readers(operation.output.name, self.graph.layer)[0].kind]
+                buffer = RESULT_BUFFERS[self.graph.readers(operation.output.name, self.graph.layer)[0].kind]
                 found[buffer] = max(found.get(buffer, 0), padded[operation.name])
         return found
 

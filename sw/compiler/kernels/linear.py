@@ -9,13 +9,10 @@ from ....hdl.timing import mxm_interval
 from ...model.graph import Kind, Operation
 from ..builder import Builder
 from ..distances import stream_offset
+from ..layout import RESULT_BUFFERS
 from ..steps import Step, best, step
 from .heads import cache_values
 from .norm import measured
-
-BUFFERS = {Kind.ROTATE: "qk", Kind.SPLIT: "qk", Kind.ACTIVATE: "gate", Kind.MULTIPLY: "up", Kind.CHOOSE: "logits",
-           Kind.VALUES: "v"}
-"""The buffer that results go to, by the kind of operation that reads them."""
 
 
 def linear(builder: Builder, operation: Operation) -> list[Step]:
@@ -40,7 +37,7 @@ def linear(builder: Builder, operation: Operation) -> list[Step]:
         return _values(builder, operation, product, plus)
     if reader.kind is Kind.CHOOSE and builder.place.chunks == 1:
         plus["reduce"] = Reduce.ARGMAX
-    return product.steps(builder.place.results(BUFFERS[reader.kind]), **plus)
+    return product.steps(builder.place.results(RESULT_BUFFERS[reader.kind]), **plus)
 
 
 def _values(builder, operation, product, plus):
