@@ -36,8 +36,15 @@ def report(kind: Family, folder: Path) -> dict:
     """
     found = json.loads(Path(folder, "report.json").read_text())
     clocks = [entry["achieved"] for entry in found["fmax"].values()]
-    used = {name: found["utilization"].get(cell, {"used": 0})["used"] for name, cell in kind.cells.items()}
-    return {"clock_mhz_met": math.floor(10 * min(clocks)) / 10, "resources": used, "critical_path": _critical_path(found)}
+    return {"clock_mhz_met": math.floor(10 * min(clocks)) / 10, "resources": resources(kind, folder),
+            "critical_path": _critical_path(found)}
+
+
+def resources(kind: Family, folder: Path) -> dict[str, int]:
+    """The cells that a design takes, by resource, from the report.json that nextpnr wrote to a
+    folder when it packed the design."""
+    used = json.loads(Path(folder, "report.json").read_text())["utilization"]
+    return {name: used.get(cell, {"used": 0})["used"] for name, cell in kind.cells.items()}
 
 
 _ADDED = re.compile(r"\[\d+\]|_(LUT4|SB_LUT4|CCU2C|SB_CARRY|TRELLIS_FF|SB_DFF\w*|PFUMX|L6MUX21)_.*|\$.*")

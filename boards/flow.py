@@ -17,7 +17,7 @@ from ..sim.files import write_file
 from ..sw.program.program import Program
 from .board import Board
 from .ecp5 import Ecp5Parts
-from .families import family, report
+from .families import family, report, resources
 from .memories import Burner, contents, hold_places, rams
 from .tools import ToolTimeout, run
 from .top import BoardTop
@@ -139,21 +139,33 @@ def synthesise_tile(config, folder: Path) -> None:
     run(folder, "yosys", "-q", "-p", f"read_verilog -sv tile.v; {_REMOVE_CHECKS}{_synth_ecp5(verilog.TOP)} -json {NAME}.json")
 
 
-def device_options(board: Board) -> list[str]:
-    """Options of nextpnr that say which device it is, and which files have its pins and get the
-    result."""
+def device_options(board: Board, result: bool = True) -> list[str]:
+    """Options of nextpnr that say which device it is, which file has its pins, and, if there is to
+    be a `result`, which file gets it."""
     platform = board.platform()
     if board.is_ecp5:
         family_name, size = platform.device.split("-")
         size = _ECP5_PREFIX[family_name] + size.lower().replace("f", "k")
         package = platform.package.replace("BG", "CABGA").replace("MG", "CSFBGA")
-        return [f"--{size}", "--package", package, "--speed", platform.speed, "--lpf", f"{NAME}.lpf", "--textcfg",
-                f"{NAME}.config", *ECP5_PLACER]
+        options = [f"--{size}", "--package", package, "--speed", platform.speed, "--lpf", f"{NAME}.lpf", *ECP5_PLACER]
+        return [*options, "--textcfg", f"{NAME}.config"] if result else options
     size, package = platform.device.lower().replace("ice40", ""), platform.package.lower()
     if size == "hx4k":
         # An HX8K of which half is used; the pins of this package differ from an HX8K's.
         size, package = "hx8k", f"{package}:4k"
-    return [f"--{size}", "--package", package, "--pcf", f"{NAME}.pcf", "--asc", f"{NAME}.asc"]
+    options = [f"--{size}", "--package", package, "--pcf", f"{NAME}.pcf"]
+    return [*options, "--asc", f"{NAME}.asc"] if result else options
+
+
+def packed(board: Board, folder: Path) -> dict[str, int]:
+    """The cells that `marey.json` takes, by resource: seconds, where `place` takes minutes.
+
+    A design can be packed even if the device has too few cells. ToolError if nextpnr fails.
+    """
+    kind = family(board)
+    run(folder, kind.nextpnr, *device_options(board, result=False), "--json", f"{NAME}.json", "--report", "report.json",
+        "--pack-only")
+    return resources(kind, folder)
 
 
 def place(board: Board, folder: Path, seed: int = 1, say: Callable[[str], None] = lambda line: None) -> dict:
