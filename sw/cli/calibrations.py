@@ -22,7 +22,7 @@ from ..model.families import graph_of
 from ..model.integer_graph import integer_graph
 from ..model.model import Model
 from ..program.program import DAMAGE
-from ..quant.fold import fold_layer_norms
+from ..quant.fold import folded, untied_graph
 from ..quant.model import Linear, QuantisedModel
 from ..quant.quantise import quantise
 
@@ -33,7 +33,7 @@ TOKENS, LEAST_S, MACS_PER_SECOND = 32 * 256, 10, 10e9
 """For an estimate of calibration's time: tokens that it writes; seconds that even a small model takes, and multiply-accumulates
 a second of a large one, both on two cores."""
 
-NUMBERS = ("bits", "embedding_group", "residual_unit", "epsilon", "shifts", "logit_unit")
+NUMBERS = ("bits", "embedding_group", "epsilon", "shifts", "logit_unit")
 ARRAYS = ("embedding", "embedding_factor")
 """The fields of a QuantisedModel that are kept, beside its vectors and linears."""
 
@@ -102,8 +102,9 @@ def _load(file, model):
                             bias=arrays.get(f"linears.{name}.bias"), **numbers)
                for name, numbers in facts["linears"].items()}
     vectors = {name.removeprefix("vectors."): array for name, array in arrays.items() if name.startswith("vectors.")}
-    folded = fold_layer_norms(model)
-    return QuantisedModel(config=folded.config, graph=integer_graph(folded.graph), linears=linears, vectors=vectors,
+    graph = folded(model.graph)
+    graph = integer_graph(untied_graph(graph) if "units" in vectors else graph)
+    return QuantisedModel(config=graph.config, graph=graph, linears=linears, vectors=vectors,
                           **{name: facts[name] for name in NUMBERS}, **{name: arrays[name] for name in ARRAYS})
 
 
