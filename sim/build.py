@@ -27,8 +27,8 @@ _VERILATE = ["--cc", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--thre
              "--prefix", "Vtile", "--Mdir", ".", *(f"-Wno-{name}" for name in _LINT)]
 _COMPILE = ["-std=c++17", "-fPIC", "-fvisibility=hidden", "-I.", "-DVERILATOR=1", "-DVM_COVERAGE=0", "-DVM_SC=0",
             "-DVM_TIMING=0", "-DVM_TRACE_FST=0", "-DVM_TRACE_SAIF=0"]
-# A model at -O2 takes twice as long to compile and is no faster: sim8x8 simulates 0.4 million cycles a second either way.
-_LEVEL = "-O1"
+# A model at -O2 takes three times as long to compile (sim8x8: 25 s and 9 s), and is no faster: 0.4 million cycles a second.
+_LEVEL = "-Og"
 _RUNTIME = (Path(__file__).with_name("runtime.h"), Path(__file__).with_name("runtime.cpp"))
 
 
@@ -75,11 +75,11 @@ class Design:
     def expected_s(self) -> float:
         """Seconds that a build takes, estimated.
 
-        Measured on one core of a busy server: 3 s for next to no text, 10 to 17 s for the tiles
+        Measured on one core of a busy server: 3 s for next to no text, 8 to 14 s for the tiles
         up5k_4x4 to sim8x8, whose texts have 0.4 to 1.0 MB, and the first time 8 s for Verilator's
         runtime.
         """
-        return 8 + 15 * len(self.text) / 1e6
+        return 8 + 12 * len(self.text) / 1e6
 
 
 def missing() -> str | None:
