@@ -1,5 +1,6 @@
 """What tests share: the real model, tiny ones, and whether there is a compiler."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -13,6 +14,10 @@ from marey.sw.formats.tiny import write_tiny
 # CI draws the same examples every time, so that what it says of a change is due to the change; others explore.
 settings.register_profile("ci", derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+# Amaranth makes many objects that live as long as a test: with Python's own threshold, a third of the time in which it
+# writes Verilog goes to the search for garbage.
+gc.set_threshold(100_000, 10, 10)
 
 STORIES = Path(__file__).parents[2] / "shared" / "models" / "stories260K.bin"
 

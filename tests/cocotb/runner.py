@@ -9,36 +9,26 @@ from cocotb_tools.check_results import get_results
 from cocotb_tools.runner import get_runner
 
 from marey.hdl import verilog
-from marey.sim.toolchain import tools
+from tests.cocotb.build import build
 
 SEED = os.environ.get("COCOTB_RANDOM_SEED", "1" if os.environ.get("CI") else None)
 """CI draws the same every time, as it does of Hypothesis (`tests/conftest.py`)."""
-LINT = ["ASCRANGE", "CASEINCOMPLETE", "UNOPTFLAT", "WIDTHEXPAND", "WIDTHTRUNC"]
 
 
-def run(component, bench: str, folder: Path, monkeypatch, **settings) -> None:
+def run(component, bench: str, folder: Path, **settings) -> None:
     """Runs the cocotb tests of module `bench` on a component; fails if one of them does, or none ran.
 
     `settings` reach the testbench as environment variables. Assertions of the design are on. The folder keeps Verilog,
     log and results; the seed is in the log, and COCOTB_RANDOM_SEED repeats it. COCOTB_WAVES=1 leaves a waveform.
     """
-    kit = tools()
-    for name in ("VERILATOR_ROOT", "PATH"):
-        if name in kit.environment:
-            monkeypatch.setenv(name, kit.environment[name])
-    # Larger designs fail on a precompiled header that the wheel's makefiles misname; and to compile takes longer than to run.
-    monkeypatch.setenv("MAKEFLAGS", "CFG_CXXFLAGS_PCH_I=-include OPT_FAST=-O0 OPT_SLOW=-O0 OPT_GLOBAL=-O0")
-    source = folder / "design.v"
-    source.write_text(verilog.convert(component))
     waves = bool(os.environ.get("COCOTB_WAVES"))
-    runner = get_runner("verilator")
-    runner.build(sources=[source], hdl_toplevel=verilog.TOP, build_dir=folder, always=True, waves=waves,
-                 build_args=["--assert", *(f"-Wno-{name}" for name in LINT)], log_file=folder / "build.log")
+    build(verilog.convert(component), folder, waves)
+    environment = {name: str(value) for name, value in settings.items()} | {"PYTHONPATH": str(Path(__file__).parents[2])}
     try:
-        results = runner.test(hdl_toplevel=verilog.TOP, test_module=f"tests.cocotb.{bench}", build_dir=folder, waves=waves,
-                              test_dir=folder, results_xml=str((folder / "results.xml").resolve()), seed=SEED,
-                              extra_env={name: str(value) for name, value in settings.items()} | {
-                                  "PYTHONPATH": str(Path(__file__).parents[2])}, log_file=folder / "test.log")
+        results = get_runner("verilator").test(
+            hdl_toplevel=verilog.TOP, hdl_toplevel_lang="verilog", test_module=f"tests.cocotb.{bench}", build_dir=folder,
+            waves=waves, test_dir=folder, results_xml=str((folder / "results.xml").resolve()), seed=SEED, extra_env=environment,
+            log_file=folder / "test.log")
     except SystemExit:
         pytest.fail((folder / "test.log").read_text()[-5000:])
     ran, failed = get_results(Path(results))

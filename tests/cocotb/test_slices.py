@@ -24,5 +24,5 @@ BENCHED = (*CONFIGS, WINDOWED, *GATED)
 
 
 @pytest.mark.parametrize(("name", "config"), CASES, ids=lambda value: value if isinstance(value, str) else BENCHED[value].name)
-def test_slice(compiler, tmp_path, monkeypatch, name, config):
-    run(SLICES[name](BENCHED[config]), f"bench_{name}", tmp_path, monkeypatch, MAREY_CONFIG=config)
+def test_slice(compiler, tmp_path, name, config):
+    run(SLICES[name](BENCHED[config]), f"bench_{name}", tmp_path, MAREY_CONFIG=config)

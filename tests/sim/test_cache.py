@@ -4,6 +4,7 @@ import os
 import resource
 import time
 
+import platformdirs
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
@@ -96,6 +97,10 @@ def test_an_unusable_folder_is_one_line(variable, tmp_path, monkeypatch):
 def test_a_home_without_room_for_the_cache_of_yosys(tmp_path, monkeypatch):
     """Yosys as a wheel keeps a cache, too: one line says where it can be, and then there is
     Verilog."""
+    # What Yosys has compiled before, because it takes ten seconds to compile.
+    compiled = platformdirs.user_cache_path("wasmtime", ensure_exists=True)
+    (tmp_path / "caches").mkdir()
+    (tmp_path / "caches" / "wasmtime").symlink_to(compiled)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setenv("HOME", "/proc/1")
     command = ["verilog", "--config", "tiny4x4", "-o", str(tmp_path / "out")]
