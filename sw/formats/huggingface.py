@@ -32,7 +32,7 @@ is in memory twice.
 
 def read(folder: Path) -> Model:
     """The model in a folder. FormatError for one that is damaged, or that Marey cannot do."""
-    family, config = _read_config(folder)
+    family, config = read_config(folder)
     files = SafetensorsFolder(folder, family.prefix)
     _check_headers(folder, family, config, files)
     shapes, weights = weight_shapes(config), {}
@@ -47,7 +47,7 @@ def read_shape(folder: Path) -> ModelConfig:
 
     FormatError for every model that `read` refuses without a look at its weights' values.
     """
-    family, config = _read_config(folder)
+    family, config = read_config(folder)
     files = SafetensorsFolder(folder, family.prefix)
     others = any((folder / name).is_file() for name in safetensors_folder.OTHER_WEIGHTS)
     if files.has_weights() or others:
@@ -108,9 +108,11 @@ def _check_headers(folder: Path, family: Family, config: ModelConfig, files: Saf
     check_tensors(str(folder), expected, found, safetensors_folder.TYPES)
 
 
-def _read_config(folder: Path) -> tuple[Family, ModelConfig]:
-    """The family and the shape of the model in a folder, from its JSON files. FormatError for one
-    that Marey cannot do.
+def read_config(folder: Path) -> tuple[Family, ModelConfig]:
+    """The family and the shape of the model in a folder, from its JSON files; its weights need not
+    be there.
+
+    FormatError for one that Marey cannot do.
     """
     path = folder / CONFIG
     found = read_json(path, CONFIG_LIMIT)

@@ -21,6 +21,8 @@ PLACEHOLDERS = {"COMMAND", "FILE", "MODEL", "NAME", "BOARD"}
 """What stands in running text for a name of the reader's."""
 GIVEN = {"stories260K.bin", "tok512.bin"}
 """Files that the reader has, as README.md says."""
+FETCHED = re.compile(r"smollm2|hf:[\w-]+/[\w.-]+(/[\w.-]+\.gguf)?")
+"""Names of models that are fetched (docs/models.md)."""
 OUTPUTS = {"output", "perfetto", "vcd", "fst"}
 """Parameters that name a file which the command writes."""
 TARGETS = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
@@ -50,7 +52,8 @@ def marey(words, files, output):
                 files.add(str(value))
                 continue
             name = value.name if isinstance(parameter.type, click.File) else str(value)
-            assert name in files or (Path(name).is_absolute() and Path(name).exists()), f"{name} is made by no line above"
+            known = name in files or (Path(name).is_absolute() and Path(name).exists()) or FETCHED.fullmatch(name)
+            assert known, f"{name} is made by no line above"
     if output:
         files.add(output)
 
