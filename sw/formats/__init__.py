@@ -3,7 +3,7 @@
 A model is named by its path, or as `sources` says: `smollm2`, `hf:ORG/NAME`.
 
 Each format is a module with `read(path)`, `read_shape(path)`, `read_tokenizer(path, vocab_size)`
-and `write`.
+and `write`; those that have a place for a chat template, with `read_template(path)`.
 """
 
 import zipfile
@@ -13,11 +13,12 @@ from types import ModuleType
 from ..errors import FormatError
 from ..model.config import ModelConfig
 from ..model.model import Model
+from ..text.chat import ChatTemplate
 from ..text.tokenizer import Tokenizer
 from . import gguf, huggingface, llama2c
 from .sources import HUB, located
 
-__all__ = ["DEFAULT_MODEL", "FormatError", "load_model", "load_shape", "load_tokenizer"]
+__all__ = ["DEFAULT_MODEL", "FormatError", "load_model", "load_shape", "load_template", "load_tokenizer"]
 
 DEFAULT_MODEL = Path(__file__).parents[1] / "models" / "stories.gguf"
 """The model that ships with Marey; docs/training.md tells how it was made."""
@@ -60,6 +61,16 @@ def load_tokenizer(path: Path | str | None, model: Path | str, vocab_size: int) 
     if path.suffix == ".json":
         return huggingface.read_tokenizer(path, vocab_size)
     return (gguf if _is_gguf(path) else llama2c).read_tokenizer(path, vocab_size)
+
+
+def load_template(path: Path | str) -> ChatTemplate | None:
+    """The chat template of a model; None if it has none. FormatError for one that is damaged."""
+    path = _without_config(located(path))
+    reader = _reader(path)
+    try:
+        return None if reader is llama2c else reader.read_template(path)
+    except FormatError as error:
+        raise FormatError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from None
 
 
 def _hub_shape(path: Path | str) -> ModelConfig | None:

@@ -14,12 +14,13 @@ from ..errors import FormatError
 from ..model.config import ModelConfig
 from ..model.families import weight_shapes
 from ..model.model import Model
+from ..text.chat import ChatTemplate
 from ..text.tokenizer import Tokenizer
-from . import gguf_tokenizer
+from . import gguf_tokenizer, templates
 from .checks import check_tensors, check_window, checked_config
 from .gguf_file import MAGIC, TYPES, File
 
-__all__ = ["MAGIC", "read", "read_shape", "read_tokenizer", "write"]
+__all__ = ["MAGIC", "read", "read_shape", "read_template", "read_tokenizer", "write"]
 
 ARCHITECTURE = "llama"
 BLOCK = 32
@@ -78,8 +79,14 @@ def read_tokenizer(path: Path, vocab_size: int) -> Tokenizer:
     return gguf_tokenizer.read(File(path, ARCHITECTURE), vocab_size)
 
 
-def write(path: Path, model: Model, tokenizer: Tokenizer, dtype: str = "F32") -> None:
-    """Writes model and tokenizer, matrices as "F32", "Q8_0" or "Q4_0".
+def read_template(path: Path) -> ChatTemplate | None:
+    """The chat template in a GGUF file's metadata; None if it has none. FormatError if it is damaged."""
+    return templates.read_gguf(File(path, ARCHITECTURE))
+
+
+def write(path: Path, model: Model, tokenizer: Tokenizer, dtype: str = "F32",
+          template: ChatTemplate | None = None) -> None:
+    """Writes model, tokenizer and chat template, matrices as "F32", "Q8_0" or "Q4_0".
 
     A matrix whose rows are no multiple of 32 values, and every vector, is written as F32.
     FormatError for a model or a tokenizer that the format has no place for.
@@ -103,7 +110,8 @@ def write(path: Path, model: Model, tokenizer: Tokenizer, dtype: str = "F32") ->
     writer.add_rope_dimension_count(config.head_dim)
     writer.add_vocab_size(config.vocab_size)
     gguf_tokenizer.write(writer, path, tokenizer, config)
-
+    if template:
+        templates.write_gguf(writer, template)
     encode = {"F32": None, "Q8_0": _q8_0, "Q4_0": _q4_0}[dtype]
 
     for name in weight_shapes(config):

@@ -13,8 +13,9 @@ from ..errors import FormatError
 from ..model.config import ModelConfig
 from ..model.families import weight_shapes
 from ..model.model import Model
+from ..text.chat import ChatTemplate
 from ..text.tokenizer import JSON_LIMIT, Tokenizer
-from . import safetensors_folder, vocabulary
+from . import safetensors_folder, templates, vocabulary
 from .checks import check_tensors
 from .huggingface_families import FAMILIES, Family
 from .json_file import read_json, read_utf8
@@ -74,8 +75,15 @@ def read_tokenizer(path: Path, vocab_size: int) -> Tokenizer:
     return vocabulary.fitted(tokenizer, vocab_size, path)
 
 
-def write(folder: Path, model: Model, tokenizer: Tokenizer) -> None:
-    """Writes a folder, made if need be: float32 weights, config.json, tokenizer.json."""
+def read_template(folder: Path) -> ChatTemplate | None:
+    """The chat template in a folder; None if it has none. FormatError if it is damaged."""
+    return templates.read_folder(folder)
+
+
+def write(folder: Path, model: Model, tokenizer: Tokenizer, template: ChatTemplate | None = None) -> None:
+    """Writes a folder, made if need be: float32 weights, config.json, tokenizer.json, and the chat
+    template if there is one.
+    """
     config, family = model.config, FAMILIES[model.config.family]
     folder.mkdir(parents=True, exist_ok=True)
     about = {
@@ -86,7 +94,10 @@ def write(folder: Path, model: Model, tokenizer: Tokenizer) -> None:
     }
     (folder / CONFIG).write_text(json.dumps(about, indent=2) + "\n")
     (folder / TOKENIZER).write_text(tokenizer.to_json(), encoding="utf-8")
-    (folder / GENERATION).unlink(missing_ok=True)
+    for other in (GENERATION, templates.TEMPLATE, templates.TOKENIZER_CONFIG):
+        (folder / other).unlink(missing_ok=True)
+    if template:
+        templates.write_folder(folder, template)
     tensors = family.tensors(config)
     named = ((_full_name(family, tensor.name), tensor.join(model.weights)) for tensor in tensors)
     safetensors_folder.write(folder, named, SHARD)
