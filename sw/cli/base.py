@@ -61,15 +61,6 @@ JSON = click.option("--json", "as_json", is_flag=True,
                     help="Print one JSON object on stdout, and nothing else.")
 BURNED = click.option("--burned", is_flag=True,
                       help="The board has already loaded the program from its flash: do not send it.")
-GENERATION = (
-    click.option("--steps", type=click.IntRange(min=1), default=256, show_default=True,
-                 help="Largest number of tokens to generate; a text may end sooner."),
-    click.option("--temperature", type=click.FloatRange(min=0), default=0.0, show_default=True,
-                 help="0 takes the likeliest token; a higher value draws more randomly."),
-    click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True,
-                 help="Draw from the likeliest tokens that together have this probability."),
-    click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random draws."),
-)
 
 
 def on_device(command):
@@ -91,15 +82,11 @@ def on_device(command):
 
         return command(*arguments, backend=backend, connect=connect, **options)
 
-    return _with(DEVICE, with_device)
+    return with_options(DEVICE, with_device)
 
 
-def generation(command):
-    """Adds the options of a command that generates text, those of `on_device` included."""
-    return _with((*GENERATION, BURNED, JSON), on_device(command))
-
-
-def _with(options, command):
+def with_options(options, command):
+    """The command with these click options, in this order."""
     return reduce(lambda command, option: option(command), reversed(options), command)
 
 

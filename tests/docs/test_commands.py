@@ -13,7 +13,7 @@ import pytest
 
 from marey.boards.all import BOARDS
 from marey.sw.cli import main
-from tests.docs.pages import PAGES, ROOT, commands, inline_commands, name_of
+from tests.docs.pages import FETCHED, PAGES, ROOT, commands, inline_commands, name_of
 
 EXAMPLES = {"icesugar"}
 """Boards that a recipe adds."""
@@ -21,8 +21,6 @@ PLACEHOLDERS = {"COMMAND", "FILE", "MODEL", "NAME", "BOARD"}
 """What stands in running text for a name of the reader's."""
 GIVEN = {"stories260K.bin", "tok512.bin"}
 """Files that the reader has, as README.md says."""
-FETCHED = re.compile(r"smollm2|hf:[\w-]+/[\w.-]+(/[\w.-]+\.gguf)?")
-"""Names of models that are fetched (docs/models.md)."""
 OUTPUTS = {"output", "perfetto", "vcd", "fst"}
 """Parameters that name a file which the command writes."""
 TARGETS = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
