@@ -8,7 +8,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
-from gguf import GGMLQuantizationType, GGUFEndian, GGUFReader, GGUFValueType, quants
+from gguf import GGMLQuantizationType, GGUFEndian, GGUFReader, GGUFValueType, Keys, quants
 
 from ..errors import FormatError
 from .checks import finite
@@ -86,19 +86,20 @@ class _Reader(GGUFReader):
 
 class File:
     """The metadata and tensors of a GGUF file, by name. Keys may contain "{arch}", which stands for
-    the architecture.
+    the architecture; `architecture` is its name, empty if the file has none.
 
     FormatError for a file that is damaged or cut off, wherever its header is.
     """
 
-    def __init__(self, path: Path, architecture: str):
-        self.path, self._architecture = path, architecture
+    def __init__(self, path: Path):
+        self.path, self.architecture = path, ""
         try:
             self._reader = _Reader(path)
             self._tensors = {tensor.name: tensor for tensor in self._reader.tensors}
         except DAMAGE as error:
             raise FormatError(f"{path}: damaged, or no GGUF file: "
                               f"{' '.join(str(error).split())[:200]}") from None
+        self.architecture = str(self.get(Keys.General.ARCHITECTURE, ""))
 
     def get(self, key: str, default=None):
         """A metadata value, or the default. FormatError if there is neither."""
@@ -120,13 +121,13 @@ class File:
 
     def key(self, key: str) -> str:
         """The key with the architecture in its place."""
-        return key.format(arch=self._architecture)
+        return key.format(arch=self.architecture)
 
     def check_keys(self, known: Collection[str]) -> None:
         """FormatError if the metadata have a key of the architecture that is not known."""
         known = {self.key(key) for key in known}
         for key in self._reader.fields:
-            if key.startswith(f"{self._architecture}.") and key not in known:
+            if key.startswith(f"{self.architecture}.") and key not in known:
                 raise FormatError(f"{self.path}: its metadata have {key[:80]}, which Marey cannot do")
 
     def headers(self) -> dict[str, tuple[tuple[int, ...], str]]:

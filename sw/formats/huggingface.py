@@ -17,7 +17,8 @@ from ..text.chat import ChatTemplate
 from ..text.tokenizer import JSON_LIMIT, Tokenizer
 from . import safetensors_folder, templates, vocabulary
 from .checks import check_tensors
-from .huggingface_families import FAMILIES, Family
+from .huggingface_families import FAMILIES
+from .huggingface_family import Family
 from .json_file import read_json, read_utf8
 from .safetensors_folder import SafetensorsFolder
 
@@ -85,13 +86,13 @@ def write(folder: Path, model: Model, tokenizer: Tokenizer, template: ChatTempla
     template if there is one.
     """
     config, family = model.config, FAMILIES[model.config.family]
-    folder.mkdir(parents=True, exist_ok=True)
     about = {
         "architectures": [family.architecture], "model_type": config.family, "torch_dtype": "float32",
         **{field: getattr(config, name) for name, field in family.fields.items()}, **family.about(config),
         "tie_word_embeddings": config.tied, "bos_token_id": config.bos,
         "eos_token_id": config.eos[0] if len(config.eos) == 1 else list(config.eos),
     }
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / CONFIG).write_text(json.dumps(about, indent=2) + "\n")
     (folder / TOKENIZER).write_text(tokenizer.to_json(), encoding="utf-8")
     for other in (GENERATION, templates.TEMPLATE, templates.TOKENIZER_CONFIG):
