@@ -11,7 +11,7 @@ from ...hdl.spec.config import preset
 from ...hdl.spec.errors import MareyError
 from ..formats import DEFAULT_MODEL
 from ..program.program import Program
-from ..runtime.conversation import Conversation
+from ..runtime.conversation import Conversation, prompt_tokens, question
 from ..runtime.decoder import Decoder
 from ..runtime.generate import CONTEXT, STEPS, Generation
 from ..runtime.session import ScheduleError
@@ -55,14 +55,16 @@ def _check(program: Program, wanted) -> None:
     """MareyError for what cannot chat: a program without a model, a model without a template, too small a context."""
     if program.model is None:
         raise MareyError(f"{program.name or 'this program'}: was assembled by hand and has no model in it")
-    wanted.template_for(program)
-    wanted.prompt(program, "")
+    least = len(prompt_tokens(program, wanted.template_for(program), question("", wanted.system)))
+    if least >= program.model.context:
+        raise MareyError(f"{program.name}: the template and --system alone take {least} tokens, and the context on "
+                         f"{program.config.name} has {program.model.context}: choose a larger --config")
 
 
 def _talk(conversation: Conversation, program: Program) -> None:
     """Asks for questions and answers them, until the input ends."""
-    while (question := _question()) is not None:
-        match question.strip():
+    while (asked := _read()) is not None:
+        match asked.strip():
             case "":
                 pass
             case "/quit" | "/exit":
@@ -73,10 +75,10 @@ def _talk(conversation: Conversation, program: Program) -> None:
             case "/help":
                 _say(HELP)
             case _:
-                _answer(conversation, program, question)
+                _answer(conversation, program, asked)
 
 
-def _question() -> str | None:
+def _read() -> str | None:
     """A line of the user; None at the end of the input. Ctrl-C leaves the line, and asks for another."""
     prompt = PROMPT if sys.stdin.isatty() and sys.stdout.isatty() else ""
     while True:
@@ -90,13 +92,13 @@ def _question() -> str | None:
             click.echo()
 
 
-def _answer(conversation: Conversation, program: Program, question: str) -> None:
+def _answer(conversation: Conversation, program: Program, asked: str) -> None:
     """Prints an answer, and what there is to say about it."""
     bar = PromptBar()
     with Interrupt() as interrupt:
         try:
-            warn_of_lost(program, question)
-            result = conversation.ask(question, lambda text: click.echo(text, nl=False), forgotten=_forgotten,
+            warn_of_lost(program, asked)
+            result = conversation.ask(asked, lambda text: click.echo(text, nl=False), forgotten=_forgotten,
                                       keep_going=lambda left: bar(left) and not interrupt.pressed)
         except (VerifyError, ScheduleError):
             click.echo()  # The message begins on a line of its own.

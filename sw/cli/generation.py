@@ -10,7 +10,7 @@ from tqdm import tqdm
 from ...hdl.spec.errors import MareyError
 from ..formats.json_file import read_utf8
 from ..program.program import Program
-from ..runtime.conversation import opening, prompt_tokens, template_of
+from ..runtime.conversation import prompt_tokens, question, template_of
 from ..runtime.driver import SLOW_SECONDS
 from ..runtime.generate import check_room, encode_prompt
 from ..text.chat import LIMIT, ChatTemplate
@@ -66,8 +66,8 @@ class Wanted:
         if not self.chat:
             encode_prompt(program.tokenizer, prompt, program.model.shape.bos, program.model.context)
             return prompt
-        messages = [*opening(self.system), {"role": "user", "content": prompt}]
-        return check_room(prompt_tokens(program, self.template_for(program), messages), program.model.context)
+        tokens = prompt_tokens(program, self.template_for(program), question(prompt, self.system))
+        return check_room(tokens, program.model.context)
 
     def template_for(self, program: Program) -> ChatTemplate:
         """The template that was given, or the program's own. MareyError if there is neither."""

@@ -101,12 +101,14 @@ def _generate(program: Program, backend: str, connect, prompt: str, wanted: Want
     """Generates, with the text streamed to stdout, and prints the table or the JSON object."""
     warn_of_lost(program, prompt)
     show = (lambda text: None) if as_json else (lambda text: click.echo(text, nl=False))
+    # A bar would cover a prompt that was shown before.
+    keep_going = PromptBar() if wanted.chat or as_json else lambda left: True
     begun = time.monotonic()
     with connect(program.config) as device:
         (device.adopt if burned else device.load)(program)
         try:
             result = generate(device, program, wanted.prompt(program, prompt), wanted.steps, wanted.sampler, show, verifier,
-                              stops=wanted.stops, logprobs=wanted.logprobs, keep_going=PromptBar())
+                              stops=wanted.stops, logprobs=wanted.logprobs, keep_going=keep_going)
         except (VerifyError, ScheduleError):
             show("\n")  # The message begins on a line of its own.
             raise

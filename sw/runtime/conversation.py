@@ -83,6 +83,11 @@ class Conversation:
         return messages, tokens, turns
 
 
+def question(text: str, system: str = "") -> list[Message]:
+    """The messages of a conversation that consists of one question."""
+    return [*opening(system), {"role": "user", "content": text}]
+
+
 def opening(system: str) -> list[Message]:
     """The messages before the first question: the system text, unless it is empty."""
     return [{"role": "system", "content": system}] if system else []

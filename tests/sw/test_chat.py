@@ -184,7 +184,7 @@ def test_what_cannot_chat(tiny, model, program, tmp_path, monkeypatch):
     (tmp_path / "bad.jinja").write_text("{% for %}")
     refused("chat", model, *TILE, "--template", tmp_path / "bad.jinja", word="its chat template is damaged: line 1")
     refused("chat", model, *TILE, "--template", tmp_path / "absent.jinja", word="no such file")
-    refused("chat", model, *TILE, "--system", "play " * 99, word="shorten it")
+    refused("chat", model, *TILE, "--system", "play " * 99, word="the context on tiny4x8 has 64: choose a larger --config")
     refused("generate", "x", "--model", model, *TILE, "--stop", "", word="at least one character")
     refused("generate", "x", "--model", model, *TILE, "--repeat-penalty", 0.5, word="--repeat-penalty")
     (tmp_path / "x.asm").write_text("HALT\n")
