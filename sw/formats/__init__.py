@@ -6,11 +6,12 @@ Each format is a module with `read(path)`, `read_shape(path)`, `read_tokenizer(p
 and `write`; those that have a place for a chat template, with `read_template(path)`.
 """
 
+import warnings
 import zipfile
 from pathlib import Path
 from types import ModuleType
 
-from ..errors import FormatError
+from ..errors import FormatError, FormatWarning
 from ..model.config import ModelConfig
 from ..model.model import Model
 from ..text.chat import ChatTemplate
@@ -64,13 +65,16 @@ def load_tokenizer(path: Path | str | None, model: Path | str, vocab_size: int) 
 
 
 def load_template(path: Path | str) -> ChatTemplate | None:
-    """The chat template of a model; None if it has none. FormatError for one that is damaged."""
+    """The chat template of a model; None if it has none. One that is damaged is left out with a
+    FormatWarning, since only a chat needs it. FormatError if there is no model.
+    """
     path = _without_config(located(path))
     reader = _reader(path)
     try:
         return None if reader is llama2c else reader.read_template(path)
     except FormatError as error:
-        raise FormatError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from None
+        warnings.warn(f"{path}: {str(error).removeprefix(f'{path}: ')}: the template is left out", FormatWarning, stacklevel=2)
+        return None
 
 
 def _hub_shape(path: Path | str) -> ModelConfig | None:

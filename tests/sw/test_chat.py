@@ -20,7 +20,9 @@ from marey.sw.text.chat import ChatTemplate
 from tests.sw.commands import marey, refused
 from tests.vocabularies import byte_level
 
-SHAPE = ModelConfig(dim=16, hidden_dim=24, n_layers=1, n_heads=2, n_kv_heads=1, vocab_size=400, seq_len=64, bos=0, eos=(0,),
+pytestmark = pytest.mark.usefixtures("unproved")
+
+SHAPE = ModelConfig(dim=16, hidden_dim=24, n_layers=1, n_heads=2, n_kv_heads=1, vocab_size=400, seq_len=40, bos=0, eos=(0,),
                     tied=False)
 SOURCE = ("{% for m in messages %}<|im_start|>{{ m['role'][0] }}{{ m['content'] }}<|endoftext|>{% endfor %}"
           "{% if add_generation_prompt %}<|im_start|>a{% endif %}")
@@ -42,15 +44,6 @@ def program(model):
     path = model.with_suffix(".marey")
     assert marey("compile", model, "-o", path, "--config", "tiny4x8").exit_code == 0
     return path
-
-
-@pytest.fixture(scope="module", autouse=True)
-def unproved():
-    """No proof of the rules whenever a program is compiled or loaded: other tests have that, and it takes most of the time."""
-    with pytest.MonkeyPatch.context() as patch:
-        for module in ("compiler.compile", "program.program"):
-            patch.setattr(f"marey.sw.{module}.verify", lambda program: None)
-        yield
 
 
 def chat(program, *options, lines):
@@ -101,8 +94,8 @@ class Terminal:
 
 def test_on_a_terminal(program):
     """Two turns; Ctrl-C at the prompt, and in an answer, which is kept; a context that fills up; Ctrl-D."""
-    person = Terminal(program, "--steps", 12, slow=0.02)
-    person.until(r"a context of 64 tokens; .*\n> ")
+    person = Terminal(program, "--steps", 6, slow=0.08)
+    person.until(r"a context of 40 tokens; .*\n> ")
     person.type("one day\n")
     first = person.until(r"\n> ")
     assert " 0 of which were known" in first
@@ -110,7 +103,7 @@ def test_on_a_terminal(program):
     person.until(r"\n> ")
     person.type("dog\n")
     known = int(re.search(r"(\d+) of which were known", person.until(r"\n> "))[1])
-    assert known > 10
+    assert known > 5
     person.type("/reset\n")
     person.until(r"begins anew\)\n> ")
     person.type("one day\n")
@@ -125,7 +118,7 @@ def test_on_a_terminal(program):
         person.type("the dog\n")
     assert "(the context is full: the oldest " in said
     person.type("play " * 80 + "\n")
-    assert "and the context is 64: shorten it" in person.until(r"\n> ")
+    assert "and the context is 40: shorten it" in person.until(r"\n> ")
     person.type("\x04")
     assert person.leave() == 0 and "Traceback" not in person.text
 
@@ -150,19 +143,18 @@ def test_a_template_that_refuses(program, tmp_path):
 
 def test_one_question(model, program):
     """`generate --chat` and the first turn of a chat: the same answer, and the system text in the prompt."""
-    options = ("--system", "x", "--steps", 4)
+    options = ("--system", "x", "--steps", 3)
     answer = chat(program, *options, lines=["one day"]).stdout.removesuffix("\n")
-    for how in (("generate", "one day", "--model", model, *TILE), ("run", program, "--prompt", "one day", *TILE[2:])):
-        found = json.loads(marey(*how, *options, "--json").stdout)
-        assert found["text"] == answer and found["ended_by"] in ("steps", "end token")
-        assert found["prompt_tokens"] == byte_level().encode(
-            "<|im_start|>sx<|endoftext|><|im_start|>uone day<|endoftext|><|im_start|>a")
+    found = json.loads(marey("generate", "one day", "--model", model, *TILE, *options, "--json").stdout)
+    assert found["text"] == answer and found["ended_by"] in ("steps", "end token")
+    assert found["prompt_tokens"] == byte_level().encode(
+        "<|im_start|>sx<|endoftext|><|im_start|>uone day<|endoftext|><|im_start|>a")
     told = marey("run", program, "--prompt", "one day", *TILE[2:], *options)
     assert told.stdout.startswith(f"{answer}\n\ntokens ")
 
 
 def test_stops_and_log_probabilities(program):
-    run = ("run", program, "--prompt", "one day", *TILE[2:], "--steps", 6)
+    run = ("run", program, "--prompt", "day", *TILE[2:], "--steps", 4)
     whole = json.loads(marey(*run, "--json", "--logprobs", 3).stdout)
     assert len(whole["logprobs"]) == len(whole["tokens"])
     for token, about in zip(whole["tokens"], whole["logprobs"], strict=True):
@@ -184,12 +176,26 @@ def test_what_cannot_chat(tiny, model, program, tmp_path, monkeypatch):
     (tmp_path / "bad.jinja").write_text("{% for %}")
     refused("chat", model, *TILE, "--template", tmp_path / "bad.jinja", word="its chat template is damaged: line 1")
     refused("chat", model, *TILE, "--template", tmp_path / "absent.jinja", word="no such file")
-    refused("chat", model, *TILE, "--system", "play " * 99, word="the context on tiny4x8 has 64: choose a larger --config")
+    refused("chat", model, *TILE, "--system", "play " * 99, word="the context on tiny4x8 has 40: choose a larger --config")
     refused("generate", "x", "--model", model, *TILE, "--stop", "", word="at least one character")
     refused("generate", "x", "--model", model, *TILE, "--repeat-penalty", 0.5, word="--repeat-penalty")
     (tmp_path / "x.asm").write_text("HALT\n")
     marey("asm", tmp_path / "x.asm", "-o", tmp_path / "x.marey", "--config", "tiny4x8")
     refused("chat", tmp_path / "x.marey", *TILE[2:], word="assembled by hand")
+
+
+@pytest.mark.filterwarnings("default::marey.sw.errors.FormatWarning")
+def test_a_damaged_template_matters_only_to_a_chat(tmp_path):
+    gguf.write(tmp_path / "m.gguf", tiny_model(SHAPE), byte_level(), template=ChatTemplate(SOURCE))
+    content = (tmp_path / "m.gguf").read_bytes()
+    assert content.count(b"{% endfor %}") == 1
+    (tmp_path / "m.gguf").write_bytes(content.replace(b"{% endfor %}", b"{% endfoo %}"))
+    for command in (["export", tmp_path / "m.gguf", "-o", tmp_path / "x.gguf"], ["chat", tmp_path / "m.gguf", *TILE]):
+        result = marey(*command)
+        assert result.exit_code == (2 if command[0] == "chat" else 0)
+        warning = result.stderr.splitlines()[0]
+        assert "warning: " in warning and "its chat template is damaged: line 1: " in warning and "is left out" in warning
+    assert "no chat template" in result.stderr
 
 
 def test_export_keeps_the_template(model, tmp_path):

@@ -22,6 +22,8 @@ from marey.sw.text.chat import ChatTemplate
 from marey.sw.text.sampling import Sampler
 from tests.vocabularies import byte_level
 
+pytestmark = pytest.mark.usefixtures("unproved")
+
 TEMPLATE = ChatTemplate("{% for m in messages %}<|im_start|>{{ m['role'][0] }}{{ m['content'] }}<|endoftext|>{% endfor %}"
                         "{% if add_generation_prompt %}<|im_start|>a{% endif %}")
 SHAPE = ModelConfig(dim=16, hidden_dim=24, n_layers=1, n_heads=2, n_kv_heads=1, vocab_size=400, seq_len=64, bos=0, eos=(0,),
