@@ -125,7 +125,7 @@ def tensors(config: ModelConfig) -> list[Tensor]:
 
 def _family(architecture: str, config, **more) -> Family:
     settings = {"hidden_act": ("silu",), "attention_bias": (False,), "mlp_bias": (False,), "partial_rotary_factor": (1.0,),
-                "quantization_config": (None,), "no_rope_layers": (None,), **more}
+                "quantization_config": (None,), "no_rope_layers": (None,), "rope_interleaved": (False,), **more}
     return Family(architecture, FIELDS, settings, config, about, tensors, r".*\.rotary_emb\.inv_freq")
 
 
