@@ -16,14 +16,11 @@ from ..runtime.decoder import Decoder
 from ..runtime.generate import CONTEXT, STEPS, Generation
 from ..runtime.session import ScheduleError
 from ..runtime.verify import VerifyError
-from .base import CONFIG, TOKENIZER, main
+from .base import BURNED, CONFIG, TOKENIZER, main
 from .compiling import load_or_compile_model
 from .generation import PromptBar, drawing
 from .text import warn_of_lost
 from .verifying import OF_MODEL, Verifying, check_verify, verifier_for, verify_option
-
-with suppress(ImportError):  # Windows has none
-    import readline  # noqa: F401 - imported, it gives `input` a line to edit, and a history
 
 PROMPT = "> "
 HELP = "/reset begins anew, /quit or Ctrl-D leaves, Ctrl-C ends an answer"
@@ -35,7 +32,8 @@ HELP = "/reset begins anew, /quit or Ctrl-D leaves, Ctrl-C ends an answer"
 @CONFIG
 @verify_option(OF_MODEL)
 @drawing
-def chat_command(model, tokenizer, config_name, verify, backend, connect, wanted):
+@BURNED
+def chat_command(model, tokenizer, config_name, verify, backend, connect, wanted, burned):
     """Talk with MODEL, a model or program file, in turns, each of which is run on the tile.
 
     What the tile's KV cache has of the conversation is not run again. Where the context is full, the oldest turns are
@@ -44,7 +42,7 @@ def chat_command(model, tokenizer, config_name, verify, backend, connect, wanted
     compiled = load_or_compile_model(model, tokenizer, preset(config_name), lambda program: _check(program, wanted))
     program, verifier = compiled.program, verifier_for(compiled, verify, backend)
     with connect(program.config) as device:
-        device.load(program)
+        (device.adopt if burned else device.load)(program)
         conversation = Conversation(Decoder(device, program, verifier), wanted.template_for(program), wanted.sampler,
                                     system=wanted.system, steps=wanted.steps, stops=wanted.stops)
         _say(f"{program.name} on {program.config.name}, {backend}, a context of {program.model.context} tokens; {HELP}")
@@ -63,6 +61,11 @@ def _check(program: Program, wanted) -> None:
 
 def _talk(conversation: Conversation, program: Program) -> None:
     """Asks for questions and answers them, until the input ends."""
+    if sys.stdin.isatty():
+        # Imported, it gives `input` a line to edit, and a history. Here, and not above, because some versions of it write to
+        # stdout then. Windows has none.
+        with suppress(ImportError):
+            import readline  # noqa: F401
     while (asked := _read()) is not None:
         match asked.strip():
             case "":
