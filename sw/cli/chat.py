@@ -3,20 +3,18 @@
 import signal
 import sys
 from contextlib import suppress
-from pathlib import Path
 
 import click
 
 from ...hdl.spec.config import preset
 from ...hdl.spec.errors import MareyError
-from ..formats import DEFAULT_MODEL
 from ..program.program import Program
 from ..runtime.conversation import Conversation, prompt_tokens, question
 from ..runtime.decoder import Decoder
 from ..runtime.generate import CONTEXT, STEPS, Generation
 from ..runtime.session import ScheduleError
 from ..runtime.verify import VerifyError
-from .base import BURNED, CONFIG, TOKENIZER, main
+from .base import BURNED, CONFIG, MODEL_FILE, TOKENIZER, main
 from .compiling import load_or_compile_model
 from .generation import PromptBar, drawing
 from .text import warn_of_lost
@@ -27,7 +25,7 @@ HELP = "/reset begins anew, /quit or Ctrl-D leaves, Ctrl-C ends an answer"
 
 
 @main.command("chat", cls=Verifying)
-@click.argument("model", type=click.Path(path_type=Path), default=DEFAULT_MODEL)
+@MODEL_FILE
 @TOKENIZER
 @CONFIG
 @verify_option(OF_MODEL)
