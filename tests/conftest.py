@@ -46,3 +46,12 @@ def compiler():
     """Skips where Verilator's backend cannot be had."""
     if why := missing():
         pytest.skip(why)
+
+
+@pytest.fixture(scope="module")
+def unproved():
+    """No proof of the rules whenever a program is compiled or loaded, which takes most of the time of a small model."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("compiler.compile", "program.program"):
+            patch.setattr(f"marey.sw.{module}.verify", lambda program: None)
+        yield

@@ -13,10 +13,12 @@ from ..errors import FormatError
 from ..model.config import ModelConfig
 from ..model.families import weight_shapes
 from ..model.model import Model
+from ..text.chat import ChatTemplate
 from ..text.tokenizer import JSON_LIMIT, Tokenizer
-from . import safetensors_folder, vocabulary
+from . import safetensors_folder, templates, vocabulary
 from .checks import check_tensors
-from .huggingface_families import FAMILIES, Family
+from .huggingface_families import FAMILIES
+from .huggingface_family import Family
 from .json_file import read_json, read_utf8
 from .safetensors_folder import SafetensorsFolder
 
@@ -32,7 +34,7 @@ is in memory twice.
 
 def read(folder: Path) -> Model:
     """The model in a folder. FormatError for one that is damaged, or that Marey cannot do."""
-    family, config = _read_config(folder)
+    family, config = read_config(folder)
     files = SafetensorsFolder(folder, family.prefix)
     _check_headers(folder, family, config, files)
     shapes, weights = weight_shapes(config), {}
@@ -47,7 +49,7 @@ def read_shape(folder: Path) -> ModelConfig:
 
     FormatError for every model that `read` refuses without a look at its weights' values.
     """
-    family, config = _read_config(folder)
+    family, config = read_config(folder)
     files = SafetensorsFolder(folder, family.prefix)
     others = any((folder / name).is_file() for name in safetensors_folder.OTHER_WEIGHTS)
     if files.has_weights() or others:
@@ -74,19 +76,29 @@ def read_tokenizer(path: Path, vocab_size: int) -> Tokenizer:
     return vocabulary.fitted(tokenizer, vocab_size, path)
 
 
-def write(folder: Path, model: Model, tokenizer: Tokenizer) -> None:
-    """Writes a folder, made if need be: float32 weights, config.json, tokenizer.json."""
+def read_template(folder: Path) -> ChatTemplate | None:
+    """The chat template in a folder; None if it has none. FormatError if it is damaged."""
+    return templates.read_folder(folder)
+
+
+def write(folder: Path, model: Model, tokenizer: Tokenizer, template: ChatTemplate | None = None) -> None:
+    """Writes a folder, made if need be: float32 weights, config.json, tokenizer.json, and the chat
+    template if there is one.
+    """
     config, family = model.config, FAMILIES[model.config.family]
-    folder.mkdir(parents=True, exist_ok=True)
     about = {
         "architectures": [family.architecture], "model_type": config.family, "torch_dtype": "float32",
         **{field: getattr(config, name) for name, field in family.fields.items()}, **family.about(config),
         "tie_word_embeddings": config.tied, "bos_token_id": config.bos,
         "eos_token_id": config.eos[0] if len(config.eos) == 1 else list(config.eos),
     }
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / CONFIG).write_text(json.dumps(about, indent=2) + "\n")
     (folder / TOKENIZER).write_text(tokenizer.to_json(), encoding="utf-8")
-    (folder / GENERATION).unlink(missing_ok=True)
+    for other in (GENERATION, templates.TEMPLATE, templates.TOKENIZER_CONFIG):
+        (folder / other).unlink(missing_ok=True)
+    if template:
+        templates.write_folder(folder, template)
     tensors = family.tensors(config)
     named = ((_full_name(family, tensor.name), tensor.join(model.weights)) for tensor in tensors)
     safetensors_folder.write(folder, named, SHARD)
@@ -108,9 +120,11 @@ def _check_headers(folder: Path, family: Family, config: ModelConfig, files: Saf
     check_tensors(str(folder), expected, found, safetensors_folder.TYPES)
 
 
-def _read_config(folder: Path) -> tuple[Family, ModelConfig]:
-    """The family and the shape of the model in a folder, from its JSON files. FormatError for one
-    that Marey cannot do.
+def read_config(folder: Path) -> tuple[Family, ModelConfig]:
+    """The family and the shape of the model in a folder, from its JSON files; its weights need not
+    be there.
+
+    FormatError for one that Marey cannot do.
     """
     path = folder / CONFIG
     found = read_json(path, CONFIG_LIMIT)
