@@ -1,0 +1,118 @@
+"""RESET in the middle of anything: the next run's cycles, faults, tokens and values are those of a fresh tile."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+from marey.hdl.spec.isa import Reduce, Sfu, To
+from marey.hdl.spec.packing import pack_mem, pack_program, pack_wram
+from marey.hdl.spec.protocol import Space, entry_bits, parts
+from marey.hdl.timing import check, violations
+from marey.sim import verilator
+from marey.sim.endpoint import Endpoint
+from marey.sw.compiler.matmul import matmul
+from marey.sw.runtime.link import Link
+from tests.configs import CONFIGS, codes, op
+
+INPUTS, COPY, PRODUCT, FACTORS = 0, 16, 32, 48
+"""Granules that the program reads, writes by a scalar, writes by the MXM's results, and reads as factors."""
+COUNT, POSITION = 2, 1
+
+
+@cache
+def everything(config):
+    """A program that uses every slice, and that makes two tokens: each run of it writes all that it reads again."""
+    half, granules, pause = config.scalars // 2, config.granules_per_word, 30
+
+    def vxm(**operands):
+        return op(config, "VXM", pause, **operands)
+
+    begin = [vxm(x=INPUTS, x_step=1, inner=4, reduce=Reduce.SUM, into=1, shift=4),
+             op(config, "SFU", pause, function=Sfu.QUANTISE, a=1, into=half),
+             vxm(x=INPUTS, x_step=1, inner=4, dst=COPY, to=To.MEM, shift=8, scalar=half),
+             vxm(x=INPUTS, x_step=1, inner=4, dst=COPY + 8, to=To.MEM)]
+    product = matmul(config, inner=4, outer=3, act=0, wgt=0, scale=FACTORS, dst=PRODUCT, shift=10)[:2]
+    end = [vxm(x=PRODUCT, x_step=1, inner=3 * config.beats_per_result, reduce=Reduce.ARGMAX),
+           vxm(x=INPUTS, inner=1, dst=20 * granules, to=To.KEYS),
+           vxm(x=INPUTS, inner=1, dst=24 * config.beats_per_result, to=To.VALUES),
+           op(config, "TOKEN", pause, target=0), op(config, "HALT")]
+    for offset in range(40):
+        fetch = [op(config, "MXM", offset, fetch=1, inner=1, wgt=1),
+                 vxm(stream=1, inner=granules, interval=granules, dst=COPY + 12, to=To.MEM)]
+        program = [*begin, *product, *fetch, *end]
+        if not violations(config, program, position=POSITION, count=COUNT):
+            return program
+    raise AssertionError("no distance between a fetch and what takes it is legal")
+
+
+def loaded(transport, config, program):
+    """A link to a tile that holds the program and drawn values."""
+    link, rng = Link(transport, config), np.random.default_rng(3)
+    limit = 1 << config.weight_bits - 1
+    weights = rng.integers(-limit, limit, (config.wram_depth, config.cols, config.rows)).astype(np.int8)
+    values = rng.integers(-128, 128, config.mem_depth * config.rows).astype(np.int16)
+    link.write(Space.PROGRAM, 0, pack_program(config, codes(config, program)))
+    link.write(Space.WRAM, 0, pack_wram(config, weights))
+    link.write(Space.MEM, 0, pack_mem(config, values))
+    return link
+
+
+def run(link, config):
+    """What a run makes: cycles, faults and tokens, and then MEM."""
+    link.start(0, position=POSITION, count=COUNT)
+    found = link.wait()
+    return found, link.read(Space.MEM, 0, config.granules * parts(entry_bits(config, Space.MEM))).tolist()
+
+
+def stopped(link, transport, after):
+    """Starts a run, and resets the tile so many cycles later, before it starts the next one at once."""
+    link.start(0, position=POSITION, count=COUNT)
+    patience, transport.patience = transport.patience, after
+    assert not len(transport.receive(1))
+    transport.patience = patience
+    link._transport = Undrained(transport)
+    link.reset()
+    link._transport = transport
+
+
+class Undrained:
+    """A transport whose `drain` takes no cycle."""
+
+    def __init__(self, transport):
+        self.send, self.receive = transport.send, transport.receive
+
+    def drain(self):
+        pass
+
+
+
+
+def resets(config, transport, afters):
+    """Resets a tile so many cycles after the start of a run, again and again; each time the next run is a fresh one."""
+    program = everything(config)
+    expected = run(loaded(Endpoint(config), config, program), config)
+    assert expected[0][:2] == (check(config, program, position=POSITION, count=COUNT), 0)
+    with transport:
+        link = loaded(transport, config, program)
+        assert run(link, config) == expected
+        for after in afters:
+            stopped(link, transport, after)
+            assert run(link, config) == expected, f"after a RESET in cycle {after}"
+
+
+def turn(config):
+    """Cycles that a token of the program takes."""
+    return check(config, everything(config), position=POSITION, count=COUNT) // COUNT
+
+
+def test_a_reset_leaves_nothing_behind():
+    """The tile's own count of faults shows what is left of the run before."""
+    resets(CONFIGS[0], verilator.open_tile(CONFIGS[0]), range(1, turn(CONFIGS[0]), 3))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.name)
+def test_a_reset_in_any_cycle_leaves_nothing_behind(config):
+    """The design's assertions are tested, too."""
+    resets(config, verilator.open_tile(config, checked=True), range(1, turn(config)))
