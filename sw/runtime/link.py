@@ -38,6 +38,10 @@ class LinkError(MareyError):
     exit_code = 1
 
 
+class Refusal(LinkError):
+    """The tile has answered a request and does not obey it."""
+
+
 class _Unsound(Exception):
     """There is no sound answer. The message says what was wrong."""
 
@@ -153,7 +157,7 @@ class Link:
 
     def _try(self, what, attempt, progress=lambda: 0):
         """Returns what `attempt` returns. If it finds no sound answer it is called again, until there were `TRIES` calls
-        after which `progress()` had not grown. LinkError then, or if the tile refuses the request."""
+        after which `progress()` had not grown: LinkError then. Refusal if the tile refuses the request."""
         if not self._agreed:
             raise LinkError("the last request was not answered: reset the link first")
         self._agreed, tries, problem = False, 0, ""
@@ -165,9 +169,9 @@ class Link:
                 result = attempt()
             except _Unsound as unsound:
                 problem, tries = str(unsound), 1 if progress() > before else tries + 1
-            except LinkError as refusal:
+            except Refusal as refusal:
                 self._next()
-                raise LinkError(f"the tile refused {what}: {refusal}") from None
+                raise Refusal(f"the tile refused {what}: {refusal}") from None
             else:
                 self._next()
                 return result
@@ -186,12 +190,12 @@ class Link:
 
     @staticmethod
     def _payload(answer, length):
-        """The payload of an answer whose status is OK. LinkError, with the status, if the tile has refused the request;
+        """The payload of an answer whose status is OK. Refusal, with the status, if the tile has refused the request;
         _Unsound for an answer of another length."""
         if answer.status is Status.OK and len(answer.payload) == length:
             return answer.payload
         if answer.status in (Status.BUSY, Status.ADDRESS, Status.OPCODE, Status.DIRTY):
-            raise LinkError(answer.status.name)
+            raise Refusal(answer.status.name)
         raise _Unsound(f"the status was {answer.status.name}")
 
     def _answer(self):

@@ -1,4 +1,4 @@
-"""RESET in the middle of anything: the next run's cycles, faults, tokens and values are those of a fresh tile."""
+"""What comes over the link during a run: a RESET leaves nothing behind, and everything else changes nothing."""
 
 from functools import cache
 
@@ -7,13 +7,14 @@ import pytest
 
 from marey.hdl.spec.isa import Reduce, Sfu, To
 from marey.hdl.spec.packing import pack_mem, pack_program, pack_wram
-from marey.hdl.spec.protocol import Space, entry_bits, parts
+from marey.hdl.spec.protocol import Opcode, Space, Status, entry_bits, parts
 from marey.hdl.timing import check, violations
 from marey.sim import verilator
 from marey.sim.endpoint import Endpoint
 from marey.sw.compiler.matmul import matmul
 from marey.sw.runtime.link import Link
 from tests.configs import CONFIGS, codes, op
+from tests.hdl.link.test_link import answer, frame
 
 INPUTS, COPY, PRODUCT, FACTORS = 0, 16, 32, 48
 """Granules that the program reads, writes by a scalar, writes by the MXM's results, and reads as factors."""
@@ -116,3 +117,72 @@ def test_a_reset_leaves_nothing_behind():
 def test_a_reset_in_any_cycle_leaves_nothing_behind(config):
     """The design's assertions are tested, too."""
     resets(config, verilator.open_tile(config, checked=True), range(1, turn(config)))
+
+
+def drawn(config, rng, sequence):
+    """A frame that a host might send while a program runs, or ought not to: sound, damaged, cut off, or no frame at all."""
+    weight = parts(entry_bits(config, Space.WRAM))
+    # A word of W-RAM that the program does not use.
+    unused = int(rng.integers(50, config.wram_depth)) * config.cols * weight
+    writes = [(space, 0) for space in (Space.MEM, Space.PROGRAM)] + [(Space.WRAM, unused)] * (config.wram_ports == 2)
+    sound = [frame(Opcode.READ, sequence, Space.REGISTER, 0, 6), frame(Opcode.READ, sequence, Space.TOKENS, 0, 2),
+             frame(Opcode.READ, sequence, Space.MEM, 0, 1), frame(Opcode.START, sequence),
+             *(frame(Opcode.WRITE, sequence, space, address, payload=rng.integers(0, 1 << 32, parts(entry_bits(config, space))))
+               for space, address in writes)]
+    words = sound[rng.integers(len(sound))]
+    match rng.integers(5):
+        case 0:
+            return words[:rng.integers(1, len(words))]
+        case 1:
+            words[rng.integers(len(words))] ^= np.uint32(1 << int(rng.integers(32)))
+        case 2:
+            return rng.integers(0, 1 << 32, int(rng.integers(1, 9))).astype(np.uint32)
+    return words
+
+
+def talk(transport, config, rng, sequence):
+    """Sends a drawn frame, and takes all that the tile says to it; returns the number that it expects next."""
+    transport.send(drawn(config, rng, sequence))
+    patience, transport.patience = transport.patience, 2 * config.link_timeout
+    words = transport.receive(1 << 10)
+    transport.patience = patience
+    while len(words):
+        if Status(int(words[0]) >> 16 & 0xFF) in (Status.OK, Status.BUSY):
+            sequence = int(words[0]) + 1 & 0xFF
+        words = words[3 + (int(words[1]) + 1 if words[1] else 0):]
+    return sequence
+
+
+def talked_over(config, transport, runs, seed):
+    """Runs while the host talks: cycles, faults, tokens and MEM are as ever."""
+    program, rng, size = everything(config), np.random.default_rng(seed), parts(entry_bits(config, Space.MEM))
+    (cycles, _, tokens), memory = run(loaded(Endpoint(config), config, program), config)
+    with transport:
+        link = loaded(transport, config, program)
+        for _ in range(runs):
+            transport.send(frame(Opcode.RESET, 0))
+            assert answer(transport)[:2] == (Status.OK, 0)
+            # Clean, whatever a damaged write of the run before has left.
+            transport.send(frame(Opcode.WRITE, 1, Space.MEM, len(memory) - size, payload=memory[-size:]))
+            assert answer(transport)[:2] == (Status.OK, 1)
+            transport.send(frame(Opcode.START, 2, length=COUNT << 16 | POSITION))
+            assert answer(transport)[:2] == (Status.OK, 2)
+            sequence = 3
+            for _ in range(rng.integers(1, 3)):
+                sequence = talk(transport, config, rng, sequence)
+            transport.send(frame(Opcode.WAIT, sequence))
+            for number, token in enumerate(tokens):
+                assert answer(transport) == (Status.TOKEN, sequence, number, [token])
+            assert answer(transport) == (Status.OK, sequence, [cycles, COUNT << 16])
+        link.reset()
+        assert link.read(Space.MEM, 0, len(memory)).tolist() == memory
+
+
+def test_talk_moves_no_run_by_a_cycle():
+    talked_over(CONFIGS[0], verilator.open_tile(CONFIGS[0]), 300, seed=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.name)
+def test_talk_moves_no_run_by_a_cycle_on_any_tile(config):
+    talked_over(config, verilator.open_tile(config, checked=True), 2000, seed=2)
