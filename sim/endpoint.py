@@ -200,7 +200,8 @@ class Endpoint:
             return tokens[address:address + count]
         if space is not Space.REGISTER:
             return self.tile.read(space, address, count)
-        outcome = Outcome.const({"schedule_faults": self.tile.schedule_faults % 65536, "made": len(self.tile.tokens)})
+        outcome = Outcome.const({"schedule_faults": self.tile.schedule_faults % 65536,
+                                 "made": len(self.tile.tokens)})
         values = {
             Register.ID: ID, Register.CONFIG: self.config.hash, Register.CYCLES: self.tile.cycles,
             Register.OUTCOME: outcome.as_value().value, Register.RUNS: self._runs % 65536,
@@ -209,7 +210,8 @@ class Endpoint:
         return np.array([values[register] for register in Register], np.uint32)[address:address + count]
 
     def _answer(self, status, sequence, payload=(), number=0):
-        head = np.array([RESPONSE_MAGIC << 24 | status.value << 16 | number << 8 | sequence, len(payload)], np.uint32)
+        first = RESPONSE_MAGIC << 24 | status.value << 16 | number << 8 | sequence
+        head = np.array([first, len(payload)], np.uint32)
         payload = np.asarray(payload, np.uint32)
         tail = [payload, [_crc(head, payload)]] if len(payload) else []
         answer = [self._out, head, [_crc(head)], *tail]

@@ -1,11 +1,12 @@
-"""Draws damage to the words between the driver and a simulated tile, and compares what comes out with what should.
+"""Draws damage to the words between the driver and a simulated tile, and compares the results.
 
     python -m tests.damage --frames N [--seed S]
 
-The driver loads a program and data, writes and reads memories and runs the program for several tokens,
-over a line that flips bits, drops, doubles, swaps, cuts and inserts, in both directions. Each operation
-must give the right result or one LinkError. After a LinkError the link is reset, and what a failed write
-may have left is loaded again. A frame is one request or one answer.
+The driver loads a program and data, writes and reads memories, runs the program for several tokens
+and stops it, over a line that flips bits, drops, doubles, swaps, cuts and inserts, in both
+directions. Each operation must give the right result or one LinkError. After a LinkError the link
+is reset, and what a failed write may have left is loaded again. A frame is one request or one
+answer.
 """
 
 import argparse
@@ -34,7 +35,8 @@ VOCABULARY = 16
 """Tokens of the program's model: token t is followed by the largest of row t of a table in MEM."""
 PAUSE = 40
 PATIENCE = 2048
-"""Clock cycles without a word after which a request counts as unanswered: more than a token or a write takes."""
+"""Clock cycles without a word after which a request counts as unanswered: more than a token or a
+write takes."""
 MOST_CYCLES = 1 << 21
 """Clock cycles after which an operation counts as one that hangs."""
 
@@ -59,7 +61,8 @@ class Found:
 
 @cache
 def program(config: Config) -> list:
-    """A program that makes token after token: each is the index of the largest value in the last one's row of a table."""
+    """A program that makes token after token: each is the index of the largest value in the row of
+    a table that the last one names."""
     row = VOCABULARY // config.lanes
     return [op(config, "INDEX", PAUSE, register=1, source=Source.TOKEN, times=row, bits=4),
             op(config, "VXM", PAUSE, x=Address(0, base=1), x_step=1, inner=row, reduce=Reduce.ARGMAX),
@@ -76,15 +79,16 @@ class Host:
         self._table, self._loaded = None, False
 
     def step(self) -> str:
-        """Does one operation; returns its name. LinkError if the line was too bad; AssertionError for a wrong result."""
+        """Does one operation; returns its name. LinkError if the line was too bad; AssertionError
+        for a wrong result."""
         if self._link is None:
             self._link = Link(self._line, self._config)
             return "connect"
         if not self._loaded:
             self._load()
             return "load"
-        work = self._rng.choice((self._run, self._run, self._run, self._run, self._stop, self._read, self._write,
-                                 self._registers))
+        work = self._rng.choice((self._run, self._run, self._run, self._run, self._stop, self._read,
+                                 self._write, self._registers))
         work()
         return work.__name__[1:]
 
@@ -200,7 +204,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--frames", type=int, default=10_000, help="requests and answers that pass")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
-    found = campaign(options.frames, options.seed, [CONFIGS[0], CONFIGS[5]], partial(verilator.open_tile, checked=True))
+    found = campaign(options.frames, options.seed, [CONFIGS[0], CONFIGS[5]],
+                     partial(verilator.open_tile, checked=True))
     print(found.report())
     return int(bool(found.failures))
 

@@ -112,7 +112,8 @@ class Line:
                 data = bytearray(b"".join(units))
                 first = rng.randrange(8 * len(data)) if data else 0
                 length = min(8 * len(data) - first, rng.choice((1, 2, 8, 32, 33, 64, rng.randint(1, 400))))
-                for bit in {first, *(first + rng.randrange(length) for _ in range(rng.randint(0, length)))} if data else ():
+                others = (first + rng.randrange(length) for _ in range(rng.randint(0, length)))
+                for bit in {first, *others} if data else ():
                     data[bit // 8] ^= 1 << bit % 8
                 return [bytes(data)]
         return [*before, *burst, *after]

@@ -109,10 +109,8 @@ class Receiver(wiring.Component):
         return m
 
     def _wait(self, m, framer):
-        """Answers a WAIT with each token of the run, from the one at the address on, then with the run's registers.
-
-        A word of the host ends it.
-        """
+        """Answers a WAIT with each token of the run, from the one at the address on, and then with
+        the run's registers. A word of the host ends it."""
         with m.If(self.rx.valid):
             m.d.comb += framer.release.eq(1)
             m.next = "TAKE"

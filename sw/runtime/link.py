@@ -48,7 +48,7 @@ class _Unsound(Exception):
 
 @dataclass(frozen=True)
 class _Answer:
-    """A sound answer to the request: its status, the number of a token, and its payload, uint32 [n]."""
+    """A sound answer to the request: its status, a token's number, and the payload, uint32 [n]."""
 
     status: Status
     number: int
@@ -56,12 +56,14 @@ class _Answer:
 
 
 class Link:
-    """Sends requests to a tile over a transport; a request that gets no sound answer is sent up to `TRIES` times.
+    """Sends requests to a tile over a transport; a request that gets no sound answer is sent up to
+    `TRIES` times.
 
-    Connecting resets the tile and checks that it was built for `config`; LinkError if it was not. If a request fails
-    without a sound answer, or is interrupted, the tile may have obeyed it or not, and every request but `reset` is a
-    LinkError from then on. `reset` begins anew; the tile keeps its memories, of which a write that failed may have
-    changed a part.
+    Connecting resets the tile and checks that it was built for `config`; LinkError if it was not.
+    If a request gets no sound answer, or is interrupted, the tile may have obeyed it or not, and
+    every request but `reset` is a LinkError from then on. `reset` begins anew; the tile keeps its
+    memories, of which a write that failed may have changed a part. A request that the tile does
+    not obey is a Refusal, and others may follow.
 
     `words_sent` and `words_received` count words on the line.
     """
@@ -119,8 +121,8 @@ class Link:
             "count": count}).as_value().value)
 
     def wait(self, show: Callable[[int], None] = lambda token: None) -> tuple[int, int, list[int]]:
-        """Waits for the end of the run; returns its cycles, its number of schedule faults and its tokens. `show` is called
-        with each token, in order, when it has arrived."""
+        """Waits for the end of the run; returns its cycles, its number of schedule faults and its
+        tokens. `show` is called with each token, in order, when it has arrived."""
         tokens: list[int] = []
 
         def attempt():
@@ -156,8 +158,9 @@ class Link:
         return self._try(what, attempt)
 
     def _try(self, what, attempt, progress=lambda: 0):
-        """Returns what `attempt` returns. If it finds no sound answer it is called again, until there were `TRIES` calls
-        after which `progress()` had not grown: LinkError then. Refusal if the tile refuses the request."""
+        """Returns what `attempt` returns. If it finds no sound answer it is called again, until
+        there were `TRIES` calls after which `progress()` had not grown: LinkError then. Refusal if
+        the tile refuses the request."""
         if not self._agreed:
             raise LinkError("the last request was not answered: reset the link first")
         self._agreed, tries, problem = False, 0, ""
@@ -184,14 +187,15 @@ class Link:
 
     def _head(self, opcode, space=Space.REGISTER, address=0, length=0):
         """The header of this request's frame, with its CRC."""
-        head = Request.const({"magic": REQUEST_MAGIC, "opcode": opcode, "space": space, "sequence": self._sequence})
+        head = Request.const({"magic": REQUEST_MAGIC, "opcode": opcode, "space": space,
+                              "sequence": self._sequence})
         words = np.array([head.as_value().value, address, length], np.uint32)
         return np.append(words, np.uint32(_crc(words)))
 
     @staticmethod
     def _payload(answer, length):
-        """The payload of an answer whose status is OK. Refusal, with the status, if the tile has refused the request;
-        _Unsound for an answer of another length."""
+        """The payload of an answer whose status is OK. Refusal, with the status, if the tile has
+        refused the request; _Unsound for an answer of another length."""
         if answer.status is Status.OK and len(answer.payload) == length:
             return answer.payload
         if answer.status in (Status.BUSY, Status.ADDRESS, Status.OPCODE, Status.DIRTY):
@@ -199,8 +203,8 @@ class Link:
         raise _Unsound(f"the status was {answer.status.name}")
 
     def _answer(self):
-        """The next answer to this request. Sound answers to other requests, which a line that doubles frames leaves, are
-        skipped; _Unsound for a damaged one."""
+        """The next answer to this request; _Unsound if it is damaged. Sound answers to other
+        requests, which a line that doubles frames leaves, are skipped."""
         while True:
             head = self._receive(3)
             if len(head) < 3:

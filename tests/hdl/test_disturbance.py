@@ -1,4 +1,4 @@
-"""What comes over the link during a run: a RESET leaves nothing behind, and everything else changes nothing."""
+"""What comes over the link during a run: a RESET leaves nothing behind, and all else changes nothing."""
 
 from functools import cache
 
@@ -24,18 +24,19 @@ SFU_COUNT, SFU_PERIOD = 4, 32
 
 @cache
 def everything(config):
-    """A program that uses every slice, and that makes two tokens: each run of it writes all that it reads again."""
+    """A program that uses every slice and makes two tokens. What it changes it does not read before."""
     half, granules, pause = config.scalars // 2, config.granules_per_word, 30
 
-    def vxm(**operands):
-        return op(config, "VXM", pause, **operands)
+    def vxm(wait=pause, **operands):
+        return op(config, "VXM", wait, **operands)
 
-    # The period makes the scalars last for a third of a turn.
+    # Scalars and a VXM that last longer than it takes to start the next run.
     begin = [op(config, "PERIOD", pause, value=SFU_PERIOD),
              vxm(x=INPUTS, x_step=1, inner=4, reduce=Reduce.SUM, into=1, shift=4),
              op(config, "SFU", pause + SFU_COUNT * SFU_PERIOD, function=Sfu.QUANTISE, a=1, into=half, count=SFU_COUNT),
              vxm(x=INPUTS, x_step=1, inner=4, dst=COPY, to=To.MEM, shift=8, scalar=half),
-             vxm(x=INPUTS, x_step=1, inner=4, dst=COPY + 8, to=To.MEM)]
+             vxm(x=INPUTS, x_step=1, inner=4, dst=COPY + 8, to=To.MEM),
+             vxm(pause + 96, x=INPUTS, inner=16, middle=6, to=To.NOWHERE)]
     product = matmul(config, inner=4, outer=3, act=0, wgt=0, scale=FACTORS, dst=PRODUCT, shift=10)[:2]
     end = [vxm(x=PRODUCT, x_step=1, inner=3 * config.beats_per_result, reduce=Reduce.ARGMAX),
            vxm(x=INPUTS, inner=1, dst=20 * granules, to=To.KEYS),
@@ -93,7 +94,8 @@ class Undrained:
 
 
 def resets(config, transport, afters):
-    """Resets a tile so many cycles after the start of a run, again and again; each time the next run is a fresh one."""
+    """Resets a tile so many cycles after the start of a run, again and again; each time the next run
+    is as on a fresh tile."""
     program = everything(config)
     expected = run(loaded(Endpoint(config), config, program), config)
     assert expected[0][:2] == (check(config, program, position=POSITION, count=COUNT), 0)
@@ -125,14 +127,16 @@ def test_a_reset_in_any_cycle_leaves_nothing_behind(config):
 
 
 def drawn(config, rng, sequence):
-    """A frame that a host might send while a program runs, or ought not to: sound, damaged, cut off, or no frame at all."""
+    """A frame that a host might send while a program runs, or ought not to: sound, damaged, cut off,
+    or no frame at all."""
     weight = parts(entry_bits(config, Space.WRAM))
     # A word of W-RAM that the program does not use.
     unused = int(rng.integers(50, config.wram_depth)) * config.cols * weight
     writes = [(space, 0) for space in (Space.MEM, Space.PROGRAM)] + [(Space.WRAM, unused)] * (config.wram_ports == 2)
     sound = [frame(Opcode.READ, sequence, Space.REGISTER, 0, 6), frame(Opcode.READ, sequence, Space.TOKENS, 0, 2),
              frame(Opcode.READ, sequence, Space.MEM, 0, 1), frame(Opcode.START, sequence),
-             *(frame(Opcode.WRITE, sequence, space, address, payload=rng.integers(0, 1 << 32, parts(entry_bits(config, space))))
+             *(frame(Opcode.WRITE, sequence, space, address,
+                     payload=rng.integers(0, 1 << 32, parts(entry_bits(config, space))))
                for space, address in writes)]
     words = sound[rng.integers(len(sound))]
     match rng.integers(5):
@@ -146,7 +150,8 @@ def drawn(config, rng, sequence):
 
 
 def talk(transport, config, rng, sequence):
-    """Sends a drawn frame, and takes all that the tile says to it; returns the number that it expects next."""
+    """Sends a drawn frame, and takes all that the tile says to it; returns the sequence number that
+    it expects next."""
     transport.send(drawn(config, rng, sequence))
     patience, transport.patience = transport.patience, 2 * config.link_timeout
     words = transport.receive(1 << 10)

@@ -10,7 +10,8 @@ WORD_BITS = 32
 
 
 def syndromes(words):
-    """What each flipped bit of a message of so many words and of its CRC does to the comparison of the two: uint32 [bits]."""
+    """The difference between the CRC that comes and the CRC of the message that comes, for each bit
+    of a message of so many words, and of its CRC, that is flipped: uint32 [bits]."""
     whole, message = zlib.crc32(bytes(4 * words)), []
     for bit in range(WORD_BITS * words):
         flipped = bytearray(4 * words)
@@ -45,7 +46,7 @@ def test_two_flipped_bits_of_the_longest_frame_are_found():
 
 
 def test_bursts_are_found():
-    """Damage within 32 neighbouring bits: the bits there have independent effects, so no sum of some is zero."""
+    """Damage within 32 neighbouring bits: their effects are independent, so no sum of some is zero."""
     found = syndromes(3)
     for first in range(len(found) - WORD_BITS + 1):
         rank, rows = 0, [int(value) for value in found[first:first + WORD_BITS]]

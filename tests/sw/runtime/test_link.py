@@ -14,8 +14,9 @@ CONFIG = Config(name="roomy", rows=4, cols=4, lanes=4, wram_depth=64, mem_depth=
 
 
 class Edited:
-    """A transport to an emulated tile. `edits` are functions of the frames that a request is answered with, and of the request
-    itself, in turns: for the first request, the answers to it, the second request, and so on; None changes nothing."""
+    """A transport to an emulated tile that edits frames. `edits` are functions from frames to frames:
+    of the first request, of the answers to it, of the second request, and so on; None changes
+    nothing."""
 
     cycles = None
 
@@ -107,7 +108,8 @@ def test_tokens_that_are_always_lost_are_an_error(line, started):
 
 
 def test_nothing_but_a_reset_follows_a_request_without_an_answer(line, started):
-    """The tile may have obeyed it: a START with its number would be taken for its repetition, and start nothing."""
+    """The tile may have obeyed it: a START with its number would be taken for its repetition, and
+    start nothing."""
     line.edits = [None, lambda frames: []] * TRIES
     with pytest.raises(LinkError, match="no sound answer to WRITE MEM at 0, 2 words"):
         started.write(Space.MEM, 0, np.zeros(2, np.uint32))
