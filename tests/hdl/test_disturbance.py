@@ -131,7 +131,7 @@ def drawn(config, rng, sequence):
     or no frame at all."""
     weight = parts(entry_bits(config, Space.WRAM))
     # A word of W-RAM that the program does not use.
-    unused = int(rng.integers(50, config.wram_depth)) * config.cols * weight
+    unused = int(rng.integers(config.wram_depth - 8, config.wram_depth)) * config.cols * weight
     writes = [(space, 0) for space in (Space.MEM, Space.PROGRAM)] + [(Space.WRAM, unused)] * (config.wram_ports == 2)
     sound = [frame(Opcode.READ, sequence, Space.REGISTER, 0, 6), frame(Opcode.READ, sequence, Space.TOKENS, 0, 2),
              frame(Opcode.READ, sequence, Space.MEM, 0, 1), frame(Opcode.START, sequence),
@@ -153,7 +153,7 @@ def talk(transport, config, rng, sequence):
     """Sends a drawn frame, and takes all that the tile says to it; returns the sequence number that
     it expects next."""
     transport.send(drawn(config, rng, sequence))
-    patience, transport.patience = transport.patience, 2 * config.link_timeout
+    patience, transport.patience = transport.patience, 3 * config.link_timeout
     words = transport.receive(1 << 10)
     transport.patience = patience
     while len(words):
