@@ -10,6 +10,7 @@ import numpy as np
 from gguf import GGML_QUANT_VERSION, GGMLQuantizationType, GGUFWriter, Keys, LlamaFileType, quants
 from gguf.constants import MODEL_TENSOR, TENSOR_NAMES
 
+from ...sim.files import new_content
 from ..errors import FormatError
 from ..model.config import ModelConfig
 from ..model.families import weight_shapes
@@ -88,7 +89,17 @@ def write(path: Path, model: Model, tokenizer: Tokenizer, dtype: str = "F32") ->
     if config.family != ARCHITECTURE:
         raise FormatError(f"{path}: Marey writes GGUF files of the family {ARCHITECTURE} only, not "
                           f"{config.family}: write a folder")
-    writer = GGUFWriter(path, ARCHITECTURE)
+    with new_content(path) as temporary:
+        writer = GGUFWriter(temporary, ARCHITECTURE)
+        try:
+            _fill(writer, path, model, tokenizer, dtype)
+        finally:
+            writer.close()
+
+
+def _fill(writer, path, model, tokenizer, dtype):
+    """Writes all of a GGUF file; `path` is what messages call it."""
+    config = model.config
     writer.add_file_type({"F32": LlamaFileType.ALL_F32, "Q8_0": LlamaFileType.MOSTLY_Q8_0,
                           "Q4_0": LlamaFileType.MOSTLY_Q4_0}[dtype])
     writer.add_quantization_version(GGML_QUANT_VERSION)
@@ -115,7 +126,6 @@ def write(path: Path, model: Model, tokenizer: Tokenizer, dtype: str = "F32") ->
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
-    writer.close()
 
 
 def tensor_name(weight: str) -> str:

@@ -9,6 +9,7 @@ import json
 import re
 from pathlib import Path
 
+from ...sim.files import new_contents
 from ..errors import FormatError
 from ..model.config import ModelConfig
 from ..model.families import weight_shapes
@@ -75,21 +76,26 @@ def read_tokenizer(path: Path, vocab_size: int) -> Tokenizer:
 
 
 def write(folder: Path, model: Model, tokenizer: Tokenizer) -> None:
-    """Writes a folder, made if need be: float32 weights, config.json, tokenizer.json."""
+    """Writes a folder, made if need be: float32 weights, config.json, tokenizer.json.
+
+    They take the place of another model's files at the end, when all of them have been written.
+    """
     config, family = model.config, FAMILIES[model.config.family]
-    folder.mkdir(parents=True, exist_ok=True)
     about = {
         "architectures": [family.architecture], "model_type": config.family, "torch_dtype": "float32",
         **{field: getattr(config, name) for name, field in family.fields.items()}, **family.about(config),
         "tie_word_embeddings": config.tied, "bos_token_id": config.bos,
         "eos_token_id": config.eos[0] if len(config.eos) == 1 else list(config.eos),
     }
-    (folder / CONFIG).write_text(json.dumps(about, indent=2) + "\n")
-    (folder / TOKENIZER).write_text(tokenizer.to_json(), encoding="utf-8")
-    (folder / GENERATION).unlink(missing_ok=True)
     tensors = family.tensors(config)
     named = ((_full_name(family, tensor.name), tensor.join(model.weights)) for tensor in tensors)
-    safetensors_folder.write(folder, named, SHARD)
+    with new_contents(folder) as new:
+        new(CONFIG).write_text(json.dumps(about, indent=2) + "\n")
+        new(TOKENIZER).write_text(tokenizer.to_json(), encoding="utf-8")
+        written = safetensors_folder.write(new, named, SHARD)
+    for old in (*safetensors_folder.files_of(folder), folder / GENERATION):
+        if old.name not in written:
+            old.unlink(missing_ok=True)
 
 
 def _full_name(family: Family, name: str) -> str:

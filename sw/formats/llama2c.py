@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ...sim.files import new_contents
 from ..errors import FormatError
 from ..model.config import ModelConfig
 from ..model.families import weight_shapes
@@ -135,7 +136,8 @@ def _read_versioned(path: Path, header: bytes, config: ModelConfig) -> Model:
 def write(path: Path, model: Model, tokenizer: Tokenizer | None = None) -> None:
     """Writes a model as a legacy checkpoint, and a tokenizer as tokenizer.bin beside it.
 
-    FormatError if the format has no place for one of them; nothing is written then.
+    FormatError if the format has no place for one of them; nothing is written then, and nothing
+    after any other failure.
     """
     config = model.config
     if config.family != "llama":
@@ -152,12 +154,14 @@ def write(path: Path, model: Model, tokenizer: Tokenizer | None = None) -> None:
     parts = [model["embedding"], *(model[f"layers.{index}.{name}"] for name in LEGACY_ORDER for index in layers),
              model["final_norm"], np.zeros(config.seq_len * config.head_dim, "<f4"),
              *([] if config.tied else [model["classifier"]])]
-    if tokenizer is not None:
-        write_tokenizer(path.with_name("tokenizer.bin"), tokenizer, config.vocab_size)
-    with path.open("wb") as file:
-        file.write(struct.pack("<7i", *header))
-        for part in parts:
-            np.ascontiguousarray(part, "<f4").tofile(file)
+    with new_contents(path.parent) as new:
+        if tokenizer is not None:
+            beside = path.with_name("tokenizer.bin")
+            new(beside.name).write_bytes(tokenizer_bytes(beside, tokenizer, config.vocab_size))
+        with new(path.name).open("wb") as file:
+            file.write(struct.pack("<7i", *header))
+            for part in parts:
+                np.ascontiguousarray(part, "<f4").tofile(file)
 
 
 def _count(config):

@@ -1,6 +1,7 @@
 """The command line as a person meets it: output, JSON, exit codes, one line for every error."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -91,6 +92,16 @@ def test_assemble_and_run(tmp_path):
     source.write_text("MXM act=0 wgt=0\nHALT\n")
     refused("asm", source, "-o", tmp_path / "bad.marey", "--config", "tiny4x4", word="no VXM instruction takes it")
     assert not (tmp_path / "bad.marey").exists()
+
+
+def test_a_program_goes_to_a_pipe(tmp_path):
+    """What is no regular file is written from its beginning to its end: `-o /dev/null`, `-o /dev/stdout | ...`."""
+    (tmp_path / "in.asm").write_text("NOP\nHALT\n")
+    assert marey("asm", tmp_path / "in.asm", "-o", os.devnull).exit_code == 0
+    os.mkfifo(tmp_path / "pipe")
+    with subprocess.Popen(["cat", tmp_path / "pipe"], stdout=(tmp_path / "out.marey").open("wb")):
+        assert marey("asm", tmp_path / "in.asm", "-o", tmp_path / "pipe").exit_code == 0
+    assert len(Program.load(tmp_path / "out.marey").image.instructions) == 2
 
 
 def test_an_edited_schedule_keeps_its_model(tiny, tmp_path):
