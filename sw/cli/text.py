@@ -1,6 +1,8 @@
 """Commands that make text: generate, compile, run."""
 
 import json
+import math
+import os
 import sys
 import time
 from pathlib import Path
@@ -9,6 +11,7 @@ import click
 
 from ...hdl.spec.config import preset
 from ...hdl.spec.errors import MareyError
+from ...sim.progress import progress
 from ..formats import DEFAULT_MODEL
 from ..program.program import Program
 from ..runtime.generate import Generation, encode_prompt, generate
@@ -17,6 +20,7 @@ from ..runtime.verify import EmulatorReference, GoldenReference, Verifier, Verif
 from ..text.sampling import Sampler
 from .base import CONFIG, MODEL, MODEL_FILE, TOKENIZER, check_output, generation, main
 from .compiling import compile_file, compile_model_file
+from .pace import Pace
 
 TOKENS, LOGITS, OFF = "tokens", "logits", "off"
 SIMULATED = ("verilator", "pysim")
@@ -50,16 +54,16 @@ def verify_option(default):
 @CONFIG
 @verify_option("on with verilator and pysim; the reference is the golden integer model")
 @generation
-def generate_command(prompt, model, tokenizer, config_name, verify, backend, connect, burned, as_json, steps, temperature,
-                     top_p, seed):
+def generate_command(prompt, model, tokenizer, config_name, verify, connect, burned, as_json, steps, temperature, top_p,
+                     seed):
     """Generate text from PROMPT (- reads it from standard input) on the tile, and print the cycles that it took, predicted
     and measured."""
     prompt, sampler = _read_prompt(prompt), Sampler(temperature, top_p, seed)
-    verify = _verify_level(verify, backend, SIMULATED)
+    verify = _verify_level(verify, connect.backend, SIMULATED)
     compiled = compile_model_file(model or DEFAULT_MODEL, tokenizer, preset(config_name),
                                   lambda program: _check_prompt(program, prompt))
     verifier = Verifier(GoldenReference(compiled.quantised), verify == LOGITS) if verify != OFF else None
-    _generate(compiled.program, backend, connect, prompt, steps, sampler, burned, as_json, verifier)
+    _generate(compiled.program, connect, prompt, steps, sampler, burned, as_json, verifier)
 
 
 @main.command("compile")
@@ -80,16 +84,16 @@ def compile_command(model, output, tokenizer, config_name):
 @click.option("--prompt", default="", help="Text to begin with; - reads it from standard input.")
 @verify_option("on with pysim; the reference is the emulator, which takes longer than verilator")
 @generation
-def run_command(file, prompt, verify, backend, connect, burned, as_json, steps, temperature, top_p, seed):
+def run_command(file, prompt, verify, connect, burned, as_json, steps, temperature, top_p, seed):
     """Run a program FILE: generate text with it. A program that was assembled by hand is run once, for one token, and its
     cycles are printed."""
     prompt, sampler = _read_prompt(prompt), Sampler(temperature, top_p, seed)
     program = Program.load(file)
     if program.model is not None:
         _check_prompt(program, prompt)
-        verify = _verify_level(verify, backend, ("pysim",))
+        verify = _verify_level(verify, connect.backend, ("pysim",))
         verifier = Verifier(EmulatorReference(program), verify == LOGITS) if verify != OFF else None
-        _generate(program, backend, connect, prompt, steps, sampler, burned, as_json, verifier)
+        _generate(program, connect, prompt, steps, sampler, burned, as_json, verifier)
         return
     if prompt:
         raise MareyError(f"{file}: was assembled by hand, has no model in it, and takes no prompt")
@@ -97,7 +101,8 @@ def run_command(file, prompt, verify, backend, connect, burned, as_json, steps, 
         raise MareyError(f"{file}: was assembled by hand and makes no tokens to compare: leave --verify away")
     with connect(program.config) as device:
         (device.adopt if burned else device.load)(program)
-        device.run()
+        with progress("running", program.cycles() / (device.transport.simulated_hz or math.inf) or None):
+            device.run()
         runs = [{"entry": 0, "predicted_cycles": device.tally.predicted, "measured_cycles": device.tally.measured}]
     if as_json:
         click.echo(json.dumps({"config": program.config.name, "runs": runs}))
@@ -110,11 +115,15 @@ def _read_prompt(prompt: str) -> str:
     """The prompt, read from standard input if it is "-". MareyError if it is not UTF-8 text."""
     try:
         if prompt == "-":
+            if sys.stdin is None:
+                raise MareyError("the prompt - is standard input, and there is none: give the prompt itself")
             return sys.stdin.buffer.read().decode("utf-8").removesuffix("\n")
-        prompt.encode("utf-8")
+        if any("\ud800" <= character <= "\udfff" for character in prompt):
+            # Python decodes arguments by the language settings, which may name another encoding: these are the bytes.
+            return os.fsencode(prompt).decode("utf-8")
+        return prompt
     except UnicodeError as error:
         raise MareyError(f"the prompt is not UTF-8 text: {error}") from None
-    return prompt
 
 
 def _check_prompt(program: Program, prompt: str) -> None:
@@ -129,7 +138,7 @@ def _verify_level(verify: str | None, backend: str, by_default: tuple[str, ...])
     return verify or (TOKENS if backend in by_default else OFF)
 
 
-def _generate(program, backend, connect, prompt, steps, sampler, burned, as_json, verifier):
+def _generate(program, connect, prompt, steps, sampler, burned, as_json, verifier):
     """Generates, with the text streamed to stdout, and prints the table or the JSON object."""
     if lost := program.tokenizer.unencodable(prompt):
         click.echo(f"marey: warning: the model's vocabulary has no token for {' '.join(map(repr, lost))}: the model "
@@ -139,12 +148,13 @@ def _generate(program, backend, connect, prompt, steps, sampler, burned, as_json
     with connect(program.config) as device:
         (device.adopt if burned else device.load)(program)
         try:
-            result = generate(device, program, prompt, steps, sampler, show, verifier)
+            result = generate(device, program, prompt, steps, sampler, show, verifier,
+                              Pace(program, device.transport.simulated_hz))
         except (VerifyError, ScheduleError):
             show("\n")  # The message begins on a line of its own.
             raise
         simulated_hz = device.transport.simulated_hz
-    _tell(program, backend, result, time.monotonic() - begun, simulated_hz, as_json)
+    _tell(program, connect.backend, result, time.monotonic() - begun, simulated_hz, as_json)
 
 
 def _tell(program: Program, backend: str, result: Generation, wall_seconds: float, simulated_hz: float | None, as_json: bool):

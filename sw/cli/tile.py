@@ -60,21 +60,21 @@ def disasm_command(file):
 @CONFIG
 @on_device
 @JSON
-def bench_command(config_name, backend, connect, as_json):
+def bench_command(config_name, connect, as_json):
     """Run matrix products on the tile, compare their values with the golden model's, and print their cycles from go to done,
     filling and draining the pipeline included."""
     config = preset(config_name)
     rows = []
     for row in bench(config, lambda: connect(config)):
         if not rows and not as_json:
-            click.echo(f"{config.name}: {config.rows} x {config.cols} multiply-accumulates a cycle, backend {backend}")
+            click.echo(f"{config.name}: {config.rows} x {config.cols} multiply-accumulates a cycle, backend {connect.backend}")
             click.echo(f"{'product':<20}{'MACs':>10}{'predicted':>12}{'measured':>12}{'utilisation':>13}")
         rows.append(asdict(row))
         if not as_json:
             click.echo(f"{row.name:<20}{row.macs:>10}{row.predicted_cycles:>12}{row.measured_cycles:>12}"
                        f"{row.utilisation:>12.1%} ")
     if as_json:
-        click.echo(json.dumps({"config": config.name, "backend": backend, "rows": rows}))
+        click.echo(json.dumps({"config": config.name, "backend": connect.backend, "rows": rows}))
 
 
 @main.command("verilog")
@@ -83,6 +83,7 @@ def bench_command(config_name, backend, connect, as_json):
               show_default=True, help="Folder to write to.")
 def verilog_command(config_name, output):
     """Write the tile's Verilog, and beside it a JSON file with the configuration, its hash, the ports and the memory map."""
+    check_output(output, folder=True)
     text, sidecar = generate_verilog(preset(config_name))
     output.mkdir(parents=True, exist_ok=True)
     for suffix, content in ((".v", text), (".json", json.dumps(sidecar, indent=2) + "\n")):

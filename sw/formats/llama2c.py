@@ -71,8 +71,8 @@ def _header(path):
     with path.open("rb") as file:
         header = file.read(HEADER)
     if len(header) < 4 * len(DIMENSIONS):
-        raise FormatError(f"{path}: {len(header)} bytes, too short for a llama2.c checkpoint (its header has "
-                          "28)")
+        raise FormatError(f"{path}: {len(header)} bytes, too short for a model: expected a GGUF file, or a "
+                          f"llama2.c checkpoint, whose header has {4 * len(DIMENSIONS)}")
     if header.startswith(MAGIC) and len(header) < HEADER:
         raise FormatError(f"{path}: {len(header)} bytes, but the header of a llama2.c checkpoint has "
                           f"{HEADER}: truncated")
@@ -84,7 +84,7 @@ def _config(path, header):
     if not header.startswith(MAGIC):
         values = dict(zip(DIMENSIONS, struct.unpack_from("<7i", header), strict=True))
         tied, values["vocab_size"] = values["vocab_size"] > 0, abs(values["vocab_size"])
-        return checked_config(f"{path}: as a llama2.c checkpoint its header", **values, tied=tied)
+        return checked_config(f"{path}: no GGUF file, and as a llama2.c checkpoint its header", **values, tied=tied)
     version, *values = struct.unpack_from("<8i", header, len(MAGIC))
     if version not in (1, 2):
         raise FormatError(f"{path}: version {version} of llama2.c's format, and Marey reads 0, 1 and 2")

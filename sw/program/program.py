@@ -246,7 +246,7 @@ class Program:
         """
         path = Path(path)
         if not path.is_file():
-            raise ProgramFileError(f"{path}: no such file")
+            raise ProgramFileError(f"{path}: {'is no regular file' if path.exists() else 'no such file'}")
         try:
             arrays = _read_arrays(path)
             description = json.loads(bytes(arrays["description"]))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...hdl.spec.integer import GATE_UNIT, SQUARE_SHIFT
+from ...sim.progress import progress
 from ..model.graph import Kind
 from ..model.integer_graph import INTEGER, integer_graph
 from ..model.model import Model, full_name
@@ -26,6 +27,9 @@ BALANCE = 0.5
 SmoothQuant's alpha (Xiao et al., 2023, arXiv 2211.10438)."""
 GROUP = 16
 """Inputs that share a scale if weights have 4 bits and do not lie on a grid."""
+TOKENS, LEAST_S, MACS_PER_S = 32 * 256, 10, 10e9
+"""For an estimate of calibration's time: tokens that it writes; seconds that even a small model takes, and
+multiply-accumulates a second of a large one, both on two cores."""
 FULL_SCALE = 16384
 """int16 value of the largest logit of calibration, if the scalar of the classifier's input is not
 multiplied into the logits."""
@@ -40,7 +44,13 @@ def quantise(model: Model, bits: int = 8, seed: int = 0, group: int = GROUP) -> 
     finds values that are not finite, GraphError if the model's layer norms cannot be folded.
     """
     model = fold_layer_norms(model)
-    return _Quantiser(model, bits, group, calibrate(model, seed, moments=bits == 4)).run()
+    with progress("calibrating the model", expected_s(model)):
+        return _Quantiser(model, bits, group, calibrate(model, seed, moments=bits == 4)).run()
+
+
+def expected_s(model: Model) -> float:
+    """Seconds that a calibration takes, estimated."""
+    return LEAST_S + TOKENS * model.graph.macs(0) / MACS_PER_S
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """Text generation: tokens through the tile, one after another, each with its cycles."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 
 from ...hdl.spec.errors import MareyError
@@ -95,8 +96,11 @@ def encode_prompt(tokenizer: Tokenizer, prompt: str, bos: int, context: int) -> 
 
 
 def generate(device: Device, program: Program, prompt: str, steps: int, sampler: Sampler | None = None,
-             show: Callable[[str], None] = lambda text: None, verifier: Verifier | None = None) -> Generation:
+             show: Callable[[str], None] = lambda text: None, verifier: Verifier | None = None,
+             during: Callable[[int, int], AbstractContextManager] = lambda position, prompt_count: nullcontext(),
+             ) -> Generation:
     """Continues a prompt by up to `steps` tokens, or until the text ends; `show` gets the text piece by piece.
+    Each token is computed within `during(its position, number of the prompt's tokens)`.
 
     The program must be loaded into the device. Each token is one run of the tile, which also chooses
     the likeliest next token; the logits are read only if the `sampler` draws another token from
@@ -121,7 +125,8 @@ def generate(device: Device, program: Program, prompt: str, steps: int, sampler:
     token, queue = tokens[0], tokens[1:]
     for position in range(min(facts.context, len(tokens) + steps - 1)):
         before = replace(device.tally)
-        made = device.run(token, position, int(not queue))
+        with during(position, len(tokens)):
+            made = device.run(token, position, int(not queue))
         result.steps.append(_step(position, token, before, device.tally, program.config.macs))
         if queue:
             if verifier:
