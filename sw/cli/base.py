@@ -159,6 +159,13 @@ def _print_warning(message, *_):
     click.echo(f"marey: warning: {message}", err=True)
 
 
+def standard_input(what: str) -> bytes:
+    """All that comes on standard input, which is `what` a command reads. MareyError if it is closed."""
+    if sys.stdin is None:
+        raise MareyError(f"{what} is to come from standard input, and there is none")
+    return sys.stdin.buffer.read()
+
+
 def check_output(output: Path | None, *others: Path | None, folder: bool = False) -> None:
     """MareyError if the file `output` cannot be written, or is one of the `others`, which the command reads or writes too.
 

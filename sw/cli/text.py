@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import sys
 import time
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from ..runtime.generate import Generation, encode_prompt, generate
 from ..runtime.session import ScheduleError
 from ..runtime.verify import EmulatorReference, GoldenReference, Verifier, VerifyError
 from ..text.sampling import Sampler
-from .base import CONFIG, MODEL, MODEL_FILE, TOKENIZER, check_output, generation, main
+from .base import CONFIG, MODEL, MODEL_FILE, TOKENIZER, check_output, generation, main, standard_input
 from .compiling import compile_file, compile_model_file
 from .pace import Pace
 
@@ -115,9 +114,7 @@ def _read_prompt(prompt: str) -> str:
     """The prompt, read from standard input if it is "-". MareyError if it is not UTF-8 text."""
     try:
         if prompt == "-":
-            if sys.stdin is None:
-                raise MareyError("the prompt - is standard input, and there is none: give the prompt itself")
-            return sys.stdin.buffer.read().decode("utf-8").removesuffix("\n")
+            return standard_input("the prompt").decode("utf-8").removesuffix("\n")
         if any("\ud800" <= character <= "\udfff" for character in prompt):
             # Python decodes arguments by the language settings, which may name another encoding: these are the bytes.
             return os.fsencode(prompt).decode("utf-8")

@@ -13,13 +13,13 @@ from ...sim.files import write_file
 from ..program.assembly import assemble
 from ..program.program import Program
 from ..views.bench import bench
-from .base import CONFIG, JSON, check_output, main, on_device
+from .base import CONFIG, JSON, check_output, main, on_device, standard_input
 from .compiling import load_or_compile
 from .edited import with_instructions
 
 
 @main.command("asm")
-@click.argument("file", type=click.File())
+@click.argument("file", type=click.Path(allow_dash=True, path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Program file to write.")
 @click.option("--with", "original", type=click.Path(path_type=Path),
               help="Program file whose weights, constants, model and configuration the new program keeps, such as the one "
@@ -27,7 +27,7 @@ from .edited import with_instructions
 @CONFIG
 def asm_command(file, output, original, config_name):
     """Assemble FILE (- reads standard input) to a program file, which starts at its first instruction."""
-    check_output(output, None if file.name == "<stdin>" else Path(file.name))
+    check_output(output, file)
     if original:
         kept = load_or_compile(original, None, preset(config_name))
         program = with_instructions(kept, assemble(kept.config, _text(file)))
@@ -39,11 +39,12 @@ def asm_command(file, output, original, config_name):
 
 
 def _text(file):
-    """The content of an open text file. MareyError if it is not text."""
+    """The content of a text file, or of standard input if it is "-". MareyError if it is not text."""
+    content = standard_input("the program") if str(file) == "-" else file.read_bytes()
     try:
-        return file.read()
+        return content.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise MareyError(f"{file.name}: is not UTF-8 text: {error}") from None
+        raise MareyError(f"{file}: is not UTF-8 text: {error}") from None
 
 
 @main.command("disasm")

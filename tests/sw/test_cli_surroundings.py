@@ -37,9 +37,10 @@ def test_standard_output_is_full(program, command):
 
 def test_streams_are_closed(program):
     run = ["run", program, "--backend", "emulator", "--steps", 2, "--json"]
-    closed = shell("<&-", *run, "--prompt", "-")
-    assert closed.returncode == 2 and closed.stdout == ""
-    assert closed.stderr.startswith("marey: the prompt - is standard input, and there is none")
+    for reading, what in ((("run", program, "--prompt", "-"), "the prompt"), (("asm", "-", "-o", os.devnull), "the program")):
+        closed = shell("<&-", *reading)
+        assert (closed.returncode, closed.stdout) == (2, "")
+        assert closed.stderr == f"marey: {what} is to come from standard input, and there is none\n"
     assert shell(">&- 2>&-", *run).returncode == 0
     assert json.loads(shell("2>&-", *run).stdout)["text"]
 
