@@ -4,6 +4,7 @@ import math
 import os
 import sys
 import warnings
+from contextlib import nullcontext
 from functools import reduce, wraps
 from pathlib import Path
 
@@ -13,9 +14,13 @@ from ...hdl.spec.config import PRESETS, Config
 from ...hdl.spec.errors import MareyError
 from ...sim.backends import BACKENDS, default_backend, fall_back, open_transport
 from ...sim.port import BAUD, PATIENCE, check_port
+from ...sim.progress import progress
 from ...sim.simulation import BackendError
 from ..formats import DEFAULT_MODEL
 from ..runtime.driver import Device
+
+PYSIM_S = 3
+"""Seconds that Amaranth takes to translate the largest tile; measured on one core of a busy server."""
 
 
 class Cli(click.Group):
@@ -112,14 +117,17 @@ class Connection:
 
     def __call__(self, config: Config) -> Device:
         try:
-            transport = open_transport(config, self.backend, **self._options)
+            # Amaranth translates the tile to Python; a build of Verilator shows a progress of its own.
+            with progress("translating the tile", PYSIM_S) if self.backend == "pysim" else nullcontext():
+                transport = open_transport(config, self.backend, **self._options)
         except BackendError as error:
             if not self._by_default:
                 raise
             self.backend = fall_back(str(error))
             transport = open_transport(config, self.backend)
         try:
-            return Device(transport, config)
+            with progress("connecting to the tile"):
+                return Device(transport, config)
         except MareyError:
             transport.close()
             raise

@@ -3,6 +3,7 @@
 import io
 import re
 import sys
+import threading
 import time
 
 import pytest
@@ -99,6 +100,22 @@ def test_below_a_text_that_goes_on(monkeypatch):
     with progress.progress("token 2", 30, below=True):
         time.sleep(0.1)
     assert terminal.getvalue() == before
+
+
+def test_an_estimate_that_learns(monkeypatch):
+    """From the share that is done, as of a program that is loaded; before that from what is known of the line."""
+    now = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    assert progress.Share(1000).expected_s() is None
+    share = progress.Share(1000, 25)
+    assert share.expected_s() == 25
+    now[0], share.done = 110.0, 250
+    assert share.expected_s() == 40
+    monkeypatch.setattr(progress, "DELAY_S", 0)
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with progress.progress("loading", share.expected_s):
+        threading.Event().wait(0.1)
+    assert sys.stderr.getvalue().startswith("\rloading: 0 s of about 40\r")
 
 
 def test_no_stderr(monkeypatch):

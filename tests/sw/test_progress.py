@@ -24,7 +24,8 @@ def terminal(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(("command", "shown"), [
-    ("generate once --model {} --backend emulator --steps 2", ["reading", "calibrating", "compiling", "token 1, "]),
+    ("generate once --model {} --backend emulator --steps 2",
+     ["reading", "calibrating", "compiling", "loading the tile: 0 s", "token 1, "]),
     ("eval {} --quant int8", ["writing a text", "calibrating"]),
     ("bench --backend emulator --config tiny4x4", ["gemv_64x64, "]),
 ])
