@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from marey.hdl.spec.config import preset
 from marey.sw.cli import main
 from marey.sw.formats import gguf, huggingface, llama2c
 from marey.sw.formats.tiny import tiny_model, tiny_tokenizer, write_tiny
 from marey.sw.model.config import ModelConfig
+from marey.sw.views.fit import Target
 from tests.sw.commands import marey, refused
 
 
@@ -121,6 +123,7 @@ def test_what_is_no_model(tmp_path):
 
 def test_weights_that_are_no_numbers(tmp_path, monkeypatch):
     """`fit` refuses a model, in each format, for the reason for which `generate` does; unless its weights are not there."""
+    monkeypatch.setattr("marey.sw.cli.models.targets", lambda: [Target("tiny4x8", preset("tiny4x8"), baud=1_000_000)])
     model, words = tiny_model(), tiny_tokenizer(tiny_model().config.vocab_size)
     model.weights["layers.1.w2"][3, 5] = np.nan
     for name, write in (("m.bin", llama2c.write), ("m.gguf", gguf.write), ("m", huggingface.write)):

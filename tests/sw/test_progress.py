@@ -26,7 +26,6 @@ def terminal(monkeypatch, tmp_path):
 @pytest.mark.parametrize(("command", "shown"), [
     ("generate once --model {} --backend emulator --steps 2",
      ["reading", "calibrating", "compiling", "loading the tile: 0 s", "token 1, "]),
-    ("eval {} --quant int8", ["writing a text", "calibrating"]),
     ("bench --backend emulator --config tiny4x4", ["gemv_64x64, "]),
 ])
 def test_commands_show_their_progress(tiny, terminal, tmp_path, monkeypatch, command, shown):
