@@ -52,11 +52,12 @@ run: $(VENV)/use
 bench: $(VENV)/use
 	@$(BIN)/marey bench
 
+# Each process takes tests that follow one another, because those of a file share simulators and programs.
 test: $(VENV)/with-$(EXTRAS) lint
-	@$(BIN)/python -m pytest -n $(JOBS) -m "not slow"
+	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow"
 
 test-slow: $(VENV)/with-$(EXTRAS)
-	@$(BIN)/python -m pytest -n $(JOBS) -m slow
+	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m slow
 
 cost: $(VENV)/with-$(EXTRAS)
 	@$(BIN)/python -m marey.boards.cost -o boards/costs.json

@@ -42,7 +42,7 @@ class Tile(wiring.Component):
     Between go and done nothing waits: no wire between two slices has flow control, and the link can
     stop a run (RESET) but not delay it. A schedule that breaks a promise (see `overrun`,
     `collision`, `meeting`, `starved` and `dropped` of the slices) fails an assertion in simulation,
-    and is counted in `Register.SCHEDULE_FAULTS`.
+    and is counted in `Register.OUTCOME`.
 
     Latency: a run takes as many cycles as `marey.hdl.timing` says.
     Throughput: rows x cols multiply-accumulates a cycle.

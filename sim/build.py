@@ -26,8 +26,9 @@ _VERILATE = ["--cc", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--thre
              "--prefix", "Vtile", "--Mdir", ".", *(f"-Wno-{name}" for name in _LINT)]
 _COMPILE = ["-std=c++17", "-fPIC", "-fvisibility=hidden", "-I.", "-DVERILATOR=1", "-DVM_COVERAGE=0", "-DVM_SC=0",
             "-DVM_TIMING=0", "-DVM_TRACE_FST=0", "-DVM_TRACE_SAIF=0"]
-# Verilator's runtime at -O2 takes longer to compile than the model, and is no faster than at -O1.
-_MODEL, _RUNTIME = ["-O2"], ["-O1"]
+# A model at -O2 takes three times as long to compile (sim8x8: 25 s and 9 s), and is no faster: 0.4 million cycles a second.
+_LEVEL = "-Og"
+_RUNTIME = (Path(__file__).with_name("runtime.h"), Path(__file__).with_name("runtime.cpp"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +43,8 @@ class Design:
     checked       whether its assertions are tested, at some cost in speed
     traced        whether the harness can write a waveform
     lint          names of Verilator's warnings to leave out
-    gates         whether it is a netlist: a hundred thousand small statements, which a C++
-                  compiler would optimise for an hour
+    gates         whether it is a netlist: a hundred thousand small statements, which go into many
+                  C++ functions, because a compiler takes an hour for a long one
     ============= ====================================================================
     """
 
@@ -65,11 +66,6 @@ class Design:
                 *(["--output-split-cfuncs", "400"] if self.gates else [])]
 
     @property
-    def model_flags(self) -> list[str]:
-        """Flags of the C++ compiler for the model."""
-        return _RUNTIME if self.gates else _MODEL
-
-    @property
     def has_probe(self) -> bool:
         """Whether the top module has the tile's probe among its ports."""
         return re.search(r"^  output \[\d+:0\] probe;$", self.text, re.MULTILINE) is not None
@@ -78,10 +74,11 @@ class Design:
     def expected_s(self) -> float:
         """Seconds that a build takes, estimated.
 
-        Measured on one core of a busy server: 12 s for next to no text, 19 to 50 s of processor
-        time for the tiles up5k_4x4 to sim8x8, whose texts have 0.4 to 1.0 MB.
+        Measured on one core of a busy server: 3 s for next to no text, 8 to 14 s for the tiles
+        up5k_4x4 to sim8x8, whose texts have 0.4 to 1.0 MB, and the first time 8 s for Verilator's
+        runtime.
         """
-        return 8 + 25 * len(self.text) / 1e6
+        return 8 + 12 * len(self.text) / 1e6
 
 
 def missing() -> str | None:
@@ -102,8 +99,8 @@ def build(design: Design) -> Path:
     cache cannot be used.
     """
     kit = tools()
-    name = digest(design.text, design.harness.read_text(), kit.versions, *_VERILATE, *_COMPILE,
-                  *design.model_flags, *_RUNTIME, *design.verilate_flags)
+    name = digest(design.text, design.harness.read_text(), *_runtime_parts(design.traced, kit), *_VERILATE,
+                  *design.verilate_flags)
 
     def make(folder):
         text = f"building the simulator of {design.name}"
@@ -139,17 +136,42 @@ def _make(design: Design, kit: Tools, folder: Path, log: Path) -> Path:
     # One source file for the whole model: its parts share headers that take longer to compile than they do.
     model = "".join(f'#include "{path.name}"\n' for path in sorted(folder.glob("Vtile*.cpp")))
     (folder / "model.cpp").write_text(model)
-    include = kit.root / "include"
-    options = [*_COMPILE, f"-I{include}", f"-I{include / 'vltstd'}", f"-DVM_TRACE={int(design.traced)}",
-               f"-DVM_TRACE_VCD={int(design.traced)}", *(["-DMAREY_PROBE"] if design.has_probe else [])]
-    compiler = Path(kit.compiler).name
-    for source, level in (("model", design.model_flags), ("harness", _RUNTIME)):
-        compile_one = [kit.compiler, *options, *level, "-c", f"{source}.cpp"]
-        _run(compiler, log, folder, compile_one, dict(os.environ))
-    link = [kit.compiler, "-shared", "-o", "tile.so", "model.o", "harness.o", "-pthread"]
-    _run(compiler, log, folder, link, dict(os.environ))
+    probe = ["-DMAREY_PROBE"] if design.has_probe else []
+    for source in ("model", "harness"):
+        _compile(source, design.traced, kit, folder, log, probe)
+    runtime = _runtime(design.traced, kit, log)
+    link = [kit.compiler, "-shared", "-o", "tile.so", "model.o", "harness.o", str(runtime), "-pthread"]
+    _run(Path(kit.compiler).name, log, folder, link, dict(os.environ))
     log.unlink(missing_ok=True)
     return folder / "tile.so"
+
+
+def _runtime(traced: bool, kit: Tools, log: Path) -> Path:
+    """The object file of Verilator's runtime, with or without waveforms, from the cache.
+
+    It is the same for all designs, and takes 8 seconds to compile.
+    """
+    def make(folder):
+        _compile("runtime", traced, kit, folder, log)
+        return folder / "runtime.o"
+
+    return kept(digest(*_runtime_parts(traced, kit)), ".o", make)
+
+
+def _runtime_parts(traced, kit):
+    """All that the runtime is made from, as texts."""
+    return *(file.read_text() for file in _RUNTIME), kit.versions, _LEVEL, *_COMPILE, str(traced)
+
+
+def _compile(source: str, traced: bool, kit: Tools, folder: Path, log: Path, flags: Sequence[str] = ()) -> None:
+    """Compiles SOURCE.cpp in a folder to SOURCE.o; it can include the runtime's header."""
+    for file in _RUNTIME:
+        shutil.copy(file, folder)
+    include = kit.root / "include"
+    options = [*_COMPILE, _LEVEL, f"-I{include}", f"-I{include / 'vltstd'}", f"-DVM_TRACE={int(traced)}",
+               f"-DVM_TRACE_VCD={int(traced)}", *flags]
+    command = [kit.compiler, *options, "-c", f"{source}.cpp"]
+    _run(Path(kit.compiler).name, log, folder, command, dict(os.environ))
 
 
 def _run(tool, log, folder, command, environment):

@@ -31,7 +31,7 @@ class CacheError(BackendError):
 
     def __init__(self, folder: Path, error: OSError):
         super().__init__(f"the cache folder {folder} cannot be used ({error.strerror or error}): name another in "
-                         "the environment variable MAREY_CACHE, or use --backend emulator")
+                         "the environment variable MAREY_CACHE")
 
 
 def cache_folder() -> Path:

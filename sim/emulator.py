@@ -41,13 +41,13 @@ class EmulatedTile:
         self.scalars[0] = 1, 0
         self.program = [0] * config.program_depth
         self.tokens: list[int] = []
-        self._chosen = 0
         self._faults: dict[tuple, int] = {}
         self._decoded: list[Instruction] | None = None
         self.reset()
 
     def reset(self) -> None:
         """Does what a RESET does: sets the counters to zero. Memories keep their contents."""
+        self._chosen = 0
         self.cycles = 0
         self.schedule_faults = 0
         self.busy = Counter()

@@ -12,6 +12,7 @@ from ..hdl.spec.protocol import (
     REQUEST_MAGIC,
     RESPONSE_MAGIC,
     Opcode,
+    Outcome,
     Register,
     Space,
     StartHow,
@@ -89,10 +90,9 @@ class Endpoint:
         if len(self._in) == 0:
             return
         noise = self._noise()
-        if not noise and len(self._in) > _HEADER_WORDS and self._judge()[0] is Status.OK:
+        if not noise and len(self._in) > _HEADER_WORDS and self._judge() == (Status.OK, False):
             header = self._header()
             self._write(header.address, self._in[_HEADER_WORDS:_HEADER_WORDS + header.length])
-            self._dirty = True
         self._faults += 1
         sequence = int(self._in[0]) & 0xFF
         self._in = self._in[:0]
@@ -118,10 +118,9 @@ class Endpoint:
             return False
         status, again = self._judge()
         payload = self._in[_HEADER_WORDS:size - 1]
-        if has_payload and status is Status.OK:
+        if has_payload and status is Status.OK and not again:
             self._write(header.address, payload)
-            self._dirty = True
-        if has_payload and int(self._in[size - 1]) != _crc(payload):
+        if has_payload and int(self._in[size - 1]) != _crc(self._in[:3], payload):
             self._faults += 1
             self._in = self._in[size:]
             self._answer(Status.CRC, header.sequence)
@@ -138,7 +137,7 @@ class Endpoint:
         again = sequence == (self._expected - 1) % 256 and opcode != Opcode.RESET.value
         if opcode != Opcode.RESET.value and sequence != self._expected and not again:
             return Status.SEQUENCE, False
-        if opcode == Opcode.START.value and again:
+        if again and opcode in (Opcode.START.value, Opcode.WRITE.value):
             return self._last, True
         if opcode not in names:
             return Status.OPCODE, again
@@ -170,11 +169,10 @@ class Endpoint:
             match Opcode(opcode):
                 case Opcode.RESET:
                     self.tile.reset()
-                    self._dirty = False
                 case Opcode.READ:
                     payload = self._read(Space(space), address, length)
                 case Opcode.WRITE:
-                    self._dirty = False
+                    self._dirty = self._dirty and again
                 case Opcode.START:
                     if not again:
                         self._runs += 1
@@ -182,13 +180,15 @@ class Endpoint:
                         self.tile.start(where.entry, token=where.token, position=how.position,
                                         count=how.count)
                 case Opcode.WAIT:
-                    for token in self.tile.tokens:
-                        self._answer(Status.TOKEN, sequence, np.array([token], np.uint32))
+                    for number in range(address, len(self.tile.tokens)):
+                        self._answer(Status.TOKEN, sequence, [self.tile.tokens[number]], number)
                     payload = self._read(Space.REGISTER, Register.CYCLES.value, 2)
         self._answer(status, sequence, payload)
 
     def _write(self, address, words):
-        """Writes the whole entries of a payload; a part of an entry at its end is dropped."""
+        """Writes the whole entries of a payload; a part of an entry at its end is dropped. Memory is
+        dirty until the end of the payload is sound."""
+        self._dirty = True
         space = Space(self._header().space)
         step = parts(entry_bits(self.config, space))
         self.tile.write(space, address, words[:len(words) // step * step])
@@ -200,20 +200,23 @@ class Endpoint:
             return tokens[address:address + count]
         if space is not Space.REGISTER:
             return self.tile.read(space, address, count)
+        outcome = Outcome.const({"schedule_faults": self.tile.schedule_faults % 65536,
+                                 "made": len(self.tile.tokens)})
         values = {
             Register.ID: ID, Register.CONFIG: self.config.hash, Register.CYCLES: self.tile.cycles,
-            Register.SCHEDULE_FAULTS: self.tile.schedule_faults, Register.RUNS: self._runs % 65536,
-            Register.LINK_FAULTS: self._faults % 65536, Register.MADE: len(self.tile.tokens),
+            Register.OUTCOME: outcome.as_value().value, Register.RUNS: self._runs % 65536,
+            Register.LINK_FAULTS: self._faults % 65536,
         }
         return np.array([values[register] for register in Register], np.uint32)[address:address + count]
 
-    def _answer(self, status, sequence, payload=()):
-        head = np.array([RESPONSE_MAGIC << 24 | status.value << 16 | sequence, len(payload)], np.uint32)
+    def _answer(self, status, sequence, payload=(), number=0):
+        first = RESPONSE_MAGIC << 24 | status.value << 16 | number << 8 | sequence
+        head = np.array([first, len(payload)], np.uint32)
         payload = np.asarray(payload, np.uint32)
-        tail = [payload, [_crc(payload)]] if len(payload) else []
+        tail = [payload, [_crc(head, payload)]] if len(payload) else []
         answer = [self._out, head, [_crc(head)], *tail]
         self._out = np.concatenate(answer).astype(np.uint32)
 
 
-def _crc(words):
-    return zlib.crc32(np.asarray(words, "<u4").tobytes())
+def _crc(*parts):
+    return zlib.crc32(np.concatenate(parts).astype("<u4").tobytes())

@@ -4,11 +4,12 @@
 // them, because a bit of the host need not be exactly as long as a bit of the board.
 
 #include <cstdint>
+#include <cstdio>
+#include <cstdlib>
 #include <memory>
 #include <vector>
 
-#include "verilated.cpp"
-#include "verilated_threads.cpp"
+#include "runtime.h"
 #include "Vtile.h"
 
 namespace {
@@ -63,6 +64,10 @@ class Board {
     void half(bool clock) {
         board->clk = clock;
         board->eval();
+        if (!fault.empty()) {
+            std::fprintf(stderr, "%s\n", fault.c_str());
+            std::abort();
+        }
     }
 
 public:

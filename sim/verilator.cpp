@@ -1,51 +1,19 @@
 // The harness around a simulated tile: it drives the clock and passes link words, behind a C interface.
 //
-// verilator.py compiles this file and calls it. Verilator's runtime is included here, so that messages and failed assertions
-// of the model come to the functions of this file, and not to stdout and abort(). In C++, Verilator writes ___05F for the two
-// underscores in rx__valid and so on.
+// verilator.py compiles this file and calls it. What the model prints, and a failed assertion, come from runtime.h. In C++,
+// Verilator writes ___05F for the two underscores in rx__valid and so on.
 
 #include <algorithm>
-#include <cstdarg>
 #include <cstdint>
-#include <cstdio>
-#include <cstring>
 #include <memory>
 #include <string>
 #include <vector>
 
-namespace {
-thread_local std::string printed;  // what the model printed in this cycle
-thread_local std::string fault;    // the first assertion that failed
-
-int capture(const char* format, ...) {
-    char text[1024];
-    va_list arguments;
-    va_start(arguments, format);
-    const int length = std::vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    // Verilator prints a text of its own after the design's message about an assertion.
-    if (!std::strstr(text, "%Error")) printed += text;
-    return length;
-}
-}  // namespace
-
-#define VL_PRINTF capture
-#define VL_USER_STOP
-#define VL_USER_FATAL
-#include "verilated.cpp"
-#include "verilated_threads.cpp"
-#if VM_TRACE
-#include "verilated_vcd_c.cpp"
-#endif
+#include "runtime.h"
 #include "Vtile.h"
-
-void vl_stop(const char*, int line, const char*) {
-    if (fault.empty()) fault = printed.empty() ? "assertion failed in line " + std::to_string(line) : printed;
-}
-
-void vl_fatal(const char*, int line, const char*, const char* message) {
-    if (fault.empty()) fault = std::string(message) + " in line " + std::to_string(line);
-}
+#if VM_TRACE
+#include "verilated_vcd_c.h"
+#endif
 
 namespace {
 class Simulation {

@@ -3,14 +3,16 @@
 from ..hdl.spec.config import Config, preset
 from ..sim.backends import default_backend, open_transport
 from .compiler.compile import compile_model
-from .formats import load_model, load_tokenizer
+from .formats import load_model, load_template, load_tokenizer
 from .program.program import Program
+from .runtime.conversation import Conversation
+from .runtime.decoder import Decoder
 from .runtime.driver import Device
 from .runtime.generate import Generation, generate
 from .text.sampling import Sampler
 
-__all__ = ["Config", "Device", "Generation", "Program", "Sampler", "compile_model", "generate", "load_model",
-           "load_tokenizer", "open_device", "preset"]
+__all__ = ["Config", "Conversation", "Decoder", "Device", "Generation", "Program", "Sampler", "compile_model", "generate",
+           "load_model", "load_template", "load_tokenizer", "open_device", "preset"]
 
 
 def open_device(program: Program, backend: str | None = None) -> Device:

@@ -1,5 +1,6 @@
 """What tests share: the real model, tiny ones, and whether there is a compiler."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -13,6 +14,10 @@ from marey.sw.formats.tiny import write_tiny
 # CI draws the same examples every time, so that what it says of a change is due to the change; others explore.
 settings.register_profile("ci", derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+# Amaranth makes many objects that live as long as a test: with Python's own threshold, a third of the time in which it
+# writes Verilog goes to the search for garbage.
+gc.set_threshold(100_000, 10, 10)
 
 STORIES = Path(__file__).parents[2] / "shared" / "models" / "stories260K.bin"
 
@@ -41,3 +46,12 @@ def compiler():
     """Skips where Verilator's backend cannot be had."""
     if why := missing():
         pytest.skip(why)
+
+
+@pytest.fixture(scope="module")
+def unproved():
+    """No proof of the rules whenever a program is compiled or loaded, which takes most of the time of a small model."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("compiler.compile", "program.program"):
+            patch.setattr(f"marey.sw.{module}.verify", lambda program: None)
+        yield

@@ -13,14 +13,17 @@ import resource
 import shutil
 import sys
 import traceback
+import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from marey.sw.errors import FormatError
-from marey.sw.formats import gguf, huggingface, llama2c, load_model, load_tokenizer
+from marey.sw.errors import FormatError, FormatWarning
+from marey.sw.formats import gguf, huggingface, llama2c, load_model, load_template, load_tokenizer
 from marey.sw.formats.tiny import tiny_model, tiny_tokenizer
 from marey.sw.model.config import ModelConfig
+from marey.sw.text.chat import ChatTemplate
 from tests.sw.formats.test_llama2c import versioned
 from tests.vocabularies import byte_level, unigram
 
@@ -36,6 +39,8 @@ VALUES = [None, True, False, 0, -1, 1, 1.5, -0.0, 1e308, 1 << 31, 1 << 63, 1 << 
           {"type": "Split", "pattern": {"Regex": "("}, "behavior": "Isolated", "invert": False},
           {"type": "Precompiled", "precompiled_charsmap": "AAAA"}, {"type": "BPE"}, {"type": "Unigram", "vocab": []}]
 MODEL = ModelConfig(dim=32, hidden_dim=64, n_layers=2, n_heads=4, n_kv_heads=2, vocab_size=400, seq_len=16, tied=False)
+TEMPLATE = ChatTemplate("{{ bos_token }}{% for m in messages %}{% if m['role'] == 'user' %}<|im_start|>"
+                        "{{ m['content'] | trim }}{% endif %}{% endfor %}{{ {'a': [1, 2]} | tojson(indent=2) }}")
 
 
 def corpus(folder: Path) -> dict[str, tuple[Path, Callable[[Path], None]]]:
@@ -47,8 +52,11 @@ def corpus(folder: Path) -> dict[str, tuple[Path, Callable[[Path], None]]]:
         (folder / f"m{version}.bin").write_bytes(versioned(model, version, 32)[0])
     for dtype in ("F32", "Q8_0", "Q4_0"):
         gguf.write(folder / f"{dtype}.gguf", model, words, dtype)
-    gguf.write(folder / "smol.gguf", model, byte_level(vocab_size=400))
-    huggingface.write(folder / "one", model, byte_level(vocab_size=400))
+    gguf.write(folder / "smol.gguf", model, byte_level(vocab_size=400), template=TEMPLATE)
+    huggingface.write(folder / "one", model, byte_level(vocab_size=400), TEMPLATE)
+    qwen = tiny_model(replace(MODEL, family="qwen3", head_width=20, rope_factors=(2.0,) * 10))
+    gguf.write(folder / "qwen.gguf", qwen, byte_level("qwen2"))
+    huggingface.write(folder / "qwen", qwen, byte_level("qwen2"))
     whole, huggingface.SHARD = huggingface.SHARD, 1 << 16
     huggingface.write(folder / "many", model, words)
     huggingface.SHARD = whole
@@ -56,10 +64,11 @@ def corpus(folder: Path) -> dict[str, tuple[Path, Callable[[Path], None]]]:
     (folder / "one" / "generation_config.json").write_text('{"eos_token_id": [0, 1]}')
     (folder / "unigram.json").write_text(unigram(400).to_json())
     files = {name: (folder / name, _model) for name in (
-        "m.bin", "m1.bin", "m2.bin", "F32.gguf", "Q8_0.gguf", "Q4_0.gguf", "smol.gguf")}
+        "m.bin", "m1.bin", "m2.bin", "F32.gguf", "Q8_0.gguf", "Q4_0.gguf", "smol.gguf", "qwen.gguf")}
     for name in ("one/config.json", "one/model.safetensors", "one/tokenizer.json", "many/model.safetensors.index.json",
                  "many/tokenizer.json", "many/model-00002-of-00003.safetensors", "one/generation_config.json",
-                 "gpt2/config.json", "gpt2/model.safetensors", "gpt2/vocab.json", "gpt2/merges.txt"):
+                 "one/tokenizer_config.json", "one/chat_template.jinja", "qwen/config.json", "gpt2/config.json",
+                 "gpt2/model.safetensors", "gpt2/vocab.json", "gpt2/merges.txt"):
         files[name] = folder / name, lambda path: _model(path.parent)
     for name in ("unigram.json", "tokenizer.bin"):
         files[name] = folder / name, lambda path: _speak(load_tokenizer(path, path, 400))
@@ -80,6 +89,9 @@ def _model(path):
     model = load_model(path)
     if path.suffix != ".bin":
         _speak(load_tokenizer(None, path, model.config.vocab_size))
+        if template := load_template(path):
+            with suppress(FormatError):
+                template.render([{"role": "user", "content": "x"}])
 
 
 def _speak(tokenizer):
@@ -182,6 +194,7 @@ def read(path: Path, reader: Callable[[Path], None], content: bytes, size: int =
 
 def main(folder: Path, seed: int, count: int) -> int:
     """The number of files that were not taken as they should be."""
+    warnings.simplefilter("ignore", FormatWarning)
     files, failures = corpus(folder), 0
     contents = {name: path.read_bytes() for name, (path, _) in files.items()}
     for path, reader in files.values():

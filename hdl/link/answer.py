@@ -12,5 +12,5 @@ def space_bits(config: Config) -> int:
 
 
 def Answer(config: Config) -> data.StructLayout:
-    """An answer to be sent: a status, and a payload of `length` words."""
-    return data.StructLayout({"sequence": 8, "status": Status, "length": space_bits(config) + 1})
+    """An answer to be sent: a status, the number of a token, and a payload of `length` words."""
+    return data.StructLayout({"sequence": 8, "number": 8, "status": Status, "length": space_bits(config) + 1})

@@ -28,7 +28,7 @@ class Framer(wiring.Component):
         `past : Out`: the address after the last; it is added up here, before the cycle of the
             judgement
         `advance : In(1)`: a word of the answer was read
-        `jump : In(1)`, `to : In`: go on at this address, for two words
+        `jump : In(1)`: go on at the registers that answer a WAIT
         `sound : Out(1)`: in this cycle the CRC of the header is taken, and fits
         `payload : Out(1)`: in this cycle a word of the payload is taken
         `step : Out(1)`, `first : Out(1)`, `last : In(1)`, `crc : In(32)`: of the `Checksum`
@@ -43,7 +43,7 @@ class Framer(wiring.Component):
             "rx": In(stream.Signature(32)), "hold": In(1),
             "request": Out(Request), "address": Out(32), "length": Out(32), "past": Out(self._bits + 2),
             "step": Out(1), "first": Out(1), "last": In(1), "crc": In(32),
-            "advance": In(1), "jump": In(1), "to": In(Register.as_shape()), "sound": Out(1), "payload": Out(1),
+            "advance": In(1), "jump": In(1), "sound": Out(1), "payload": Out(1),
             "done": Out(1), "fault": Out(Status), "release": In(1),
         })
 
@@ -65,7 +65,7 @@ class Framer(wiring.Component):
         with m.If(self.payload | self.advance):
             m.d.sync += header[1][:bits].eq(following)
         with m.If(self.jump):
-            m.d.sync += [header[1][:bits].eq(self.to), self.past.eq(self.to + 2)]
+            m.d.sync += [header[1][:bits].eq(Register.CYCLES), self.past.eq(Register.CYCLES.value + 2)]
 
         def end(fault):
             m.d.sync += [self.fault.eq(fault), index.eq(0)]
@@ -82,16 +82,14 @@ class Framer(wiring.Component):
                     self._take_header(m, header, index, fits, end)
                 with m.Elif(silent & (index != 0)):
                     end(Status.CUT_OFF)
-            for state in ("FIRST", "PAYLOAD"):
-                with m.State(state):
-                    m.d.comb += [checked.eq(1), self.first.eq(state == "FIRST")]
-                    with m.If(taken):
-                        m.d.comb += self.payload.eq(1)
-                        m.next = "PAYLOAD"
-                        with m.If(following == self.past):
-                            m.next = "CHECK"
-                    with m.Elif(silent):
-                        end(Status.CUT_OFF)
+            with m.State("PAYLOAD"):
+                m.d.comb += checked.eq(1)
+                with m.If(taken):
+                    m.d.comb += self.payload.eq(1)
+                    with m.If(following == self.past):
+                        m.next = "CHECK"
+                with m.Elif(silent):
+                    end(Status.CUT_OFF)
             with m.State("CHECK"):
                 with m.If(taken):
                     end(Mux(fits, Status.OK, Status.CRC))
@@ -119,4 +117,4 @@ class Framer(wiring.Component):
             m.d.comb += self.sound.eq(1)
             end(Status.OK)
             with m.If((self.request.opcode == Opcode.WRITE) & (self.length != 0)):
-                m.next = "FIRST"
+                m.next = "PAYLOAD"

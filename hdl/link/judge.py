@@ -72,7 +72,7 @@ class Judge(wiring.Component):
         m.d.comb += self.again.eq((request.sequence == (self.expected - 1)[:8]) & ~reset)
         with m.If(~reset & (request.sequence != self.expected) & ~self.again):
             m.d.comb += self.status.eq(Status.SEQUENCE)
-        with m.Elif(self.again & start):
+        with m.Elif(self.again & (start | write)):
             m.d.comb += self.status.eq(self.last)
         with m.Elif(request.opcode.as_value() > max(op.value for op in Opcode)):
             m.d.comb += self.status.eq(Status.OPCODE)

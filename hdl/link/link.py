@@ -9,7 +9,7 @@ from ..parts.host import HostBus
 from ..spec.command import Begin
 from ..spec.config import Config
 from ..spec.isa import TOKEN_BITS
-from ..spec.protocol import ID, Register
+from ..spec.protocol import ID, Outcome, Register
 from .receiver import Receiver
 from .registers import Registers
 from .responder import Responder
@@ -45,7 +45,7 @@ class Link(wiring.Component):
         `reset : Out(1)`: the run ends
         `running : In(1)`, `cycles : In(32)`: of the sequencer
         `made : In(1)`, `token : In(TOKEN_BITS)`: a token was made
-        `schedule_faults : In(32)`: of the tile
+        `schedule_faults : In(16)`: of the tile
     """
 
     def __init__(self, config: Config):
@@ -62,7 +62,7 @@ class Link(wiring.Component):
             "made": In(1),
             "token": In(TOKEN_BITS),
             "cycles": In(32),
-            "schedule_faults": In(32),
+            "schedule_faults": In(16),
         })
 
     def elaborate(self, platform):
@@ -85,10 +85,11 @@ class Link(wiring.Component):
         ]
         runs = Signal(16)
         m.d.sync += runs.eq(runs + receiver.start)
+        outcome = Signal(Outcome)
+        m.d.comb += [outcome.schedule_faults.eq(self.schedule_faults), outcome.made.eq(tokens.count)]
         values = {
             Register.ID: ID, Register.CONFIG: self._config.hash, Register.CYCLES: self.cycles,
-            Register.SCHEDULE_FAULTS: self.schedule_faults, Register.RUNS: runs,
-            Register.LINK_FAULTS: receiver.faults, Register.MADE: tokens.count,
+            Register.OUTCOME: outcome, Register.RUNS: runs, Register.LINK_FAULTS: receiver.faults,
         }
         m.d.comb += [registers.values[register.value].eq(value) for register, value in values.items()]
         m.d.comb += [

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..spec.command import Begin
 from ..spec.config import MAX_BITS, Config
-from ..spec.protocol import MOST_TOKENS, Opcode, Register, Space, StartHow, StartWhere, Status
+from ..spec.protocol import MOST_TOKENS, Opcode, Space, StartHow, StartWhere, Status
 from .answer import Answer
 from .framer import Framer
 from .judge import Judge
@@ -69,10 +69,10 @@ class Receiver(wiring.Component):
             judge.running.eq(self.running), judge.expected.eq(expected), judge.dirty.eq(dirty), judge.last.eq(last),
             self.space.eq(request.space), self.address.eq(framer.address), self.data.eq(self.rx.payload),
             framer.advance.eq(self.advance), self.over.eq(token | (framer.address[:len(framer.past)] == framer.past)),
-            self.write.eq(framer.payload & (status == Status.OK)), framer.hold.eq(self.hold),
+            self.write.eq(framer.payload & (status == Status.OK) & ~again), framer.hold.eq(self.hold),
             self.begin.entry.eq(where.entry), self.begin.token.eq(where.token),
             self.begin.position.eq(how.position), self.begin.count.eq(how.count),
-            self.answer.sequence.eq(request.sequence),
+            self.answer.sequence.eq(request.sequence), self.answer.number.eq(framer.address),
         ]
         with m.If(token):
             m.d.comb += [self.space.eq(Space.TOKENS), self.answer.length.eq(1)]
@@ -109,20 +109,18 @@ class Receiver(wiring.Component):
         return m
 
     def _wait(self, m, framer):
-        """Answers a WAIT with each token that the run makes, then with the run's registers.
-
-        A word of the host ends it.
-        """
+        """Answers a WAIT with each token of the run, from the one at the address on, and then with
+        the run's registers. A word of the host ends it."""
         with m.If(self.rx.valid):
             m.d.comb += framer.release.eq(1)
             m.next = "TAKE"
-        # The address counts the tokens that were sent.
+        # The address is the number of the token that is sent next.
         with m.Elif(framer.address[:len(self.made)] != self.made):
             m.d.sync += self.answer.status.eq(Status.TOKEN)
             m.next = "ANSWER"
         with m.Elif(~self.running):
             m.d.sync += self.answer.status.eq(Status.OK)
-            m.d.comb += [framer.jump.eq(1), framer.to.eq(Register.CYCLES)]
+            m.d.comb += framer.jump.eq(1)
             m.next = "ANSWER"
 
     def _obey(self, m, framer, again, dirty):
@@ -130,11 +128,10 @@ class Receiver(wiring.Component):
         with m.Switch(framer.request.opcode):
             with m.Case(Opcode.RESET):
                 m.d.comb += self.reset.eq(1)
-                m.d.sync += dirty.eq(0)
             with m.Case(Opcode.WRITE):
-                m.d.sync += dirty.eq(0)
+                with m.If(~again):
+                    m.d.sync += dirty.eq(0)
             with m.Case(Opcode.START):
                 m.d.comb += self.start.eq(~again)
             with m.Case(Opcode.WAIT):
-                m.d.comb += framer.jump.eq(1)
                 m.next = "WAIT"

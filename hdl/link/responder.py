@@ -44,7 +44,8 @@ class Responder(wiring.Component):
         taken = self.tx.valid & self.tx.ready
         head, waiting = Signal(Response), Signal(HOST_READ_LATENCY)
         m.d.comb += [
-            head.magic.eq(RESPONSE_MAGIC), head.status.eq(self.answer.status), head.sequence.eq(self.answer.sequence),
+            head.magic.eq(RESPONSE_MAGIC),
+            *(head[name].eq(self.answer[name]) for name in ("status", "number", "sequence")),
             self.advance.eq(waiting[-1]),
         ]
         # A word that is read stays here until it is sent.
@@ -74,15 +75,14 @@ class Responder(wiring.Component):
                 send(self.crc, "DONE", checked=False)
                 with m.If(taken & (self.answer.length != 0)):
                     m.d.comb += self.read.eq(1)
-                    m.next = "FIRST"
-            for state in ("FIRST", "PAYLOAD"):
-                with m.State(state):
-                    send(word, "PAYLOAD", first=state == "FIRST", ready=~waiting.any())
-                    with m.If(taken):
-                        with m.If(self.over):
-                            m.next = "PAYLOAD_CRC"
-                        with m.Else():
-                            m.d.comb += self.read.eq(1)
+                    m.next = "PAYLOAD"
+            with m.State("PAYLOAD"):
+                send(word, "PAYLOAD", ready=~waiting.any())
+                with m.If(taken):
+                    with m.If(self.over):
+                        m.next = "PAYLOAD_CRC"
+                    with m.Else():
+                        m.d.comb += self.read.eq(1)
             with m.State("PAYLOAD_CRC"):
                 send(self.crc, "DONE", checked=False)
             with m.State("DONE"):

@@ -89,10 +89,14 @@ class Systolic(wiring.Component):
             m.submodules[f"column{index}"] = column = Column(config)
             # The wave meets the column's weights, and then moves on. For a fetch, the column's word replaces
             # its activations.
-            here, leaving, later = (Signal.like(value, name=f"{name}{index}", reset_less=True)
-                                    for name, value in (("here", wave), ("leaving", wave), ("address", address)))
-            m.d.sync += [here.eq(wave), later.eq(address)]
+            moved, here, leaving, later = (
+                Signal.like(value, name=f"{name}{index}", reset_less=True)
+                for name, value in (("moved", wave), ("here", wave), ("leaving", wave), ("address", address)))
+            # A RESET ends what a wave would still bring out.
+            ends = Signal(data.StructLayout({"last": 1, "fetch": 1}), name=f"ends{index}")
+            m.d.sync += [moved.eq(wave), later.eq(address), ends.last.eq(wave.last), ends.fetch.eq(wave.fetch)]
             m.d.comb += [
+                here.eq(moved), here.last.eq(ends.last), here.fetch.eq(ends.fetch),
                 column.address.eq(address), column.wave.eq(here), leaving.eq(here),
                 column.write_enable.eq(self.write.enable[index]), column.write_data.eq(self.write.data[index]),
                 column.write_address.eq(self.write.address), column.writing.eq(self.write.writing),

@@ -25,9 +25,17 @@ GELU_SHIFT = GATE_UNIT + 2 - GATE_BITS
 """Input to table address: 16 inputs share an entry."""
 SQUARE_SHIFT = 14
 """Each square in a sum of squares is divided by 2**14."""
+UNIT_BITS = 14
+"""Bits of the units of a balanced residual, see `balanced_root`."""
+RANGE_SHIFT = 14
+"""A balanced residual's values times their units, divided by 2**14, fit 16 bits."""
+UNIT_SQUARE_SHIFT = 15
+"""Each square in a balanced sum of squares is divided by 2**15, and so fits 16 bits."""
 RECIPROCAL_BITS = 8
 RSQRT_BITS = 7
 """Address bits of the tables of 1 / x and 1 / sqrt(x): bits of a mantissa below its leading one."""
+EXACT = 1 << 10
+"""Products of two 8-bit integers whose sum float32 holds exactly, in any order: 2**24 / 2**14."""
 ROTARY_LOW = 32
 """Rotations are stored for positions 0 to 31 and multiples of 32; others are products of two."""
 
@@ -46,9 +54,17 @@ def saturate(x: np.ndarray, bits: int) -> np.ndarray:
 def matvec(weight: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Sums x @ weight.T for int8 inputs [..., K] and int8 weights [N, K]: int64 [..., N], exact.
 
-    It computes in float64, whose matrix product is fast. The sums are below 2**53, and so exact.
+    `weight` may also hold these integers as float32, which saves a conversion at each call.
+
+    It computes in float32, whose matrix product is fast, on `EXACT` inputs at a time: their sums are
+    at most 2**24, and so exact.
     """
-    return np.rint(x.astype(np.float64) @ weight.astype(np.float64).T).astype(np.int64)
+    total = 0
+    for start in range(0, weight.shape[1], EXACT):
+        part = slice(start, start + EXACT)
+        sums = x[..., part].astype(np.float32) @ weight[:, part].astype(np.float32, copy=False).T
+        total = total + sums.astype(np.int64)
+    return total
 
 
 def bit_length(x: np.ndarray) -> np.ndarray:
@@ -204,6 +220,30 @@ def sum_of_squares(x: np.ndarray) -> np.ndarray:
     Each term is rounded, and saturated to int16.
     """
     return saturate(round_shift(x * x, SQUARE_SHIFT), 16).sum(axis=-1, keepdims=True)
+
+
+POWER = (1 << MANTISSA_BITS - 1) + (1 << MANTISSA_BITS - 2 - RECIPROCAL_BITS)
+"""The mantissa of the second scalar of `quantise_scalars` for a power of two."""
+
+
+def balanced_root(x: np.ndarray, units: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """Two scalars whose product is in proportion to 1 / sqrt(sum of (x * units)**2).
+
+    `x`: int16 vectors [..., N]; `units`: [N], positive, below 2**UNIT_BITS. The sum has the relative
+    precision of a vector that fills 16 bits, whatever its size: with m, the largest product divided
+    by 2**RANGE_SHIFT, the products are divided by 2**(e - 15), where e is the exponent of the
+    reciprocal of m + 1, 15 to 29, and then squared.
+
+    The first scalar is `POWER` * 2**(8 - e). The second is 1 / sqrt(the sum of the squares, each
+    divided by 2**UNIT_SQUARE_SHIFT, rounded, and saturated to int16).
+    """
+    products = x * units
+    largest = np.abs(saturate(round_shift(products, RANGE_SHIFT), 16)).max(axis=-1, keepdims=True)
+    _, exponent = reciprocal(largest + 1)
+    _, power = quantise_scalars(round_shift(np.int64(1) << 28, exponent - 1))
+    normal = saturate(round_shift(products, exponent - 15), 16)
+    squares = saturate(round_shift(normal * normal, UNIT_SQUARE_SHIFT), 16)
+    return power, rsqrt(squares.sum(axis=-1, keepdims=True))
 
 
 def rotary_tables(head_dim: int, positions: int, theta: float) -> tuple[np.ndarray, np.ndarray]:

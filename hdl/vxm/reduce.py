@@ -99,7 +99,7 @@ class Reducer(wiring.Component):
         beat = data.StructLayout({"active": 1, "first": 1, "ends": 1, "kind": Reduce, "number": self.number.shape()})
         given, better, most = Signal(beat), Signal(), Signal.like(key, name="most", reset_less=True)
         m.d.comb += [getattr(given, name).eq(getattr(self, name)) for name, _ in beat]
-        now = pipe.through(range(self.HALF, self.RESULT), given, "beat")
+        now = pipe.through(range(self.HALF, self.RESULT), given, "beat", reset_less=False)
         m.d.sync += [self.done.eq(0), self.argmax.eq(0)]
         index = (now.number << levels) | lane if levels else now.number
         summing = (now.kind == Reduce.SUM) | (now.kind == Reduce.PICK)

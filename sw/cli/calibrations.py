@@ -20,14 +20,14 @@ from ...sim.files import new_content
 from ..model.integer_graph import integer_graph
 from ..model.model import Model
 from ..program.program import DAMAGE
-from ..quant.fold import fold_layer_norms
+from ..quant.fold import folded, untied_graph
 from ..quant.model import Linear, QuantisedModel
 from ..quant.quantise import quantise
 
 MOST_BYTES = 1 << 30
 """Bytes that all these files together may take; the one that was not used for longest goes first."""
 
-NUMBERS = ("bits", "embedding_group", "residual_unit", "epsilon", "shifts", "logit_unit")
+NUMBERS = ("bits", "embedding_group", "epsilon", "shifts", "logit_unit")
 ARRAYS = ("embedding", "embedding_factor")
 """The fields of a QuantisedModel that are kept, beside its vectors and linears."""
 
@@ -89,8 +89,9 @@ def _load(file, model):
                             bias=arrays.get(f"linears.{name}.bias"), **numbers)
                for name, numbers in facts["linears"].items()}
     vectors = {name.removeprefix("vectors."): array for name, array in arrays.items() if name.startswith("vectors.")}
-    folded = fold_layer_norms(model)
-    return QuantisedModel(config=folded.config, graph=integer_graph(folded.graph), linears=linears, vectors=vectors,
+    graph = folded(model.graph)
+    graph = integer_graph(untied_graph(graph) if "units" in vectors else graph)
+    return QuantisedModel(config=graph.config, graph=graph, linears=linears, vectors=vectors,
                           **{name: facts[name] for name in NUMBERS}, **{name: arrays[name] for name in ARRAYS})
 
 

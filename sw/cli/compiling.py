@@ -14,7 +14,7 @@ from ...sim.progress import progress
 from ..compiler.compile import compile_quantised, schedule
 from ..compiler.layout import CompileError
 from ..compiler.plan import ADVICE, lay_out_model
-from ..formats import load_model, load_tokenizer
+from ..formats import load_model, load_template, load_tokenizer
 from ..model.config import ModelConfig
 from ..model.families import graph_of
 from ..model.model import Model
@@ -34,10 +34,10 @@ are compiled in a second. Measured on one core of a busy server: 5 s for 7.2 mil
 
 @dataclass(frozen=True)
 class Compiled:
-    """A program that was compiled from a model file, and the integer model that it computes."""
+    """A program, and the integer model that it computes; None if the program comes from a program file."""
 
     program: Program
-    quantised: QuantisedModel
+    quantised: QuantisedModel | None
 
 
 def compile_model_file(path: Path | str, tokenizer: Path | str | None, config: Config,
@@ -49,13 +49,13 @@ def compile_model_file(path: Path | str, tokenizer: Path | str | None, config: C
     what `check` refuses, which is called with the program as it will be, but without weights and constants.
     """
     name = Path(path).name
-    with progress("reading the model", size_bytes(path) / READ_BYTES_PER_S):
+    with progress("reading the model", size_bytes(path) / READ_BYTES_PER_S or None):
         model = load_model(path)
-    words = load_tokenizer(tokenizer, path, model.config.vocab_size)
-    check(replace(_without_weights(model, config), name=name, tokenizer=words))
+    words, template = load_tokenizer(tokenizer, path, model.config.vocab_size), load_template(path)
+    check(replace(_without_weights(model, config), name=name, tokenizer=words, template=template))
     integers = quantised(model, config.weight_bits, max(GROUP, config.rows))
     with progress("compiling the model", COMPILE_S + graph_of(model.config).macs(0) / COMPILED_MACS_PER_S):
-        return Compiled(compile_quantised(integers, config, words, name=name), integers)
+        return Compiled(replace(compile_quantised(integers, config, words, name=name), template=template), integers)
 
 
 def size_bytes(path: Path | str) -> int:
@@ -76,6 +76,12 @@ def load_or_compile(path: Path, tokenizer: Path | None, config: Config,
 
     MareyError for a --config that is not the program file's, and for a tokenizer, which a program file contains.
     """
+    return load_or_compile_model(path, tokenizer, config, check).program
+
+
+def load_or_compile_model(path: Path, tokenizer: Path | None, config: Config,
+                          check: Callable[[Program], None] = lambda program: None) -> Compiled:
+    """The same, with the integer model if there is a model file."""
     if path.is_file() and zipfile.is_zipfile(path):
         program = Program.load(path)
         if tokenizer:
@@ -83,8 +89,8 @@ def load_or_compile(path: Path, tokenizer: Path | None, config: Config,
         if click.get_current_context().get_parameter_source("config_name") is ParameterSource.COMMANDLINE:
             program.check_config(config)
         check(program)
-        return program
-    return compile_file(path, tokenizer, config, check)
+        return Compiled(program, None)
+    return compile_model_file(path, tokenizer, config, check)
 
 
 def _without_weights(model: Model, config: Config) -> Program:

@@ -10,7 +10,7 @@ from ...hdl.spec.config import PRESETS
 from ...hdl.spec.errors import MareyError
 from ...sim.progress import progress
 from ..errors import ValuesError
-from ..formats import FormatError, gguf, huggingface, llama2c, load_model, load_shape, load_tokenizer
+from ..formats import FormatError, gguf, huggingface, llama2c, load_model, load_shape, load_template, load_tokenizer
 from ..model.families import graph_of
 from ..views import evaluate as evaluation
 from ..views import fit as fitting
@@ -35,16 +35,16 @@ def export_command(model, output, tokenizer, kind):
     """Write MODEL in another format."""
     check_output(output, model, tokenizer, folder=not output.suffix)
     loaded = load_model(model)
-    words = load_tokenizer(tokenizer, model, loaded.config.vocab_size)
+    words, template = load_tokenizer(tokenizer, model, loaded.config.vocab_size), load_template(model)
     if output.suffix == ".bin":
         _keep_tokenizer(output, words, loaded.config.vocab_size)
     match output.suffix, kind:
         case ".gguf", _:
-            gguf.write(output, loaded, words, kind.upper())
+            gguf.write(output, loaded, words, kind.upper(), template)
         case ".bin", "f32":
             llama2c.write(output, loaded, words)
         case "", "f32":
-            huggingface.write(output, loaded, words)
+            huggingface.write(output, loaded, words, template)
         case _:
             raise MareyError(f"{output}: cannot write {kind} there: name a .gguf file, or with f32 a .bin file or a folder")
     click.echo(f"{output}: {size_bytes(output):,} bytes")

@@ -13,37 +13,14 @@ from ...hdl.spec.errors import MareyError
 from ...sim.progress import progress
 from ..formats import DEFAULT_MODEL
 from ..program.program import Program
-from ..runtime.generate import Generation, encode_prompt, generate
+from ..runtime.generate import Generation, generate
 from ..runtime.session import ScheduleError
-from ..runtime.verify import EmulatorReference, GoldenReference, Verifier, VerifyError
-from ..text.sampling import Sampler
-from .base import CONFIG, MODEL, MODEL_FILE, TOKENIZER, check_output, generation, main, standard_input
-from .compiling import compile_file, compile_model_file
+from ..runtime.verify import Verifier, VerifyError
+from .base import BURNED, CONFIG, JSON, MODEL, MODEL_FILE, TOKENIZER, check_output, main, standard_input
+from .compiling import Compiled, compile_file, compile_model_file
+from .generation import PromptBar, Wanted, generation
 from .pace import Pace
-
-TOKENS, LOGITS, OFF = "tokens", "logits", "off"
-SIMULATED = ("verilator", "pysim")
-"""Backends that simulate the tile's RTL, whose values are worth comparing with a reference."""
-
-
-SHORT = {"--verify": f"--verify={TOKENS}", "--no-verify": f"--verify={OFF}"}
-"""Spellings of --verify without a value."""
-
-
-class Verifying(click.Command):
-    """A command with --verify, which may be given without a value, and --no-verify."""
-
-    def parse_args(self, ctx, args):
-        end = args.index("--") if "--" in args else len(args)
-        return super().parse_args(ctx, [SHORT.get(arg, arg) for arg in args[:end]] + args[end:])
-
-
-def verify_option(default):
-    """The option --verify; `default` says in words when it is on."""
-    return click.option(
-        "--verify", "verify", type=click.Choice([TOKENS, LOGITS, OFF]), metavar="[=tokens|logits]",
-        help="Compare every token that the tile makes, or its logits too, with a reference that runs beside it; a difference "
-             f"ends the run with status 1. --no-verify turns it off. Default: {default}.")
+from .verifying import LOGITS, OF_MODEL, OF_PROGRAM, TOKENS, Verifying, check_verify, verifier_for, verify_option
 
 
 @main.command("generate", cls=Verifying)
@@ -51,18 +28,19 @@ def verify_option(default):
 @MODEL
 @TOKENIZER
 @CONFIG
-@verify_option("on with verilator and pysim; the reference is the golden integer model")
+@verify_option(OF_MODEL)
 @generation
-def generate_command(prompt, model, tokenizer, config_name, verify, connect, burned, as_json, steps, temperature, top_p,
-                     seed):
+@BURNED
+@JSON
+def generate_command(prompt, model, tokenizer, config_name, verify, connect, wanted, burned, as_json):
     """Generate text from PROMPT (- reads it from standard input) on the tile, and print the cycles that it took, predicted
     and measured."""
-    prompt, sampler = _read_prompt(prompt), Sampler(temperature, top_p, seed)
-    verify = _verify_level(verify, connect.backend, SIMULATED)
+    prompt = _read_prompt(prompt)
+    check_verify(verify, connect.backend)
     compiled = compile_model_file(model or DEFAULT_MODEL, tokenizer, preset(config_name),
-                                  lambda program: _check_prompt(program, prompt))
-    verifier = Verifier(GoldenReference(compiled.quantised), verify == LOGITS) if verify != OFF else None
-    _generate(compiled.program, connect, prompt, steps, sampler, burned, as_json, verifier)
+                                  lambda program: wanted.prompt(program, prompt))
+    _generate(compiled.program, connect, prompt, wanted, burned, as_json,
+              verifier_for(compiled, verify, connect.backend))
 
 
 @main.command("compile")
@@ -81,18 +59,20 @@ def compile_command(model, output, tokenizer, config_name):
 @main.command("run", cls=Verifying)
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--prompt", default="", help="Text to begin with; - reads it from standard input.")
-@verify_option("on with pysim; the reference is the emulator, which takes longer than verilator")
+@verify_option(OF_PROGRAM)
 @generation
-def run_command(file, prompt, verify, connect, burned, as_json, steps, temperature, top_p, seed):
+@BURNED
+@JSON
+def run_command(file, prompt, verify, connect, wanted, burned, as_json):
     """Run a program FILE: generate text with it. A program that was assembled by hand is run once, for one token, and its
     cycles are printed."""
-    prompt, sampler = _read_prompt(prompt), Sampler(temperature, top_p, seed)
+    prompt = _read_prompt(prompt)
     program = Program.load(file)
     if program.model is not None:
-        _check_prompt(program, prompt)
-        verify = _verify_level(verify, connect.backend, ("pysim",))
-        verifier = Verifier(EmulatorReference(program), verify == LOGITS) if verify != OFF else None
-        _generate(program, connect, prompt, steps, sampler, burned, as_json, verifier)
+        wanted.prompt(program, prompt)
+        check_verify(verify, connect.backend)
+        verifier = verifier_for(Compiled(program, None), verify, connect.backend)
+        _generate(program, connect, prompt, wanted, burned, as_json, verifier)
         return
     if prompt:
         raise MareyError(f"{file}: was assembled by hand, has no model in it, and takes no prompt")
@@ -123,35 +103,32 @@ def _read_prompt(prompt: str) -> str:
         raise MareyError(f"the prompt is not UTF-8 text: {error}") from None
 
 
-def _check_prompt(program: Program, prompt: str) -> None:
-    """MareyError for a prompt that leaves no position of the program's context free."""
-    encode_prompt(program.tokenizer, prompt, program.model.shape.bos, program.model.context)
-
-
-def _verify_level(verify: str | None, backend: str, by_default: tuple[str, ...]) -> str:
-    """What to compare: TOKENS, LOGITS or OFF. MareyError for an explicit --verify of the emulator, which is a reference."""
-    if verify in (TOKENS, LOGITS) and backend == "emulator":
-        raise MareyError("--verify compares a tile with a reference, and the emulator is one: choose another --backend")
-    return verify or (TOKENS if backend in by_default else OFF)
-
-
-def _generate(program, connect, prompt, steps, sampler, burned, as_json, verifier):
+def _generate(program: Program, connect, prompt: str, wanted: Wanted, burned: bool, as_json: bool,
+              verifier: Verifier | None) -> None:
     """Generates, with the text streamed to stdout, and prints the table or the JSON object."""
-    if lost := program.tokenizer.unencodable(prompt):
-        click.echo(f"marey: warning: the model's vocabulary has no token for {' '.join(map(repr, lost))}: the model "
-                   "does not see them", err=True)
+    warn_of_lost(program, prompt)
     show = (lambda text: None) if as_json else (lambda text: click.echo(text, nl=False))
+    # A bar would cover a prompt that was shown before.
+    keep_going = PromptBar() if wanted.chat or as_json else lambda left: True
     begun = time.monotonic()
     with connect(program.config) as device:
         (device.adopt if burned else device.load)(program)
         try:
-            result = generate(device, program, prompt, steps, sampler, show, verifier,
-                              Pace(program, device.transport.simulated_hz))
+            result = generate(device, program, wanted.prompt(program, prompt), wanted.steps, wanted.sampler, show, verifier,
+                              stops=wanted.stops, logprobs=wanted.logprobs, keep_going=keep_going,
+                              during=Pace(program, device.transport.simulated_hz))
         except (VerifyError, ScheduleError):
             show("\n")  # The message begins on a line of its own.
             raise
         simulated_hz = device.transport.simulated_hz
     _tell(program, connect.backend, result, time.monotonic() - begun, simulated_hz, as_json)
+
+
+def warn_of_lost(program: Program, prompt: str) -> None:
+    """Says on stderr which characters of a prompt the model does not see, if there are any."""
+    if lost := program.tokenizer.unencodable(prompt):
+        click.echo(f"marey: warning: the model's vocabulary has no token for {' '.join(map(repr, lost))}: the model "
+                   "does not see them", err=True)
 
 
 def _tell(program: Program, backend: str, result: Generation, wall_seconds: float, simulated_hz: float | None, as_json: bool):
@@ -163,3 +140,6 @@ def _tell(program: Program, backend: str, result: Generation, wall_seconds: floa
     click.echo("\n")
     for label, value in result.table(simulated_hz):
         click.echo(f"{label:<28}{value}")
+    for each in result.logprobs or ():
+        others = "  ".join(f"{other['text']!r} {other['logprob']:.4f}" for other in each["top"])
+        click.echo(f"{each['text']!r:<16}{each['logprob']:>9.4f}  of  {others}")

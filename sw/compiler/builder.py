@@ -16,6 +16,9 @@ ABSMAX, SQUARES, REDUCED = range(1, 4)
 """Scalar registers that reductions write. From REDUCED on there is a register for each group of the
 embedding's row, with its factor; later in the token, one for each head with the maximum of its
 scores, followed by one for each head with the sum of its exponentials."""
+RANGE, POWER, LEVEL = range(REDUCED, REDUCED + 3)
+"""Scalar registers that a norm of a balanced residual writes; at that time the heads do not need
+them."""
 
 
 def log2(value: int) -> int:
@@ -30,7 +33,7 @@ class Builder:
     `operation`: the operation whose kernel runs; instructions for slices carry its name.
     `quantiser`, `step`, `root`, `scalar`, `reciprocals`: numbers of scalar registers that the scalar
     unit writes, in the upper half. QUANTISE writes the first two. `reciprocals` is the first of one
-    for each head.
+    for each head; a balanced norm uses `inverse`, and two from `power` and from `level` on.
 
     CompileError if the tile has too few scalar registers for the model.
     """
@@ -52,12 +55,13 @@ class Builder:
         # Cycles from a beat that writes a granule to the first beat that can read it and add to it.
         self.added_cycles = Vxm.latency(config) + 1
         upper = config.scalars // 2
-        needed = REDUCED + max(2 * self.shape.n_heads, layout.embedding_groups)
+        needed = REDUCED + max(2 * self.shape.n_heads, layout.embedding_groups, 6 * outline.balanced)
         if needed > upper:
             raise CompileError(f"{self.shape.n_heads} heads and {layout.embedding_groups} groups of an embedding need "
                                f"{2 * needed} scalar registers, and {config.name} has {config.scalars}: choose a larger "
                                "configuration")
         self.quantiser, self.step, self.root, self.scalar, self.reciprocals = range(upper, upper + 5)
+        self.inverse, self.power, self.level = (self.reciprocals + number for number in (0, 1, 3))
 
     def op(self, op: Op, note: str = "", **operands) -> Instruction:
         """An instruction, with a note for listings. EncodingError for an operand out of range.

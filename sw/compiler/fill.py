@@ -10,7 +10,8 @@ from ...hdl.spec.config import Config
 from ..model.config import ModelConfig
 from ..model.graph import Kind
 from ..quant.model import Linear, QuantisedModel
-from .layout import Layout, Matrix
+from .layout import Layout
+from .matrix import Matrix
 
 ONE = 1 << 14
 """1 as an int16 with 14 fractional bits. The VXM multiplies it by a scalar to write the scalar to
@@ -59,12 +60,20 @@ def fill(layout: Layout, model: QuantisedModel) -> tuple[np.ndarray, np.ndarray]
     embedding = model.embedding[_rows(model, layout.vocabulary)]
     weights[layout.embedding:][:matrix.words] = place(config, embedding, matrix)
     put(layout.constants["classifier"], _by_group(layout, "classifier", classifier.factors, layout.vocabulary))
-    put(layout.constants["embedding"], _by_group(layout, "embedding", model.embedding_factors, layout.vocabulary))
+    put(layout.constants["embedding"], model.embedding_factor if model.embedding_by_channel else
+        _by_group(layout, "embedding", model.embedding_factors, layout.vocabulary))
     if classifier.bias is not None:
         put(layout.constants["classifier_bias"], classifier.bias)
     if "final_norm" not in layout.uniform:
         put(layout.constants["final_norm"], model.vector("final_norm"))
     put(layout.constants["one"], np.full(config.lanes, ONE))
+    if model.balanced:
+        value, unit = model.vector("epsilon")
+        put(layout.constants["epsilon"], value)
+        put(layout.constants["final_norm_level"], model.vector("final_norm_level"))
+        put(layout.constants["units"], model.vector("units"))
+        put(layout.constants["units"] + layout.in_granules(layout.dim), unit)
+        put(layout.constants["units"] + layout.in_granules(layout.dim) + 1, np.full(config.lanes, ONE))
     for name, rows in tables(layout, model).items():
         put(layout.constants[name], rows)
     return weights, values[constants_start(layout):]
@@ -115,7 +124,8 @@ def layer_constants(layout: Layout, model: QuantisedModel, index: int) -> dict[s
     biases of matrices."""
     config, shape = layout.config, model.config
     gains = {name: np.broadcast_to(model.vector(name, index), shape.dim) for name in layout.norms}
-    return gains | {"key_offset": _pad_heads(model.vector("key_offset", index).ravel(), shape, layout.head),
+    levels = {f"{name}_level": model.vector(f"{name}_level", index) for name in layout.norms if model.balanced}
+    return gains | levels | {"key_offset": _pad_heads(model.vector("key_offset", index).ravel(), shape, layout.head),
                     "score": np.repeat(model.vector("score", index)[head_order(shape)], config.lanes)}
 
 

@@ -6,13 +6,12 @@ and the embedding if the model is not tied. Each head, and each other vector, is
 a multiple of `Config.block` values.
 """
 
-from dataclasses import dataclass
-
 from ...hdl.spec import integer
 from ...hdl.spec.config import Config
 from ...hdl.spec.errors import MareyError
 from ..model.graph import Kind, Operation
 from ..quant.outline import Outline
+from .matrix import Matrix
 
 RESULT_BUFFERS = {Kind.ADD: "x", Kind.ROTATE: "qk", Kind.SPLIT: "qk", Kind.VALUES: "v", Kind.ACTIVATE: "gate",
                   Kind.MULTIPLY: "up", Kind.CHOOSE: "logits"}
@@ -21,26 +20,6 @@ RESULT_BUFFERS = {Kind.ADD: "x", Kind.ROTATE: "qk", Kind.SPLIT: "qk", Kind.VALUE
 
 class CompileError(MareyError):
     """The configuration cannot run the model. The message is one line that says why."""
-
-
-@dataclass(frozen=True)
-class Matrix:
-    """The place and size of a matrix in W-RAM.
-
-    `word`: its first word, counted from the layer's first. `inner`: words for each result (inputs /
-    rows). `results`: number of results, each of cols outputs. `groups`: of inputs, each with its own
-    factors.
-    """
-
-    word: int
-    inner: int
-    results: int
-    groups: int = 1
-
-    @property
-    def words(self) -> int:
-        """W-RAM words of the matrix."""
-        return self.inner * self.results
 
 
 class Layout:
@@ -73,6 +52,7 @@ class Layout:
     def __init__(self, config: Config, outline: Outline, context: int):
         self.config, self.model, self.graph = config, outline.config, outline.graph
         self.groups, self.uniform = outline.groups, outline.uniform
+        self.balanced, self.embedding_by_channel = outline.balanced, outline.embedding_by_channel
         block = config.block
         self.context = -(-context // block) * block
         self.head = self.padded(self.model.head_dim)
@@ -116,6 +96,12 @@ class Layout:
         """Values of the residual in MEM, padding included."""
         normed = {operation.output.name for operation in self.graph.of_kind(Kind.NORM)}
         return self._whole(self.model.dim, *(each.name for each in self.linears if each.inputs[0] in normed), "embedding")
+
+    @property
+    def residual(self) -> int:
+        """Values of the buffer x: the residual; if it is balanced, also a granule with the epsilon
+        of norms."""
+        return self.dim + self.config.lanes * self.balanced
 
     @property
     def hidden(self) -> int:
@@ -162,7 +148,7 @@ class Layout:
 
     def has(self, kind: Kind) -> bool:
         """Whether the graph has an operation of a kind."""
-        return next(self.graph.of_kind(kind), None) is not None
+        return any(self.graph.of_kind(kind))
 
     def source(self, linear: Operation) -> Kind:
         """The kind of operation that makes the input of a LINEAR."""
@@ -240,6 +226,12 @@ class Layout:
         are all the same."""
         return self.config.lanes if name in self.uniform else values
 
+    def _embedding_factor_values(self):
+        """Values that the embedding's factors take in MEM: one a channel, or one a token and group."""
+        if self.embedding_by_channel:
+            return self.dim
+        return self._factor_values("embedding", self.embedding_groups * self.vocabulary)
+
     def _gain_values(self, name):
         """Values that the gains of a norm take in MEM: none if they are all 1."""
         return 0 if name in self.uniform else self.dim
@@ -263,23 +255,26 @@ class Layout:
         biases = {f"{each.name}_bias": self.bias_values(each) for each in self.linears if each.bias}
         at = self._lay_products(sizes, 0)
         act = [(0, self.in_words(at))]
-        self.constants, at = self._lay({"low": sizes["low"], "one": lanes}, at)
+        level = lanes * self.balanced
+        self.constants, at = self._lay({"low": sizes["low"], "one": lanes, "epsilon": level, "final_norm_level": level}, at)
         # The VXM reads factors as x if it multiplies them by a scalar first, else as y.
         scaled = {name: factors[name] for name in self.scaled if name not in self.groups}
         self.layer, start = self._lay(scaled, 0)
         rest, self.constants_stride = self._lay({
-            **{name: self._gain_values(name) for name in self.norms},
+            **{name: self._gain_values(name) for name in self.norms}, **{f"{name}_level": level for name in self.norms},
             **{name: factors[name] for name in self.matrices if name not in scaled}, "key_offset": self.kv_heads,
             "score": model.n_heads * lanes,
             **{name: values for name, values in biases.items() if name != "classifier_bias"}}, start)
         self.layer |= rest
         self.layer_constants = max(at, windows["y"].first - start)
-        at = self._keep({"x": sizes["x"], "scale": lanes}, self.layer_constants + model.n_layers * self.constants_stride)
-        looked_up, at = self._lay({"embedding": self._factor_values("embedding", self.embedding_groups * self.vocabulary)}, at)
+        at = self.layer_constants + model.n_layers * self.constants_stride
+        at = self._keep({"x": sizes["x"], "normal": sizes["normal"], "scale": lanes}, at)
+        looked_up, at = self._lay({"embedding": self._embedding_factor_values()}, at)
         classifier, at = self._lay({"classifier_bias": biases.get("classifier_bias", 0)}, at)
         x = [(0, at)]
         rest, at = self._lay({"high": sizes["high"], "final_norm": self._gain_values("final_norm"),
-                              "classifier": factors["classifier"], "positions": sizes["positions"]}, at)
+                              "classifier": factors["classifier"], "positions": sizes["positions"],
+                              "units": (self.dim + 2 * lanes) * self.balanced}, at)
         self.constants, self.constants_end = self.constants | looked_up | classifier | rest, at
         at = self._keep({"turn": sizes["turn"]}, at)
         at = max(self._keep({"factors": sizes["attention factors"]}, at),
@@ -324,7 +319,8 @@ class Layout:
             "low": integer.ROTARY_LOW * self.head * rotary,
             "high": -(-self.context // integer.ROTARY_LOW) * 4 * self.head * rotary,
             "positions": self.context * self.dim * self.has(Kind.POSITION),
-            "x": self.dim, "gained": self.dim, "input": max(self.dim, self.hidden), "qk": self.heads + self.kv_heads,
+            "x": self.residual, "normal": self.residual * self.balanced, "gained": self.dim,
+            "input": max(self.dim, self.hidden), "qk": self.heads + self.kv_heads,
             "v": self.kv_heads if self.halves > 1 or self.config.wram_ports == 1 else 0, "q": self.heads,
             "k": self.kv_heads * rotary, "turn": 2 * self.head * rotary, "score": model.n_heads * self.context,
             "gate": self.hidden, "up": self.hidden * gated, "attention factors": by_input.pop(before),

@@ -4,7 +4,8 @@ streamed program."""
 from typing import Protocol
 
 from ...hdl.spec.isa import Address
-from .layout import Layout, Matrix
+from .layout import Layout
+from .matrix import Matrix
 from .registers import Registers
 
 

@@ -58,7 +58,8 @@ def plan_streamed(config: Config, outline: Outline, resident: str = "") -> Strea
     stream.
     """
     check_shape(config, outline)
-    reasons = [(config.weight_bits != 8, "weights need 8 bits"),
+    reasons = [(outline.balanced, "the residual's channels must have one unit"),
+               (config.weight_bits != 8, "weights need 8 bits"),
                (config.wram_ports == 1, "W-RAM needs a second port, for weights that come during a run"),
                (not config.whole, "all of MEM must be readable")]
     for missing, what in reasons:

@@ -8,7 +8,8 @@ from ...hdl.spec.isa import TOKEN_BITS
 from ..model.graph import Kind
 from ..program.stream import Section
 from ..quant.outline import Outline
-from .layout import RESULT_BUFFERS, Layout, Matrix
+from .layout import RESULT_BUFFERS, Layout
+from .matrix import Matrix
 
 MOST_TIMES = (1 << 12) - 1
 """The largest operand `times` of an INDEX, 12 bits: the largest distance of the two weight buffers

@@ -1,31 +1,38 @@
 """Model files and tokenizer files. The content of a file says which format it has, not its name.
 
+A model is named by its path, or as `sources` says: `smollm2`, `hf:ORG/NAME`.
+
 Each format is a module with `read(path)`, `read_shape(path)`, `read_tokenizer(path, vocab_size)`
-and `write`.
+and `write`; those that have a place for a chat template, with `read_template(path)`.
 """
 
+import warnings
 import zipfile
 from pathlib import Path
 from types import ModuleType
 
-from ..errors import FormatError
+from ..errors import FormatError, FormatWarning
 from ..model.config import ModelConfig
 from ..model.model import Model
+from ..text.chat import ChatTemplate
 from ..text.tokenizer import Tokenizer
 from . import gguf, huggingface, llama2c
+from .sources import HUB, located
 
-__all__ = ["DEFAULT_MODEL", "FormatError", "load_model", "load_shape", "load_tokenizer"]
+__all__ = ["DEFAULT_MODEL", "FormatError", "load_model", "load_shape", "load_template", "load_tokenizer"]
 
 DEFAULT_MODEL = Path(__file__).parents[1] / "models" / "stories.gguf"
 """The model that ships with Marey; docs/training.md tells how it was made."""
 
 
 def load_model(path: Path | str) -> Model:
-    """The model in a file, or in a Hugging Face folder, which may be named by its `config.json`.
+    """The model in a file, or in a Hugging Face folder, which may be named by its `config.json`; or
+    one that is fetched, see `sources.located`.
 
     FormatError if there is none, if it is damaged, or if Marey cannot do it.
     """
-    path = _without_config(Path(path))
+    _hub_shape(path)  # A model that is refused is refused before its weights are fetched.
+    path = _without_config(located(path))
     return _reader(path).read(path)
 
 
@@ -35,7 +42,9 @@ def load_shape(path: Path | str) -> ModelConfig:
 
     FormatError for every model that `load_model` refuses without a look at its weights' values.
     """
-    path = _without_config(Path(path))
+    if shape := _hub_shape(path):
+        return shape
+    path = _without_config(located(path))
     return _reader(path).read_shape(path)
 
 
@@ -46,13 +55,34 @@ def load_tokenizer(path: Path | str | None, model: Path | str, vocab_size: int) 
     A llama2.c checkpoint has its tokenizer beside it, as tok<vocab_size>.bin or tokenizer.bin.
     FormatError if there is none, or if it does not fit a vocabulary of `vocab_size` tokens.
     """
-    model = _without_config(Path(model))
+    model = _without_config(located(model))
     path = _tokenizer_path(model, vocab_size) if path is None else Path(path)
     if path.is_dir():
         path = path / huggingface.TOKENIZER
     if path.suffix == ".json":
         return huggingface.read_tokenizer(path, vocab_size)
     return (gguf if _is_gguf(path) else llama2c).read_tokenizer(path, vocab_size)
+
+
+def load_template(path: Path | str) -> ChatTemplate | None:
+    """The chat template of a model; None if it has none. One that is damaged is left out with a
+    FormatWarning, since only a chat needs it. FormatError if there is no model.
+    """
+    path = _without_config(located(path))
+    reader = _reader(path)
+    try:
+        return None if reader is llama2c else reader.read_template(path)
+    except FormatError as error:
+        warnings.warn(f"{path}: {str(error).removeprefix(f'{path}: ')}: the template is left out", FormatWarning, stacklevel=2)
+        return None
+
+
+def _hub_shape(path: Path | str) -> ModelConfig | None:
+    """The shape of a Hugging Face folder on the hub, of which only small files are fetched; None for any other model."""
+    if not str(path).startswith(HUB):
+        return None
+    place = located(path, weights=False)
+    return huggingface.read_config(place)[1] if place.is_dir() else None
 
 
 def _without_config(path: Path) -> Path:

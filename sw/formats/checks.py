@@ -39,10 +39,16 @@ def checked_config(where: str, names: Mapping[str, str] | None = None, **values)
         value = values.get(name, 1.0)
         if type(value) not in (int, float) or not 0 < value < 1e12:
             raise FormatError(f"{where} says {name} = {str(value)[:40]}, expected a positive number")
+    width = values.get("head_width")
+    if width is not None and (type(width) is not int or not 0 < width <= LIMITS["dim"]):
+        raise FormatError(f"{where} says heads of {str(width)[:40]} channels, expected 1 to {LIMITS['dim']}: damaged?")
     config = ModelConfig(**values)
-    if config.dim % config.n_heads or config.head_dim % 2 or config.n_heads % config.n_kv_heads:
+    if (width is None and config.dim % config.n_heads) or config.head_dim % 2 or config.n_heads % config.n_kv_heads:
         raise FormatError(f"{where} says dim {config.dim}, {config.n_heads} heads, {config.n_kv_heads} KV "
                           "heads, which do not divide: damaged?")
+    if config.rope_factors and len(config.rope_factors) != config.head_dim // 2:
+        raise FormatError(f"{where} has {len(config.rope_factors)} factors for the rotary embedding, expected one for "
+                          f"each of {config.head_dim // 2} pairs: damaged?")
     for token in (config.bos, *config.eos):
         if type(token) is not int or not 0 <= token < max(config.vocab_size, 3):
             raise FormatError(f"{where} says that token {str(token)[:40]} begins or ends a text, but the "
@@ -50,15 +56,16 @@ def checked_config(where: str, names: Mapping[str, str] | None = None, **values)
     return config
 
 
-def check_window(where: str, window: object, context: int) -> None:
-    """FormatError for a sliding attention window that is smaller than the context, both in
-    positions.
+def within_window(where: str, window: object, context: int) -> int:
+    """The positions of a context that a sliding attention window spans: up to there, it changes nothing.
 
-    A window of None, or as large as the context, is full attention.
+    `window`: in positions; None is full attention. FormatError for one that no model has.
     """
-    if window is not None and (type(window) is not int or window < context):
-        raise FormatError(f"{where} is {str(window)[:40]}, and Marey can do only windows of the whole "
-                          f"context, {context}")
+    if window is None:
+        return context
+    if type(window) is not int or window < 1:
+        raise FormatError(f"{where} is {str(window)[:40]}, expected a number of positions: damaged?")
+    return min(window, context)
 
 
 def check_tensors(where: str, expected: Mapping[str, Shape], found: Mapping[str, tuple[Shape, str]],

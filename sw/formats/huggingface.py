@@ -14,10 +14,12 @@ from ..errors import FormatError
 from ..model.config import ModelConfig
 from ..model.families import weight_shapes
 from ..model.model import Model
+from ..text.chat import ChatTemplate
 from ..text.tokenizer import JSON_LIMIT, Tokenizer
-from . import safetensors_folder, vocabulary
+from . import safetensors_folder, templates, vocabulary
 from .checks import check_tensors
-from .huggingface_families import FAMILIES, Family
+from .huggingface_families import FAMILIES
+from .huggingface_family import Family
 from .json_file import read_json, read_utf8
 from .safetensors_folder import SafetensorsFolder
 
@@ -33,7 +35,7 @@ is in memory twice.
 
 def read(folder: Path) -> Model:
     """The model in a folder. FormatError for one that is damaged, or that Marey cannot do."""
-    family, config = _read_config(folder)
+    family, config = read_config(folder)
     files = SafetensorsFolder(folder, family.prefix)
     _check_headers(folder, family, config, files)
     shapes, weights = weight_shapes(config), {}
@@ -48,7 +50,7 @@ def read_shape(folder: Path) -> ModelConfig:
 
     FormatError for every model that `read` refuses without a look at its weights' values.
     """
-    family, config = _read_config(folder)
+    family, config = read_config(folder)
     files = SafetensorsFolder(folder, family.prefix)
     others = any((folder / name).is_file() for name in safetensors_folder.OTHER_WEIGHTS)
     if files.has_weights() or others:
@@ -75,8 +77,14 @@ def read_tokenizer(path: Path, vocab_size: int) -> Tokenizer:
     return vocabulary.fitted(tokenizer, vocab_size, path)
 
 
-def write(folder: Path, model: Model, tokenizer: Tokenizer) -> None:
-    """Writes a folder, made if need be: float32 weights, config.json, tokenizer.json.
+def read_template(folder: Path) -> ChatTemplate | None:
+    """The chat template in a folder; None if it has none. FormatError if it is damaged."""
+    return templates.read_folder(folder)
+
+
+def write(folder: Path, model: Model, tokenizer: Tokenizer, template: ChatTemplate | None = None) -> None:
+    """Writes a folder, made if need be: float32 weights, config.json, tokenizer.json, and the chat
+    template if there is one.
 
     They take the place of another model's files at the end, when all of them have been written.
     """
@@ -92,8 +100,11 @@ def write(folder: Path, model: Model, tokenizer: Tokenizer) -> None:
     with new_contents(folder) as new:
         new(CONFIG).write_text(json.dumps(about, indent=2) + "\n")
         new(TOKENIZER).write_text(tokenizer.to_json(), encoding="utf-8")
+        if template:
+            templates.write_folder(new, template)
         written = safetensors_folder.write(new, named, SHARD)
-    for old in (*safetensors_folder.files_of(folder), folder / GENERATION):
+    of_template = [] if template else [folder / templates.TEMPLATE, folder / templates.TOKENIZER_CONFIG]
+    for old in (*safetensors_folder.files_of(folder), folder / GENERATION, *of_template):
         if old.name not in written:
             old.unlink(missing_ok=True)
 
@@ -114,9 +125,11 @@ def _check_headers(folder: Path, family: Family, config: ModelConfig, files: Saf
     check_tensors(str(folder), expected, found, safetensors_folder.TYPES)
 
 
-def _read_config(folder: Path) -> tuple[Family, ModelConfig]:
-    """The family and the shape of the model in a folder, from its JSON files. FormatError for one
-    that Marey cannot do.
+def read_config(folder: Path) -> tuple[Family, ModelConfig]:
+    """The family and the shape of the model in a folder, from its JSON files; its weights need not
+    be there.
+
+    FormatError for one that Marey cannot do.
     """
     path = folder / CONFIG
     found = read_json(path, CONFIG_LIMIT)

@@ -144,7 +144,7 @@ def write(path: Path, model: Model, tokenizer: Tokenizer | None = None) -> None:
         raise FormatError(f"{path}: llama2.c's format has no place for the family {config.family}: write a "
                           "folder")
     able = ModelConfig(**{name: getattr(config, name) for name in DIMENSIONS}, tied=config.tied, bos=BOS, eos=(EOS,))
-    for name in ("rope_theta", "norm_eps", "bos", "eos"):
+    for name in ("rope_theta", "norm_eps", "bos", "eos", "rope_factors", "head_width"):
         if getattr(config, name) != getattr(able, name):
             raise FormatError(f"{path}: llama2.c's format has no place for {name} = {getattr(config, name)}, "
                               f"only for {getattr(able, name)}: write a .gguf file, or a folder")

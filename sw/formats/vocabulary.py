@@ -17,14 +17,15 @@ LONGEST = 1 << 10
 """Characters of a piece; a longer one is taken to be damaged."""
 LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
           r"|\s*[\r\n]+|\s+(?!\S)|\s+")
+QWEN2 = LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
 END_OF_TEXT = "<|endoftext|>"
 """GPT-2's special token, which begins and ends a text."""
 PRE_TOKENIZERS = {
     "gpt-2": lambda: pre_tokenizers.ByteLevel(add_prefix_space=False),
     "smollm": lambda: pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True),
                                                pre_tokenizers.ByteLevel(add_prefix_space=False)]),
-    "llama-bpe": lambda: pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(LLAMA3), "isolated"),
-                                                  pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]),
+    "llama-bpe": lambda: _split(LLAMA3),
+    "qwen2": lambda: _split(QWEN2),
 }
 """Makers of the component that cuts a text into words before byte-level merging.
 
@@ -139,6 +140,12 @@ def fitted(tokenizer: Tokenizer, vocab_size: int, path: Path) -> Tokenizer:
     warnings.warn(f"{path}: {len(padding)} tokens are beyond the model's vocabulary of {vocab_size} and are "
                   f"left out: {', '.join(map(repr, padding.values()))[:80]}", FormatWarning, stacklevel=2)
     return Tokenizer.from_json(json.dumps(about))
+
+
+def _split(pattern: str) -> pre_tokenizers.PreTokenizer:
+    """The component that cuts a text into what a pattern matches, and spells bytes as letters."""
+    return pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(pattern), "isolated"),
+                                    pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
 
 
 def _distinct(pieces):

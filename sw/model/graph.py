@@ -35,6 +35,7 @@ class Kind(enum.Enum):
     ANGLES = "the rotations of the position"
     NORM = "the input divided by its root mean square; a layer norm subtracts the mean first"
     LINEAR = "a matrix times the input, plus a bias if there is one"
+    HEAD_NORM = "queries and keys, each head divided by its root mean square, times gains"
     ROTATE = "queries and keys turned by the rotations of the position (rotary embedding)"
     SPLIT = "queries and keys as they are, rounded to what attention reads"
     SCORES = "products of queries with the keys of all positions so far; keeps this position's keys"
@@ -151,7 +152,7 @@ class Graph:
             case Kind.LINEAR:
                 return times * operation.output.size * self.inputs(operation)
             case Kind.SCORES | Kind.VALUES:
-                return times * config.dim * (position + 1)
+                return times * config.heads_dim * (position + 1)
         return 0
 
 
@@ -176,6 +177,7 @@ LEGAL = {
     Kind.ANGLES: Rule((_I,), Number.ANGLES),
     Kind.NORM: Rule((_W,), _N, (0, 1), ("rms", "layer")),
     Kind.LINEAR: Rule((_N,), _W, (1, 2)),
+    Kind.HEAD_NORM: Rule((_W,), _W, (2, 2)),
     Kind.ROTATE: Rule((_W, Number.ANGLES), _W),
     Kind.SPLIT: Rule((_W,), _W),
     Kind.SCORES: Rule((_W,), _W),

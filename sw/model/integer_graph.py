@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from .graph import Graph, Kind, Number, Operation, Phase, check
+from .graph import Graph, GraphError, Kind, Number, Operation, Phase, check
 
 INTEGER = ".int8"
 """Suffix in the names of values that exist only in the integer graph, such as "hidden.int8"."""
@@ -12,8 +12,11 @@ def integer_graph(graph: Graph) -> Graph:
     """The graph with the operations that only integers need: a QUANTISE before each LINEAR that
     reads 16-bit numbers, and a SPLIT before each SCORES that reads no ROTATE's output.
 
-    GraphError if the result is not legal.
+    GraphError if the result is not legal, or if the model has something that only the float reference can do so far.
     """
+    if missing := _missing(graph):
+        raise GraphError(f"the tile cannot do this model yet: it has {missing}")
+
     def region(operations):
         made, wide = [], {operation.output.name: operation.output for operation in operations
                           if operation.output.number is Number.WIDE}
@@ -33,3 +36,13 @@ def integer_graph(graph: Graph) -> Graph:
         return tuple(made)
 
     return check(Graph(graph.config, graph.begin, region(graph.layer), region(graph.end)), integers=True)
+
+
+def _missing(graph: Graph) -> str:
+    """What quantiser, golden model and compiler cannot do, of what a graph has; empty if they can do all of it."""
+    config, found = graph.config, []
+    if any(graph.of_kind(Kind.HEAD_NORM)):
+        found.append("norms of queries and keys")
+    if config.rope_factors:
+        found.append("a scaled rotary embedding")
+    return ", ".join(found)

@@ -10,6 +10,7 @@ import numpy as np
 
 from .graph import Kind, Operation
 from .model import Model
+from .rotary import frequencies
 
 
 class Reference:
@@ -78,6 +79,12 @@ class Reference:
         y = x / rms * gain
         return y if bias is None else y + bias
 
+    def _head_norm(self, operation, layer, position, qk):
+        rms = np.sqrt(np.mean(qk * qk, axis=-1, keepdims=True) + self.model.config.norm_eps)
+        gains = [np.broadcast_to(gain, (count, gain.size)) for gain, count in zip(
+            self.model.of(operation, layer), (self.model.config.n_heads, self.model.config.n_kv_heads), strict=True)]
+        return qk / rms * np.concatenate(gains)
+
     def _linear(self, operation, layer, position, x):
         flat = x.reshape(len(x), -1)
         y = np.concatenate([flat @ weight.T for weight in self.model.of(operation, layer)], axis=-1)
@@ -128,8 +135,7 @@ class Reference:
         empty = np.zeros((*self._keys.shape[:2], more, *self._keys.shape[3:]), self._dtype)
         self._keys, self._values_cache = (np.concatenate([cache, empty], axis=2)
                                           for cache in (self._keys, self._values_cache))
-        frequency = config.rope_theta ** (-np.arange(0, config.head_dim // 2 * 2, 2) / config.head_dim)
-        self._rotations = np.exp(1j * np.arange(room + more)[:, None] * frequency).astype(self._complex)
+        self._rotations = np.exp(1j * np.arange(room + more)[:, None] * frequencies(config)).astype(self._complex)
 
 
 def silu(x: np.ndarray) -> np.ndarray:

@@ -20,6 +20,7 @@ from ..model.config import ModelConfig
 from ..model.families import graph_of
 from ..model.graph import Graph
 from ..model.integer_graph import integer_graph
+from ..text.chat import ChatTemplate
 from ..text.tokenizer import Tokenizer
 from .assembly import disassemble
 from .stream import ARRAYS, Stream
@@ -80,7 +81,8 @@ class ModelFacts:
 
 @dataclass(frozen=True)
 class Program:
-    """A program for a configuration: the image, and for a model its facts and its tokenizer.
+    """A program for a configuration: the image, and for a model its facts, its tokenizer, and its chat
+    template if it has one.
 
     A resident model's program makes one or more tokens in one run from instruction 0 on. If there is
     a `stream`, a token takes the stream's runs, and the image has only what stays on the tile.
@@ -95,6 +97,7 @@ class Program:
     tokenizer: Tokenizer | None = None
     sections: dict[int, str] = field(default_factory=dict)
     stream: Stream | None = None
+    template: ChatTemplate | None = None
 
     def __post_init__(self):
         object.__setattr__(self, "_cycles", {})
@@ -228,6 +231,7 @@ class Program:
             "sections": list(self.sections.items()),
             "granule": self.image.granule, "model": asdict(self.model) if self.model else None, "stream": facts,
             "cycles": self.cycles(),
+            "template": self.template and {"source": self.template.source, "special": dict(self.template.special)},
         }
         if self.tokenizer:
             arrays["tokenizer"] = np.frombuffer(self.tokenizer.to_json().encode(), np.uint8)
@@ -324,5 +328,8 @@ def _unpack_program(description, arrays):
         stream = Stream.load(description["stream"], {name: arrays[f"stream.{name}"] for name in ARRAYS})
     if image.weights.dtype != np.int8 or image.constants.dtype != np.int16:
         raise ValueError("types")
+    template = None
+    if chat := description.get("template"):
+        template = ChatTemplate(str(chat["source"]), {str(name): str(text) for name, text in chat["special"].items()})
     return Program(config, image, description["name"], model, tokenizer,
-                   {int(at): str(name) for at, name in description["sections"]}, stream)
+                   {int(at): str(name) for at, name in description["sections"]}, stream, template)

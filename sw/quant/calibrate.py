@@ -13,13 +13,14 @@ from ..text.sampling import Sampler, sample_text
 
 RANGE_BITS = 12
 """Significant bits of a range."""
-THREADED_DIM = 512
-"""Channels of the residual (`dim`) from which on a BLAS with several threads is faster."""
+STEPS, FEWER_STEPS, MANY_MACS = 256, 48, 20_000_000
+"""Tokens of a text that a model writes for its calibration; and those that a model writes which takes
+more than MANY_MACS multiply-accumulates a token, so that calibration ends within two minutes."""
 RESIDUAL = "residual"
 """Name of the record that all residual values of a token share: embedded rows and sums."""
 
 
-def calibrate(model: Model, seed: int, *, moments: bool = False, batch: int = 32, steps: int = 256) -> dict[str, np.ndarray]:
+def calibrate(model: Model, seed: int, *, moments: bool = False, batch: int = 32) -> dict[str, np.ndarray]:
     """The largest magnitude of each value of the float reference, by name; in layer 3, "3.gate".
 
     Records, float64:
@@ -28,12 +29,16 @@ def calibrate(model: Model, seed: int, *, moments: bool = False, batch: int = 32
     - All other values: one number each. All residual values share the record `RESIDUAL`.
     - Queries with keys, also NAME.high and NAME.low: the maximum of each channel, and the maximum
       of its negative, [heads, head_dim].
+    - All residual values, also RESIDUAL.channels: the largest magnitude of each channel, [dim].
+    - Results of norms, and values that a MULTIPLY reads or makes, also NAME.channels: the largest
+      magnitude of each channel.
+    - Each norm, also NAME.gained.channels, likewise for its input times the gains; and
+      NAME.inverse_rms: the largest 1 / root mean square of an input.
     - "final.scalar": the largest unit of the final norm's 8-bit result. "logits.integers": the
       largest logit divided by that unit.
     - With `moments`, NAME.moment: the sum X.T @ X over all inputs of a matrix, [K, K].
 
-    `seed`: of the sampled text. `batch`, `steps`: number and length of the texts. MareyError if a
-    value is not finite.
+    `seed`: of the sampled text. `batch`: number of texts. MareyError if a value is not finite.
 
     The same model has the same ranges on every machine: the reference computes in float64, whose
     last bits differ between processors and libraries, and ranges are rounded up to `RANGE_BITS`
@@ -51,6 +56,12 @@ def calibrate(model: Model, seed: int, *, moments: bool = False, batch: int = 32
             unit["scalar"] = unit["peak"] / 127 / value
             largest["final.scalar"] = np.maximum(largest["final.scalar"], unit["scalar"].max())
         recorded = RESIDUAL if local in watched.residual else name
+        if local in watched.channels or local == "gained":
+            channels = f"{recorded}.channels"
+            largest[channels] = np.maximum(largest[channels], flat.max(axis=0))
+        if local == "rms":
+            inverse = f"{name.removesuffix('.rms')}.inverse_rms"
+            largest[inverse] = np.maximum(largest[inverse], (1 / value).max())
         largest[recorded] = np.maximum(largest[recorded], flat.max(axis=0 if local in watched.by_channel else None))
         if moments and local in watched.inputs:
             inputs = value.reshape(len(value), -1).astype(np.float64)
@@ -62,9 +73,9 @@ def calibrate(model: Model, seed: int, *, moments: bool = False, batch: int = 32
         if name == "logits":
             largest["logits.integers"] = np.maximum(largest["logits.integers"], (flat / unit["scalar"]).max())
 
-    steps = min(steps, model.config.seq_len)
-    # On small matrices the threads of a BLAS wait for each other longer than they compute.
-    with threadpool_limits(1 if model.config.dim < THREADED_DIM else None, "blas"):
+    steps = min(STEPS if model.graph.macs(0) <= MANY_MACS else FEWER_STEPS, model.config.seq_len)
+    # A BLAS's threads wait for each other in a loop; where other programs run, that takes many times as long as the work.
+    with threadpool_limits(1, "blas"):
         sample_text(Reference(model, batch, observe, np.float64), steps, Sampler(1.0, 1.0, seed), batch)
     # What float32 cannot hold, no unit of the integer model can.
     with np.errstate(over="ignore", under="ignore"):
@@ -85,12 +96,15 @@ def _rounded_up(value: np.ndarray) -> np.ndarray:
 class _Watched:
     """Names of the values of a graph that calibration records in a special way.
 
-    `residual`: recorded together. `inputs`: inputs of matrices, for moments. `keys`: queries with
-    keys. `by_channel`: recorded by head and channel. `final`: the result of the final norm.
+    `residual`: recorded together. `channels`: recorded by channel, too. `inputs`: inputs of matrices,
+    for moments. `keys`: queries with keys. `by_channel`: recorded by head and channel. `final`: the
+    result of the final norm.
     """
 
     def __init__(self, graph: Graph):
         self.residual = {operation.output.name for operation in graph.of_kind(Kind.EMBED, Kind.POSITION, Kind.ADD)}
+        self.channels = self.residual | {operation.output.name for operation in graph.of_kind(Kind.NORM, Kind.MULTIPLY)} | {
+            name for operation in graph.of_kind(Kind.MULTIPLY) for name in operation.inputs}
         self.inputs = {operation.inputs[0] for operation in graph.of_kind(Kind.LINEAR)}
         self.keys = {operation.inputs[0] for operation in graph.of_kind(Kind.SCORES)}
         averaged = list(graph.of_kind(Kind.VALUES))

@@ -35,6 +35,22 @@ def linears(made: Sequence[Integers], factors: Sequence[float | np.ndarray], bia
             for integers, multiplier, bias in zip(made, multipliers, biases, strict=True)]
 
 
+def snapped(made: Sequence[Integers], weights: Sequence[np.ndarray], factors: Sequence[float | np.ndarray]) -> list[Integers]:
+    """Matrices of one group, rounded once more in scales whose multipliers are whole numbers.
+
+    Where a multiplier is a small number, rounding it would change the size of an output by some per
+    cent. Here the output's scale grows by as much instead, and its weights are rounded in that scale.
+    `weights`: the float matrices, one for each layer; `factors`: as for `linears`.
+    """
+    wanted = [integers.scale * factor for integers, factor in zip(made, factors, strict=True)]
+    _, shift = with_common_shift(wanted)
+    found = []
+    for integers, weight, exact in zip(made, weights, wanted, strict=True):
+        scale = integers.scale * np.maximum(np.ceil(exact * 2.0**shift - 1e-6), 1) / (exact * 2.0**shift)
+        found.append(Integers(np.rint(weight / scale.T).astype(np.int8), scale, integers.group))
+    return found
+
+
 def _sum_unit_bits(integers, factor):
     """The largest n for which the sums of a matrix's groups, in units of 2**-n, fit 16 bits for all
     int8 inputs."""

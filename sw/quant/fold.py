@@ -47,6 +47,18 @@ def folded(graph: Graph) -> Graph:
     return check(Graph(replace(graph.config, tied=False), *regions))
 
 
+def untied(model: Model) -> Model:
+    """An equal model whose classifier is a matrix of its own, with logits that are multiplied by the
+    scalar of their input."""
+    return Model(replace(model.config, tied=False), model.weights, untied_graph(model.graph))
+
+
+def untied_graph(graph: Graph) -> Graph:
+    """The graph of the model that `untied` makes."""
+    end = tuple(replace(operation, scaled=True) if operation.kind is Kind.LINEAR else operation for operation in graph.end)
+    return check(Graph(replace(graph.config, tied=False), graph.begin, graph.layer, end))
+
+
 def _check_readers(graph: Graph) -> None:
     """GraphError if a norm is no layer norm, or if another operation needs the mean of the
     residual."""

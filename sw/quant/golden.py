@@ -25,11 +25,11 @@ def linear(operation: Linear, x: np.ndarray, scalar=None, plus: np.ndarray | int
     if operation.groups == 1:
         if scalar is not None:
             factors, shift = integer.scale(factors, scalar[0]), np.clip(shift + scalar[1], 0, 47)
-        return saturate(round_shift(matvec(operation.weight, x) * factors, shift) + plus, 16)
+        return saturate(round_shift(matvec(operation.floats, x) * factors, shift) + plus, 16)
     y = plus if scalar is None else 0
     for index, factor in enumerate(factors):
         part = slice(index * operation.group, (index + 1) * operation.group)
-        y = saturate(round_shift(matvec(operation.weight[:, part], x[..., part]) * factor, shift) + y, 16)
+        y = saturate(round_shift(matvec(operation.floats[:, part], x[..., part]) * factor, shift) + y, 16)
     if scalar is None:
         return y
     return saturate(round_shift(y * scalar[0], np.clip(operation.rescale + scalar[1], 0, 47)) + plus, 16)
@@ -79,6 +79,9 @@ class Golden:
 
     def _embed(self, operation, layer, tokens):
         model = self.model
+        if model.embedding_by_channel:
+            return saturate(round_shift(model.embedding[tokens] * model.embedding_factor.astype(np.int64),
+                                        model.shifts["embedding"]), 16)
         factors = model.embedding_factors[:, tokens].T.astype(np.int64).repeat(model.embedding_group, axis=1)
         return saturate(round_shift(model.embedding[tokens] * factors[:, :model.config.dim], model.shifts["embedding"]), 16)
 
@@ -87,9 +90,22 @@ class Golden:
 
     def _norm(self, operation, layer, x):
         """The int8 inputs of the products that read the norm; their scalar goes to `_scalars`."""
+        if self.model.balanced:
+            return self._balanced_norm(operation, layer, x)
         gain, shift = self.model.vector(operation.name, layer), self.model.shifts[operation.name]
         y, step = integer.quantise(saturate(round_shift(x * gain, shift), 16))
         self._scalars[operation.output.name] = multiply(step, integer.rsqrt(integer.sum_of_squares(x) + self.model.epsilon))
+        return y
+
+    def _balanced_norm(self, operation, layer, x):
+        """Like `_norm`, for a balanced residual; see `marey.sw.quant.residual`."""
+        model, name = self.model, operation.name
+        added, level = integer.quantise_scalars(model.vector(f"{name}_level", layer).astype(np.int64))
+        y, step = integer.quantise(saturate(round_shift(x * model.vector(name, layer), model.shifts[name] + added[1]), 16))
+        value, unit = (int(number) for number in model.vector("epsilon"))
+        power, root = integer.balanced_root(np.concatenate([x, np.full((len(x), 1), value)], axis=1),
+                                            np.append(model.vector("units").astype(np.int64), unit))
+        self._scalars[operation.output.name] = multiply(multiply(multiply(step, level), power), root)
         return y
 
     def _quantise(self, operation, layer, x):

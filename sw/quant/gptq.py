@@ -29,7 +29,7 @@ class Integers:
     // group].
 
     `values`: int8 [N, K]. `scale`: float64 [groups, N], or [1, 1] if the whole matrix has one
-    scale. `group`: number of consecutive inputs that share a scale.
+    scale, or [K] if each input has its own. `group`: number of consecutive inputs that share a scale.
     """
 
     values: np.ndarray
@@ -45,6 +45,13 @@ def nearest(weight: np.ndarray, bits: int) -> Integers:
     """
     scale = np.maximum(np.abs(weight).max(axis=1), 1e-12) / ((1 << bits - 1) - 1)
     return Integers(np.rint(weight / scale[:, None]).astype(np.int8), scale[None].astype(np.float64), weight.shape[1])
+
+
+def nearest_by_channel(weight: np.ndarray, bits: int) -> Integers:
+    """Rounds each weight of a table [N, K] to the nearest integer, with one scale for each column:
+    `scale` is [K]."""
+    scale = np.maximum(np.abs(weight).max(axis=0), 1e-12) / ((1 << bits - 1) - 1)
+    return Integers(np.rint(weight / scale).astype(np.int8), scale.astype(np.float64), weight.shape[1])
 
 
 def on_grid(weight: np.ndarray, bits: int, group: int) -> Integers | None:

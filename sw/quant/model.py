@@ -2,6 +2,7 @@
 its own."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -37,6 +38,11 @@ class Linear:
     rescale: int = 0
     bias: np.ndarray | None = None
 
+    @cached_property
+    def floats(self) -> np.ndarray:
+        """`weight` as float32 [N, K], made once: what `integer.matvec` computes with."""
+        return self.weight.astype(np.float32)
+
     @property
     def groups(self) -> int:
         """Groups of inputs, each with its own multipliers."""
@@ -66,11 +72,16 @@ class QuantisedModel:
     - "layers.N.score", [n_heads], factors from q.k to scores in units of 2**-8 (see `Golden`).
     - The table of each POSITION, [seq_len, dim].
 
-    `embedding`: int8 [vocab, dim]. `embedding_factor`: int16 [groups, vocab], or [1, 1] if all are
-    the same; it brings each group of `embedding_group` channels to the residual's unit,
-    2**-`residual_unit`. Both are the classifier's if the model is tied.
+    - If the residual is balanced (see `residual.py`): "units", the unit of each channel, [dim];
+      "epsilon", [2], the value and the unit of a channel more, whose square is the norms' epsilon;
+      and for each NORM its name with "_level", [1], from which its gains have a part of their shift
+      (see `residual.levels_of`).
 
-    `epsilon`: added to a norm's sum of squares. `logit_unit`: a logit is worth
+    `embedding`: int8 [vocab, dim]. `embedding_factor`: int16 [groups, vocab], or [1, 1] if all are
+    the same; it brings each group of `embedding_group` channels to the residual's unit. Both are the
+    classifier's if the model is tied. Or int16 [dim]: a factor for each channel.
+
+    `epsilon`: added to a norm's sum of squares, unless the residual is balanced. `logit_unit`: a logit is worth
     logit * scale * `logit_unit`.
     """
 
@@ -80,7 +91,6 @@ class QuantisedModel:
     embedding: np.ndarray
     embedding_factor: np.ndarray
     embedding_group: int
-    residual_unit: int
     epsilon: int
     shifts: dict[str, int]
     vectors: dict[str, np.ndarray]
@@ -98,11 +108,22 @@ class QuantisedModel:
         return self.vectors[name if name in self.vectors else f"layers.{layer}.{name}"]
 
     @property
+    def balanced(self) -> bool:
+        """Whether each channel of the residual has a unit of its own."""
+        return "units" in self.vectors
+
+    @property
+    def embedding_by_channel(self) -> bool:
+        """Whether the embedding has a factor for each channel, and not for each token."""
+        return self.embedding_factor.ndim == 1
+
+    @property
     def groups(self) -> dict[str, int]:
         """Inputs in a group, by the names of LINEAR operations and "embedding"; only those with
         several groups."""
         groups = {name.rpartition(".")[2]: linear.group for name, linear in self.linears.items() if linear.groups > 1}
-        return groups | ({"embedding": self.embedding_group} if len(self.embedding_factor) > 1 else {})
+        several = not self.embedding_by_channel and len(self.embedding_factor) > 1
+        return groups | ({"embedding": self.embedding_group} if several else {})
 
     @property
     def uniform(self) -> frozenset[str]:

@@ -11,20 +11,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...hdl.spec.integer import GATE_UNIT, SQUARE_SHIFT
+from ...hdl.spec.integer import GATE_UNIT
 from ...sim.progress import progress
 from ..model.graph import Kind
 from ..model.integer_graph import INTEGER, integer_graph
 from ..model.model import Model, full_name
 from .calibrate import RESIDUAL, calibrate
-from .fixed_point import linears, one_if_equal, unit_bits, with_common_shift
-from .fold import fold_layer_norms
-from .gptq import Integers, gptq, nearest, on_grid
+from .fixed_point import linears, one_if_equal, snapped, unit_bits, with_common_shift
+from .fold import fold_layer_norms, untied
+from .gptq import Integers, gptq, nearest, nearest_by_channel, on_grid
+from .heads import head_steps
 from .model import FRACTION, Linear, QuantisedModel
+from .residual import Residual, gains_of, levels_of, product_units, residual_of, smoothing
 
-BALANCE = 0.5
-"""The exponent in step of keys ~ (key range / query range)**BALANCE, by pair of channels. It is
-SmoothQuant's alpha (Xiao et al., 2023, arXiv 2211.10438)."""
 GROUP = 16
 """Inputs that share a scale if weights have 4 bits and do not lie on a grid."""
 TOKENS, LEAST_S, MACS_PER_S = 32 * 256, 10, 10e9
@@ -45,7 +44,10 @@ def quantise(model: Model, bits: int = 8, seed: int = 0, group: int = GROUP) -> 
     """
     model = fold_layer_norms(model)
     with progress("calibrating the model", expected_s(model)):
-        return _Quantiser(model, bits, group, calibrate(model, seed, moments=bits == 4)).run()
+        ranges = calibrate(model, seed, moments=bits == 4)
+        least_rms = 1 / max(float(value) for name, value in ranges.items() if name.endswith(".inverse_rms"))
+        residual = residual_of(float(ranges[RESIDUAL]), ranges[f"{RESIDUAL}.channels"], least_rms)
+        return _Quantiser(untied(model) if residual.balanced else model, bits, group, ranges, residual).run()
 
 
 def expected_s(model: Model) -> float:
@@ -67,13 +69,11 @@ class _Units:
 class _Quantiser:
     """One pass over a model without layer norms; `ranges`: the result of `calibrate`."""
 
-    def __init__(self, model: Model, bits: int, group: int, ranges: dict[str, np.ndarray]):
-        self.model, self.bits, self.group, self.ranges = model, bits, group, ranges
+    def __init__(self, model: Model, bits: int, group: int, ranges: dict[str, np.ndarray], residual: Residual):
+        self.model, self.bits, self.group, self.ranges, self.residual = model, bits, group, ranges, residual
         self.config, self.graph = model.config, integer_graph(model.graph)
         self.layers = range(model.config.n_layers)
-        self.residual_unit = unit_bits(ranges[RESIDUAL])
-        # The tile has s = (sum of squares) / 2**SQUARE_SHIFT. 1/rms = root / sqrt(s).
-        self.root = np.sqrt(model.config.dim / 2.0**SQUARE_SHIFT)
+        self.root = residual.root(model.config.dim)
         self.linears: dict[str, Linear] = {}
         self.vectors: dict[str, np.ndarray] = {}
         self.shifts: dict[str, int] = {}
@@ -90,17 +90,29 @@ class _Quantiser:
             for operation in region:
                 if operation.kind is Kind.LINEAR:
                     self._linear(operation, region)
-        classifier, bare = self.linears["classifier"], self.units["logits"][0]
-        if config.tied:
-            embedding = Integers(classifier.weight, classifier.multiplier * 2.0**-classifier.shift * bare, classifier.group)
-        else:
-            (embedding,) = self._integers([self.model["embedding"]], [np.eye(config.dim)], [2 * self.group, self.group])
-        (factor,), self.shifts["embedding"] = with_common_shift([embedding.scale * 2.0**self.residual_unit])
-        epsilon = config.norm_eps * config.dim * 4.0**self.residual_unit / 2.0**SQUARE_SHIFT
+        embedding = self._embedding()
+        (factor,), self.shifts["embedding"] = with_common_shift([embedding.scale])
+        if self.residual.balanced:
+            self.vectors["units"] = self.residual.units
+            self.vectors["epsilon"] = np.array(self.residual.epsilon_channel(config.norm_eps, config.dim), np.int16)
         return QuantisedModel(
             config=config, graph=graph, bits=self.bits, embedding=embedding.values, embedding_factor=factor,
-            embedding_group=embedding.group, residual_unit=self.residual_unit, epsilon=int(np.clip(round(epsilon), 1, 65535)),
-            shifts=self.shifts, vectors=self.vectors, logit_unit=self._logit_scale(bare), linears=self.linears)
+            embedding_group=embedding.group, epsilon=self.residual.epsilon(config.norm_eps, config.dim),
+            shifts=self.shifts, vectors=self.vectors, logit_unit=self._logit_scale(self.units["logits"][0]),
+            linears=self.linears)
+
+    def _embedding(self):
+        """The embedding as integers that count units of the residual; the classifier's, if the model
+        is tied."""
+        if self.config.tied:
+            classifier, bare = self.linears["classifier"], self.units["logits"][0]
+            scale = classifier.multiplier * 2.0**-classifier.shift * bare / self.residual.unit
+            return Integers(classifier.weight, scale, classifier.group)
+        weight = self.model["embedding"] / self.residual.unit
+        if self.residual.balanced and self.bits == 8:
+            return nearest_by_channel(weight, self.bits)
+        (embedding,) = self._integers([weight], [np.eye(self.config.dim)], [2 * self.group, self.group])
+        return embedding
 
     def _logit_scale(self, bare):
         """`QuantisedModel.logit_unit`; sets the shift that brings the last scalar to an int16
@@ -127,11 +139,13 @@ class _Quantiser:
         name = operation.output.name.removesuffix(INTEGER)
         match operation.kind:
             case Kind.EMBED | Kind.ADD:
-                unit = [2.0**-self.residual_unit] * len(layers)
+                unit = [self.residual.unit] * len(layers)
             case Kind.POSITION:
-                unit = [2.0**-self.residual_unit]
-                table = np.rint(self.model.of(operation)[0] * 2.0**self.residual_unit)
+                unit = [self.residual.unit]
+                table = np.rint(self.model.of(operation)[0] / self.residual.unit)
                 self.vectors[operation.name] = np.clip(table, -32768, 32767).astype(np.int16)
+            case Kind.NORM if self.residual.balanced:
+                unit = self._balanced_norm(operation, region)
             case Kind.NORM:
                 unit = [self._norm(operation, region)] * len(layers)
             case Kind.SCORES:
@@ -140,12 +154,14 @@ class _Quantiser:
                 unit = self._averages(operation, region)
             case Kind.ACTIVATE:
                 self.units.steps[operation.inputs[0]] = unit = [2.0**-GATE_UNIT] * len(layers)
+            case Kind.MULTIPLY if self.residual.balanced:
+                unit = self._balanced_product(operation, region)
             case Kind.MULTIPLY:
                 unit = [self._product(operation)] * len(layers)
             case Kind.LINEAR if region is self.graph.end:
                 unit = [self._logit_unit(operation)]
             case Kind.LINEAR if any(reader.kind is Kind.ADD for reader in self.graph.readers(name, region)):
-                unit = [2.0**-self.residual_unit] * len(layers)
+                unit = [self.residual.unit] * len(layers)
             case _:
                 return
         self.units.steps[name] = unit
@@ -175,11 +191,36 @@ class _Quantiser:
         exponent = 14 - int(np.ceil(np.log2(max(np.abs(gain).max() for gain in gains))))
         recorded = [_recorded_name(operation.output.name, layer) for layer in layers]
         largest = max(float(self.ranges[f"{name}.gained"]) for name in recorded)
-        largest_integer = largest * 2.0 ** (self.residual_unit + exponent)
+        largest_integer = largest / self.residual.unit * 2.0**exponent
         self.shifts[operation.name] = shift = max(0, -unit_bits(largest_integer))
         self.vectors |= {name: np.rint(gain * 2.0**exponent).astype(np.int16)
                          for name, gain in zip(names, gains, strict=True)}
         return 2.0 ** (shift - exponent) * self.root
+
+    def _balanced_norm(self, operation, region):
+        """Like `_norm` for a balanced residual; returns the units of the output's channels, by
+        layer."""
+        layers = self.layers if region is self.graph.layer else [None]
+        readers = self.graph.readers(operation.output.name, region)
+        gains, scaled, largest = [], [], []
+        for layer in layers:
+            name = _recorded_name(operation.output.name, layer)
+            scale = smoothing(self.ranges[f"{name}.channels"], self._weights(readers, layer))
+            (gain,) = self.model.of(operation, layer) or [np.ones(self.config.dim)]
+            gains.append(gain * self.residual.unit)
+            scaled.append(gains[-1] / scale)
+            largest.append(float((self.ranges[f"{name}.gained.channels"] / scale).max()))
+        integers, shifts = gains_of(scaled, largest)
+        levels, values, self.shifts[operation.name] = levels_of(shifts)
+        for index, layer in enumerate(layers):
+            self.vectors[full_name(operation.name, layer)] = integers[index]
+            self.vectors[full_name(f"{operation.name}_level", layer)] = levels[index:index + 1]
+        return [self.root / value * 2.0**shift * gain / np.where(whole == 0, 1, whole)
+                for gain, whole, shift, value in zip(gains, integers, shifts, values, strict=True)]
+
+    def _weights(self, operations, layer):
+        """The matrices of some operations in one layer."""
+        return [weight for operation in operations for weight in self.model.of(operation, layer)]
 
     def _product(self, operation):
         """The unit of a MULTIPLY's result; sets the operation's shift, and units of its inputs that
@@ -192,6 +233,18 @@ class _Quantiser:
         self.shifts[operation.name] = sum(bits) - result_bits
         return 2.0**-result_bits
 
+    def _balanced_product(self, operation, region):
+        """Like `_product`, with a unit for each channel and layer, which is multiplied into the
+        weights before and behind."""
+        made, (other,) = operation.output.name, [name for name in operation.inputs if name not in self.units.steps]
+        (known,) = set(operation.inputs) - {other}
+        readers = self.graph.readers(f"{made}{INTEGER}", region)
+        ranges, others = ([self.ranges[f"{layer}.{name}.channels"] for layer in self.layers] for name in (made, other))
+        scales = [smoothing(largest, self._weights(readers, layer)) for layer, largest in zip(self.layers, ranges, strict=True)]
+        bits = -int(np.log2(self.units[known][0]))
+        units, self.units.steps[other], self.shifts[operation.name] = product_units(ranges, others, scales, bits)
+        return units
+
     def _range(self, name):
         """The largest magnitude of a value over all layers."""
         return max(float(self.ranges[f"{layer}.{name}"]) for layer in self.layers)
@@ -201,7 +254,8 @@ class _Quantiser:
         returns the unit of scores."""
         config, source = self.config, operation.inputs[0].removesuffix(INTEGER)
         group = config.n_heads // config.n_kv_heads
-        steps = [self._head_steps(f"{layer}.{source}") for layer in self.layers]
+        steps = [head_steps(config, *(self.ranges[f"{layer}.{source}{side}"] for side in ("", ".high", ".low")))
+                 for layer in self.layers]
         unit = [np.concatenate([q.ravel(), k.ravel()]) / 2.0**FRACTION for q, k in steps]
         # Rotation keeps the units of its input.
         for name in (source, self.graph.producer(operation.inputs[0], region).inputs[0]):
@@ -216,26 +270,6 @@ class _Quantiser:
             offset = np.clip(np.rint(-((high - low) / 2) / k), -32768, 32767).astype(np.int16)
             self.vectors |= {f"layers.{layer}.score": factor, f"layers.{layer}.key_offset": offset}
         return [2.0**-8] * len(self.layers)
-
-    def _head_steps(self, name):
-        """The int8 steps of queries, [n_heads, head_dim], and of keys, [n_kv_heads, head_dim].
-
-        Rotary embedding turns channels in pairs, so both channels of a pair have one step. A score
-        has one factor for its head, so (step of q) * (step of k) must be the same for all pairs of
-        a head: finer steps for the keys of a pair mean coarser steps for its queries. `BALANCE`
-        divides the precision between the two.
-        """
-        config = self.config
-        group = config.n_heads // config.n_kv_heads
-        largest = np.maximum(self.ranges[name][:config.n_heads], 1e-9)
-        high, low = (self.ranges[f"{name}.{side}"][config.n_heads:] for side in ("high", "low"))
-        spread = np.maximum(high + low, 1e-9) / 2
-        q, k = (x.reshape(len(x), -1, 2).max(axis=2) for x in (largest, spread))
-        balance = (k / q.reshape(len(k), group, -1).max(axis=1)) ** BALANCE
-        k = (k / balance).max(axis=1, keepdims=True) * balance
-        balance = balance.repeat(group, axis=0)
-        q = (q * balance).max(axis=1, keepdims=True) / balance
-        return [step / 127 for step in (q.repeat(2, axis=1), k.repeat(2, axis=1))]
 
     def _averages(self, operation, region):
         """Sets the units of the cached values and the shift of VALUES; returns the units of
@@ -282,6 +316,8 @@ class _Quantiser:
         # The tile reorders and pads heads. So in the matrix behind attention a group is one head.
         from_heads = self.graph.producer(source, region).kind is Kind.VALUES
         made = self._integers(weights, moments, [self.config.head_dim] if from_heads else [2 * self.group, self.group])
+        if self.residual.balanced and self.bits == 8:
+            made = snapped(made, weights, factors)
         biases = [self.model.bias(operation, layer) for layer in layers]
         biases = [None if bias is None else np.clip(np.rint(bias / output), -32768, 32767).astype(np.int16)
                   for bias, output in zip(biases, outputs, strict=True)]

@@ -1,27 +1,22 @@
-"""Text generation: tokens through the tile, one after another, each with its cycles."""
+"""Text generation: a prompt and what a model makes of it, with the cycles of each token."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
 
 from ...hdl.spec.errors import MareyError
 from ..program.program import Program
 from ..text.sampling import Sampler
+from ..text.stops import Stops
 from ..text.tokenizer import Tokenizer
+from .decoder import Decoder, Step
 from .driver import Device
-from .session import Tally
 from .verify import Verifier
 
-
-@dataclass(frozen=True)
-class Step:
-    """The cycles that the token at a position took, summed over all its runs on the tile."""
-
-    position: int
-    token: int
-    predicted_cycles: int
-    measured_cycles: int
-    mac_floor_cycles: int
+INTERRUPTED, END, STOP, STEPS, CONTEXT = "interrupted", "end token", "stop text", "steps", "context"
+"""What ends a text: the caller, a token of the model, a text given with `stops`, the number of steps, a full context."""
 
 
 @dataclass
@@ -29,9 +24,10 @@ class Generation:
     """A generated text, and what it took.
 
     `prompt_tokens`, `tokens`: token ids of the prompt, and those generated, without the one that ends a text. `steps`: one for
-    each token that the tile was given. `link_words`: 32-bit words over the link, loading the program included. `full`: the
-    text ended because the context has no more positions. `verified_count`: tokens that were compared with a reference and
-    found equal; `verified_by`: the reference's name, or None.
+    each token that the tile was given. `link_words`: 32-bit words over the link, loading the program included. `ended_by`:
+    what ended the text, one of the constants above. `logprobs`: of each generated token, if they were asked for (see
+    `log_probabilities`). `verified_count`: tokens that were compared with a reference and found equal; `verified_by`: the
+    reference's name, or None.
     """
 
     model: str
@@ -40,9 +36,15 @@ class Generation:
     text: str = ""
     steps: list[Step] = field(default_factory=list)
     link_words: int = 0
-    full: bool = False
+    ended_by: str = STEPS
+    logprobs: list[dict] | None = None
     verified_by: str | None = None
     verified_count: int = 0
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the caller ended the text."""
+        return self.ended_by == INTERRUPTED
 
     @property
     def predicted_cycles(self) -> int:
@@ -67,12 +69,13 @@ class Generation:
         return {
             "model": self.model, "prompt_tokens": self.prompt_tokens, "tokens": self.tokens, "text": self.text,
             **{name: getattr(self, name) for name in totals}, "steps": [asdict(step) for step in self.steps],
+            "ended_by": self.ended_by, **({} if self.logprobs is None else {"logprobs": self.logprobs}),
             "link_words": self.link_words, "verified_by": self.verified_by, "verified_tokens": self.verified_count,
         }
 
     def table(self, simulated_hz: float | None) -> list[tuple[str, str]]:
         """The rows (name, value) of the table that follows the text."""
-        full = ", as many as the tile has room for" * self.full
+        full = ", as many as the tile has room for" * (self.ended_by == CONTEXT)
         rows = [
             ("tokens", f"{len(self.tokens)} generated after {len(self.prompt_tokens)} of the prompt{full}"),
             ("cycles predicted", f"{self.predicted_cycles:,}"),
@@ -89,65 +92,94 @@ class Generation:
 
 def encode_prompt(tokenizer: Tokenizer, prompt: str, bos: int, context: int) -> list[int]:
     """The tokens of a prompt; at least one, which is `bos`. MareyError if they leave no position of the context free."""
-    tokens = tokenizer.encode(prompt) or [bos]
+    return check_room(tokenizer.encode(prompt) or [bos], context)
+
+
+def check_room(tokens: list[int], context: int) -> list[int]:
+    """The tokens of a prompt. MareyError if they leave no position of the context free."""
     if len(tokens) >= context:
         raise MareyError(f"the prompt has {len(tokens)} tokens and the context {context}: shorten it")
     return tokens
 
 
-def generate(device: Device, program: Program, prompt: str, steps: int, sampler: Sampler | None = None,
-             show: Callable[[str], None] = lambda text: None, verifier: Verifier | None = None,
+def generate(device: Device, program: Program, prompt: str | Sequence[int], steps: int, sampler: Sampler | None = None,
+             show: Callable[[str], None] = lambda text: None, verifier: Verifier | None = None, *,
+             stops: Iterable[str] = (), logprobs: int = 0, keep_going: Callable[[int], bool] = lambda left: True,
              during: Callable[[int, int], AbstractContextManager] = lambda position, prompt_count: nullcontext(),
              ) -> Generation:
     """Continues a prompt by up to `steps` tokens, or until the text ends; `show` gets the text piece by piece.
-    Each token is computed within `during(its position, number of the prompt's tokens)`.
+    Each token is computed within `during`, see `Decoder`.
 
-    The program must be loaded into the device. Each token is one run of the tile, which also chooses
+    The program must be loaded into the device. `prompt`: a text, which is shown, too, and is part of the text that is
+    returned; or tokens, such as a conversation's, which are not. Each token is one run of the tile, which also chooses
     the likeliest next token; the logits are read only if the `sampler` draws another token from
     them, or to compare them. With a `verifier`, each token is compared before it is shown, and so
-    are logits from which a token is drawn: VerifyError for a difference. MareyError for a prompt
-    that leaves no position of the context free, and for a program without a model.
+    are logits from which a token is drawn: VerifyError for a difference. `stops`, `logprobs`,
+    `keep_going`: see `continued`. MareyError for a prompt that leaves no position of the context free, and for a program
+    without a model.
     """
+    decoder, facts = Decoder(device, program, verifier, during), program.model
+    if not isinstance(prompt, str):
+        tokens = check_room(list(prompt), facts.context)
+        return continued(decoder, tokens, steps, sampler or Sampler(), show, stops=stops, logprobs=logprobs,
+                         keep_going=keep_going)
+    tokens = encode_prompt(program.tokenizer, prompt, facts.shape.bos, facts.context)
+    return continued(decoder, tokens, steps, sampler or Sampler(), show, stops=stops, logprobs=logprobs,
+                     keep_going=keep_going, echo=True)
+
+
+def continued(decoder: Decoder, tokens: list[int], steps: int, sampler: Sampler, show: Callable[[str], None], *,
+              stops: Iterable[str] = (), ends: Iterable[int] = (), logprobs: int = 0, echo: bool = False,
+              keep_going: Callable[[int], bool] = lambda left: True) -> Generation:
+    """Runs the tokens that are not in the decoder's KV cache, then up to `steps` more, and shows their text.
+
+    `stops`: texts that end the text, and are not shown. `ends`: tokens that do, beside the model's own. `logprobs`: the number
+    of likeliest tokens to list for each generated one; 0 lists nothing. `echo`: show the text of `tokens`, too. `keep_going`
+    is called after each token with the number of tokens of the prompt that are still to be run, and ends the text if it
+    returns False.
+    """
+    program, verifier, tally = decoder.program, decoder.verifier, decoder.device.tally
     facts, tokenizer = program.model, program.tokenizer
-    if facts is None or tokenizer is None:
-        raise MareyError("this program was assembled by hand and has no model in it: compile one to generate text")
-    tokens = encode_prompt(tokenizer, prompt, facts.shape.bos, facts.context)
-    result = Generation(program.name, tokens, verified_by=verifier and verifier.reference.name)
-    sampler = sampler or Sampler()
-    decode = tokenizer.stream()
+    result = Generation(program.name, tokens, verified_by=verifier and verifier.reference.name,
+                        logprobs=[] if logprobs else None)
+    ends = {facts.shape.bos, *facts.shape.eos, *ends}
+    decode, stop = tokenizer.stream(), Stops(stops)
 
     def say(text):
         result.text += text
         show(text)
 
-    for token in tokens:
+    for token in tokens if echo else ():
         say(decode(token))
-    token, queue = tokens[0], tokens[1:]
-    for position in range(min(facts.context, len(tokens) + steps - 1)):
-        before = replace(device.tally)
-        with during(position, len(tokens)):
-            made = device.run(token, position, int(not queue))
-        result.steps.append(_step(position, token, before, device.tally, program.config.macs))
-        if queue:
-            if verifier:
-                verifier.follow(token, position)
-            token = queue.pop(0)
-            continue
-        logits = device.logits() if not sampler.greedy or (verifier and verifier.logits) else None
-        if verifier:
-            verifier.check(token, position, made[0], logits)
-        token = made[0] if sampler.greedy else int(sampler(logits))
-        if token in (facts.shape.bos, *facts.shape.eos):
+    for ran in decoder.decode(tokens, steps, sampler, bool(logprobs)):
+        result.steps.append(ran.step)
+        if ran.made in ends:
+            result.ended_by = END
             break
-        result.tokens.append(token)
-        say(decode(token))
-        result.full = position == facts.context - 1 < len(tokens) + steps - 2
-    say(decode.rest())
-    result.link_words = device.tally.link_words
+        if ran.made is not None:
+            result.tokens.append(ran.made)
+            if logprobs:
+                result.logprobs.append(log_probabilities(tokenizer, ran.logits, ran.made, logprobs))
+            say(stop(decode(ran.made)))
+        if stop.found or not keep_going(ran.left):
+            result.ended_by = STOP if stop.found else INTERRUPTED
+            break
+    else:
+        if len(result.tokens) < steps:
+            result.ended_by = CONTEXT
+    say(stop(decode.rest()) + stop.rest())
+    result.link_words = tally.link_words
     result.verified_count = verifier.token_count if verifier else 0
     return result
 
 
-def _step(position: int, token: int, before: Tally, after: Tally, macs_per_cycle: int) -> Step:
-    return Step(position, token, after.predicted - before.predicted, after.measured - before.measured,
-                -(-(after.macs - before.macs) // macs_per_cycle))
+def log_probabilities(tokenizer: Tokenizer, logits: np.ndarray, token: int, count: int) -> dict:
+    """{"token", "text", "logprob", "top"} of a token: its natural log-probability by the logits [vocab], and in "top" the
+    `count` likeliest tokens, likewise. The sampler's settings do not change them."""
+    logits = logits - logits.max()
+    logits -= np.log(np.exp(logits).sum())
+
+    def about(token):
+        return {"token": int(token), "text": tokenizer.spelling(int(token)), "logprob": float(logits[token])}
+
+    return about(token) | {"top": [about(other) for other in np.argsort(-logits, kind="stable")[:count]]}

@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from ...hdl.spec.protocol import (
     REQUEST_MAGIC,
     RESPONSE_MAGIC,
     Opcode,
+    Outcome,
     Register,
     Request,
     Response,
@@ -26,7 +28,8 @@ from ...sim.transport import Transport
 from ..program.traffic import FRAME_WORDS
 
 TRIES = 4
-"""Times that a request is sent before the link gives up."""
+"""Times that a request is sent before the link gives up. A WAIT is given up after so many tries that
+brought no new token."""
 
 
 class LinkError(MareyError):
@@ -35,11 +38,32 @@ class LinkError(MareyError):
     exit_code = 1
 
 
-class Link:
-    """Sends requests to a tile over a transport; a request that gets no sound answer is sent up to `TRIES` times.
+class Refusal(LinkError):
+    """The tile has answered a request and does not obey it."""
 
-    Connecting resets the tile and checks that it was built for `config`; LinkError if it was not. After a LinkError,
-    `reset` begins anew; the tile keeps its memories.
+
+class _Unsound(Exception):
+    """There is no sound answer. The message says what was wrong."""
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """A sound answer to the request: its status, a token's number, and the payload, uint32 [n]."""
+
+    status: Status
+    number: int
+    payload: np.ndarray
+
+
+class Link:
+    """Sends requests to a tile over a transport; a request that gets no sound answer is sent up to
+    `TRIES` times.
+
+    Connecting resets the tile and checks that it was built for `config`; LinkError if it was not.
+    If a request gets no sound answer, or is interrupted, the tile may have obeyed it or not, and
+    every request but `reset` is a LinkError from then on. `reset` begins anew; the tile keeps its
+    memories, of which a write that failed may have changed a part. A request that the tile does
+    not obey is a Refusal, and others may follow.
 
     `words_sent` and `words_received` count words on the line.
     """
@@ -47,7 +71,9 @@ class Link:
     def __init__(self, transport: Transport, config: Config):
         self.config = config
         self._transport = transport
-        self._sequence = 0
+        self._sequence = -1
+        self._agreed = False
+        """Whether host and tile expect the same sequence number."""
         self.words_sent = self.words_received = 0
         self.reset()
         registers = self.registers()
@@ -61,6 +87,9 @@ class Link:
     def reset(self) -> None:
         """Stops a run that is under way, and agrees with the tile on a sequence number."""
         self._transport.drain()
+        # A new number: no late answer to a request that was given up is taken for that to the RESET.
+        self._sequence = (self._sequence + 1) % 256
+        self._agreed = True
         self._request(Opcode.RESET)
 
     def registers(self) -> dict[Register, int]:
@@ -74,7 +103,7 @@ class Link:
         step = FRAME_WORDS // parts(entry_bits(self.config, space)) * parts(entry_bits(self.config, space))
         for start in range(0, len(words), step):
             payload = words[start:start + step]
-            self._request(Opcode.WRITE, space, address + start, payload=payload)
+            self._request(Opcode.WRITE, space, address + start, len(payload), payload)
             sent(len(payload))
 
     def read(self, space: Space, address: int, count: int) -> np.ndarray:
@@ -92,68 +121,111 @@ class Link:
             "count": count}).as_value().value)
 
     def wait(self, show: Callable[[int], None] = lambda token: None) -> tuple[int, int, list[int]]:
-        """Waits for the end of the run; returns its cycles, its number of schedule faults and its tokens. `show` is called
-        with each token when it arrives."""
+        """Waits for the end of the run; returns its cycles, its number of schedule faults and its
+        tokens. `show` is called with each token, in order, when it has arrived."""
         tokens: list[int] = []
-        self._tokens, self._show = tokens, show
-        cycles, faults = self._request(Opcode.WAIT)
-        return int(cycles), int(faults), tokens
 
-    def _request(self, opcode, space=Space.REGISTER, address=0, length=0, payload=None):
+        def attempt():
+            """Asks for the tokens that are missing, and then for the registers."""
+            early: dict[int, int] = {}
+            self._send(self._head(Opcode.WAIT, address=len(tokens)))
+            while (answer := self._answer()).status is Status.TOKEN and len(answer.payload) == 1:
+                early[answer.number] = int(answer.payload[0])
+                while len(tokens) in early:
+                    tokens.append(early.pop(len(tokens)))
+                    show(tokens[-1])
+            cycles, outcome = self._payload(answer, 2)
+            outcome = Outcome.from_bits(int(outcome))
+            if outcome.made != len(tokens):
+                raise _Unsound(f"{len(tokens)} of {outcome.made} tokens have arrived")
+            return int(cycles), outcome.schedule_faults, tokens
+
+        return self._try(Opcode.WAIT.name, attempt, progress=lambda: len(tokens))
+
+    def _request(self, opcode, space=Space.REGISTER, address=0, length=0, payload=()):
         """Sends a request until a sound answer arrives, and returns the answer's payload."""
-        sequence = self._sequence
-        length = length if payload is None else len(payload)
-        head = Request.const({"magic": REQUEST_MAGIC, "opcode": opcode, "space": space, "sequence": sequence})
-        frame = _with_crc([head.as_value().value, address, length])
-        if payload is not None and length:
-            frame = np.concatenate([frame, _with_crc(payload)])
-        expected = {Opcode.READ: length, Opcode.WAIT: 2}.get(opcode, 0)
-        problem = ""
-        for attempt in range(TRIES):
-            if attempt:
+        frame = self._head(opcode, space, address, length)
+        if len(payload):
+            frame = np.concatenate([frame, payload, [_crc(frame[:-1], payload)]])
+
+        def attempt():
+            self._send(frame)
+            return self._payload(self._answer(), length if opcode is Opcode.READ else 0)
+
+        what = opcode.name
+        if opcode in (Opcode.READ, Opcode.WRITE):
+            what += f" {space.name} at {address}, {length} words"
+        return self._try(what, attempt)
+
+    def _try(self, what, attempt, progress=lambda: 0):
+        """Returns what `attempt` returns. If it finds no sound answer it is called again, until
+        there were `TRIES` calls after which `progress()` had not grown: LinkError then. Refusal if
+        the tile refuses the request."""
+        if not self._agreed:
+            raise LinkError("the last request was not answered: reset the link first")
+        self._agreed, tries, problem = False, 0, ""
+        while tries < TRIES:
+            if tries:
                 self._transport.drain()
-            self._transport.send(frame)
-            self.words_sent += len(frame)
-            status, words, problem = self._answer(sequence)
-            made = 0
-            while status is Status.TOKEN and opcode is Opcode.WAIT:
-                self._accept(made, words)
-                made += 1
-                status, words, problem = self._answer(sequence)
-            if status is Status.OK and len(words) == expected:
-                self._sequence = (sequence + 1) % 256
-                return words
-            if status not in (None, Status.OK, Status.CRC, Status.CUT_OFF, Status.SEQUENCE):
-                self._sequence = (sequence + 1) % 256
-                raise LinkError(f"the tile refused {opcode.name} {space.name} at {address}, {length} words: {status.name}")
-        raise LinkError(f"no sound answer to {opcode.name} in {TRIES} tries, the last time {problem}: "
+            before = progress()
+            try:
+                result = attempt()
+            except _Unsound as unsound:
+                problem, tries = str(unsound), 1 if progress() > before else tries + 1
+            except Refusal as refusal:
+                self._next()
+                raise Refusal(f"the tile refused {what}: {refusal}") from None
+            else:
+                self._next()
+                return result
+        raise LinkError(f"no sound answer to {what} in {TRIES} tries, the last time {problem}: "
                         "check the cable and the speed of the line (--baud), then start again")
 
-    def _accept(self, index, words):
-        """Takes token number `index` of the run. A repeated WAIT sends all tokens again; those already known are skipped."""
-        if index == len(self._tokens):
-            self._tokens.append(int(words[0]))
-            self._show(self._tokens[-1])
+    def _next(self):
+        """Goes on to the next request: the tile has answered this one."""
+        self._sequence, self._agreed = (self._sequence + 1) % 256, True
 
-    def _answer(self, sequence):
-        """The next answer: (status, payload, what was wrong). The status is None if the answer is damaged, or belongs to
-        another request."""
-        head = self._receive(3)
-        if len(head) < 3:
-            return None, (), "there was silence"
-        if int(head[2]) != _crc(head[:2]) or int(head[0]) >> 24 != RESPONSE_MAGIC:
-            return None, (), "its header was damaged"
-        response = Response.from_bits(int(head[0]))
-        payload = np.zeros(0, np.uint32)
-        if head[1]:
-            payload = self._receive(int(head[1]) + 1)
-            if len(payload) != int(head[1]) + 1 or int(payload[-1]) != _crc(payload[:-1]):
-                return None, (), "its payload was damaged"
-            payload = payload[:-1]
-        status = Status(response.status)
-        if status in (Status.OK, Status.TOKEN) and response.sequence != sequence:
-            return None, (), "it was the answer to another request"
-        return status, payload, f"the status was {status.name}"
+    def _head(self, opcode, space=Space.REGISTER, address=0, length=0):
+        """The header of this request's frame, with its CRC."""
+        head = Request.const({"magic": REQUEST_MAGIC, "opcode": opcode, "space": space,
+                              "sequence": self._sequence})
+        words = np.array([head.as_value().value, address, length], np.uint32)
+        return np.append(words, np.uint32(_crc(words)))
+
+    @staticmethod
+    def _payload(answer, length):
+        """The payload of an answer whose status is OK. Refusal, with the status, if the tile has
+        refused the request; _Unsound for an answer of another length."""
+        if answer.status is Status.OK and len(answer.payload) == length:
+            return answer.payload
+        if answer.status in (Status.BUSY, Status.ADDRESS, Status.OPCODE, Status.DIRTY):
+            raise Refusal(answer.status.name)
+        raise _Unsound(f"the status was {answer.status.name}")
+
+    def _answer(self):
+        """The next answer to this request; _Unsound if it is damaged. Sound answers to other
+        requests, which a line that doubles frames leaves, are skipped."""
+        while True:
+            head = self._receive(3)
+            if len(head) < 3:
+                raise _Unsound("there was silence")
+            response = Response.from_bits(int(head[0]))
+            if int(head[2]) != _crc(head[:2]) or response.magic != RESPONSE_MAGIC:
+                raise _Unsound("its header was damaged")
+            payload = head[:0]
+            if head[1]:
+                payload = self._receive(int(head[1]) + 1)
+                if len(payload) != int(head[1]) + 1 or int(payload[-1]) != _crc(head[:2], payload[:-1]):
+                    raise _Unsound("its payload was damaged")
+                payload = payload[:-1]
+            status = Status(response.status)
+            # A damaged frame has no sequence number that can be trusted.
+            if response.sequence == self._sequence or status in (Status.CRC, Status.CUT_OFF):
+                return _Answer(status, response.number, payload)
+
+    def _send(self, frame):
+        self._transport.send(frame)
+        self.words_sent += len(frame)
 
     def _receive(self, count):
         words = self._transport.receive(count)
@@ -161,10 +233,6 @@ class Link:
         return words
 
 
-def _with_crc(words):
-    words = np.asarray(words, np.uint32)
-    return np.append(words, np.uint32(_crc(words)))
-
-
-def _crc(words):
-    return zlib.crc32(np.asarray(words, "<u4").tobytes())
+def _crc(*words):
+    """CRC-32 of link words, uint32 [n] each."""
+    return zlib.crc32(np.concatenate(words).astype("<u4").tobytes())

@@ -126,6 +126,12 @@ class Tokenizer:
         """A decoder for one token at a time."""
         return Stream(self)
 
+    def spelling(self, token: int) -> str:
+        """How a single token is shown to people: its text, or the name of a special one."""
+        if token in self.added:
+            return self.added[token].content
+        return self.pieces.get(token, b"").decode(errors="replace")
+
     def _pieces(self) -> Iterator[tuple[int, bytes]]:
         letters = byte_letters()
         fallback = "ByteFallback" in _kinds(self.about["decoder"])

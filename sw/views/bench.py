@@ -10,8 +10,9 @@ from ...hdl.spec.errors import MareyError
 from ...hdl.timing import check
 from ...sim.progress import progress
 from ..compiler.fill import place
-from ..compiler.layout import CompileError, Matrix
+from ..compiler.layout import CompileError
 from ..compiler.matmul import matmul
+from ..compiler.matrix import Matrix
 from ..program.program import Image, Program
 from ..quant.golden import linear as golden_linear
 from ..quant.model import Linear

@@ -13,7 +13,7 @@ from marey.hdl import verilog
 from marey.hdl.spec.config import Config
 from marey.hdl.spec.errors import MareyError
 from marey.hdl.tile import Tile
-from marey.sim.backends import open_transport
+from marey.sim.endpoint import Endpoint
 from marey.sim.verilator import VerilatorTransport
 from marey.sw.compiler.compile import compile_quantised
 from marey.sw.formats.tiny import tiny_model
@@ -114,8 +114,8 @@ def program():
 
 
 def test_the_tile_that_began_with_its_program(compiler, program, tmp_path):
-    """The RTL, its memories initialised, tells the tokens of one that a host has loaded, in the
-    same cycles."""
+    """The RTL, its memories initialised, tells the tokens of an emulated tile that a host has
+    loaded, in the same cycles."""
     wanted, begun = contents(CONFIG, program), []
 
     def begin(found):
@@ -133,7 +133,7 @@ def test_the_tile_that_began_with_its_program(compiler, program, tmp_path):
     def story(device):
         return device.run(1, 0, 16), device.tally.measured
 
-    with Device(open_transport(CONFIG, "verilator"), CONFIG) as device:
+    with Device(Endpoint(CONFIG), CONFIG) as device:
         device.load(program)
         expected = story(device)
     with Device(VerilatorTransport(text, name="a tile with its program"), CONFIG) as device:

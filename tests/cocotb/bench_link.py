@@ -17,7 +17,7 @@ def crc(words):
 
 def frame(opcode, sequence, space=Space.MEM, address=0, length=0, payload=()):
     head = [REQUEST_MAGIC << 24 | opcode.value << 20 | space.value << 16 | sequence, address, length or len(payload)]
-    return [*head, crc(head), *([*payload, crc(payload)] if payload else [])]
+    return [*head, crc(head), *([*payload, crc([*head, *payload])] if payload else [])]
 
 
 class Bench:
@@ -63,7 +63,7 @@ class Bench:
         self.sent = []
         assert words[0] >> 24 == RESPONSE_MAGIC and words[2] == crc(words[:2])
         payload = list(words[3:-1])
-        assert len(payload) == words[1] and (not payload or words[-1] == crc(payload))
+        assert len(payload) == words[1] and (not payload or words[-1] == crc([*words[:2], *payload]))
         return Status(words[0] >> 16 & 0xFF), payload, cycles
 
 

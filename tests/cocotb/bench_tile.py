@@ -26,7 +26,7 @@ class Pins:
         """Sends a frame; returns the answer's payload."""
         payload = [] if payload is None else [int(word) for word in payload]
         head = [REQUEST_MAGIC << 24 | opcode.value << 20 | space.value << 16 | self.sequence, address, length or len(payload)]
-        await self.send([*head, crc(head), *([*payload, crc(payload)] if payload else [])], hurry)
+        await self.send([*head, crc(head), *([*payload, crc([*head, *payload])] if payload else [])], hurry)
         head = await self.receive(3)
         assert crc(head[:2]) == head[2] and head[0] & 0xFF == self.sequence
         assert Status(head[0] >> 16 & 0xFF) is Status.OK
@@ -34,7 +34,7 @@ class Pins:
         if not head[1]:
             return []
         body = await self.receive(head[1] + 1)
-        assert crc(body[:-1]) == body[-1]
+        assert crc([*head[:2], *body[:-1]]) == body[-1]
         return body[:-1]
 
     async def send(self, words, hurry):
@@ -111,7 +111,7 @@ async def a_payload_goes_in_as_fast_as_its_checksum_is_made(dut):
         before = get_sim_time("ns")
         words = pack_wram(CONFIG, np.zeros((entries * 4, CONFIG.cols, CONFIG.rows), np.int8))
         head = [REQUEST_MAGIC << 24 | Opcode.WRITE.value << 20 | Space.WRAM.value << 16 | pins.sequence, 0, len(words)]
-        await pins.send([*head, crc(head), *words.tolist(), crc(words)], hurry=True)
+        await pins.send([*head, crc(head), *words.tolist(), crc([*head, *words])], hurry=True)
         times.append(round((get_sim_time("ns") - before) / 10) - len(words) * cycles)
         await pins.receive(3)
         pins.sequence += 1

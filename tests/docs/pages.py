@@ -10,6 +10,8 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 """README.md, CONTRIBUTING.md, CHANGELOG.md and all of docs/."""
 BLOCK = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)
+FETCHED = re.compile(r"smollm2|hf:[\w-]+/[\w.-]+(/[\w.-]+\.gguf)?")
+"""Names of models that are fetched (docs/models.md)."""
 INLINE = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 
 

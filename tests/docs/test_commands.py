@@ -13,7 +13,7 @@ import pytest
 
 from marey.boards.all import BOARDS
 from marey.sw.cli import main
-from tests.docs.pages import PAGES, ROOT, commands, inline_commands, name_of
+from tests.docs.pages import FETCHED, PAGES, ROOT, commands, inline_commands, name_of
 
 EXAMPLES = {"icesugar"}
 """Boards that a recipe adds."""
@@ -50,7 +50,8 @@ def marey(words, files, output):
                 files.add(str(value))
                 continue
             name = value.name if isinstance(parameter.type, click.File) else str(value)
-            assert name in files or (Path(name).is_absolute() and Path(name).exists()), f"{name} is made by no line above"
+            known = name in files or (Path(name).is_absolute() and Path(name).exists()) or FETCHED.fullmatch(name)
+            assert known, f"{name} is made by no line above"
     if output:
         files.add(output)
 

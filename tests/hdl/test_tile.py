@@ -21,6 +21,16 @@ from marey.sw.runtime.link import Link
 from tests.configs import CONFIGS, GATED, any_config, codes, op
 from tests.machines import machines, small
 
+TILES = {}
+"""Tiles in Amaranth's simulator by configuration, which tests share, since one takes two seconds to open."""
+
+
+def open_tile(config):
+    """The shared tile of a configuration. A simulation ends with its first fault: then `TILES.pop(config)`."""
+    if config not in TILES:
+        TILES[config] = pysim.open_tile(config)
+    return TILES[config]
+
 
 def load(config, link, program, seed, shape):
     """Random weights, activations and factors for a matrix product; returns them."""
@@ -71,13 +81,12 @@ def expected(config, shape, weights, x, factors):
 @given(products())
 def test_values_and_cycles(product):
     config, program, shape, seed = product
-    with pysim.open_tile(config) as tile:
-        link = Link(tile, config)
-        for again in range(2):
-            values = load(config, link, program, seed + again, shape)
-            link.start(0)
-            assert link.wait() == (check(config, program), 0, [])
-            assert np.array_equal(results(config, link, shape), expected(config, shape, *values))
+    link = Link(open_tile(config), config)
+    for again in range(2):
+        values = load(config, link, program, seed + again, shape)
+        link.start(0)
+        assert link.wait() == (check(config, program), 0, [])
+        assert np.array_equal(results(config, link, shape), expected(config, shape, *values))
 
 
 @settings(max_examples=20, deadline=None)
@@ -92,21 +101,22 @@ def test_a_moved_instruction_is_harmless_or_caught(product, data):
     program[at] = replace(program[at], wait=program[at].wait + change)
     broken = {violation.what for violation in violations(config, program)}
     promises = {what for unit in Unit for what in (unit.facts.clash if unit.rival is unit else "", unit.facts.alone)} - {""}
-    with pysim.open_tile(config) as tile:
-        link = Link(tile, config)
-        values = load(config, link, program, seed, shape)
-        try:
-            link.start(0)
-            _, faults, _ = link.wait()
-            # What is still on its way at the end of the run shows later.
-            assert faults == 0
-            assert tile.drain() is None
-        except ScheduleFault:
-            assert broken & promises
-            return
-        assert not broken & promises
-        if not broken:
-            assert np.array_equal(results(config, link, shape), expected(config, shape, *values))
+    tile = open_tile(config)
+    link = Link(tile, config)
+    values = load(config, link, program, seed, shape)
+    try:
+        link.start(0)
+        _, faults, _ = link.wait()
+        # What is still on its way at the end of the run shows later.
+        assert faults == 0
+        assert tile.drain() is None
+    except ScheduleFault:
+        TILES.pop(config)
+        assert broken & promises
+        return
+    assert not broken & promises
+    if not broken:
+        assert np.array_equal(results(config, link, shape), expected(config, shape, *values))
 
 
 def test_one_port_is_read_or_written():
@@ -122,16 +132,16 @@ def test_one_port_is_read_or_written():
     found = {at: {violation.what for violation in violations(config, program(at))} for at in range(30 + mxm.wait) if at != 30}
     wrong = [at for at, what in found.items() if what == {Unit.WRAM_PORT_READ.facts.clash}]
     for at in (wrong[0] - 1, wrong[0], wrong[-1], wrong[-1] + 1):
-        with pysim.open_tile(config) as tile:
-            link = Link(tile, config)
-            values = load(config, link, program(at), 1, shape)
-            link.start(0)
-            if at in wrong:
-                with pytest.raises(ScheduleFault, match="one port"):
-                    link.wait()
-                continue
-            assert link.wait() == (check(config, program(at)), 0, [])
-            assert np.array_equal(results(config, link, shape), expected(config, shape, *values))
+        link = Link(open_tile(config), config)
+        values = load(config, link, program(at), 1, shape)
+        link.start(0)
+        if at in wrong:
+            with pytest.raises(ScheduleFault, match="one port"):
+                link.wait()
+            TILES.pop(config)
+            continue
+        assert link.wait() == (check(config, program(at)), 0, [])
+        assert np.array_equal(results(config, link, shape), expected(config, shape, *values))
 
 
 def test_emulator_and_rtl_answer_alike():
@@ -181,16 +191,15 @@ def test_a_run_is_stopped_by_reset_and_the_tile_goes_on():
     program = matmul(config, inner=4, outer=8, act=0, wgt=0, scale=40, dst=10, shift=10)
     endless = [replace(instruction, wait=10000) if instruction.op is Op.VXM else instruction for instruction in program]
     shape = (1, 4, 8, 10, 10, 40)
-    with pysim.open_tile(config) as tile:
-        link = Link(tile, config)
-        load(config, link, endless, 1, shape)
-        link.start(0)
-        link.reset()
-        assert link.registers()[Register.CYCLES] < 9000
-        values = load(config, link, program, 2, shape)
-        link.start(0)
-        assert link.wait() == (check(config, program), 0, [])
-        assert np.array_equal(results(config, link, shape), expected(config, shape, *values))
+    link = Link(open_tile(config), config)
+    load(config, link, endless, 1, shape)
+    link.start(0)
+    link.reset()
+    assert link.registers()[Register.CYCLES] < 9000
+    values = load(config, link, program, 2, shape)
+    link.start(0)
+    assert link.wait() == (check(config, program), 0, [])
+    assert np.array_equal(results(config, link, shape), expected(config, shape, *values))
 
 
 @pytest.mark.parametrize("config", [CONFIGS[0], CONFIGS[5]], ids=lambda config: config.name)

@@ -5,6 +5,8 @@ import json
 import re
 from dataclasses import replace
 
+import pytest
+
 from marey.hdl.spec.isa import Isa
 from marey.hdl.spec.protocol import Space, parts
 from marey.hdl.tile import PROBE
@@ -12,20 +14,24 @@ from marey.hdl.verilog import TOP, generate
 from tests.configs import CONFIGS
 
 
-def test_the_same_text_every_time():
-    (one, first), (other, second) = generate(CONFIGS[0]), generate(CONFIGS[0])
+@pytest.fixture(scope="module")
+def square():
+    """Text and sidecar of a tile, which take seconds."""
+    return generate(CONFIGS[0])
+
+
+def test_the_same_text_every_time(square):
+    (one, first), (other, second) = square, generate(CONFIGS[0])
     assert one == other and first == second
     assert "src =" not in one and "/" not in re.sub(r"//.*|/\*.*?\*/", "", one).replace(" / ", "")
     assert hashlib.sha256(one.encode()).hexdigest() == first["sha256"]
 
 
-def test_another_tile_is_another_text():
-    assert generate(CONFIGS[0])[1]["sha256"] != generate(CONFIGS[1])[1]["sha256"]
-
-
-def test_the_text_does_not_grow_with_the_memories():
-    small, large = (generate(replace(CONFIGS[0], wram_depth=depth, mem_depth=depth))[0] for depth in (1 << 8, 1 << 12))
-    assert len(large) < 1.1 * len(small)
+def test_the_text_does_not_grow_with_the_memories(square):
+    """Another tile is another text, and memories of 64 times the depth add less than a tenth to it."""
+    text, sidecar = generate(replace(CONFIGS[0], wram_depth=1 << 12, mem_depth=1 << 12))
+    assert sidecar["sha256"] != square[1]["sha256"]
+    assert len(text) < 1.1 * len(square[0])
 
 
 def test_the_sidecar_describes_the_tile():

@@ -13,7 +13,7 @@ from marey.hdl.spec.protocol import VERSION
 from marey.hdl.timing import trace, uses
 from tests.configs import op
 
-MEANT = {3: {"": "5ff7c746a826e791", "gelu": "5998b369c41b2eb2"}}
+MEANT = {4: {"": "5ff7c746a826e791", "gelu": "5998b369c41b2eb2"}}
 """By version, the digests of `meaning`: for `CONFIGS` as they are, and with each field that adds a function."""
 
 CONFIGS = [

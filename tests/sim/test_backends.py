@@ -1,5 +1,7 @@
 """All backends behave as one tile: the same answers and cycles, and the golden model's tokens."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 
@@ -39,6 +41,12 @@ def golden_tokens(model, prompt, count, bits=8):
     return tokens[len(prompt):]
 
 
+@pytest.fixture(scope="module")
+def tiny_on(tiny_model):
+    """A function: the program of the tiny model on a preset."""
+    return cache(lambda name: compile_model(tiny_model, preset(name), tiny_tokenizer()))
+
+
 def run(program, backend, prompt, steps):
     with Device(open_transport(program.config, backend), program.config) as device:
         device.load(program)
@@ -49,8 +57,8 @@ def run(program, backend, prompt, steps):
     ("tiny4x8", "emulator"), ("tiny4x8", "verilator"), ("tiny4x4", "verilator"), ("sim4x4", "emulator"), ("sim8x8",
     "verilator"),
 ])
-def test_tokens_are_the_golden_models(compiler, tiny_model, name, backend):
-    program = compile_model(tiny_model, preset(name), tiny_tokenizer())
+def test_tokens_are_the_golden_models(compiler, tiny_model, tiny_on, name, backend):
+    program = tiny_on(name)
     result = run(program, backend, "once upon a time", 4)
     assert result.tokens == golden_tokens(tiny_model, result.prompt_tokens, 4)
     assert result.measured_cycles == result.predicted_cycles
@@ -58,21 +66,36 @@ def test_tokens_are_the_golden_models(compiler, tiny_model, name, backend):
         program.cycles(step.position, step.position >= len(result.prompt_tokens) - 1) for step in result.steps]
 
 
+def first_steps(model, program, backend, count):
+    """The first `count` steps of a model in a backend, each compared with the golden model."""
+    with Device(open_transport(program.config, backend), program.config) as device:
+        device.load(program)
+        return list(greedy_steps(program, model, device, count))
+
+
 @pytest.mark.parametrize("shape", MODELS, ids=MODELS.get)
 def test_every_backend_agrees(compiler, shape):
-    """Golden, emulator, Verilator, and for two tokens Amaranth's simulator: logits, choices and
-    cycles."""
-    config, model = ROOMY[0], quantise(make_model(shape))
-    program = compile_quantised(model, config)
-    found = {}
-    for backend, count in (("emulator", 8), ("verilator", 8), ("pysim", 2)):
-        with Device(open_transport(config, backend), config) as device:
-            device.load(program)
-            found[backend] = list(greedy_steps(program, model, device, count))
-    assert found["emulator"] == found["verilator"] and found["pysim"] == found["emulator"][:2]
+    """Golden, emulator and Verilator: logits, choices and cycles."""
+    model = quantise(make_model(shape))
+    program = compile_quantised(model, ROOMY[0])
+    assert first_steps(model, program, "emulator", 8) == first_steps(model, program, "verilator", 8)
 
 
-@pytest.mark.parametrize("config", [*ROOMY[1:4], INT4[0], INT4[3], ONE_PORT[1]], ids=lambda config: config.name)
+@pytest.mark.parametrize("shape", [
+    *(pytest.param(shape, marks=pytest.mark.slow, id=MODELS[shape]) for shape in list(MODELS)[:3]),
+    *(pytest.param(shape, id=MODELS[shape]) for shape in list(MODELS)[3:])])
+def test_amaranths_simulator_agrees(shape):
+    """With golden model and emulator, for two tokens. It takes 20 seconds to load a model of the larger shapes."""
+    model = quantise(make_model(shape))
+    program = compile_quantised(model, ROOMY[0])
+    assert first_steps(model, program, "pysim", 2) == first_steps(model, program, "emulator", 2)
+
+
+@pytest.mark.parametrize("config", [
+    ROOMY[1], ROOMY[3], INT4[0], ONE_PORT[1],
+    # Quick tests of streamed models run on tiles like these.
+    pytest.param(ROOMY[2], marks=pytest.mark.slow), pytest.param(INT4[3], marks=pytest.mark.slow),
+], ids=lambda config: config.name)
 def test_narrow_oblong_and_int4_tiles(compiler, config):
     """The RTL on unusual tiles: one lane, rows unlike columns, 4-bit weights, one port for weights.
 
@@ -86,10 +109,10 @@ def test_narrow_oblong_and_int4_tiles(compiler, config):
             assert len(list(greedy_steps(program, model, device, 10))) == 10
 
 
-def test_a_run_of_many_tokens(compiler, tiny_model):
+def test_a_run_of_many_tokens(compiler, tiny_on):
     """The host gets the ids and nothing else, and they are those that one run for each token
     gives."""
-    program = compile_model(tiny_model, preset("sim8x8"), tiny_tokenizer())
+    program = tiny_on("sim8x8")
     with Device(open_transport(program.config, "verilator"), program.config) as device:
         device.load(program)
         words, shown = device.link.words_received, []
@@ -103,10 +126,10 @@ def test_a_run_of_many_tokens(compiler, tiny_model):
     assert tokens == shown == single
 
 
-def test_cycles_do_not_depend_on_data(compiler, tiny_model):
+def test_cycles_do_not_depend_on_data(compiler, tiny_on):
     """A thousand runs at one position, with tokens from all of the vocabulary, take one number of
     cycles."""
-    program = compile_model(tiny_model, preset("sim8x8"), tiny_tokenizer())
+    program = tiny_on("sim8x8")
     rng, seen = np.random.default_rng(0), set()
     with Device(open_transport(program.config, "verilator"), program.config) as device:
         device.load(program)
@@ -173,11 +196,11 @@ def test_benchmark(compiler, name):
         assert [row.name for row in rows] == list(BOUNDS)
 
 
-def test_cycles_on_the_link_are_words(compiler, tiny_model):
+def test_cycles_on_the_link_are_words(compiler, tiny_on):
     """Loading weights takes one cycle for each word over the link, and a few more for each
     frame."""
     config = preset("sim8x8")
-    program = compile_model(tiny_model, config, tiny_tokenizer())
+    program = tiny_on("sim8x8")
     with Device(open_transport(config, "verilator"), config) as device:
         cycles, words = device.transport.cycles, device.link.words_sent + device.link.words_received
         device.load(program)
@@ -187,8 +210,8 @@ def test_cycles_on_the_link_are_words(compiler, tiny_model):
     assert cycles <= words * 1.002
 
 
-def test_a_lie_about_cycles_is_an_error(compiler, tiny_model, monkeypatch):
-    program = compile_model(tiny_model, preset("sim8x8"), tiny_tokenizer())
+def test_a_lie_about_cycles_is_an_error(compiler, tiny_on, monkeypatch):
+    program = tiny_on("sim8x8")
     monkeypatch.setattr(Program, "run_cycles", lambda *_: 1)
     with pytest.raises(ScheduleError, match="predicted"):
         run(program, "verilator", "", 1)

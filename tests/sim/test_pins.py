@@ -126,9 +126,9 @@ def test_the_link_at_the_pins(pins, off):
 def test_a_word_takes_the_time_that_its_bits_take(pins):
     link = Link(PinsTransport(pins, QUIET, QUIET), CONFIG)
     before = pins.cycles
-    link.read(Space.REGISTER, 0, 7)
-    # Four words there; a head of three, seven and a CRC back. A byte back takes ten bits of 9 cycles and one.
-    bits = 4 * 40 * CLOCK / BAUD + 11 * 4 * (10 * 9 + 1)
+    link.read(Space.REGISTER, 0, 6)
+    # Four words there; a head of three, six and a CRC back. A byte back takes ten bits of 9 cycles and one.
+    bits = 4 * 40 * CLOCK / BAUD + 10 * 4 * (10 * 9 + 1)
     assert bits - 45 <= pins.cycles - before <= bits + 60
 
 

@@ -17,11 +17,16 @@ def look_up(builder: Builder, operation: Operation) -> list[Step]:
     config, layout = builder.config, builder.layout
     factor, row, inner = layout.constants["embedding"], layout.embedding, layout.classifier.inner
     groups, reduced, steps = layout.embedding_groups, measured(builder, operation.output.name), []
-    if "embedding" in layout.uniform:
+    if layout.balanced:
+        steps.append(step(builder.vector_pass("norms' epsilon", 1, x=layout.constants["epsilon"], scalar=0,
+                                              dst=builder.buffer["x"] + builder.dim_granules)))
+    if layout.embedding_by_channel:
+        factors = {"by_vector": 1, "y": factor, "y_step": 1}
+    elif "embedding" in layout.uniform:
         factors = {"by_vector": 1, "y": factor}
     else:
         factors = {"scalar": REDUCED, "scalar_hop": 1}
-        steps = [
+        steps += [
             builder.index("once", Source.TOKEN, log2(config.lanes), 1, factor,
                           builder.bits(builder.shape.vocab_size, log2(config.lanes))),
             step(builder.op(Op.VXM, "embedding: factor", **builder.second_engine, reduce=Reduce.PICK,

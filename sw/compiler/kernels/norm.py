@@ -1,9 +1,11 @@
 """Kernels that make the int8 inputs of matrix products, and their scalars."""
 
-from ....hdl.spec.integer import SQUARE_SHIFT
+from dataclasses import replace
+
+from ....hdl.spec.integer import RANGE_SHIFT, SQUARE_SHIFT, UNIT_SQUARE_SHIFT
 from ....hdl.spec.isa import Instruction, Op, Reduce, Sfu, To
 from ...model.graph import Kind, Operation
-from ..builder import ABSMAX, SQUARES, Builder
+from ..builder import ABSMAX, LEVEL, POWER, RANGE, SQUARES, Builder
 from ..steps import Step, step
 
 
@@ -22,14 +24,30 @@ def measure(builder: Builder, operation: Operation) -> list[Step]:
     """
     if operation.name in builder.layout.uniform:
         return []
-    return [step(builder.vector_pass(
+    level, shifted = [], {}
+    if builder.outline.balanced:
+        level, shifted = _level(builder, operation), {"scalar": builder.level}
+    return [*level, step(builder.vector_pass(
         "norm: gain", builder.dim_granules, x=builder.buffer["x"], y=builder.place.constant(operation.name), by_vector=1,
-        y_step=1, dst=builder.buffer["gained"], shift=builder.shifts[operation.name], reduce=Reduce.ABSMAX, into=ABSMAX))]
+        y_step=1, dst=builder.buffer["gained"], shift=builder.shifts[operation.name], reduce=Reduce.ABSMAX, into=ABSMAX,
+        **shifted))]
+
+
+def _level(builder: Builder, operation: Operation) -> list[Step]:
+    """Makes two scalars of the layer's level, which its gains' shift depends on; see
+    `marey.sw.quant.residual.levels_of`."""
+    return [
+        step(builder.vector_pass("norm: level", 1, x=builder.place.constant(f"{operation.name}_level"), scalar=0, to=To.NOWHERE,
+                                 reduce=Reduce.ABSMAX, into=LEVEL)),
+        step(builder.op(Op.SFU, "norm: scales of level", function=Sfu.QUANTISE, a=LEVEL, into=builder.level)),
+    ]
 
 
 def normalise(builder: Builder, operation: Operation) -> list[Step]:
     """Brings the measured vector to int8, while the scalar unit computes 1/rms from the sum of
     squares of the residual."""
+    if builder.outline.balanced:
+        return _normalise_balanced(builder)
     x = builder.buffer["x"]
     source = x if operation.name in builder.layout.uniform else builder.buffer["gained"]
     return [
@@ -40,6 +58,37 @@ def normalise(builder: Builder, operation: Operation) -> list[Step]:
                         epsilon=builder.outline.epsilon)),
         step(to_int8(builder, "norm", source, builder.dim_granules)),
         step(builder.op(Op.SFU, "norm: scalar", function=Sfu.MULTIPLY, a=builder.step, b=builder.root, into=builder.scalar)),
+    ]
+
+
+def _normalise_balanced(builder: Builder) -> list[Step]:
+    """`normalise` for a balanced residual; see `integer.balanced_root`.
+
+    The pass that makes the int8 values comes as early as it can, since the next product waits for
+    it; the scalar is needed later, when the product has its first results.
+    """
+    x, units, normal = builder.buffer["x"], builder.place.constant("units"), builder.buffer["normal"]
+    count = builder.layout.in_granules(builder.layout.residual)
+    ones = replace(units, offset=units.offset + count)
+    products = {"x": x, "y": units, "by_vector": 1, "y_step": 1}
+    return [
+        step(builder.op(Op.SFU, "norm: int8 scale", function=Sfu.QUANTISE, a=ABSMAX, into=builder.quantiser)),
+        step(builder.vector_pass("norm: range", count, **products, shift=RANGE_SHIFT, to=To.NOWHERE, reduce=Reduce.ABSMAX,
+                                 into=RANGE)),
+        step(to_int8(builder, "norm", builder.buffer["gained"], builder.dim_granules)),
+        step(builder.op(Op.SFU, "norm: 1/range", function=Sfu.RECIPROCAL, a=RANGE, epsilon=1, into=builder.inverse)),
+        step(builder.vector_pass("norm: normal", count, **products, shift=-15, scalar=builder.inverse, dst=normal)),
+        step(builder.vector_pass("norm: squares", count, x=normal, y=normal, by_vector=1, y_step=1, shift=UNIT_SQUARE_SHIFT,
+                                 to=To.NOWHERE, reduce=Reduce.SUM, into=SQUARES)),
+        step(builder.vector_pass("norm: power of two", 1, x=builder.layout.constants["one"], y=ones, by_vector=1, shift=-1,
+                                 scalar=builder.inverse, to=To.NOWHERE, reduce=Reduce.ABSMAX, into=POWER)),
+        step(builder.op(Op.SFU, "norm: scale of range", function=Sfu.QUANTISE, a=POWER, into=builder.power)),
+        step(builder.op(Op.SFU, "norm: step", function=Sfu.MULTIPLY, a=builder.step, b=builder.level + 1,
+                        into=builder.level)),
+        step(builder.op(Op.SFU, "norm: step", function=Sfu.MULTIPLY, a=builder.level, b=builder.power + 1,
+                        into=builder.power)),
+        step(builder.op(Op.SFU, "norm: 1/rms", function=Sfu.RSQRT, a=SQUARES, into=builder.root)),
+        step(builder.op(Op.SFU, "norm: scalar", function=Sfu.MULTIPLY, a=builder.power, b=builder.root, into=builder.scalar)),
     ]
 
 

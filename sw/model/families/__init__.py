@@ -5,9 +5,9 @@ from functools import cache
 from ...errors import FormatError
 from ..config import ModelConfig
 from ..graph import Graph, check
-from . import gpt2, llama
+from . import gpt2, llama, qwen2, qwen3
 
-FAMILIES = {"llama": llama, "gpt2": gpt2}
+FAMILIES = {"llama": llama, "gpt2": gpt2, "qwen2": qwen2, "qwen3": qwen3}
 """The modules, by the name in `ModelConfig.family`. Each has `graph(config)` and `weight_shapes(config)`."""
 
 

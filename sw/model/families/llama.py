@@ -12,9 +12,9 @@ Shapes = dict[str, tuple[int, ...]]
 
 def weight_shapes(config: ModelConfig) -> tuple[Shapes, Shapes, Shapes]:
     """Shapes of the weights before the layers, of one layer, and after the layers, by name."""
-    dim, kv_dim, hidden = config.dim, config.kv_dim, config.hidden_dim
+    dim, heads_dim, kv_dim, hidden = config.dim, config.heads_dim, config.kv_dim, config.hidden_dim
     layer = {
-        "attention_norm": (dim,), "wq": (dim, dim), "wk": (kv_dim, dim), "wv": (kv_dim, dim), "wo": (dim, dim),
+        "attention_norm": (dim,), "wq": (heads_dim, dim), "wk": (kv_dim, dim), "wv": (kv_dim, dim), "wo": (dim, heads_dim),
         "ffn_norm": (dim,), "w1": (hidden, dim), "w2": (dim, hidden), "w3": (hidden, dim),
     }
     end = {"final_norm": (dim,)} | ({} if config.tied else {"classifier": (config.vocab_size, dim)})
@@ -46,7 +46,7 @@ def graph(config: ModelConfig) -> Graph:
         op(Kind.ROTATE, "rotate", "qk angles", Value("turned", both, wide, heads + kv_heads), Phase.QKV),
         op(Kind.SCORES, "scores", "turned", Value("score", heads * config.seq_len, wide, heads), Phase.SCORES),
         op(Kind.SOFTMAX, "softmax", "score", Value("weight", heads * config.seq_len, narrow, heads), Phase.SOFTMAX),
-        op(Kind.VALUES, "values", "weight v", Value("o", dim, narrow, heads), Phase.VALUES),
+        op(Kind.VALUES, "values", "weight v", Value("o", config.heads_dim, narrow, heads), Phase.VALUES),
         op(Kind.LINEAR, "wo", "o", Value("attended", dim, wide), Phase.OUTPUT, weights=("wo",)),
         op(Kind.ADD, "attention_add", "x attended", Value("middle", dim, wide), Phase.OUTPUT),
         norm("ffn_norm", "middle", "ffn_input"),

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from marey.hdl.parts.host import HOST_READ_LATENCY
 from marey.hdl.spec.packing import pack_program
-from marey.hdl.spec.protocol import REQUEST_MAGIC, Opcode, Register, Space, Status, entry_bits, parts
-from marey.sim import pysim
+from marey.hdl.spec.protocol import MOST_TOKENS, REQUEST_MAGIC, Opcode, Register, Space, Status, entry_bits, parts
+from marey.sim import pysim, verilator
 from marey.sim.endpoint import Endpoint
 from tests.configs import CONFIGS, codes, op
 
@@ -24,15 +24,15 @@ LONG = pack_program(CONFIG, codes(CONFIG, [op(CONFIG, "NOP", 3000), op(CONFIG, "
 @pytest.fixture(params=["rtl", "endpoint"])
 def line(request):
     """A transport to a tile after RESET, which expects sequence number 1."""
-    transport = pysim.open_tile(CONFIG) if request.param == "rtl" else Endpoint(CONFIG)
+    transport = verilator.open_tile(CONFIG) if request.param == "rtl" else Endpoint(CONFIG)
     transport.send(frame(Opcode.RESET, 0))
     assert status(transport) is Status.OK
     yield transport
     transport.close()
 
 
-def crc(words):
-    return zlib.crc32(np.asarray(words, "<u4").tobytes())
+def crc(*parts):
+    return zlib.crc32(b"".join(np.asarray(words, "<u4").tobytes() for words in parts))
 
 
 def frame(opcode, sequence, space=Space.REGISTER, address=0, length=None, payload=None):
@@ -40,18 +40,20 @@ def frame(opcode, sequence, space=Space.REGISTER, address=0, length=None, payloa
     opcode = opcode.value if isinstance(opcode, Opcode) else opcode
     length = length if length is not None else len(payload) if payload is not None else 0
     head = [REQUEST_MAGIC << 24 | opcode << 20 | space.value << 16 | sequence, address, length]
-    body = [*payload, crc(payload)] if payload is not None and len(payload) else []
+    body = [*payload, crc(head, payload)] if payload is not None and len(payload) else []
     return np.array([*head, crc(head), *body], np.uint32)
 
 
 def answer(transport):
-    """Status, sequence and payload of the next answer, its CRCs checked."""
+    """Status, sequence and payload of the next answer, its CRCs checked; of a TOKEN the number, too."""
     head = transport.receive(3)
     assert len(head) == 3 and crc(head[:2]) == head[2] and head[0] >> 24 == 0xE5
     payload = transport.receive(int(head[1]) + 1) if head[1] else np.zeros(1, np.uint32)
     if head[1]:
-        assert crc(payload[:-1]) == payload[-1]
-    return Status(int(head[0] >> 16 & 0xFF)), int(head[0] & 0xFF), payload[:-1].tolist()
+        assert crc(head[:2], payload[:-1]) == payload[-1]
+    found = Status(int(head[0] >> 16 & 0xFF))
+    number = [int(head[0] >> 8 & 0xFF)] if found is Status.TOKEN else []
+    return found, int(head[0] & 0xFF), *number, payload[:-1].tolist()
 
 
 def status(transport):
@@ -138,11 +140,89 @@ def test_a_refused_start_stays_refused(line):
     assert register(line, 2, Register.RUNS) == 0
 
 
-def test_a_repeated_write_is_written_again(line):
-    for _ in range(2):
-        line.send(frame(Opcode.WRITE, 1, Space.MEM, payload=[5] * GRANULE))
-        assert status(line) is Status.OK
-    works(line, 2)
+def test_a_repeated_write_is_answered_and_not_written(line):
+    """A line that doubles a frame may damage the second one: what was written stays, and nothing is dirty."""
+    words = [5] * GRANULE
+    line.send(frame(Opcode.WRITE, 1, Space.MEM, payload=words))
+    assert status(line) is Status.OK
+    line.send(frame(Opcode.WRITE, 1, Space.MEM, payload=[6] * GRANULE))
+    assert answer(line)[:2] == (Status.OK, 1)
+    damaged = frame(Opcode.WRITE, 1, Space.MEM, payload=[7] * GRANULE)
+    damaged[-1] ^= 1
+    line.send(damaged)
+    assert status(line) is Status.CRC
+    line.send(frame(Opcode.WRITE, 1, Space.MEM, payload=words)[:5])
+    assert status(line) is Status.CUT_OFF
+    line.send(frame(Opcode.READ, 2, Space.MEM, 0, GRANULE))
+    assert answer(line) == (Status.OK, 2, words)
+    line.send(frame(Opcode.START, 3))
+    assert status(line) is Status.OK
+
+
+def test_a_repetition_does_not_make_memory_clean(line):
+    line.send(frame(Opcode.WRITE, 1, Space.MEM, payload=[5] * GRANULE))
+    assert status(line) is Status.OK
+    line.send(frame(Opcode.WRITE, 2, Space.MEM, payload=[6] * GRANULE)[:5])
+    assert status(line) is Status.CUT_OFF
+    line.send(frame(Opcode.WRITE, 1, Space.MEM, payload=[5] * GRANULE))
+    assert status(line) is Status.OK
+    line.send(frame(Opcode.START, 2))
+    assert status(line) is Status.DIRTY
+
+
+def test_a_reset_does_not_make_memory_clean(line):
+    line.send(frame(Opcode.WRITE, 1, Space.MEM, payload=[5] * GRANULE)[:5])
+    assert status(line) is Status.CUT_OFF
+    line.send(frame(Opcode.RESET, 7))
+    assert answer(line)[:2] == (Status.OK, 7)
+    line.send(frame(Opcode.START, 8))
+    assert status(line) is Status.DIRTY
+    works(line, 9)
+
+
+@pytest.mark.parametrize("opcode", [Opcode.START, Opcode.WRITE])
+def test_the_number_of_a_reset_is_used_up(line, opcode):
+    """A frame from before a RESET that arrives after it has no effect, whether it has the RESET's number or an earlier one."""
+    line.send(frame(Opcode.WRITE, 1, Space.MEM, payload=[5] * GRANULE))
+    assert status(line) is Status.OK
+    line.send(frame(Opcode.RESET, 9))
+    assert status(line) is Status.OK
+    for sequence in (9, 8, 1):
+        line.send(frame(opcode, sequence, Space.MEM, payload=[6] * GRANULE if opcode is Opcode.WRITE else None))
+        assert answer(line)[:2] == (Status.OK if sequence == 9 else Status.SEQUENCE, sequence)
+    line.send(frame(Opcode.READ, 10, Space.MEM, 0, GRANULE))
+    assert answer(line) == (Status.OK, 10, [5] * GRANULE)
+    assert register(line, 11, Register.RUNS) == 0
+
+
+@pytest.mark.parametrize("change", [{"sequence": 3}, {"address": 2 * GRANULE}, {"space": Space.PROGRAM}])
+def test_the_payload_of_another_frame_is_refused(line, change):
+    """When words between two frames are lost, the header of the first meets the payload of the second."""
+    own = {"sequence": 1, "space": Space.MEM, "address": 0}
+    one, other = (frame(Opcode.WRITE, payload=[7] * 4 * GRANULE, **how) for how in (own, own | change))
+    line.send(np.concatenate([one[:4], other[4:]]))
+    assert status(line) is Status.CRC
+    works(line, 1)
+
+
+@pytest.mark.parametrize("space", [Space.MEM, Space.PROGRAM, Space.WRAM])
+def test_a_write_begins_and_ends_with_an_entry(line, space):
+    size, sequence = parts(entry_bits(CONFIG, space)), 1
+    for part in range(1, size):
+        for address, length in ((part, size), (0, part), (size, size + part)):
+            line.send(frame(Opcode.WRITE, sequence, space, address, payload=[1] * length))
+            assert answer(line)[:2] == (Status.ADDRESS, sequence)
+            sequence += 1
+    works(line, sequence)
+
+
+def test_the_most_tokens_that_a_run_may_make(line):
+    line.send(frame(Opcode.WRITE, 1, Space.PROGRAM, payload=HALT))
+    assert status(line) is Status.OK
+    for sequence, count, expected in ((2, MOST_TOKENS, Status.OK), (3, MOST_TOKENS + 1, Status.ADDRESS),
+                                      (4, 1 << 15, Status.ADDRESS)):
+        line.send(frame(Opcode.START, sequence, length=count << 16))
+        assert status(line) is expected
 
 
 @pytest.mark.parametrize("sequence", [0, 2, 3, 255])
@@ -175,24 +255,24 @@ def test_requests_that_are_refused(line, request_words, expected):
 
 
 def test_tokens_come_as_they_are_made(line):
-    """Each is a response of its own before the answer to WAIT, all of them again when that is repeated, and readable."""
+    """Each is a response of its own before the answer to WAIT, again from any on when that is repeated, and readable."""
     tokens = pack_program(CONFIG, codes(CONFIG, [op(CONFIG, "TOKEN", 3, target=0), op(CONFIG, "HALT")]))
     line.send(frame(Opcode.WRITE, 1, Space.PROGRAM, payload=tokens))
     assert status(line) is Status.OK
     line.send(frame(Opcode.START, 2, address=9 << 12, length=3 << 16 | 5))
     assert status(line) is Status.OK
-    for _ in range(2):
-        line.send(frame(Opcode.WAIT, 3))
-        assert [answer(line) for _ in range(3)] == [(Status.TOKEN, 3, [0])] * 3
-        assert answer(line) == (Status.OK, 3, [2 + 3 * 7 + 1, 0])
+    for first in (0, 0, 1, 2, 3):
+        line.send(frame(Opcode.WAIT, 3, address=first))
+        assert [answer(line) for _ in range(first, 3)] == [(Status.TOKEN, 3, number, [0]) for number in range(first, 3)]
+        assert answer(line) == (Status.OK, 3, [2 + 3 * 7 + 1, 3 << 16])
     line.send(frame(Opcode.READ, 4, Space.TOKENS, 0, 3))
     assert answer(line) == (Status.OK, 4, [0, 0, 0])
-    assert register(line, 5, Register.MADE) == 3
+    assert register(line, 5, Register.OUTCOME) == 3 << 16
 
 
 def test_several_frames_at_once(line):
     line.send(np.concatenate([frame(Opcode.READ, 1, Space.REGISTER, 0, 1), frame(Opcode.READ, 2, Space.REGISTER, 1, 1)]))
-    assert [answer(line)[2] for _ in range(2)] == [[0x4D525903], [CONFIG.hash]]
+    assert [answer(line)[2] for _ in range(2)] == [[0x4D525904], [CONFIG.hash]]
 
 
 @given(noise=st.lists(st.integers(0, (1 << 32) - 1), min_size=1, max_size=12))

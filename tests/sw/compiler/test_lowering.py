@@ -29,8 +29,13 @@ def quantised(shape, bits):
     return quantise(tiny_model(shape), bits)
 
 
-@pytest.mark.parametrize("config", ROOMY + INT4 + ONE_PORT, ids=lambda config: config.name)
-@pytest.mark.parametrize("shape", MODELS, ids=MODELS.get)
+PAIRS = [pytest.param(config, shape, id=f"{MODELS[shape]}-{config.name}", marks=[pytest.mark.slow] * ((tile + model) % 2))
+         for model, shape in enumerate(MODELS) for tile, config in enumerate(ROOMY + INT4 + ONE_PORT)]
+"""Tiles and models: each tile with every second model, and each model on every second tile. The other pairs are slow
+tests."""
+
+
+@pytest.mark.parametrize(("config", "shape"), PAIRS)
 def test_tokens_are_the_golden_models(config, shape):
     model = quantised(shape, config.weight_bits)
     program = compile_quantised(model, config)

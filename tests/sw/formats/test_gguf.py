@@ -10,7 +10,8 @@ from gguf import GGMLQuantizationType, GGUFWriter, quants
 from gguf.constants import MODEL_ARCH, MODEL_TENSOR, MODEL_TENSORS, TENSOR_NAMES, RopeScalingType
 
 from marey.sw.errors import FormatError
-from marey.sw.formats import gguf, load_model, load_tokenizer
+from marey.sw.formats import gguf, gguf_blocks, load_model, load_tokenizer
+from marey.sw.formats.gguf_tensors import LAYER_TENSORS
 from marey.sw.formats.tiny import tiny_model, tiny_tokenizer
 from marey.sw.model.config import ModelConfig
 
@@ -52,22 +53,22 @@ def test_types_of_tensors(tmp_path, kind):
     writer.add_token_list([f"t{n}" for n in range(config.vocab_size)])
     wanted = {"token_embd": model["embedding"], "output": model["classifier"], "output_norm": model["final_norm"],
               **{TENSOR_NAMES[tensor].format(bid=0): model[f"layers.0.{name}"]
-                 for name, tensor in gguf.LAYER_TENSORS.items()}}
+                 for name, tensor in LAYER_TENSORS.items()}}
     for name, values in wanted.items():
         encoded = quants.quantize(values, kind if values.ndim == 2 else GGMLQuantizationType.F32)
         writer.add_tensor(f"{name}.weight", encoded, raw_dtype=kind if values.ndim == 2 else GGMLQuantizationType.F32)
         wanted[name] = quants.dequantize(encoded, kind) if values.ndim == 2 else values
     close(writer)
     read = load_model(tmp_path / "m.gguf")
-    for name, tensor in gguf.LAYER_TENSORS.items():
+    for name, tensor in LAYER_TENSORS.items():
         assert np.array_equal(read[f"layers.0.{name}"], wanted[TENSOR_NAMES[tensor].format(bid=0)]), name
     assert np.array_equal(read["embedding"], wanted["token_embd"]) and np.array_equal(read["classifier"], wanted["output"])
 
 
 def test_names_are_the_librarys_for_this_architecture():
-    ours = {*gguf.LAYER_TENSORS.values(), MODEL_TENSOR.TOKEN_EMBD, MODEL_TENSOR.OUTPUT, MODEL_TENSOR.OUTPUT_NORM}
+    ours = {*LAYER_TENSORS.values(), MODEL_TENSOR.TOKEN_EMBD, MODEL_TENSOR.OUTPUT, MODEL_TENSOR.OUTPUT_NORM}
     assert ours <= set(MODEL_TENSORS[MODEL_ARCH.LLAMA])
-    assert TENSOR_NAMES[gguf.LAYER_TENSORS["w2"]] == "blk.{bid}.ffn_down"
+    assert TENSOR_NAMES[LAYER_TENSORS["w2"]] == "blk.{bid}.ffn_down"
 
 
 def refused(path, *words):
@@ -108,11 +109,12 @@ def close(writer):
     ({"head_count": 5}, ["do not divide"]), ({"embedding_length": 0}, ["dim = 0"]),
     ({"block_count": 1 << 30}, ["n_layers"]), ({"layer_norm_rms_eps": float("nan")}, ["norm_eps"]),
     ({"rope_dimension_count": 4}, ["rope.dimension_count is 4", "8 channels"]),
-    ({"key_length": 16}, ["attention.key_length is 16"]), ({"expert_count": 8}, ["llama.expert_count is '8'"]),
-    ({"sliding_window": 8}, ["llama.attention.sliding_window", "16"]), ({"logit_scale": 2.0}, ["llama.logit_scale"]),
+    ({"key_length": 16, "value_length": 8}, ["attention.value_length is 8", "16 channels"]),
+    ({"key_length": 7}, ["which do not divide"]), ({"expert_count": 8}, ["llama.expert_count is '8'"]),
+    ({"sliding_window": 0}, ["llama.attention.sliding_window is 0"]), ({"logit_scale": 2.0}, ["llama.logit_scale"]),
     ({"bos_token_id": 300}, ["token 300"]), ({"head_count_kv": [2, 2]}, ["n_kv_heads = [2, 2]"]),
     ({"rope_scaling_type": RopeScalingType.YARN}, ["llama.rope.scaling.type is 'yarn'"]),
-    ({"rope_scaling_factor": 2.0}, ["llama.rope.scaling.factor"]), ({"rope_freq_base": 0.0}, ["rope_theta"]),
+    ({"rope_scaling_factor": -2.0}, ["llama.rope.scaling.factor"]), ({"rope_freq_base": 0.0}, ["rope_theta"]),
 ])
 def test_metadata_that_do_not_do(tmp_path, arguments, words):
     refused(written(tmp_path / "m.gguf", **arguments), *words)
@@ -127,13 +129,13 @@ def test_q4_0_keeps_what_lies_on_its_grid(tmp_path):
     grid = rng.integers(-7, 8, (4, 96)).astype(np.float32) * step
     other = rng.standard_normal((4, 96)).astype(np.float32)
     for values, most in ((grid, 0), (other, None)):
-        found = quants.dequantize(gguf._q4_0(values), GGMLQuantizationType.Q4_0)
+        found = quants.dequantize(gguf_blocks.q4_0(values), GGMLQuantizationType.Q4_0)
         theirs = quants.dequantize(quants.quantize(values, GGMLQuantizationType.Q4_0), GGMLQuantizationType.Q4_0)
         errors = [np.square(each - values).reshape(-1, 32).sum(axis=1) for each in (found, theirs)]
         assert (errors[0] <= errors[1] + 1e-6).all() and (most is None or errors[0].max() == most)
 
 
-@pytest.mark.parametrize("name", ["rope_freqs.weight", "blk.0.attn_q.bias", "blk.0.ffn_gate_inp.weight"])
+@pytest.mark.parametrize("name", ["rope_factors_long.weight", "blk.0.attn_q.bias", "blk.0.ffn_gate_inp.weight"])
 def test_a_tensor_more_than_a_llama_has(tmp_path, monkeypatch, name):
     """Llama 3's table of frequencies, a bias, a mixture of experts: another model than it seems."""
     written = GGUFWriter.write_header_to_file

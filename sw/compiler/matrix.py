@@ -1,0 +1,23 @@
+"""The place of a matrix in W-RAM."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """The place and size of a matrix in W-RAM.
+
+    `word`: its first word, counted from the layer's first. `inner`: words for each result (inputs /
+    rows). `results`: number of results, each of cols outputs. `groups`: of inputs, each with its own
+    factors.
+    """
+
+    word: int
+    inner: int
+    results: int
+    groups: int = 1
+
+    @property
+    def words(self) -> int:
+        """W-RAM words of the matrix."""
+        return self.inner * self.results

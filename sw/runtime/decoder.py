@@ -1,0 +1,95 @@
+"""The decoder: takes texts through a device token by token, and runs no token again that is in the KV cache."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ...hdl.spec.errors import MareyError
+from ..program.program import Program
+from ..text.sampling import Sampler
+from .driver import Device
+from .session import Tally
+from .verify import Verifier
+
+
+@dataclass(frozen=True)
+class Step:
+    """The cycles that the token at a position took, summed over all its runs on the tile."""
+
+    position: int
+    token: int
+    predicted_cycles: int
+    measured_cycles: int
+    mac_floor_cycles: int
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What came of a token that the device ran.
+
+    `step`: the token and its cycles. `left`: tokens of the prompt that are still to be run. `made`:
+    the token that follows, or None within the prompt. `logits`: float64 [vocab], if they were read.
+    """
+
+    step: Step
+    left: int
+    made: int | None = None
+    logits: np.ndarray | None = None
+
+
+class Decoder:
+    """Continues texts on a device that holds a program.
+
+    `tokens`: those in the KV cache, by position from 0 on. A text that begins like the last one, as
+    the next turn of a conversation does, is run from the first token that differs. With a
+    `verifier`, each token is compared with a reference's, and so are logits that are read:
+    VerifyError for a difference. Each token is computed within `during(its position, number of the
+    prompt's tokens)`. MareyError for a program without a model.
+    """
+
+    def __init__(self, device: Device, program: Program, verifier: Verifier | None = None,
+                 during: Callable[[int, int], AbstractContextManager] = lambda position, prompt_count: nullcontext()):
+        if program.model is None or program.tokenizer is None:
+            raise MareyError("this program was assembled by hand and has no model in it: compile one to generate text")
+        self.device, self.program, self.verifier, self.during = device, program, verifier, during
+        self.tokens: list[int] = []
+
+    def known(self, prompt: Sequence[int]) -> int:
+        """How many of a prompt's first tokens need not be run; its last one always is, for what follows it."""
+        pairs = zip(self.tokens, prompt[:-1], strict=False)
+        return next((index for index, (mine, other) in enumerate(pairs) if mine != other),
+                    min(len(self.tokens), len(prompt) - 1))
+
+    def decode(self, prompt: Sequence[int], steps: int, sampler: Sampler, logits: bool = False) -> Iterator[Ran]:
+        """Runs a prompt (at least one token), then up to `steps` tokens of its continuation, one at each iteration.
+
+        The tile chooses each token itself, or the sampler from the logits, if it does not take the likeliest. `logits`: read
+        them in any case. It ends where the context does, or when the caller stops asking.
+        """
+        text, first, context = list(prompt), self.known(prompt), self.program.model.context
+        del self.tokens[first:]
+        for position in range(first, min(context, len(prompt) + steps - 1)):
+            token, left = text[position], max(0, len(prompt) - 1 - position)
+            before = replace(self.device.tally)
+            with self.during(position, len(prompt)):
+                made = self.device.run(token, position, int(not left))
+            self.tokens.append(token)
+            step = self._step(position, token, before)
+            if left:
+                if self.verifier:
+                    self.verifier.follow(token, position)
+                yield Ran(step, left)
+                continue
+            wanted = logits or not sampler.greedy or bool(self.verifier and self.verifier.logits)
+            found = self.device.logits() if wanted else None
+            if self.verifier:
+                self.verifier.check(token, position, made[0], found)
+            text.append(made[0] if sampler.greedy else int(sampler(found, text)))
+            yield Ran(step, 0, text[-1], found)
+
+    def _step(self, position: int, token: int, before: Tally) -> Step:
+        after, macs_per_cycle = self.device.tally, self.program.config.macs
+        return Step(position, token, after.predicted - before.predicted, after.measured - before.measured,
+                    -(-(after.macs - before.macs) // macs_per_cycle))

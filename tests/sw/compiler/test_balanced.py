@@ -1,0 +1,73 @@
+"""Models with a balanced residual on the tile: tokens equal the golden model's, in the predicted
+cycles."""
+
+from functools import cache
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from marey.sim import pysim, verilator
+from marey.sim.endpoint import Endpoint
+from marey.sw.compiler.compile import compile_quantised
+from marey.sw.compiler.layout import CompileError
+from marey.sw.model.config import ModelConfig
+from marey.sw.quant.quantise import quantise
+from marey.sw.runtime.driver import Device
+from tests.configs import INT4, ONE_PORT, ROOMY
+from tests.greedy import greedy_steps
+from tests.outliers import outlier_model
+
+TILES = ROOMY + INT4 + ONE_PORT
+SHAPE = ModelConfig(dim=24, hidden_dim=44, n_layers=2, n_heads=6, n_kv_heads=3, vocab_size=50, seq_len=20)
+
+
+@cache
+def quantised(shape, bits=8):
+    model = quantise(outlier_model(shape), bits)
+    assert model.balanced
+    return model
+
+
+def steps(program, model, count, transport=Endpoint):
+    """[(token, cycles)] of the first `count` positions, each compared with the golden model."""
+    with Device(transport(program.config), program.config) as device:
+        device.load(program)
+        found = list(greedy_steps(program, model, device, min(count, program.model.context)))
+        assert device.tally.measured == device.tally.predicted
+    assert [cycles for _, cycles in found] == [program.cycles(position) for position in range(len(found))]
+    return found
+
+
+@pytest.mark.parametrize("config", TILES, ids=lambda config: config.name)
+def test_tokens_are_the_golden_models(config):
+    model = quantised(SHAPE, config.weight_bits)
+    program = compile_quantised(model, config)
+    assert program.mode == "resident"
+    assert len(steps(program, model, 6)) == 6
+
+
+@settings(max_examples=5, deadline=None)
+@given(data=st.data())
+def test_any_shape(data):
+    kv_heads, pairs = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 5))
+    heads = kv_heads * data.draw(st.integers(1, 2))
+    shape = ModelConfig(dim=2 * pairs * heads, hidden_dim=data.draw(st.integers(3, 50)), n_layers=data.draw(st.integers(1, 3)),
+                        n_heads=heads, n_kv_heads=kv_heads, vocab_size=data.draw(st.integers(5, 60)), seq_len=16)
+    config = data.draw(st.sampled_from(TILES))
+    model = quantise(outlier_model(shape), config.weight_bits)
+    assume(model.balanced)
+    try:
+        program = compile_quantised(model, config)
+    except CompileError:
+        assume(False)
+    steps(program, model, 4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("transport", [pysim.open_tile, verilator.open_tile])
+def test_on_the_rtl(transport):
+    config = ROOMY[0]
+    model = quantised(SHAPE, config.weight_bits)
+    program = compile_quantised(model, config)
+    assert steps(program, model, 4, transport) == steps(program, model, 4)

@@ -1,0 +1,106 @@
+"""Balanced residuals: units by channel, exact roots, and what they keep of a model's quality."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from marey.hdl.spec import integer
+from marey.sw.model.config import ModelConfig
+from marey.sw.model.reference import Reference
+from marey.sw.quant import residual
+from marey.sw.quant.calibrate import RESIDUAL, calibrate
+from marey.sw.quant.golden import Golden
+from marey.sw.quant.quantise import quantise
+from marey.sw.text.sampling import Sampler, sample_text
+from marey.sw.views.evaluate import score
+from tests.outliers import outlier_model
+
+SHAPE = ModelConfig(dim=24, hidden_dim=44, n_layers=2, n_heads=6, n_kv_heads=3, vocab_size=50, seq_len=24)
+LARGEST_PRODUCT = 32767 * residual.MOST_UNIT
+
+
+def real(scalar):
+    """The value of a scalar."""
+    return scalar[0] * 2.0 ** -np.asarray(scalar[1], np.float64)
+
+
+@given(st.lists(st.integers(-32768, 32767), min_size=1, max_size=64), st.data())
+def test_the_root_is_precise_at_every_size(values, data):
+    """1 / sqrt(sum of (x * units)**2) within 1.5 %: two tables of 2**-8, and the rounding of squares.
+
+    Vectors whose products are all below 2**10 have fewer than 16 bits, and are left out.
+    """
+    units = np.array(data.draw(st.lists(st.integers(residual.LEAST_UNIT, residual.MOST_UNIT), min_size=len(values),
+                                        max_size=len(values))))
+    x = np.array([values])
+    exact = np.sqrt(float((x * units).astype(object)[0] @ (x * units).astype(object)[0]))
+    if np.abs(x * units).max() < 1 << 10:
+        return
+    power, root = integer.balanced_root(x, units)
+    # See `Residual.root`: 1 / root mean square = the scalars' product * this number, for common = 1.
+    found = real(power) * real(root) * residual.Residual(1.0, units, 1.0).root(1)
+    assert found[0, 0] * exact == pytest.approx(1, abs=0.015)
+
+
+@given(st.lists(st.integers(0, 14), min_size=1, max_size=8))
+def test_levels_shift_by_layer(shifts):
+    """The instruction's shift and the exponent of a level's first scalar are the layer's shift; the value of its second is in
+    proportion to 2**shift."""
+    levels, values, shift = residual.levels_of(shifts)
+    (_, added), _ = integer.quantise_scalars(levels.astype(np.int64))
+    assert (shift + added == shifts).all()
+    assert np.ptp(values / 2.0 ** np.array(shifts)) == 0
+
+
+@given(st.lists(st.floats(-1e4, 1e4), min_size=1, max_size=20), st.floats(1e-3, 1e6))
+def test_no_gain_vanishes(gains, largest):
+    gains = np.array([*gains, 1.0])
+    (found,), (shift,) = residual.gains_of([gains], [largest])
+    assert ((found == 0) == (gains == 0)).all() and (np.sign(found) == np.sign(gains)).all()
+    assert shift >= 0
+
+
+@given(st.floats(1e-8, 1e-2), st.integers(1, 8192), st.floats(1e-7, 1))
+def test_epsilon_is_a_channel(epsilon, dim, common):
+    value, unit = residual.Residual(1.0, np.ones(1, np.int16), common).epsilon_channel(epsilon, dim)
+    assert 1 <= value <= 32767 and 1 <= unit <= residual.MOST_UNIT
+    wanted = np.sqrt(epsilon * dim) / common
+    assert value * unit == pytest.approx(wanted, rel=0.01, abs=1) or wanted > LARGEST_PRODUCT
+
+
+@cache
+def models():
+    """An outlier model, its float reference and its integer model, with texts that it writes."""
+    model = outlier_model(SHAPE)
+    return model, quantise(model), sample_text(Reference(model, 16), SHAPE.seq_len - 1, Sampler(1.0, 1.0, 5), 16)
+
+
+def ratio(model, quantised, texts):
+    """Perplexity of the integer model over the float model's."""
+    losses, _ = score({"float": Reference(model, len(texts)), "integers": Golden(quantised, len(texts))}, texts)
+    return float(np.exp(losses["integers"].mean() - losses["float"].mean()))
+
+
+def test_a_model_with_outliers_keeps_its_quality():
+    model, quantised, texts = models()
+    assert quantised.balanced and not quantised.config.tied
+    assert ratio(model, quantised, texts) < 1.02
+
+
+def test_one_unit_would_not_keep_it(monkeypatch):
+    """The test above can fail: in one unit for all channels, the model is lost."""
+    model, _, texts = models()
+    monkeypatch.setattr(residual, "LEAST_RMS", 0)
+    monkeypatch.setattr(residual, "LEAST_RANGE", 0)
+    in_one_unit = quantise(model)
+    assert not in_one_unit.balanced
+    assert ratio(model, in_one_unit, texts) > 1.02
+
+
+def test_calibration_records_channels():
+    """The largest magnitude of the residual is that of its largest channel."""
+    ranges = calibrate(models()[0], 0)
+    assert ranges[f"{RESIDUAL}.channels"].max() == ranges[RESIDUAL]
