@@ -1,4 +1,4 @@
-# Two commands: `make run` and `make test`. Each makes its own virtual environment in .venv.
+# Two commands: `make run` and `make test`; `make install` for the command marey alone. Each makes its own virtual environment in .venv.
 
 PYTHON ?= python3
 VENV := .venv
@@ -7,10 +7,14 @@ JOBS ?= 2
 # What `make test` installs; with `train`, the tests of the training run too (PyTorch is large).
 EXTRAS ?= boards,dev
 
+# What to type next, for people: the command is in the virtual environment, which `make` has not entered for them.
+NEXT := now: source $(BIN)/activate; then: marey --help
+
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow bench cost bitstreams train screenshot docs lint clean
+.PHONY: help install run test test-slow bench cost bitstreams train screenshot docs lint clean
 
 help:
+	@echo "make install    install the command marey in $(VENV), and say how to call it"
 	@echo "make run        tell a story on the simulated tile"
 	@echo "make test       every test but the slow ones, cocotb included"
 	@echo "make test-slow  the tests that take minutes"
@@ -37,8 +41,13 @@ $(VENV)/with-$(EXTRAS): pyproject.toml $(VENV)/use
 	@$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS)]'
 	@touch $@
 
+install: $(VENV)/use
+	@echo '$(NEXT)' >&2
+
 run: $(VENV)/use
 	@$(BIN)/marey generate "Once upon a time, there was a little girl named Lily."
+	@echo >&2
+	@echo '$(NEXT)' >&2
 
 bench: $(VENV)/use
 	@$(BIN)/marey bench

@@ -11,6 +11,7 @@ from ..sw.views.speed import middle, tokens_per_second
 from . import flow
 from .board import Board
 from .families import family
+from .records import builds
 from .slices import slices
 
 
@@ -20,9 +21,15 @@ def synthesise(board: Board, folder: Path, say: Callable[[str], None]) -> None:
     `say` gets a line before each long step.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    say(f"{board.title}: synthesis ... (minutes the first time; {folder}/yosys.log)")
+    say(f"{board.title}: synthesis ... ({_duration(board)}; {folder}/yosys.log)")
     flow.design(board, folder)
     flow.synthesise(board, folder)
+
+
+def _duration(board):
+    """How long a build takes in which nothing can be used again, as `make bitstreams` recorded it."""
+    seconds = builds().get(board.name, {}).get("seconds")
+    return f"a whole build takes about {seconds} seconds, the first time" if seconds else "minutes the first time"
 
 
 def build(board: Board, folder: Path, program: Program | None = None, *, seed: int = 1, by_slice: bool = False,
@@ -49,7 +56,7 @@ def build(board: Board, folder: Path, program: Program | None = None, *, seed: i
     flow.image(folder).unlink(missing_ok=True)
     if program and board.flash_at is not None:
         write_file(flow.image(folder), flash_image(program))
-    say(f"{board.title}: place and route ... (minutes the first time; {folder}/{family(board).nextpnr}.log)")
+    say(f"{board.title}: place and route ... ({_duration(board)}; {folder}/{family(board).nextpnr}.log)")
     result = {"board": board.name, "device": board.device, "config": board.tile.name,
               "clock_mhz_target": board.clock_hz / 1e6, **flow.place(board, folder, seed, say),
               "bitstream": str(flow.pack(board, folder, program)), "seconds": round(time.monotonic() - begun)}

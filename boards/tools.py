@@ -3,11 +3,13 @@ YoWASP wheels."""
 
 import importlib.util
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 from ..hdl.spec.errors import MareyError
+from ..sim.progress import progress
 
 
 class ToolError(MareyError):
@@ -40,9 +42,13 @@ def run(folder: Path, tool: str, *arguments: str, limit_s: float | None = None) 
     log = Path(folder, f"{tool}.log")
     with log.open("w") as file:
         try:
-            done = subprocess.run([find(tool), *arguments], cwd=folder, stdout=file, stderr=subprocess.STDOUT, timeout=limit_s)
+            with progress(tool):
+                done = subprocess.run([find(tool), *arguments], cwd=folder, stdout=file, stderr=subprocess.STDOUT,
+                                      timeout=limit_s)
         except subprocess.TimeoutExpired:
             raise ToolTimeout(f"{tool} did not end within {limit_s:g} seconds (see {log})") from None
+    if done.returncode < 0:
+        raise ToolError(f"{tool} was ended by {signal.Signals(-done.returncode).name} (see {log}): is there enough memory?")
     if done.returncode:
         lines = log.read_text(errors="replace").splitlines()
         errors = [line for line in lines if "ERROR" in line] or lines[-1:] or ["no message"]

@@ -1,12 +1,11 @@
 """The backends by name."""
 
-import sys
-
 from ..hdl.spec.config import Config
 from . import pysim, verilator
 from .build import missing
 from .endpoint import Endpoint
-from .port import BAUD, PATIENCE, PortError, PortTransport
+from .port import BAUD, PATIENCE, PortTransport, check_port
+from .progress import say
 from .transport import Transport
 
 OPENERS = {"verilator": verilator.open_tile, "emulator": Endpoint, "pysim": pysim.open_tile}
@@ -19,7 +18,12 @@ def default_backend() -> str:
     why = missing()
     if why is None:
         return "verilator"
-    print(f"marey: running the emulator: {why}", file=sys.stderr)
+    return fall_back(why)
+
+
+def fall_back(why: str) -> str:
+    """The name of the backend that needs nothing, after a line on stderr that says why it is taken."""
+    say(f"marey: running the emulator: {why}")
     return "emulator"
 
 
@@ -33,6 +37,5 @@ def open_transport(config: Config, backend: str, *, port: str | None = None, bau
     """
     if backend != "serial":
         return OPENERS[backend](config)
-    if port is None:
-        raise PortError("the backend serial needs the port of the board: name it with --port")
+    check_port(port)
     return PortTransport(port, baud, patience)

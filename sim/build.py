@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from pathlib import Path
 from ..hdl import verilog
 from .cache import cache_folder, digest, kept
 from .files import write_file
-from .progress import progress
+from .progress import progress, say
 from .simulation import BackendError
 from .toolchain import Tools, tools
 
@@ -105,7 +104,7 @@ def build(design: Design) -> Path:
 
     def make(folder):
         text = f"building the simulator of {design.name}"
-        print(f"{text} (once, about {design.expected_s:.0f} seconds) ...", file=sys.stderr, flush=True)
+        say(f"{text} (once, about {design.expected_s:.0f} seconds) ...")
         with progress(text, design.expected_s):
             return _make(design, kit, folder, cache_folder() / f"{name}.log")
 

@@ -1,6 +1,7 @@
 """A serial port as a backend: a board at the other end, or a virtual one."""
 
 import errno
+import os
 import time
 
 import numpy as np
@@ -27,6 +28,14 @@ QUIET = 0.05
 
 class PortError(BackendError):
     """A port does not exist, cannot be opened, or has gone away."""
+
+
+def check_port(port: str | None) -> None:
+    """PortError if no port is named, or one that is surely not there. Nothing is opened."""
+    if port is None:
+        raise PortError("the backend serial needs the port of the board: name it with --port")
+    if os.name == "posix" and not os.path.exists(port):
+        raise PortError(_why_not(port, BAUD, FileNotFoundError(errno.ENOENT, "")))
 
 
 class PortTransport:

@@ -4,6 +4,7 @@ Its commands, links and length are tested with those of the other pages, in `tes
 """
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -61,3 +62,11 @@ def test_the_table_of_boards(both_speeds):
 
 def test_boards_meet_their_clocks():
     assert all(built["clock_mhz_met"] >= built["clock_mhz_target"] for built in builds().values())
+
+
+@pytest.mark.parametrize("target", ["run", "install"])
+def test_make_says_what_to_type_next(target):
+    """After `make run` and `make install`, the command is in a virtual environment that nobody has entered."""
+    root = Path(__file__).parents[1]
+    told = subprocess.run(["make", "--dry-run", "-C", root, target], capture_output=True, encoding="utf-8")
+    assert told.returncode == 0 and "now: source .venv/bin/activate; then: marey --help" in told.stdout

@@ -1,7 +1,10 @@
 """What all commands share: the group, its errors, its options, and how a device is opened."""
 
+import math
 import os
+import sys
 import warnings
+from contextlib import nullcontext
 from functools import reduce, wraps
 from pathlib import Path
 
@@ -9,14 +12,26 @@ import click
 
 from ...hdl.spec.config import PRESETS, Config
 from ...hdl.spec.errors import MareyError
-from ...sim.backends import BACKENDS, default_backend, open_transport
-from ...sim.port import BAUD, PATIENCE
+from ...sim.backends import BACKENDS, default_backend, fall_back, open_transport
+from ...sim.port import BAUD, PATIENCE, check_port
+from ...sim.progress import progress
+from ...sim.simulation import BackendError
 from ..formats import DEFAULT_MODEL
 from ..runtime.driver import Device
+
+PYSIM_S = 3
+"""Seconds that Amaranth takes to translate the largest tile; measured on one core of a busy server."""
 
 
 class Cli(click.Group):
     """Prints help when called bare, and a MareyError as one line."""
+
+    def main(self, *args, **settings):
+        try:
+            return super().main(*args, **settings)
+        except OSError as error:  # of --help and --version, which are no commands
+            click.echo(f"marey: {_what_failed(error)}", err=True)
+            sys.exit(2)
 
     def invoke(self, ctx):
         try:
@@ -33,9 +48,19 @@ class Cli(click.Group):
             click.echo("marey: not enough memory for this", err=True)
             ctx.exit(2)
         except (OSError, UnicodeError) as error:
-            where = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
-            click.echo(f"marey: {where}{getattr(error, 'strerror', None) or error}", err=True)
+            click.echo(f"marey: {_what_failed(error)}", err=True)
             ctx.exit(2)
+
+
+def _what_failed(error: OSError | UnicodeError) -> str:
+    """The error in one line. If what failed is standard output, it is closed, so that Python does not fail again at its end."""
+    where = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        where = where or "standard output: "
+    return f"{where}{getattr(error, 'strerror', None) or error}"
 
 
 MODEL_FILE = click.argument("model", type=click.Path(path_type=Path), default=DEFAULT_MODEL)
@@ -63,24 +88,48 @@ BURNED = click.option("--burned", is_flag=True,
                       help="The board has already loaded the program from its flash: do not send it.")
 
 
+class Connection:
+    """Opens what runs a program, as the options of a command say: `Connection(...)(config)` is a Device.
+
+    `backend`: its name. Where none was asked for, and a simulator cannot be built when it is opened, it becomes the emulator,
+    after a line on stderr that says why. MareyError for options that contradict each other, PortError for a port that is
+    not there.
+    """
+
+    def __init__(self, backend: str | None, port: str | None, baud: int, patience: float):
+        self._by_default = backend is None and port is None
+        self.backend = backend or (default_backend() if port is None else "serial")
+        if port is not None and self.backend != "serial":
+            raise MareyError(f"--port {port} is for the backend serial, and not for {self.backend}")
+        if not math.isfinite(patience):
+            raise MareyError(f"--patience must be a number of seconds, not {patience}")
+        if self.backend == "serial":
+            check_port(port)
+        self._options = {"port": port, "baud": baud, "patience": patience}
+
+    def __call__(self, config: Config) -> Device:
+        try:
+            # Amaranth translates the tile to Python; a build of Verilator shows a progress of its own.
+            with progress("translating the tile", PYSIM_S) if self.backend == "pysim" else nullcontext():
+                transport = open_transport(config, self.backend, **self._options)
+        except BackendError as error:
+            if not self._by_default:
+                raise
+            self.backend = fall_back(str(error))
+            transport = open_transport(config, self.backend)
+        try:
+            with progress("connecting to the tile"):
+                return Device(transport, config)
+        except MareyError:
+            transport.close()
+            raise
+
+
 def on_device(command):
-    """Adds the options that say what runs a program. The command is called with `backend`, its name, and with
-    `connect(config)`, which opens a Device."""
+    """Adds the options that say what runs a program. The command is called with `connect`, a Connection."""
     @wraps(command)
     def with_device(*arguments, backend, port, baud, patience, **options):
-        backend = backend or (default_backend() if port is None else "serial")
-        if port is not None and backend != "serial":
-            raise MareyError(f"--port {port} is for the backend serial, and not for {backend}")
-
-        def connect(config: Config) -> Device:
-            transport = open_transport(config, backend, port=port, baud=baud, patience=patience)
-            try:
-                return Device(transport, config)
-            except MareyError:
-                transport.close()
-                raise
-
-        return command(*arguments, backend=backend, connect=connect, **options)
+        return command(*arguments, connect=Connection(backend, port, baud, patience), **options)
 
     return with_options(DEVICE, with_device)
 
@@ -106,6 +155,13 @@ def main():
 def _print_warning(message, *_):
     """Prints a warning as one line, without the place in the source code."""
     click.echo(f"marey: warning: {message}", err=True)
+
+
+def standard_input(what: str) -> bytes:
+    """All that comes on standard input, which is `what` a command reads. MareyError if it is closed."""
+    if sys.stdin is None:
+        raise MareyError(f"{what} is to come from standard input, and there is none")
+    return sys.stdin.buffer.read()
 
 
 def check_output(output: Path | None, *others: Path | None, folder: bool = False) -> None:

@@ -17,8 +17,6 @@ from ... import hdl, sw
 from ...hdl.spec.errors import MareyError
 from ...sim.cache import cache_folder
 from ...sim.files import new_content
-from ...sim.progress import progress
-from ..model.families import graph_of
 from ..model.integer_graph import integer_graph
 from ..model.model import Model
 from ..program.program import DAMAGE
@@ -28,10 +26,6 @@ from ..quant.quantise import quantise
 
 MOST_BYTES = 1 << 30
 """Bytes that all these files together may take; the one that was not used for longest goes first."""
-
-TOKENS, LEAST_S, MACS_PER_SECOND = 32 * 256, 10, 10e9
-"""For an estimate of calibration's time: tokens that it writes; seconds that even a small model takes, and multiply-accumulates
-a second of a large one, both on two cores."""
 
 NUMBERS = ("bits", "embedding_group", "epsilon", "shifts", "logit_unit")
 ARRAYS = ("embedding", "embedding_factor")
@@ -47,23 +41,16 @@ def quantised(model: Model, bits: int, group: int) -> QuantisedModel:
     try:
         file = cache_folder() / f"quantised-{_digest(model, bits, group)}.npz"
     except (OSError, MareyError):
-        return _calibrated(model, bits, group)
+        return quantise(model, bits, group=group)
     with suppress(*DAMAGE):
         found = _load(file, model)
         os.utime(file)
         return found
-    made = _calibrated(model, bits, group)
+    made = quantise(model, bits, group=group)
     with suppress(OSError):
         _save(file, made)
         _remove_oldest(file.parent)
     return made
-
-
-def _calibrated(model, bits, group):
-    """`quantise`, with a line on the terminal that says how long it may take."""
-    macs = TOKENS * graph_of(model.config).macs(0)
-    with progress("calibrating the model", LEAST_S + macs / MACS_PER_SECOND):
-        return quantise(model, bits, group=group)
 
 
 def _digest(model, bits, group):

@@ -17,6 +17,7 @@ from ..runtime.verify import VerifyError
 from .base import BURNED, CONFIG, MODEL_FILE, TOKENIZER, main
 from .compiling import load_or_compile_model
 from .generation import PromptBar, drawing
+from .pace import Pace
 from .text import warn_of_lost
 from .verifying import OF_MODEL, Verifying, check_verify, verifier_for, verify_option
 
@@ -31,19 +32,20 @@ HELP = "/reset begins anew, /quit or Ctrl-D leaves, Ctrl-C ends an answer"
 @verify_option(OF_MODEL)
 @drawing
 @BURNED
-def chat_command(model, tokenizer, config_name, verify, backend, connect, wanted, burned):
+def chat_command(model, tokenizer, config_name, verify, connect, wanted, burned):
     """Talk with MODEL, a model or program file, in turns, each of which is run on the tile.
 
     What the tile's KV cache has of the conversation is not run again. Where the context is full, the oldest turns are
     forgotten."""
-    check_verify(verify, backend)
+    check_verify(verify, connect.backend)
     compiled = load_or_compile_model(model, tokenizer, preset(config_name), lambda program: _check(program, wanted))
-    program, verifier = compiled.program, verifier_for(compiled, verify, backend)
+    program, verifier = compiled.program, verifier_for(compiled, verify, connect.backend)
     with connect(program.config) as device:
         (device.adopt if burned else device.load)(program)
-        conversation = Conversation(Decoder(device, program, verifier), wanted.template_for(program), wanted.sampler,
+        conversation = Conversation(Decoder(device, program, verifier, Pace(program, device.transport.simulated_hz)),
+                                    wanted.template_for(program), wanted.sampler,
                                     system=wanted.system, steps=wanted.steps, stops=wanted.stops)
-        _say(f"{program.name} on {program.config.name}, {backend}, a context of {program.model.context} tokens; {HELP}")
+        _say(f"{program.name} on {program.config.name}, {connect.backend}, a context of {program.model.context} tokens; {HELP}")
         _talk(conversation, program)
 
 

@@ -10,11 +10,13 @@ from click.core import ParameterSource
 
 from ...hdl.spec.config import PRESETS, Config
 from ...hdl.spec.errors import MareyError
+from ...sim.progress import progress
 from ..compiler.compile import compile_quantised, schedule
 from ..compiler.layout import CompileError
 from ..compiler.plan import ADVICE, lay_out_model
 from ..formats import load_model, load_template, load_tokenizer
 from ..model.config import ModelConfig
+from ..model.families import graph_of
 from ..model.model import Model
 from ..program.program import Program
 from ..quant.model import QuantisedModel
@@ -22,6 +24,12 @@ from ..quant.outline import outline_of_shape
 from ..quant.quantise import GROUP
 from ..views.fit import Target, fit
 from .calibrations import quantised
+
+READ_BYTES_PER_S = 100e6
+"""Bytes of a model file that are read in a second; an estimate."""
+COMPILE_S, COMPILED_MACS_PER_S = 2, 2.5e6
+"""For an estimate of the compiler's time: seconds for a small model, and for a larger one multiply-accumulates of a token that
+are compiled in a second. Measured on one core of a busy server: 5 s for 7.2 million."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +49,19 @@ def compile_model_file(path: Path | str, tokenizer: Path | str | None, config: C
     what `check` refuses, which is called with the program as it will be, but without weights and constants.
     """
     name = Path(path).name
-    model = load_model(path)
+    with progress("reading the model", size_bytes(path) / READ_BYTES_PER_S or None):
+        model = load_model(path)
     words, template = load_tokenizer(tokenizer, path, model.config.vocab_size), load_template(path)
     check(replace(_without_weights(model, config), name=name, tokenizer=words, template=template))
     integers = quantised(model, config.weight_bits, max(GROUP, config.rows))
-    return Compiled(replace(compile_quantised(integers, config, words, name=name), template=template), integers)
+    with progress("compiling the model", COMPILE_S + graph_of(model.config).macs(0) / COMPILED_MACS_PER_S):
+        return Compiled(replace(compile_quantised(integers, config, words, name=name), template=template), integers)
+
+
+def size_bytes(path: Path | str) -> int:
+    """Bytes of a file, or of all files in a folder; 0 for what is not there."""
+    path = Path(path)
+    return sum(file.stat().st_size for file in (path, *path.glob("*")) if file.is_file())
 
 
 def compile_file(path: Path | str, tokenizer: Path | str | None, config: Config,

@@ -8,10 +8,10 @@ import click
 from tqdm import tqdm
 
 from ...hdl.spec.errors import MareyError
+from ...sim.progress import DELAY_S
 from ..formats.json_file import read_utf8
 from ..program.program import Program
 from ..runtime.conversation import prompt_tokens, question, template_of
-from ..runtime.driver import SLOW_SECONDS
 from ..runtime.generate import check_room, encode_prompt
 from ..text.chat import LIMIT, ChatTemplate
 from ..text.sampling import Sampler
@@ -115,7 +115,7 @@ class PromptBar:
     def __call__(self, left: int) -> bool:
         if self._bar is None and left:
             self._bar = tqdm(total=left + 1, desc="reading the prompt", unit="token", disable=None, leave=False,
-                             delay=SLOW_SECONDS)
+                             delay=DELAY_S)
         if self._bar is not None:
             self._bar.update(self._bar.total - left - self._bar.n)
             if not left:

@@ -8,14 +8,19 @@ import click
 from ...boards.targets import targets
 from ...hdl.spec.config import PRESETS
 from ...hdl.spec.errors import MareyError
+from ...sim.progress import progress
+from ..errors import ValuesError
 from ..formats import FormatError, gguf, huggingface, llama2c, load_model, load_shape, load_template, load_tokenizer
 from ..model.families import graph_of
 from ..views import evaluate as evaluation
 from ..views import fit as fitting
 from .base import JSON, MODEL_FILE, TOKENIZER, check_output, main, on_device
+from .compiling import size_bytes
 
+FIT_S = 5
+"""Seconds that `fit` takes for all presets and boards; measured on one core of a busy server."""
 LOOKED_THROUGH = 20_000_000
-"""Weights up to which `fit` reads them, to see whether they lie on a grid of 4 bits."""
+"""Weights up to which `fit` reads them, to see whether they are numbers, and whether they lie on a grid of 4 bits."""
 
 
 @main.command("export")
@@ -42,7 +47,7 @@ def export_command(model, output, tokenizer, kind):
             huggingface.write(output, loaded, words, template)
         case _:
             raise MareyError(f"{output}: cannot write {kind} there: name a .gguf file, or with f32 a .bin file or a folder")
-    click.echo(f"{output}: {sum(path.stat().st_size for path in (output, *output.glob('*')) if path.is_file())} bytes")
+    click.echo(f"{output}: {size_bytes(output):,} bytes")
 
 
 def _keep_tokenizer(output, words, vocab_size):
@@ -60,17 +65,22 @@ def fit_command(model, as_json):
     """Print the tiles and boards that can run MODEL, resident (all weights on the tile) or streamed, and how fast.
 
     Only the model's header is needed; the weights need not be there."""
-    shape = load_shape(model)
-    rows = fitting.fit(shape, targets(), _weights(model, shape))
+    shape, tried = load_shape(model), targets()
+    if all(target.baud is None for target in tried):
+        click.echo("marey: boards are left out: they need pip install 'marey[boards]'", err=True)
+    with progress("fitting the model", FIT_S):
+        rows = fitting.fit(shape, tried, _weights(model, shape))
     click.echo(fitting.as_json(model.name, rows) if as_json else "\n".join(fitting.lines(rows)))
 
 
 def _weights(path, shape):
-    """The model, if its weights are there and at most LOOKED_THROUGH; else None."""
+    """The model, if its weights are there and at most LOOKED_THROUGH; else None. ValuesError for NaN and infinity."""
     if graph_of(shape).macs(-1) > LOOKED_THROUGH:
         return None
     try:
         return load_model(path)
+    except ValuesError:
+        raise
     except FormatError:
         return None
 
@@ -86,7 +96,7 @@ def _weights(path, shape):
               help="Run 1,000 tokens on this tile too, and compute all perplexities on these.")
 @on_device
 @JSON
-def eval_command(model, text, tokenizer, quants, config_name, backend, connect, as_json):
+def eval_command(model, text, tokenizer, quants, config_name, connect, as_json):
     """Print the perplexity of MODEL in float32 and in the tile's integers, side by side."""
     tile = (lambda: connect(PRESETS[config_name])) if config_name else None
     result = evaluation.evaluate(model, text=text, tokenizer=tokenizer, quants=quants or evaluation.BITS, tile=tile)

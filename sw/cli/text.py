@@ -1,7 +1,8 @@
 """Commands that make text: generate, compile, run."""
 
 import json
-import sys
+import math
+import os
 import time
 from pathlib import Path
 
@@ -9,14 +10,16 @@ import click
 
 from ...hdl.spec.config import preset
 from ...hdl.spec.errors import MareyError
+from ...sim.progress import progress
 from ..formats import DEFAULT_MODEL
 from ..program.program import Program
 from ..runtime.generate import Generation, generate
 from ..runtime.session import ScheduleError
 from ..runtime.verify import Verifier, VerifyError
-from .base import BURNED, CONFIG, JSON, MODEL, MODEL_FILE, TOKENIZER, check_output, main
+from .base import BURNED, CONFIG, JSON, MODEL, MODEL_FILE, TOKENIZER, check_output, main, standard_input
 from .compiling import Compiled, compile_file, compile_model_file
 from .generation import PromptBar, Wanted, generation
+from .pace import Pace
 from .verifying import LOGITS, OF_MODEL, OF_PROGRAM, TOKENS, Verifying, check_verify, verifier_for, verify_option
 
 
@@ -29,14 +32,15 @@ from .verifying import LOGITS, OF_MODEL, OF_PROGRAM, TOKENS, Verifying, check_ve
 @generation
 @BURNED
 @JSON
-def generate_command(prompt, model, tokenizer, config_name, verify, backend, connect, wanted, burned, as_json):
+def generate_command(prompt, model, tokenizer, config_name, verify, connect, wanted, burned, as_json):
     """Generate text from PROMPT (- reads it from standard input) on the tile, and print the cycles that it took, predicted
     and measured."""
     prompt = _read_prompt(prompt)
-    check_verify(verify, backend)
+    check_verify(verify, connect.backend)
     compiled = compile_model_file(model or DEFAULT_MODEL, tokenizer, preset(config_name),
                                   lambda program: wanted.prompt(program, prompt))
-    _generate(compiled.program, backend, connect, prompt, wanted, burned, as_json, verifier_for(compiled, verify, backend))
+    _generate(compiled.program, connect, prompt, wanted, burned, as_json,
+              verifier_for(compiled, verify, connect.backend))
 
 
 @main.command("compile")
@@ -59,16 +63,16 @@ def compile_command(model, output, tokenizer, config_name):
 @generation
 @BURNED
 @JSON
-def run_command(file, prompt, verify, backend, connect, wanted, burned, as_json):
+def run_command(file, prompt, verify, connect, wanted, burned, as_json):
     """Run a program FILE: generate text with it. A program that was assembled by hand is run once, for one token, and its
     cycles are printed."""
     prompt = _read_prompt(prompt)
     program = Program.load(file)
     if program.model is not None:
         wanted.prompt(program, prompt)
-        check_verify(verify, backend)
-        verifier = verifier_for(Compiled(program, None), verify, backend)
-        _generate(program, backend, connect, prompt, wanted, burned, as_json, verifier)
+        check_verify(verify, connect.backend)
+        verifier = verifier_for(Compiled(program, None), verify, connect.backend)
+        _generate(program, connect, prompt, wanted, burned, as_json, verifier)
         return
     if prompt:
         raise MareyError(f"{file}: was assembled by hand, has no model in it, and takes no prompt")
@@ -76,7 +80,8 @@ def run_command(file, prompt, verify, backend, connect, wanted, burned, as_json)
         raise MareyError(f"{file}: was assembled by hand and makes no tokens to compare: leave --verify away")
     with connect(program.config) as device:
         (device.adopt if burned else device.load)(program)
-        device.run()
+        with progress("running", program.cycles() / (device.transport.simulated_hz or math.inf) or None):
+            device.run()
         runs = [{"entry": 0, "predicted_cycles": device.tally.predicted, "measured_cycles": device.tally.measured}]
     if as_json:
         click.echo(json.dumps({"config": program.config.name, "runs": runs}))
@@ -89,14 +94,16 @@ def _read_prompt(prompt: str) -> str:
     """The prompt, read from standard input if it is "-". MareyError if it is not UTF-8 text."""
     try:
         if prompt == "-":
-            return sys.stdin.buffer.read().decode("utf-8").removesuffix("\n")
-        prompt.encode("utf-8")
+            return standard_input("the prompt").decode("utf-8").removesuffix("\n")
+        if any("\ud800" <= character <= "\udfff" for character in prompt):
+            # Python decodes arguments by the language settings, which may name another encoding: these are the bytes.
+            return os.fsencode(prompt).decode("utf-8")
+        return prompt
     except UnicodeError as error:
         raise MareyError(f"the prompt is not UTF-8 text: {error}") from None
-    return prompt
 
 
-def _generate(program: Program, backend: str, connect, prompt: str, wanted: Wanted, burned: bool, as_json: bool,
+def _generate(program: Program, connect, prompt: str, wanted: Wanted, burned: bool, as_json: bool,
               verifier: Verifier | None) -> None:
     """Generates, with the text streamed to stdout, and prints the table or the JSON object."""
     warn_of_lost(program, prompt)
@@ -108,12 +115,13 @@ def _generate(program: Program, backend: str, connect, prompt: str, wanted: Want
         (device.adopt if burned else device.load)(program)
         try:
             result = generate(device, program, wanted.prompt(program, prompt), wanted.steps, wanted.sampler, show, verifier,
-                              stops=wanted.stops, logprobs=wanted.logprobs, keep_going=keep_going)
+                              stops=wanted.stops, logprobs=wanted.logprobs, keep_going=keep_going,
+                              during=Pace(program, device.transport.simulated_hz))
         except (VerifyError, ScheduleError):
             show("\n")  # The message begins on a line of its own.
             raise
         simulated_hz = device.transport.simulated_hz
-    _tell(program, backend, result, time.monotonic() - begun, simulated_hz, as_json)
+    _tell(program, connect.backend, result, time.monotonic() - begun, simulated_hz, as_json)
 
 
 def warn_of_lost(program: Program, prompt: str) -> None:

@@ -13,13 +13,13 @@ from ...sim.files import write_file
 from ..program.assembly import assemble
 from ..program.program import Program
 from ..views.bench import bench
-from .base import CONFIG, JSON, check_output, main, on_device
+from .base import CONFIG, JSON, check_output, main, on_device, standard_input
 from .compiling import load_or_compile
 from .edited import with_instructions
 
 
 @main.command("asm")
-@click.argument("file", type=click.File())
+@click.argument("file", type=click.Path(allow_dash=True, path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Program file to write.")
 @click.option("--with", "original", type=click.Path(path_type=Path),
               help="Program file whose weights, constants, model and configuration the new program keeps, such as the one "
@@ -27,7 +27,7 @@ from .edited import with_instructions
 @CONFIG
 def asm_command(file, output, original, config_name):
     """Assemble FILE (- reads standard input) to a program file, which starts at its first instruction."""
-    check_output(output, None if file.name == "<stdin>" else Path(file.name))
+    check_output(output, file)
     if original:
         kept = load_or_compile(original, None, preset(config_name))
         program = with_instructions(kept, assemble(kept.config, _text(file)))
@@ -39,11 +39,12 @@ def asm_command(file, output, original, config_name):
 
 
 def _text(file):
-    """The content of an open text file. MareyError if it is not text."""
+    """The content of a text file, or of standard input if it is "-". MareyError if it is not text."""
+    content = standard_input("the program") if str(file) == "-" else file.read_bytes()
     try:
-        return file.read()
+        return content.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise MareyError(f"{file.name}: is not UTF-8 text: {error}") from None
+        raise MareyError(f"{file}: is not UTF-8 text: {error}") from None
 
 
 @main.command("disasm")
@@ -60,21 +61,21 @@ def disasm_command(file):
 @CONFIG
 @on_device
 @JSON
-def bench_command(config_name, backend, connect, as_json):
+def bench_command(config_name, connect, as_json):
     """Run matrix products on the tile, compare their values with the golden model's, and print their cycles from go to done,
     filling and draining the pipeline included."""
     config = preset(config_name)
     rows = []
     for row in bench(config, lambda: connect(config)):
         if not rows and not as_json:
-            click.echo(f"{config.name}: {config.rows} x {config.cols} multiply-accumulates a cycle, backend {backend}")
+            click.echo(f"{config.name}: {config.rows} x {config.cols} multiply-accumulates a cycle, backend {connect.backend}")
             click.echo(f"{'product':<20}{'MACs':>10}{'predicted':>12}{'measured':>12}{'utilisation':>13}")
         rows.append(asdict(row))
         if not as_json:
             click.echo(f"{row.name:<20}{row.macs:>10}{row.predicted_cycles:>12}{row.measured_cycles:>12}"
                        f"{row.utilisation:>12.1%} ")
     if as_json:
-        click.echo(json.dumps({"config": config.name, "backend": backend, "rows": rows}))
+        click.echo(json.dumps({"config": config.name, "backend": connect.backend, "rows": rows}))
 
 
 @main.command("verilog")
@@ -83,6 +84,7 @@ def bench_command(config_name, backend, connect, as_json):
               show_default=True, help="Folder to write to.")
 def verilog_command(config_name, output):
     """Write the tile's Verilog, and beside it a JSON file with the configuration, its hash, the ports and the memory map."""
+    check_output(output, folder=True)
     text, sidecar = generate_verilog(preset(config_name))
     output.mkdir(parents=True, exist_ok=True)
     for suffix, content in ((".v", text), (".json", json.dumps(sidecar, indent=2) + "\n")):

@@ -14,7 +14,7 @@ from ...hdl.spec.errors import MareyError
 from ...hdl.timing import PROBED
 from ...sim.files import new_content, write_file
 from ..program.program import Program
-from ..views.measure import NotAsPlanned, measure
+from ..views.measure import Measurement, NotAsPlanned, measure
 from ..views.page import page
 from ..views.perfetto import trace_events
 from ..views.report import report
@@ -114,15 +114,24 @@ def timetable_command(model, output, position, tokens, as_text, perfetto, measur
     if as_text:
         for line in text(program, position, tokens):
             click.echo(line)
-    if vcd:
-        with new_content(vcd) as temporary:
-            measurement.write_vcd(temporary, units)
-    if fst:
-        with tempfile.TemporaryDirectory() as folder:
-            measurement.write_vcd(Path(folder, "run.vcd"), units)
-            subprocess.run(["vcd2fst", Path(folder, "run.vcd"), fst], check=True, capture_output=True)
+    for path, write in ((vcd, Measurement.write_vcd), (fst, _write_fst)):
+        if path:
+            with new_content(path) as temporary:
+                write(measurement, temporary, units)
+            click.echo(f"{path}: one nanosecond is one clock cycle", err=True)
     if measured:
         _verdict(measurement)
+
+
+def _write_fst(measurement: Measurement, path: Path, units: list[str]) -> None:
+    """Writes the waveform in FST, by the program vcd2fst. MareyError if it fails."""
+    with tempfile.TemporaryDirectory() as folder:
+        vcd = Path(folder, "run.vcd")
+        measurement.write_vcd(vcd, units)
+        done = subprocess.run(["vcd2fst", vcd, path], capture_output=True, encoding="utf-8", errors="replace")
+    if done.returncode:
+        why = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
+        raise MareyError(f"vcd2fst cannot convert the waveform: {why}: write a --vcd")
 
 
 def _check_positions(program: Program, model: Path, position: int, tokens: int) -> None:

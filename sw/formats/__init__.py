@@ -97,7 +97,7 @@ def _reader(path: Path) -> ModuleType:
     if path.is_dir():
         raise FormatError(f"{path}: this folder has no {huggingface.CONFIG}, so no Hugging Face model")
     if not path.is_file():
-        raise FormatError(f"{path}: no such file")
+        raise FormatError(f"{path}: {'is no regular file' if path.exists() else 'no such file'}")
     if zipfile.is_zipfile(path):
         raise FormatError(f"{path}: an archive, not a model file: `marey run` runs a program that was "
                           "compiled, and a PyTorch checkpoint must be converted")

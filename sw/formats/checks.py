@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 
 import numpy as np
 
-from ..errors import FormatError
+from ..errors import FormatError, ValuesError
 from ..model.config import ModelConfig
 
 Shape = tuple[int, ...]
@@ -92,9 +92,9 @@ def check_tensors(where: str, expected: Mapping[str, Shape], found: Mapping[str,
 
 
 def finite(what: str, values: np.ndarray) -> np.ndarray:
-    """The values. FormatError, beginning with `what`, if one is NaN or infinite. Takes no memory of
+    """The values. ValuesError, beginning with `what`, if one is NaN or infinite. Takes no memory of
     their size.
     """
     if not (math.isfinite(values.min()) and math.isfinite(values.max())):
-        raise FormatError(f"{what} has values that are NaN or infinite")
+        raise ValuesError(f"{what} has values that are NaN or infinite")
     return values

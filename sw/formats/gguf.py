@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from gguf import GGML_QUANT_VERSION, GGMLQuantizationType, GGUFWriter, LlamaFileType
 
+from ...sim.files import new_content
 from ..errors import FormatError
 from ..model.config import ModelConfig
 from ..model.families import weight_shapes
@@ -69,7 +70,17 @@ def write(path: Path, model: Model, tokenizer: Tokenizer, dtype: str = "F32",
     if config.family not in ARCHITECTURES:
         raise FormatError(f"{path}: Marey writes GGUF files of the families {', '.join(ARCHITECTURES)}, not of "
                           f"{config.family}: write a folder")
-    writer = GGUFWriter(path, config.family)
+    with new_content(path) as temporary:
+        writer = GGUFWriter(temporary, config.family)
+        try:
+            _fill(writer, path, model, tokenizer, dtype, template)
+        finally:
+            writer.close()
+
+
+def _fill(writer, path, model, tokenizer, dtype, template):
+    """Writes all of a GGUF file; `path` is what messages call it."""
+    config = model.config
     writer.add_file_type({"F32": LlamaFileType.ALL_F32, "Q8_0": LlamaFileType.MOSTLY_Q8_0,
                           "Q4_0": LlamaFileType.MOSTLY_Q4_0}[dtype])
     writer.add_quantization_version(GGML_QUANT_VERSION)
@@ -100,7 +111,6 @@ def write(path: Path, model: Model, tokenizer: Tokenizer, dtype: str = "F32",
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
-    writer.close()
 
 
 def _check_headers(file: File, config: ModelConfig) -> None:

@@ -9,6 +9,7 @@ import json
 import re
 from pathlib import Path
 
+from ...sim.files import new_contents
 from ..errors import FormatError
 from ..model.config import ModelConfig
 from ..model.families import weight_shapes
@@ -84,6 +85,8 @@ def read_template(folder: Path) -> ChatTemplate | None:
 def write(folder: Path, model: Model, tokenizer: Tokenizer, template: ChatTemplate | None = None) -> None:
     """Writes a folder, made if need be: float32 weights, config.json, tokenizer.json, and the chat
     template if there is one.
+
+    They take the place of another model's files at the end, when all of them have been written.
     """
     config, family = model.config, FAMILIES[model.config.family]
     about = {
@@ -92,16 +95,18 @@ def write(folder: Path, model: Model, tokenizer: Tokenizer, template: ChatTempla
         "tie_word_embeddings": config.tied, "bos_token_id": config.bos,
         "eos_token_id": config.eos[0] if len(config.eos) == 1 else list(config.eos),
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / CONFIG).write_text(json.dumps(about, indent=2) + "\n")
-    (folder / TOKENIZER).write_text(tokenizer.to_json(), encoding="utf-8")
-    for other in (GENERATION, templates.TEMPLATE, templates.TOKENIZER_CONFIG):
-        (folder / other).unlink(missing_ok=True)
-    if template:
-        templates.write_folder(folder, template)
     tensors = family.tensors(config)
     named = ((_full_name(family, tensor.name), tensor.join(model.weights)) for tensor in tensors)
-    safetensors_folder.write(folder, named, SHARD)
+    with new_contents(folder) as new:
+        new(CONFIG).write_text(json.dumps(about, indent=2) + "\n")
+        new(TOKENIZER).write_text(tokenizer.to_json(), encoding="utf-8")
+        if template:
+            templates.write_folder(new, template)
+        written = safetensors_folder.write(new, named, SHARD)
+    of_template = [] if template else [folder / templates.TEMPLATE, folder / templates.TOKENIZER_CONFIG]
+    for old in (*safetensors_folder.files_of(folder), folder / GENERATION, *of_template):
+        if old.name not in written:
+            old.unlink(missing_ok=True)
 
 
 def _full_name(family: Family, name: str) -> str:

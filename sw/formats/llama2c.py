@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ...sim.files import new_contents
 from ..errors import FormatError
 from ..model.config import ModelConfig
 from ..model.families import weight_shapes
@@ -70,8 +71,8 @@ def _header(path):
     with path.open("rb") as file:
         header = file.read(HEADER)
     if len(header) < 4 * len(DIMENSIONS):
-        raise FormatError(f"{path}: {len(header)} bytes, too short for a llama2.c checkpoint (its header has "
-                          "28)")
+        raise FormatError(f"{path}: {len(header)} bytes, too short for a model: expected a GGUF file, or a "
+                          f"llama2.c checkpoint, whose header has {4 * len(DIMENSIONS)}")
     if header.startswith(MAGIC) and len(header) < HEADER:
         raise FormatError(f"{path}: {len(header)} bytes, but the header of a llama2.c checkpoint has "
                           f"{HEADER}: truncated")
@@ -83,7 +84,7 @@ def _config(path, header):
     if not header.startswith(MAGIC):
         values = dict(zip(DIMENSIONS, struct.unpack_from("<7i", header), strict=True))
         tied, values["vocab_size"] = values["vocab_size"] > 0, abs(values["vocab_size"])
-        return checked_config(f"{path}: as a llama2.c checkpoint its header", **values, tied=tied)
+        return checked_config(f"{path}: no GGUF file, and as a llama2.c checkpoint its header", **values, tied=tied)
     version, *values = struct.unpack_from("<8i", header, len(MAGIC))
     if version not in (1, 2):
         raise FormatError(f"{path}: version {version} of llama2.c's format, and Marey reads 0, 1 and 2")
@@ -135,7 +136,8 @@ def _read_versioned(path: Path, header: bytes, config: ModelConfig) -> Model:
 def write(path: Path, model: Model, tokenizer: Tokenizer | None = None) -> None:
     """Writes a model as a legacy checkpoint, and a tokenizer as tokenizer.bin beside it.
 
-    FormatError if the format has no place for one of them; nothing is written then.
+    FormatError if the format has no place for one of them; nothing is written then, and nothing
+    after any other failure.
     """
     config = model.config
     if config.family != "llama":
@@ -152,12 +154,14 @@ def write(path: Path, model: Model, tokenizer: Tokenizer | None = None) -> None:
     parts = [model["embedding"], *(model[f"layers.{index}.{name}"] for name in LEGACY_ORDER for index in layers),
              model["final_norm"], np.zeros(config.seq_len * config.head_dim, "<f4"),
              *([] if config.tied else [model["classifier"]])]
-    if tokenizer is not None:
-        write_tokenizer(path.with_name("tokenizer.bin"), tokenizer, config.vocab_size)
-    with path.open("wb") as file:
-        file.write(struct.pack("<7i", *header))
-        for part in parts:
-            np.ascontiguousarray(part, "<f4").tofile(file)
+    with new_contents(path.parent) as new:
+        if tokenizer is not None:
+            beside = path.with_name("tokenizer.bin")
+            new(beside.name).write_bytes(tokenizer_bytes(beside, tokenizer, config.vocab_size))
+        with new(path.name).open("wb") as file:
+            file.write(struct.pack("<7i", *header))
+            for part in parts:
+                np.ascontiguousarray(part, "<f4").tofile(file)
 
 
 def _count(config):

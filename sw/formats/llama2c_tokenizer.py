@@ -7,6 +7,7 @@ length, and its bytes.
 import struct
 from pathlib import Path
 
+from ...sim.files import write_file
 from ..errors import FormatError
 from ..text.tokenizer import JSON_LIMIT, SPACE, Tokenizer
 from . import vocabulary
@@ -47,7 +48,7 @@ def write_tokenizer(path: Path, tokenizer: Tokenizer, vocab_size: int | None = N
     """Writes a tokenizer file. FormatError for a tokenizer that pieces and scores do not describe
     completely.
     """
-    path.write_bytes(tokenizer_bytes(path, tokenizer, vocab_size))
+    write_file(path, tokenizer_bytes(path, tokenizer, vocab_size))
 
 
 def tokenizer_bytes(path: Path, tokenizer: Tokenizer, vocab_size: int | None = None) -> bytes:

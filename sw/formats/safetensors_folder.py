@@ -5,6 +5,7 @@ Format: https://huggingface.co/docs/safetensors. A file begins with a JSON heade
 types are known before any weight is read. Files are mapped, and weights are read tensor by tensor.
 """
 
+import errno
 import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -114,11 +115,17 @@ def _is_file_name(value: object) -> bool:
     return isinstance(value, str) and Path(value).name == value and len(value) < 256
 
 
-def write(folder: Path, tensors: Iterable[tuple[str, np.ndarray]], shard_bytes: int) -> None:
-    """Writes tensors as float32, in the place of what the folder has; files of about `shard_bytes`,
-    one if they fit it.
+def files_of(folder: Path) -> list[Path]:
+    """The files of weights, and their index, that a folder has."""
+    return [*folder.glob("model*.safetensors"), *folder.glob(INDEX)]
 
-    A file is in memory twice while it is written.
+
+def write(new: Callable[[str], Path], tensors: Iterable[tuple[str, np.ndarray]], shard_bytes: int) -> set[str]:
+    """Writes tensors as float32 to files of about `shard_bytes`, one if they fit it; returns the
+    names of the files.
+
+    `new(name)` is the path to write a file of that name to. A file is in memory twice while it is
+    written. OSError if it cannot be written.
     """
     shards: list[dict[str, np.ndarray]] = [{}]
     room = shard_bytes
@@ -130,17 +137,20 @@ def write(folder: Path, tensors: Iterable[tuple[str, np.ndarray]], shard_bytes: 
         shards[-1][name] = values
     files = [SINGLE] if len(shards) == 1 else [
         f"model-{number:05}-of-{len(shards):05}.safetensors" for number in range(1, len(shards) + 1)]
-    for old in (*folder.glob("model*.safetensors"), folder / INDEX):
-        old.unlink(missing_ok=True)
     for file, shard in zip(files, shards, strict=True):
         content = {name: np.ascontiguousarray(values, np.float32) for name, values in shard.items()}
-        save_file(content, folder / file, metadata={"format": "pt"})
+        try:
+            save_file(content, new(file), metadata={"format": "pt"})
+        except SafetensorError as error:
+            raise OSError(errno.EIO, f"was not written to its end: {error}") from None
     if len(shards) > 1:
-        _write_index(folder, dict(zip(files, shards, strict=True)))
+        _write_index(new(INDEX), dict(zip(files, shards, strict=True)))
+        files.append(INDEX)
+    return set(files)
 
 
-def _write_index(folder: Path, shards: Mapping[str, Mapping[str, np.ndarray]]) -> None:
+def _write_index(path: Path, shards: Mapping[str, Mapping[str, np.ndarray]]) -> None:
     where = {name: file for file, shard in shards.items() for name in shard}
     size = sum(4 * values.size for shard in shards.values() for values in shard.values())
     index = {"metadata": {"total_size": size}, "weight_map": where}
-    (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n")
+    path.write_text(json.dumps(index, indent=2) + "\n")

@@ -5,6 +5,7 @@ which also names the special tokens.
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from gguf import GGUFWriter, Keys
@@ -59,11 +60,13 @@ def read_folder(folder: Path) -> ChatTemplate | None:
     return ChatTemplate(source, _special(_json(folder / SPECIAL)) | _special(about))
 
 
-def write_folder(folder: Path, template: ChatTemplate) -> None:
-    """Writes a template to a folder, and the special tokens that it names."""
-    (folder / TEMPLATE).write_text(template.source, encoding="utf-8")
+def write_folder(new: Callable[[str], Path], template: ChatTemplate) -> None:
+    """Writes a template to a folder, and the special tokens that it names; `new(name)` is the path
+    to write a file of that name to.
+    """
+    new(TEMPLATE).write_text(template.source, encoding="utf-8")
     about = {"tokenizer_class": "PreTrainedTokenizerFast", **template.special}
-    (folder / TOKENIZER_CONFIG).write_text(json.dumps(about, indent=2) + "\n")
+    new(TOKENIZER_CONFIG).write_text(json.dumps(about, indent=2) + "\n")
 
 
 def _json(path: Path) -> dict:

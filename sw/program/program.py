@@ -1,5 +1,6 @@
 """A program: all that a tile and its driver need to run a model, in one object and in one file."""
 
+import io
 import json
 import struct
 import zipfile
@@ -14,7 +15,7 @@ from ...hdl.spec.config import Config
 from ...hdl.spec.errors import MareyError
 from ...hdl.spec.isa import Instruction, Isa
 from ...hdl.timing import blocks, check, check_addresses, run_cycles, trace
-from ...sim.files import new_content
+from ...sim.files import write_file
 from ..model.config import ModelConfig
 from ..model.families import graph_of
 from ..model.graph import Graph
@@ -235,8 +236,10 @@ class Program:
         if self.tokenizer:
             arrays["tokenizer"] = np.frombuffer(self.tokenizer.to_json().encode(), np.uint8)
         arrays["description"] = np.frombuffer(json.dumps(description).encode(), np.uint8)
-        with new_content(Path(path)) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, **arrays)
+        # In memory, because an archive is not written from its beginning to its end, as a pipe needs.
+        content = io.BytesIO()
+        np.savez_compressed(content, **arrays)
+        write_file(Path(path), content.getvalue())
 
     @classmethod
     def load(cls, path: str | Path, checked: bool = True) -> "Program":
@@ -247,7 +250,7 @@ class Program:
         """
         path = Path(path)
         if not path.is_file():
-            raise ProgramFileError(f"{path}: no such file")
+            raise ProgramFileError(f"{path}: {'is no regular file' if path.exists() else 'no such file'}")
         try:
             arrays = _read_arrays(path)
             description = json.loads(bytes(arrays["description"]))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...hdl.spec.integer import GATE_UNIT
+from ...sim.progress import progress
 from ..model.graph import Kind
 from ..model.integer_graph import INTEGER, integer_graph
 from ..model.model import Model, full_name
@@ -25,6 +26,9 @@ from .residual import Residual, gains_of, levels_of, product_units, residual_of,
 
 GROUP = 16
 """Inputs that share a scale if weights have 4 bits and do not lie on a grid."""
+TOKENS, LEAST_S, MACS_PER_S = 32 * 256, 10, 10e9
+"""For an estimate of calibration's time: tokens that it writes; seconds that even a small model takes, and
+multiply-accumulates a second of a large one, both on two cores."""
 FULL_SCALE = 16384
 """int16 value of the largest logit of calibration, if the scalar of the classifier's input is not
 multiplied into the logits."""
@@ -39,10 +43,16 @@ def quantise(model: Model, bits: int = 8, seed: int = 0, group: int = GROUP) -> 
     finds values that are not finite, GraphError if the model's layer norms cannot be folded.
     """
     model = fold_layer_norms(model)
-    ranges = calibrate(model, seed, moments=bits == 4)
-    least_rms = 1 / max(float(value) for name, value in ranges.items() if name.endswith(".inverse_rms"))
-    residual = residual_of(float(ranges[RESIDUAL]), ranges[f"{RESIDUAL}.channels"], least_rms)
-    return _Quantiser(untied(model) if residual.balanced else model, bits, group, ranges, residual).run()
+    with progress("calibrating the model", expected_s(model)):
+        ranges = calibrate(model, seed, moments=bits == 4)
+        least_rms = 1 / max(float(value) for name, value in ranges.items() if name.endswith(".inverse_rms"))
+        residual = residual_of(float(ranges[RESIDUAL]), ranges[f"{RESIDUAL}.channels"], least_rms)
+        return _Quantiser(untied(model) if residual.balanced else model, bits, group, ranges, residual).run()
+
+
+def expected_s(model: Model) -> float:
+    """Seconds that a calibration takes, estimated."""
+    return LEAST_S + TOKENS * model.graph.macs(0) / MACS_PER_S
 
 
 @dataclass

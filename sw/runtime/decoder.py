@@ -1,6 +1,7 @@
 """The decoder: takes texts through a device token by token, and runs no token again that is in the KV cache."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -44,13 +45,15 @@ class Decoder:
     `tokens`: those in the KV cache, by position from 0 on. A text that begins like the last one, as
     the next turn of a conversation does, is run from the first token that differs. With a
     `verifier`, each token is compared with a reference's, and so are logits that are read:
-    VerifyError for a difference. MareyError for a program without a model.
+    VerifyError for a difference. Each token is computed within `during(its position, number of the
+    prompt's tokens)`. MareyError for a program without a model.
     """
 
-    def __init__(self, device: Device, program: Program, verifier: Verifier | None = None):
+    def __init__(self, device: Device, program: Program, verifier: Verifier | None = None,
+                 during: Callable[[int, int], AbstractContextManager] = lambda position, prompt_count: nullcontext()):
         if program.model is None or program.tokenizer is None:
             raise MareyError("this program was assembled by hand and has no model in it: compile one to generate text")
-        self.device, self.program, self.verifier = device, program, verifier
+        self.device, self.program, self.verifier, self.during = device, program, verifier, during
         self.tokens: list[int] = []
 
     def known(self, prompt: Sequence[int]) -> int:
@@ -70,7 +73,8 @@ class Decoder:
         for position in range(first, min(context, len(prompt) + steps - 1)):
             token, left = text[position], max(0, len(prompt) - 1 - position)
             before = replace(self.device.tally)
-            made = self.device.run(token, position, int(not left))
+            with self.during(position, len(prompt)):
+                made = self.device.run(token, position, int(not left))
             self.tokens.append(token)
             step = self._step(position, token, before)
             if left:

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import numpy as np
-from tqdm import tqdm
 
 from ...hdl.spec.config import Config
 from ...hdl.spec.errors import MareyError
@@ -11,6 +10,7 @@ from ...hdl.spec.isa import POSITION_BITS, TOKEN_BITS
 from ...hdl.spec.packing import pack_program
 from ...hdl.spec.protocol import MOST_TOKENS, Space
 from ...hdl.timing import check
+from ...sim.progress import Share, progress
 from ...sim.transport import Transport
 from ..model.families import graph_of
 from ..program.program import Program
@@ -18,9 +18,6 @@ from .link import Link, LinkError
 from .resident import ResidentRunner
 from .session import Session, Tally
 from .streamer import Streamer
-
-SLOW_SECONDS = 2
-"""Work that takes longer shows its progress, if stderr is a terminal."""
 
 
 class Device:
@@ -68,11 +65,13 @@ class Device:
         image, session = program.image, self.session
         code = pack_program(self.config, image.codes(self.config))
         total_bytes = 4 * code.size + 2 * image.constants.size + image.weights.size * self.config.weight_bits // 8
-        with tqdm(total=total_bytes, desc="loading the tile", unit="B", unit_scale=True, disable=None, leave=False,
-                  delay=SLOW_SECONDS) as bar:
-            def sent(words):
-                bar.update(4 * words)
+        hz = self.transport.simulated_hz
+        share = Share(total_bytes, total_bytes / 4 / hz if hz else None)
 
+        def sent(words):
+            share.done += 4 * words
+
+        with progress("loading the tile", share.expected_s):
             session.write(Space.PROGRAM, 0, code, sent)
             session.write_mem(image.granule, image.constants, sent)
             session.write_weights(0, image.weights, sent)

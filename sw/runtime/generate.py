@@ -1,6 +1,7 @@
 """Text generation: a prompt and what a model makes of it, with the cycles of each token."""
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
@@ -103,9 +104,11 @@ def check_room(tokens: list[int], context: int) -> list[int]:
 
 def generate(device: Device, program: Program, prompt: str | Sequence[int], steps: int, sampler: Sampler | None = None,
              show: Callable[[str], None] = lambda text: None, verifier: Verifier | None = None, *,
-             stops: Iterable[str] = (), logprobs: int = 0,
-             keep_going: Callable[[int], bool] = lambda left: True) -> Generation:
+             stops: Iterable[str] = (), logprobs: int = 0, keep_going: Callable[[int], bool] = lambda left: True,
+             during: Callable[[int, int], AbstractContextManager] = lambda position, prompt_count: nullcontext(),
+             ) -> Generation:
     """Continues a prompt by up to `steps` tokens, or until the text ends; `show` gets the text piece by piece.
+    Each token is computed within `during`, see `Decoder`.
 
     The program must be loaded into the device. `prompt`: a text, which is shown, too, and is part of the text that is
     returned; or tokens, such as a conversation's, which are not. Each token is one run of the tile, which also chooses
@@ -115,7 +118,7 @@ def generate(device: Device, program: Program, prompt: str | Sequence[int], step
     `keep_going`: see `continued`. MareyError for a prompt that leaves no position of the context free, and for a program
     without a model.
     """
-    decoder, facts = Decoder(device, program, verifier), program.model
+    decoder, facts = Decoder(device, program, verifier, during), program.model
     if not isinstance(prompt, str):
         tokens = check_room(list(prompt), facts.context)
         return continued(decoder, tokens, steps, sampler or Sampler(), show, stops=stops, logprobs=logprobs,

@@ -16,6 +16,7 @@ import torch
 from torch.nn import functional
 from tqdm import tqdm
 
+from ...sim.files import write_file
 from ..model.config import ModelConfig
 from ..text.tokenizer import Tokenizer
 from . import gpt2, network
@@ -119,7 +120,7 @@ def main(output, family, seed, steps, rate, log):
             made.write(output, made.checkpoint(trained), tokenizer)
             if log:
                 facts = {"family": family, "seed": seed, "steps": steps, "rate": rate, "torch": torch.__version__}
-                log.write_text(json.dumps(facts | {"curve": curve}, indent=1) + "\n")
+                write_file(log, json.dumps(facts | {"curve": curve}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

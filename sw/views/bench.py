@@ -8,6 +8,7 @@ import numpy as np
 from ...hdl.spec.config import Config
 from ...hdl.spec.errors import MareyError
 from ...hdl.timing import check
+from ...sim.progress import progress
 from ..compiler.fill import place
 from ..compiler.layout import CompileError
 from ..compiler.matmul import matmul
@@ -123,7 +124,9 @@ def bench(config: Config, connect: Callable[[], Device]) -> Iterator[Row]:
         for name, product, linear, x in workloads(config):
             device.load(product.program)
             before = device.tally.measured
-            y = product.run(device, x, len(linear.weight))
+            hz = device.transport.simulated_hz
+            with progress(f"{name}, {product.program.cycles():,} cycles", product.program.cycles() / hz if hz else None):
+                y = product.run(device, x, len(linear.weight))
             if not np.array_equal(y, golden_linear(linear, x)):
                 raise BenchError(f"{name}: the tile's values differ from the golden model's")
             measured, macs = device.tally.measured - before, linear.weight.size * product.vectors

@@ -7,12 +7,13 @@ import numpy as np
 from tqdm import tqdm
 
 from ...hdl.spec.errors import MareyError
+from ...sim.progress import progress
 from ..compiler.compile import compile_quantised
 from ..formats import load_model, load_tokenizer
 from ..model.model import Model
 from ..model.reference import Reference
 from ..quant.golden import Golden
-from ..quant.quantise import quantise
+from ..quant.quantise import expected_s, quantise
 from ..runtime.driver import Device
 from ..text.sampling import Sampler, sample_text
 
@@ -45,7 +46,8 @@ def evaluate(path: Path | str, text: Path | str | None = None, tokenizer: Path |
     model = load_model(path)
     config = model.config
     if text is None:
-        tokens = sample_text(Reference(model, BATCH), min(255, config.seq_len - 1), Sampler(1.0, 1.0, SEED), BATCH)
+        with progress("writing a text", expected_s(model) * BATCH / 32):
+            tokens = sample_text(Reference(model, BATCH), min(255, config.seq_len - 1), Sampler(1.0, 1.0, SEED), BATCH)
     else:
         tokens = _rows(text, load_tokenizer(tokenizer, path, config.vocab_size), config)
     if tile is not None:
@@ -95,8 +97,10 @@ def _rows(text, tokenizer, config):
     """A text file as rows of tokens, each of which begins with the model's first token and is as long as the context allows."""
     try:
         tokens = tokenizer.encode(Path(text).read_text(encoding="utf-8"), begin=False)
-    except (OSError, UnicodeDecodeError) as error:
-        raise MareyError(f"{text}: cannot be read as UTF-8 text: {error}") from None
+    except UnicodeDecodeError as error:
+        raise MareyError(f"{text}: is not UTF-8 text: {error}") from None
+    except OSError as error:
+        raise MareyError(f"{text}: {error.strerror}") from None
     if len(tokens) < 2:
         raise MareyError(f"{text}: too short to judge by, it has {len(tokens)} tokens")
     width = min(config.seq_len, len(tokens) + 1, 256) - 1

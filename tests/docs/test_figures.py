@@ -12,11 +12,12 @@ from marey.sim.backends import open_transport
 from marey.sw.compiler.compile import schedule
 from marey.sw.compiler.matmul import matmul
 from marey.sw.compiler.plan import lay_out_model
-from marey.sw.formats import load_model
+from marey.sw.formats import DEFAULT_MODEL, load_model
 from marey.sw.program.program import Program
 from marey.sw.quant.outline import outline_of_shape
 from marey.sw.runtime.driver import Device
 from marey.sw.views.bench import bench
+from marey.sw.views.evaluate import evaluate
 from marey.sw.views.report import report
 from tests.docs.pages import ROOT, blocks
 
@@ -71,6 +72,17 @@ def test_whole_tokens(on, stories):
     assert (f"on `sim8x8` {constant:,} + {slope} x blocks, where blocks = position / 8 + 1, from {least} blocks on. "
             f"The program has {len(program.image.instructions)} instructions") in text(SPEED)
     assert f"{len(program.image.instructions)} instructions for stories260K on `sim8x8`" in text(TILE)
+
+
+@pytest.mark.slow
+def test_perplexities(stories):
+    """docs/speed.md's are what `marey eval` prints."""
+    for model, rows in ((stories, ("int8 weights, activations", "the same with int4 weights, the embedding's")),
+                        (DEFAULT_MODEL, ("the same of the model that ships",) * 2)):
+        found = evaluate(model, quants=("int8", "int4"))
+        for quant, row in zip(("int8", "int4"), rows, strict=True):
+            line = next(line for line in SPEED.read_text().splitlines() if row in line)
+            assert f"x{found[quant]['ratio']:.3f}" in line
 
 
 def test_streamed_tokens(on, stories):

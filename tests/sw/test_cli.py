@@ -1,6 +1,7 @@
 """The command line as a person meets it: output, JSON, exit codes, one line for every error."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -93,6 +94,16 @@ def test_assemble_and_run(tmp_path):
     assert not (tmp_path / "bad.marey").exists()
 
 
+def test_a_program_goes_to_a_pipe(tmp_path):
+    """What is no regular file is written from its beginning to its end: `-o /dev/null`, `-o /dev/stdout | ...`."""
+    (tmp_path / "in.asm").write_text("NOP\nHALT\n")
+    assert marey("asm", tmp_path / "in.asm", "-o", os.devnull).exit_code == 0
+    os.mkfifo(tmp_path / "pipe")
+    with (tmp_path / "out.marey").open("wb") as out, subprocess.Popen(["cat", tmp_path / "pipe"], stdout=out):
+        assert marey("asm", tmp_path / "in.asm", "-o", tmp_path / "pipe").exit_code == 0
+    assert len(Program.load(tmp_path / "out.marey").image.instructions) == 2
+
+
 def test_an_edited_schedule_keeps_its_model(tiny, tmp_path):
     """A listing assembles to the program it is of; one NOP more is one cycle more for each token, and the same text."""
     program, listing, again, later = (tmp_path / name for name in ("x.marey", "x.asm", "again.marey", "later.marey"))
@@ -151,7 +162,7 @@ def test_eval_json(tiny):
 def test_eval_of_a_text(tiny, tmp_path):
     (tmp_path / "story.txt").write_text("once upon a time there was a dog. " * 20)
     assert json.loads(marey("eval", tiny, "--text", tmp_path / "story.txt", "--json").stdout)["tokens"] > 50
-    refused("eval", tiny, "--text", tmp_path / "absent.txt", word="cannot be read")
+    refused("eval", tiny, "--text", tmp_path / "absent.txt", word="No such file")
     (tmp_path / "empty.txt").write_text("")
     refused("eval", tiny, "--text", tmp_path / "empty.txt", word="too short")
 

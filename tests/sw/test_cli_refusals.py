@@ -1,12 +1,17 @@
 """What the command line refuses: one line that says what was expected, exit status 2, nothing written, no work begun."""
 
+import os
+
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from marey.hdl.spec.config import preset
 from marey.sw.cli import main
-from marey.sw.formats.tiny import write_tiny
+from marey.sw.formats import gguf, huggingface, llama2c
+from marey.sw.formats.tiny import tiny_model, tiny_tokenizer, write_tiny
 from marey.sw.model.config import ModelConfig
+from marey.sw.views.fit import Target
 from tests.sw.commands import marey, refused
 
 
@@ -99,6 +104,36 @@ def test_what_would_be_ignored_is_refused(tiny, tmp_path):
     refused("timetable", tiny, "--position", 0, "--text", "--image", program, word="give both")
     for option, value in (("--temperature", "nan"), ("--temperature", "inf"), ("--temperature", "1e-9"), ("--seed", -1)):
         refused("generate", "x", "--model", tiny, "--backend", "emulator", option, value, word="must be 0")
+
+
+def test_what_is_no_model(tmp_path):
+    """Each file in the place of a model or a program: one line that says what it is not."""
+    for content, word in ((b"", "0 bytes, too short for a model"), (b"hello", "5 bytes, too short for a model"),
+                          (b"<!DOCTYPE html>" * 4, "no GGUF file, and as a llama2.c checkpoint its header says dim")):
+        (tmp_path / "x.gguf").write_bytes(content)
+        for verb in ("generate --model", "fit", "report", "compile -o y.marey", "timetable --text", "export -o y.bin", "eval"):
+            assert word in refused(*verb.split(), tmp_path / "x.gguf"), verb
+    refused("fit", os.devnull, word="is no regular file")
+    refused("fit", tmp_path, word="this folder has no config.json")
+    for verb in ("run", "disasm"):
+        refused(verb, tmp_path, word="is no regular file")
+    refused("eval", "--text", tmp_path, word="Is a directory")
+    refused("eval", "--text", tmp_path / "absent", word=f"marey: {tmp_path / 'absent'}: No such file or directory")
+
+
+def test_weights_that_are_no_numbers(tmp_path, monkeypatch):
+    """`fit` refuses a model, in each format, for the reason for which `generate` does; unless its weights are not there."""
+    monkeypatch.setattr("marey.sw.cli.models.targets", lambda: [Target("tiny4x8", preset("tiny4x8"), baud=1_000_000)])
+    model, words = tiny_model(), tiny_tokenizer(tiny_model().config.vocab_size)
+    model.weights["layers.1.w2"][3, 5] = np.nan
+    for name, write in (("m.bin", llama2c.write), ("m.gguf", gguf.write), ("m", huggingface.write)):
+        path = tmp_path / name
+        write(path, model, words)
+        for verb in (("fit",), ("generate", "x", "--model")):
+            refused(*verb, path, word="values that are NaN or infinite")
+    (tmp_path / "m" / "model.safetensors").unlink()
+    (tmp_path / "m.bin").write_bytes((tmp_path / "m.bin").read_bytes()[:28])
+    assert marey("fit", tmp_path / "m").exit_code == marey("fit", tmp_path / "m.bin").exit_code == 0
 
 
 def test_a_prompt_that_is_no_text(tiny):

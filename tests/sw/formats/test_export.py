@@ -2,6 +2,7 @@
 tokenizer.
 """
 
+import resource
 from dataclasses import replace
 
 import numpy as np
@@ -80,3 +81,56 @@ def test_a_folder_of_several_files(tmp_path, monkeypatch):
     monkeypatch.undo()
     huggingface.write(tmp_path / "m", model, tokenizer)
     assert [path.name for path in sorted((tmp_path / "m").iterdir())] == ["config.json", "model.safetensors", "tokenizer.json"]
+
+
+def contents(folder):
+    """Every file below a folder, and what is in it."""
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+class Interrupting(dict):
+    """Weights that Ctrl-C interrupts when the `count`-th of them is read."""
+
+    def __init__(self, weights, count):
+        super().__init__(weights)
+        self._left = count
+
+    def __getitem__(self, name):
+        self._left -= 1
+        if self._left < 0:
+            raise KeyboardInterrupt
+        return super().__getitem__(name)
+
+
+@pytest.fixture
+def largest_file():
+    """A function that sets the bytes beyond which no file may grow, as on a full disk."""
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, old[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, old)
+
+
+@pytest.mark.parametrize("name", sorted(WRITERS))
+@pytest.mark.parametrize("there", [False, True])
+def test_what_is_not_written_whole_leaves_what_was_there(name, there, tmp_path, largest_file, monkeypatch):
+    """A full disk and Ctrl-C, early and late: all files of the old model, or none."""
+    monkeypatch.setattr(huggingface, "SHARD", 20_000)
+    config, path = tiny_model().config, tmp_path / name
+    old, new, words = tiny_model(config, 1), tiny_model(config, 2), tiny_tokenizer(config.vocab_size)
+    if there:
+        WRITERS[name](path, old, words)
+    before = contents(tmp_path)
+    for size in (100, 1000, 15_000):
+        largest_file(size)
+        with pytest.raises(OSError) as caught:
+            WRITERS[name](path, new, words)
+        assert str(tmp_path) in str(caught.value.filename) and caught.value.strerror, size
+        assert contents(tmp_path) == before
+    largest_file(resource.RLIM_INFINITY)
+    for count in (0, 5, len(new.weights) - 1):
+        with pytest.raises(KeyboardInterrupt):
+            WRITERS[name](path, replace(new, weights=Interrupting(new.weights, count)), words)
+        assert contents(tmp_path) == before
+    assert path.exists() == there
+    WRITERS[name](path, new, words)
+    assert_same(new, load_model(path))

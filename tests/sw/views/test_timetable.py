@@ -1,6 +1,7 @@
 """The timetable that is drawn: every operation once, sums as the emulator counts them, measured as planned."""
 
 import json
+import os
 import re
 from collections import Counter
 from dataclasses import replace
@@ -30,6 +31,7 @@ from marey.sw.views.perfetto import trace_events
 from marey.sw.views.timetable import chart, runs, text
 from tests.configs import CONFIGS
 from tests.faults import moved
+from tests.sw.commands import marey, refused
 
 
 @pytest.fixture(scope="module")
@@ -199,6 +201,25 @@ def test_a_waveform_names_the_operations(compiler, program, tmp_path):
     assert any("layer\\x201\\x20softmax" in line for line in lines)
     first = int(found.units["mxm"][0])
     assert lines.index(f"#{first}") < lines.index(f"#{int(found.units['sfu'][0])}")
+
+
+@pytest.mark.parametrize("good", [True, False])
+def test_a_waveform_is_converted_or_left_as_it_was(compiler, program, tmp_path, monkeypatch, good):
+    """By vcd2fst, for which a script stands here; it has written a half when it fails."""
+    tool, file, wave = tmp_path / "bin" / "vcd2fst", tmp_path / "p.marey", tmp_path / "x.fst"
+    tool.parent.mkdir()
+    tool.write_text('#!/bin/sh\n' + ('cat "$1" > "$2"\n' if good else 'echo half > "$2"; echo "no room" >&2; exit 1\n'))
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tool.parent), prepend=os.pathsep)
+    program.save(file)
+    wave.write_text("old")
+    command = ("timetable", file, "--position", 3, "--fst", wave)
+    if good:
+        assert marey(*command).exit_code == 0 and "layer\\x201\\x20softmax" in wave.read_text()
+    else:
+        refused(*command, word="no room")
+        assert wave.read_text() == "old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bin", "p.marey", "x.fst"]
 
 
 SCHEMA = {
