@@ -73,7 +73,7 @@ def calibrate(model: Model, seed: int, *, moments: bool = False, batch: int = 32
         if name == "logits":
             largest["logits.integers"] = np.maximum(largest["logits.integers"], (flat / unit["scalar"]).max())
 
-    steps = min(STEPS if model.graph.macs(0) <= MANY_MACS else FEWER_STEPS, model.config.seq_len)
+    steps = steps_of(model)
     # A BLAS's threads wait for each other in a loop; where other programs run, that takes many times as long as the work.
     with threadpool_limits(1, "blas"):
         sample_text(Reference(model, batch, observe, np.float64), steps, Sampler(1.0, 1.0, seed), batch)
@@ -84,6 +84,11 @@ def calibrate(model: Model, seed: int, *, moments: bool = False, batch: int = 32
         raise MareyError("this model's values overflow or vanish on text that it writes itself: its weights are damaged, or "
                          "not those of a trained model")
     return {name: value if name.endswith(".moment") else _rounded_up(value) for name, value in largest.items()}
+
+
+def steps_of(model: Model) -> int:
+    """Tokens of each text that a model writes for its calibration."""
+    return min(STEPS if model.graph.macs(0) <= MANY_MACS else FEWER_STEPS, model.config.seq_len)
 
 
 def _rounded_up(value: np.ndarray) -> np.ndarray:

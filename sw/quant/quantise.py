@@ -16,7 +16,7 @@ from ...sim.progress import progress
 from ..model.graph import Kind
 from ..model.integer_graph import INTEGER, integer_graph
 from ..model.model import Model, full_name
-from .calibrate import RESIDUAL, calibrate
+from .calibrate import RESIDUAL, calibrate, steps_of
 from .fixed_point import linears, one_if_equal, snapped, unit_bits, with_common_shift
 from .fold import fold_layer_norms, untied
 from .gptq import Integers, gptq, nearest, nearest_by_channel, on_grid
@@ -26,8 +26,8 @@ from .residual import Residual, gains_of, levels_of, product_units, residual_of,
 
 GROUP = 16
 """Inputs that share a scale if weights have 4 bits and do not lie on a grid."""
-TOKENS, LEAST_S, MACS_PER_S = 32 * 256, 10, 10e9
-"""For an estimate of calibration's time: tokens that it writes; seconds that even a small model takes, and
+TEXTS, LEAST_S, MACS_PER_S = 32, 10, 10e9
+"""For an estimate of calibration's time: texts that it writes; seconds that even a small model takes, and
 multiply-accumulates a second of a large one, both on two cores."""
 FULL_SCALE = 16384
 """int16 value of the largest logit of calibration, if the scalar of the classifier's input is not
@@ -46,13 +46,13 @@ def quantise(model: Model, bits: int = 8, seed: int = 0, group: int = GROUP) -> 
     with progress("calibrating the model", expected_s(model)):
         ranges = calibrate(model, seed, moments=bits == 4)
         least_rms = 1 / max(float(value) for name, value in ranges.items() if name.endswith(".inverse_rms"))
-        residual = residual_of(float(ranges[RESIDUAL]), ranges[f"{RESIDUAL}.channels"], least_rms)
+        residual = residual_of(float(ranges[RESIDUAL]), ranges[f"{RESIDUAL}.channels"] if bits == 8 else None, least_rms)
         return _Quantiser(untied(model) if residual.balanced else model, bits, group, ranges, residual).run()
 
 
 def expected_s(model: Model) -> float:
     """Seconds that a calibration takes, estimated."""
-    return LEAST_S + TOKENS * model.graph.macs(0) / MACS_PER_S
+    return LEAST_S + TEXTS * steps_of(model) * model.graph.macs(0) / MACS_PER_S
 
 
 @dataclass
@@ -109,7 +109,7 @@ class _Quantiser:
             scale = classifier.multiplier * 2.0**-classifier.shift * bare / self.residual.unit
             return Integers(classifier.weight, scale, classifier.group)
         weight = self.model["embedding"] / self.residual.unit
-        if self.residual.balanced and self.bits == 8:
+        if self.residual.balanced:
             return nearest_by_channel(weight, self.bits)
         (embedding,) = self._integers([weight], [np.eye(self.config.dim)], [2 * self.group, self.group])
         return embedding
@@ -316,7 +316,7 @@ class _Quantiser:
         # The tile reorders and pads heads. So in the matrix behind attention a group is one head.
         from_heads = self.graph.producer(source, region).kind is Kind.VALUES
         made = self._integers(weights, moments, [self.config.head_dim] if from_heads else [2 * self.group, self.group])
-        if self.residual.balanced and self.bits == 8:
+        if self.residual.balanced:
             made = snapped(made, weights, factors)
         biases = [self.model.bias(operation, layer) for layer in layers]
         biases = [None if bias is None else np.clip(np.rint(bias / output), -32768, 32767).astype(np.int16)

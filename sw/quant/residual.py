@@ -15,9 +15,9 @@ import numpy as np
 from ...hdl.spec.integer import POWER, SQUARE_SHIFT, UNIT_BITS, UNIT_SQUARE_SHIFT, quantise_scalars
 from .fixed_point import unit_bits
 
-LEAST_RMS = 128
-"""The smallest root mean square, in units of the residual, for which one unit is fine enough: a sum
-of squares, each divided by 2**SQUARE_SHIFT and rounded, is then 5 % too small."""
+LEAST_RMS = 64
+"""The smallest root mean square, in units of the residual, for which one unit is taken: a sum of
+squares, each divided by 2**SQUARE_SHIFT and rounded, is then a third too small, at 128 5 %."""
 LEAST_RANGE = 1024
 """The largest value of the typical channel, in units of the residual, for which one unit is fine
 enough."""
@@ -78,12 +78,15 @@ class Residual:
         return min(round(steps / unit), 32767), unit
 
 
-def residual_of(largest: float, by_channel: np.ndarray, least_rms: float) -> Residual:
+def residual_of(largest: float, by_channel: np.ndarray | None, least_rms: float) -> Residual:
     """The residual's units for values up to `largest`, by channel up to `by_channel` [dim].
 
-    `least_rms`: the smallest root mean square of the input of a norm.
+    `least_rms`: the smallest root mean square of the input of a norm. `by_channel`: None if the
+    residual must not be balanced.
     """
     bits = unit_bits(largest)
+    if by_channel is None:
+        return Residual(2.0**-bits)
     if least_rms * 2.0**bits >= LEAST_RMS and np.median(by_channel) * 2.0**bits >= LEAST_RANGE:
         return Residual(2.0**-bits)
     wanted = by_channel * (BALANCED_HEADROOM / 32767)

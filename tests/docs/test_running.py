@@ -64,10 +64,12 @@ def bench_of_boards(monkeypatch):
     monkeypatch.setattr("marey.boards.virtual.patience", lambda *_: 60)
     monkeypatch.setattr("marey.boards.virtual.serve", lambda *_: None)
     monkeypatch.setattr("marey.sw.cli.base.open_transport", open_transport)
+    monkeypatch.setattr("marey.sw.cli.base.check_port", lambda port: None)
     # A short calibration, whose integers are worse, and no proof of the rules, which takes most of the time.
     for module in ("compiler.compile", "program.program"):
         monkeypatch.setattr(f"marey.sw.{module}.verify", lambda program: None)
-    monkeypatch.setattr("marey.sw.quant.quantise.calibrate", partial(calibrate, batch=4, steps=16))
+    monkeypatch.setattr("marey.sw.quant.quantise.calibrate", partial(calibrate, batch=4))
+    monkeypatch.setattr("marey.sw.quant.calibrate.STEPS", 16)
     monkeypatch.setattr("marey.sw.cli.compiling.quantised", lambda model, bits, group: quantise(model, bits, group=group))
     return flashed
 

@@ -27,7 +27,7 @@ SHAPE = ModelConfig(dim=16, hidden_dim=24, n_layers=1, n_heads=2, n_kv_heads=1, 
 SOURCE = ("{% for m in messages %}<|im_start|>{{ m['role'][0] }}{{ m['content'] }}<|endoftext|>{% endfor %}"
           "{% if add_generation_prompt %}<|im_start|>a{% endif %}")
 TILE = ("--config", "tiny4x8", "--backend", "emulator")
-PATIENCE_S = 60
+PATIENCE_S = 180
 
 
 @pytest.fixture(scope="module")
