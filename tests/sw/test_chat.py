@@ -27,7 +27,7 @@ SHAPE = ModelConfig(dim=16, hidden_dim=24, n_layers=1, n_heads=2, n_kv_heads=1, 
 SOURCE = ("{% for m in messages %}<|im_start|>{{ m['role'][0] }}{{ m['content'] }}<|endoftext|>{% endfor %}"
           "{% if add_generation_prompt %}<|im_start|>a{% endif %}")
 TILE = ("--config", "tiny4x8", "--backend", "emulator")
-PATIENCE_S = 180
+PATIENCE_S = 60
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +56,10 @@ class Terminal:
     """A person at a terminal on which `marey chat` runs; `slow`: seconds that each token takes."""
 
     def __init__(self, program, *options, slow=0.0):
-        # The first lines make it the process's own terminal, so that Ctrl-C there reaches it.
-        code = ("import fcntl, termios, time\nfcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
+        # The first lines make it the process's own terminal, so that Ctrl-C there reaches it, even if the tests run in the
+        # background, where a shell makes processes ignore it.
+        code = ("import fcntl, signal, termios, time\nfcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
+                "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
                 "from marey.sw.cli import main\nfrom marey.sw.runtime.driver import Device\nrun = Device.run\n"
                 f"Device.run = lambda self, *a, **k: (time.sleep({slow}), run(self, *a, **k))[1]\nmain()")
         self._file, theirs = pty.openpty()
