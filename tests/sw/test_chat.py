@@ -94,6 +94,7 @@ class Terminal:
         return self._process.wait(PATIENCE_S)
 
 
+@pytest.mark.slow
 def test_on_a_terminal(program):
     """Two turns; Ctrl-C at the prompt, and in an answer, which is kept; a context that fills up; Ctrl-D."""
     person = Terminal(program, "--steps", 6, slow=0.08)
