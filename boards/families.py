@@ -36,14 +36,19 @@ def report(kind: Family, folder: Path) -> dict:
     """
     found = json.loads(Path(folder, "report.json").read_text())
     clocks = [entry["achieved"] for entry in found["fmax"].values()]
-    return {"clock_mhz_met": math.floor(10 * min(clocks)) / 10, "resources": resources(kind, folder),
+    return {"clock_mhz_met": math.floor(10 * min(clocks)) / 10, "resources": _used(kind, found),
             "critical_path": _critical_path(found)}
 
 
 def resources(kind: Family, folder: Path) -> dict[str, int]:
     """The cells that a design takes, by resource, from the report.json that nextpnr wrote to a
     folder when it packed the design."""
-    used = json.loads(Path(folder, "report.json").read_text())["utilization"]
+    return _used(kind, json.loads(Path(folder, "report.json").read_text()))
+
+
+def _used(kind, found):
+    """The cells that nextpnr's report names, by resource."""
+    used = found["utilization"]
     return {name: used.get(cell, {"used": 0})["used"] for name, cell in kind.cells.items()}
 
 

@@ -60,7 +60,7 @@ def fill(layout: Layout, model: QuantisedModel) -> tuple[np.ndarray, np.ndarray]
     embedding = model.embedding[_rows(model, layout.vocabulary)]
     weights[layout.embedding:][:matrix.words] = place(config, embedding, matrix)
     put(layout.constants["classifier"], _by_group(layout, "classifier", classifier.factors, layout.vocabulary))
-    put(layout.constants["embedding"], model.embedding_factor if model.embedding_by_channel else
+    put(layout.constants["embedding"], model.embedding_factor if model.balanced else
         _by_group(layout, "embedding", model.embedding_factors, layout.vocabulary))
     if classifier.bias is not None:
         put(layout.constants["classifier_bias"], classifier.bias)

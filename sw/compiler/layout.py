@@ -52,7 +52,7 @@ class Layout:
     def __init__(self, config: Config, outline: Outline, context: int):
         self.config, self.model, self.graph = config, outline.config, outline.graph
         self.groups, self.uniform = outline.groups, outline.uniform
-        self.balanced, self.embedding_by_channel = outline.balanced, outline.embedding_by_channel
+        self.balanced = outline.balanced
         block = config.block
         self.context = -(-context // block) * block
         self.head = self.padded(self.model.head_dim)
@@ -228,7 +228,7 @@ class Layout:
 
     def _embedding_factor_values(self):
         """Values that the embedding's factors take in MEM: one a channel, or one a token and group."""
-        if self.embedding_by_channel:
+        if self.balanced:
             return self.dim
         return self._factor_values("embedding", self.embedding_groups * self.vocabulary)
 

@@ -79,7 +79,7 @@ class Golden:
 
     def _embed(self, operation, layer, tokens):
         model = self.model
-        if model.embedding_by_channel:
+        if model.balanced:
             return saturate(round_shift(model.embedding[tokens] * model.embedding_factor.astype(np.int64),
                                         model.shifts["embedding"]), 16)
         factors = model.embedding_factors[:, tokens].T.astype(np.int64).repeat(model.embedding_group, axis=1)

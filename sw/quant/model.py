@@ -79,7 +79,8 @@ class QuantisedModel:
 
     `embedding`: int8 [vocab, dim]. `embedding_factor`: int16 [groups, vocab], or [1, 1] if all are
     the same; it brings each group of `embedding_group` channels to the residual's unit. Both are the
-    classifier's if the model is tied. Or int16 [dim]: a factor for each channel.
+    classifier's if the model is tied. If the residual is balanced, int16 [dim]: a factor for each
+    channel.
 
     `epsilon`: added to a norm's sum of squares, unless the residual is balanced. `logit_unit`: a logit is worth
     logit * scale * `logit_unit`.
@@ -113,16 +114,11 @@ class QuantisedModel:
         return "units" in self.vectors
 
     @property
-    def embedding_by_channel(self) -> bool:
-        """Whether the embedding has a factor for each channel, and not for each token."""
-        return self.embedding_factor.ndim == 1
-
-    @property
     def groups(self) -> dict[str, int]:
         """Inputs in a group, by the names of LINEAR operations and "embedding"; only those with
         several groups."""
         groups = {name.rpartition(".")[2]: linear.group for name, linear in self.linears.items() if linear.groups > 1}
-        several = not self.embedding_by_channel and len(self.embedding_factor) > 1
+        several = not self.balanced and len(self.embedding_factor) > 1
         return groups | ({"embedding": self.embedding_group} if several else {})
 
     @property

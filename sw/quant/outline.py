@@ -35,7 +35,7 @@ class Outline:
     including the shifts of LINEAR operations. `rescales`: bits, by LINEAR operation. `epsilon`: of
     norms. If only the shape is known, shifts and rescales are 0: they change no cycle.
 
-    `balanced`, `embedding_by_channel`: as in `QuantisedModel`. A shape does not tell whether the
+    `balanced`: as in `QuantisedModel`. A shape does not tell whether the
     residual will be balanced, which costs some cycles a norm; if only the shape is known, it is not.
     """
 
@@ -47,14 +47,13 @@ class Outline:
     rescales: Mapping[str, int] = field(default_factory=_zeros)
     epsilon: int = 1
     balanced: bool = False
-    embedding_by_channel: bool = False
 
     @classmethod
     def of(cls, model: QuantisedModel) -> "Outline":
         """The outline of a quantised model."""
         linears = {operation.name: model.linear(operation.name) for operation in model.graph.of_kind(Kind.LINEAR)}
         return cls(config=model.config, graph=model.graph, groups=model.groups, uniform=model.uniform, epsilon=model.epsilon,
-                   balanced=model.balanced, embedding_by_channel=model.embedding_by_channel,
+                   balanced=model.balanced,
                    shifts=dict(model.shifts) | {name: linear.shift for name, linear in linears.items()},
                    rescales={name: linear.rescale for name, linear in linears.items()})
 

@@ -20,7 +20,6 @@ def look_up(builder: Builder, operation: Operation) -> list[Step]:
     if layout.balanced:
         steps.append(step(builder.vector_pass("norms' epsilon", 1, x=layout.constants["epsilon"], scalar=0,
                                               dst=builder.buffer["x"] + builder.dim_granules)))
-    if layout.embedding_by_channel:
         factors = {"by_vector": 1, "y": factor, "y_step": 1}
     elif "embedding" in layout.uniform:
         factors = {"by_vector": 1, "y": factor}
