@@ -27,7 +27,7 @@ def synthesise(board: Board, folder: Path, say: Callable[[str], None]) -> None:
 
 
 def _duration(board):
-    """How long a build takes in which nothing can be used again, as `make bitstreams` recorded it."""
+    """Says how long a build takes in which nothing can be used again, as `make bitstreams` recorded it."""
     seconds = builds().get(board.name, {}).get("seconds")
     return f"a whole build takes about {seconds} seconds, the first time" if seconds else "minutes the first time"
 

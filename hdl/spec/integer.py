@@ -29,6 +29,10 @@ UNIT_BITS = 14
 """Bits of the units of a balanced residual, see `balanced_root`."""
 RANGE_SHIFT = 14
 """A balanced residual's values times their units, divided by 2**14, fit 16 bits."""
+NORMAL_SHIFT, POWER_SHIFT = -15, -1
+"""Added to the exponent of a balanced residual's 1 / (range + 1), 15 to 29: the shift that makes its
+products 16 bits wide, and the shift that makes 2**28 a power of two in proportion to that, which fits
+16 bits."""
 UNIT_SQUARE_SHIFT = 15
 """Each square in a balanced sum of squares is divided by 2**15, and so fits 16 bits."""
 RECIPROCAL_BITS = 8
@@ -240,23 +244,21 @@ def balanced_root(x: np.ndarray, units: np.ndarray) -> tuple[tuple[np.ndarray, n
     products = x * units
     largest = np.abs(saturate(round_shift(products, RANGE_SHIFT), 16)).max(axis=-1, keepdims=True)
     _, exponent = reciprocal(largest + 1)
-    _, power = quantise_scalars(round_shift(np.int64(1) << 28, exponent - 1))
-    normal = saturate(round_shift(products, exponent - 15), 16)
+    _, power = quantise_scalars(round_shift(np.int64(1) << 28, exponent + POWER_SHIFT))
+    normal = saturate(round_shift(products, exponent + NORMAL_SHIFT), 16)
     squares = saturate(round_shift(normal * normal, UNIT_SQUARE_SHIFT), 16)
     return power, rsqrt(squares.sum(axis=-1, keepdims=True))
 
 
-def rotary_tables(head_dim: int, positions: int, theta: float) -> tuple[np.ndarray, np.ndarray]:
+def rotary_tables(frequencies: np.ndarray, positions: int) -> tuple[np.ndarray, np.ndarray]:
     """Two tables of rotations (cos, sin) in units of 2**-14: int64 [n, head_dim / 2, 2].
 
     The first is for positions 0 to `ROTARY_LOW` - 1, the second for multiples of `ROTARY_LOW` below
-    `positions`. The angle of pair j is position * theta**(-2j / head_dim): RoFormer (Su et al.,
-    2021), section 3.2.2.
+    `positions`. The angle of pair j is position * frequencies[j], in radians (see
+    `marey.sw.model.rotary.frequencies`).
     """
-    frequency = theta ** (-np.arange(0, head_dim, 2) / head_dim)
-
     def table(at):
-        angle = at[:, None] * frequency
+        angle = at[:, None] * frequencies
         return np.rint(16384 * np.stack([np.cos(angle), np.sin(angle)], axis=-1)).astype(np.int64)
 
     return table(np.arange(ROTARY_LOW)), table(np.arange(0, positions, ROTARY_LOW))

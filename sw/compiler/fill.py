@@ -9,6 +9,7 @@ from ...hdl.spec import integer
 from ...hdl.spec.config import Config
 from ..model.config import ModelConfig
 from ..model.graph import Kind
+from ..model.rotary import frequencies
 from ..quant.model import Linear, QuantisedModel
 from .layout import Layout
 from .matrix import Matrix
@@ -190,7 +191,7 @@ def tables(layout: Layout, model: QuantisedModel | None = None) -> dict[str, np.
     def padded(table):
         return np.stack([_pad_heads(row.ravel(), shape, layout.head) for row in table]).astype(np.int16)
 
-    low, high = integer.rotary_tables(shape.head_dim, layout.context, shape.rope_theta)
+    low, high = integer.rotary_tables(frequencies(shape), layout.context)
     cos, sin = high[..., 0], high[..., 1]
     # Factors of (even, odd) lanes, for two results: cosines of the sum of angles, then sines, which are
     # negative in even lanes. Each result is a product with the row of "low", plus one with that row after a

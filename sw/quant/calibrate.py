@@ -77,6 +77,12 @@ def calibrate(model: Model, seed: int, *, moments: bool = False, batch: int = 32
     # A BLAS's threads wait for each other in a loop; where other programs run, that takes many times as long as the work.
     with threadpool_limits(1, "blas"):
         sample_text(Reference(model, batch, observe, np.float64), steps, Sampler(1.0, 1.0, seed), batch)
+    return _checked(largest)
+
+
+def _checked(largest: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Ranges rounded up, and moments as they are. MareyError if a value is not finite, or no logit
+    differs from 0."""
     # What float32 cannot hold, no unit of the integer model can.
     with np.errstate(over="ignore", under="ignore"):
         held = [value.astype(np.float32) for value in largest.values()]

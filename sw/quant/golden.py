@@ -11,6 +11,7 @@ import numpy as np
 from ...hdl.spec import integer
 from ...hdl.spec.integer import matvec, multiply, round_shift, saturate
 from ..model.graph import Kind
+from ..model.rotary import frequencies
 from .model import FRACTION, Linear, QuantisedModel
 
 
@@ -44,7 +45,7 @@ class Golden:
         config = model.config
         shape = (config.n_layers, batch, config.seq_len, config.n_kv_heads, config.head_dim)
         self._keys, self._values_cache = np.zeros(shape, np.int8), np.zeros(shape, np.int8)
-        self._rotary = integer.rotary_tables(config.head_dim, config.seq_len, config.rope_theta)
+        self._rotary = integer.rotary_tables(frequencies(config), config.seq_len)
         # {second operand of an ADD: its first}. The matrix that makes the second adds the first to its
         # results.
         self._sums = {operation.inputs[1]: operation.inputs[0] for operation in model.graph.of_kind(Kind.ADD)}

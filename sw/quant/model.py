@@ -82,8 +82,8 @@ class QuantisedModel:
     classifier's if the model is tied. If the residual is balanced, int16 [dim]: a factor for each
     channel.
 
-    `epsilon`: added to a norm's sum of squares, unless the residual is balanced. `logit_unit`: a logit is worth
-    logit * scale * `logit_unit`.
+    `epsilon`: added to a norm's sum of squares, unless the residual is balanced. `logit_unit`: a
+    logit is worth logit * scale * `logit_unit`.
     """
 
     config: ModelConfig

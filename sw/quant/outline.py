@@ -35,8 +35,8 @@ class Outline:
     including the shifts of LINEAR operations. `rescales`: bits, by LINEAR operation. `epsilon`: of
     norms. If only the shape is known, shifts and rescales are 0: they change no cycle.
 
-    `balanced`: as in `QuantisedModel`. A shape does not tell whether the
-    residual will be balanced, which costs some cycles a norm; if only the shape is known, it is not.
+    `balanced`: as in `QuantisedModel`. A shape does not tell whether the residual will be balanced,
+    which costs some cycles a norm; if only the shape is known, it is not.
     """
 
     config: ModelConfig

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from ....hdl.spec.integer import RANGE_SHIFT, SQUARE_SHIFT, UNIT_SQUARE_SHIFT
+from ....hdl.spec.integer import NORMAL_SHIFT, POWER_SHIFT, RANGE_SHIFT, SQUARE_SHIFT, UNIT_SQUARE_SHIFT
 from ....hdl.spec.isa import Instruction, Op, Reduce, Sfu, To
 from ...model.graph import Kind, Operation
 from ..builder import ABSMAX, LEVEL, POWER, RANGE, SQUARES, Builder
@@ -77,11 +77,11 @@ def _normalise_balanced(builder: Builder) -> list[Step]:
                                  into=RANGE)),
         step(to_int8(builder, "norm", builder.buffer["gained"], builder.dim_granules)),
         step(builder.op(Op.SFU, "norm: 1/range", function=Sfu.RECIPROCAL, a=RANGE, epsilon=1, into=builder.inverse)),
-        step(builder.vector_pass("norm: normal", count, **products, shift=-15, scalar=builder.inverse, dst=normal)),
+        step(builder.vector_pass("norm: normal", count, **products, shift=NORMAL_SHIFT, scalar=builder.inverse, dst=normal)),
         step(builder.vector_pass("norm: squares", count, x=normal, y=normal, by_vector=1, y_step=1, shift=UNIT_SQUARE_SHIFT,
                                  to=To.NOWHERE, reduce=Reduce.SUM, into=SQUARES)),
-        step(builder.vector_pass("norm: power of two", 1, x=builder.layout.constants["one"], y=ones, by_vector=1, shift=-1,
-                                 scalar=builder.inverse, to=To.NOWHERE, reduce=Reduce.ABSMAX, into=POWER)),
+        step(builder.vector_pass("norm: power of two", 1, x=builder.layout.constants["one"], y=ones, by_vector=1,
+                                 shift=POWER_SHIFT, scalar=builder.inverse, to=To.NOWHERE, reduce=Reduce.ABSMAX, into=POWER)),
         step(builder.op(Op.SFU, "norm: scale of range", function=Sfu.QUANTISE, a=POWER, into=builder.power)),
         step(builder.op(Op.SFU, "norm: step", function=Sfu.MULTIPLY, a=builder.step, b=builder.level + 1,
                         into=builder.level)),

@@ -111,7 +111,7 @@ def test_every_table_fits_int16():
 
 @given(position=st.integers(0, 511), dim=st.sampled_from([2, 8, 48, 64]))
 def test_rotation(position, dim):
-    tables = integer.rotary_tables(dim, 512, 10000.0)
+    tables = integer.rotary_tables(10000.0 ** (-np.arange(0, dim, 2) / dim), 512)
     angle = position * 10000.0 ** (-np.arange(0, dim, 2) / dim)
     exact = np.stack([np.cos(angle), np.sin(angle)], axis=-1)
     # Two roundings to 14 bits, one of them turned.
