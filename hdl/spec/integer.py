@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+Scalar = tuple[np.ndarray, np.ndarray]
+"""(mantissas, exponents)."""
 MANTISSA_BITS = 15
 EXP2_BITS = 8
 """Address bits of the 2**-x table, over one octave."""
@@ -27,12 +29,12 @@ SQUARE_SHIFT = 14
 """Each square in a sum of squares is divided by 2**14."""
 UNIT_BITS = 14
 """Bits of the units of a balanced residual, see `balanced_root`."""
-RANGE_SHIFT = 14
-"""A balanced residual's values times their units, divided by 2**14, fit 16 bits."""
-NORMAL_SHIFT, POWER_SHIFT = -15, -1
-"""Added to the exponent of a balanced residual's 1 / (range + 1), 15 to 29: the shift that makes its
-products 16 bits wide, and the shift that makes 2**28 a power of two in proportion to that, which fits
-16 bits."""
+UNIT_RANGE_SHIFT, GAIN_RANGE_SHIFT, PRODUCT_RANGE_SHIFT = 14, 14, 16
+"""A value times its unit or a gain, divided by 2**14, fits 16 bits; so does the product of any two
+values, divided by 2**16."""
+POWER_SHIFT = -1
+"""Added to the exponent of 1 / (range + 1) of a vector of products, 15 to 29, the shift that makes
+2**28 a power of two in proportion to it, which fits 16 bits."""
 UNIT_SQUARE_SHIFT = 15
 """Each square in a balanced sum of squares is divided by 2**15, and so fits 16 bits."""
 RECIPROCAL_BITS = 8
@@ -149,7 +151,7 @@ def _entry(mantissa: np.ndarray, bits: int) -> np.ndarray:
     return mantissa - (1 << MANTISSA_BITS - 1) >> MANTISSA_BITS - 1 - bits
 
 
-def quantise_scalars(largest: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+def quantise_scalars(largest: np.ndarray) -> tuple[Scalar, Scalar]:
     """Two scalars for a vector with a largest magnitude: the factor to int8, and the step back.
 
     They are 128 / m and m / 128, where m is the midpoint of the interval in which `largest` lies.
@@ -226,26 +228,40 @@ def sum_of_squares(x: np.ndarray) -> np.ndarray:
     return saturate(round_shift(x * x, SQUARE_SHIFT), 16).sum(axis=-1, keepdims=True)
 
 
-POWER = (1 << MANTISSA_BITS - 1) + (1 << MANTISSA_BITS - 2 - RECIPROCAL_BITS)
-"""The mantissa of the second scalar of `quantise_scalars` for a power of two."""
+INVERSE_POWER, POWER = int(RECIPROCAL[0]), (1 << MANTISSA_BITS - 1) + (1 << MANTISSA_BITS - 2 - RECIPROCAL_BITS)
+"""The mantissas of the two scalars of `quantise_scalars` for a power of two."""
 
 
-def balanced_root(x: np.ndarray, units: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+def filled(products: np.ndarray, range_shift: int) -> tuple[np.ndarray, Scalar, Scalar]:
+    """Vectors of products, divided by a power of two so that they fill 16 bits; and that power as two scalars.
+
+    `products`: of int16 values, [..., N], below 2**(15 + `range_shift`). Let m be the largest product
+    divided by 2**range_shift, and e the exponent of 1 / (m + 1), 15 to 29. Returns the products
+    divided by 2**(e + range_shift - 29), int16, and the scalars `INVERSE_POWER` * 2**(e - 37) and
+    `POWER` * 2**(8 - e).
+    """
+    largest = np.abs(saturate(round_shift(products, range_shift), 16)).max(axis=-1, keepdims=True)
+    _, exponent = reciprocal(largest + 1)
+    inverse, power = quantise_scalars(round_shift(np.int64(1) << 28, exponent + POWER_SHIFT))
+    return saturate(round_shift(products, exponent + filling_shift(range_shift)), 16), inverse, power
+
+
+def filling_shift(range_shift: int) -> int:
+    """Added to the exponent of 1 / (range + 1), the shift that makes products fill 16 bits; see `filled`."""
+    return range_shift - 29
+
+
+def balanced_root(x: np.ndarray, units: np.ndarray) -> tuple[Scalar, Scalar]:
     """Two scalars whose product is in proportion to 1 / sqrt(sum of (x * units)**2).
 
     `x`: int16 vectors [..., N]; `units`: [N], positive, below 2**UNIT_BITS. The sum has the relative
-    precision of a vector that fills 16 bits, whatever its size: with m, the largest product divided
-    by 2**RANGE_SHIFT, the products are divided by 2**(e - 15), where e is the exponent of the
-    reciprocal of m + 1, 15 to 29, and then squared.
+    precision of a vector that fills 16 bits, whatever its size: the products are `filled` before they
+    are squared.
 
-    The first scalar is `POWER` * 2**(8 - e). The second is 1 / sqrt(the sum of the squares, each
-    divided by 2**UNIT_SQUARE_SHIFT, rounded, and saturated to int16).
+    The first scalar is the second that `filled` returns. The second is 1 / sqrt(the sum of the
+    squares, each divided by 2**UNIT_SQUARE_SHIFT, rounded, and saturated to int16).
     """
-    products = x * units
-    largest = np.abs(saturate(round_shift(products, RANGE_SHIFT), 16)).max(axis=-1, keepdims=True)
-    _, exponent = reciprocal(largest + 1)
-    _, power = quantise_scalars(round_shift(np.int64(1) << 28, exponent + POWER_SHIFT))
-    normal = saturate(round_shift(products, exponent + NORMAL_SHIFT), 16)
+    normal, _, power = filled(x * units, UNIT_RANGE_SHIFT)
     squares = saturate(round_shift(normal * normal, UNIT_SQUARE_SHIFT), 16)
     return power, rsqrt(squares.sum(axis=-1, keepdims=True))
 

@@ -16,9 +16,9 @@ ABSMAX, SQUARES, REDUCED = range(1, 4)
 """Scalar registers that reductions write. From REDUCED on there is a register for each group of the
 embedding's row, with its factor; later in the token, one for each head with the maximum of its
 scores, followed by one for each head with the sum of its exponentials."""
-RANGE, POWER, LEVEL = range(REDUCED, REDUCED + 3)
-"""Scalar registers that a norm of a balanced residual writes; at that time the heads do not need
-them."""
+RANGE, POWER = REDUCED, REDUCED + 2
+"""Scalar registers, two each, that fillings write (see `kernels.filling`); at that time the heads do
+not need them."""
 
 
 def log2(value: int) -> int:
@@ -33,7 +33,7 @@ class Builder:
     `operation`: the operation whose kernel runs; instructions for slices carry its name.
     `quantiser`, `step`, `root`, `scalar`, `reciprocals`: numbers of scalar registers that the scalar
     unit writes, in the upper half. QUANTISE writes the first two. `reciprocals` is the first of one
-    for each head; a balanced norm uses `inverse`, and two from `power` and from `level` on.
+    for each head; fillings use two from `inverse` on, and four from `power` on.
 
     CompileError if the tile has too few scalar registers for the model.
     """
@@ -61,7 +61,7 @@ class Builder:
                                f"{2 * needed} scalar registers, and {config.name} has {config.scalars}: choose a larger "
                                "configuration")
         self.quantiser, self.step, self.root, self.scalar, self.reciprocals = range(upper, upper + 5)
-        self.inverse, self.power, self.level = (self.reciprocals + number for number in (0, 1, 3))
+        self.inverse, self.power = self.reciprocals, self.reciprocals + 2
 
     def op(self, op: Op, note: str = "", **operands) -> Instruction:
         """An instruction, with a note for listings. EncodingError for an operand out of range.

@@ -71,7 +71,6 @@ def fill(layout: Layout, model: QuantisedModel) -> tuple[np.ndarray, np.ndarray]
     if model.balanced:
         value, unit = model.vector("epsilon")
         put(layout.constants["epsilon"], value)
-        put(layout.constants["final_norm_level"], model.vector("final_norm_level"))
         put(layout.constants["units"], model.vector("units"))
         put(layout.constants["units"] + layout.in_granules(layout.dim), unit)
         put(layout.constants["units"] + layout.in_granules(layout.dim) + 1, np.full(config.lanes, ONE))
@@ -125,8 +124,7 @@ def layer_constants(layout: Layout, model: QuantisedModel, index: int) -> dict[s
     biases of matrices."""
     config, shape = layout.config, model.config
     gains = {name: np.broadcast_to(model.vector(name, index), shape.dim) for name in layout.norms}
-    levels = {f"{name}_level": model.vector(f"{name}_level", index) for name in layout.norms if model.balanced}
-    return gains | levels | {"key_offset": _pad_heads(model.vector("key_offset", index).ravel(), shape, layout.head),
+    return gains | {"key_offset": _pad_heads(model.vector("key_offset", index).ravel(), shape, layout.head),
                     "score": np.repeat(model.vector("score", index)[head_order(shape)], config.lanes)}
 
 

@@ -255,13 +255,12 @@ class Layout:
         biases = {f"{each.name}_bias": self.bias_values(each) for each in self.linears if each.bias}
         at = self._lay_products(sizes, 0)
         act = [(0, self.in_words(at))]
-        level = lanes * self.balanced
-        self.constants, at = self._lay({"low": sizes["low"], "one": lanes, "epsilon": level, "final_norm_level": level}, at)
+        self.constants, at = self._lay({"low": sizes["low"], "one": lanes, "epsilon": lanes * self.balanced}, at)
         # The VXM reads factors as x if it multiplies them by a scalar first, else as y.
         scaled = {name: factors[name] for name in self.scaled if name not in self.groups}
         self.layer, start = self._lay(scaled, 0)
         rest, self.constants_stride = self._lay({
-            **{name: self._gain_values(name) for name in self.norms}, **{f"{name}_level": level for name in self.norms},
+            **{name: self._gain_values(name) for name in self.norms},
             **{name: factors[name] for name in self.matrices if name not in scaled}, "key_offset": self.kv_heads,
             "score": model.n_heads * lanes,
             **{name: values for name, values in biases.items() if name != "classifier_bias"}}, start)

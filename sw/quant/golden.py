@@ -100,17 +100,20 @@ class Golden:
 
     def _balanced_norm(self, operation, layer, x):
         """Like `_norm`, for a balanced residual; see `marey.sw.quant.residual`."""
-        model, name = self.model, operation.name
-        added, level = integer.quantise_scalars(model.vector(f"{name}_level", layer).astype(np.int64))
-        y, step = integer.quantise(saturate(round_shift(x * model.vector(name, layer), model.shifts[name] + added[1]), 16))
+        model = self.model
+        gained, inverse, _ = integer.filled(x * model.vector(operation.name, layer), integer.GAIN_RANGE_SHIFT)
+        y, step = integer.quantise(gained)
         value, unit = (int(number) for number in model.vector("epsilon"))
         power, root = integer.balanced_root(np.concatenate([x, np.full((len(x), 1), value)], axis=1),
                                             np.append(model.vector("units").astype(np.int64), unit))
-        self._scalars[operation.output.name] = multiply(multiply(multiply(step, level), power), root)
+        self._scalars[operation.output.name] = multiply(multiply(multiply(step, inverse), power), root)
         return y
 
     def _quantise(self, operation, layer, x):
-        y, self._scalars[operation.output.name] = integer.quantise(x)
+        """The int8 inputs of a product; their scalar, times that of `x` if it has one, goes to `_scalars`."""
+        y, step = integer.quantise(x)
+        scalar = self._scalars.get(operation.inputs[0])
+        self._scalars[operation.output.name] = step if scalar is None else multiply(step, scalar)
         return y
 
     def _linear(self, operation, layer, x):
@@ -178,6 +181,10 @@ class Golden:
         return ACTIVATIONS[operation.function](x)
 
     def _multiply(self, operation, layer, one, other):
+        """The product in its unit; for a balanced residual, in 16 bits that it fills, with a scalar in `_scalars`."""
+        if self.model.balanced:
+            made, self._scalars[operation.output.name], _ = integer.filled(one * other, integer.PRODUCT_RANGE_SHIFT)
+            return made
         return saturate(round_shift(one * other, self.model.shifts[operation.name]), 16)
 
     def _cached(self, cache, layer):

@@ -73,9 +73,7 @@ class QuantisedModel:
     - The table of each POSITION, [seq_len, dim].
 
     - If the residual is balanced (see `residual.py`): "units", the unit of each channel, [dim];
-      "epsilon", [2], the value and the unit of a channel more, whose square is the norms' epsilon;
-      and for each NORM its name with "_level", [1], from which its gains have a part of their shift
-      (see `residual.levels_of`).
+      "epsilon", [2], the value and the unit of a channel more, whose square is the norms' epsilon.
 
     `embedding`: int8 [vocab, dim]. `embedding_factor`: int16 [groups, vocab], or [1, 1] if all are
     the same; it brings each group of `embedding_group` channels to the residual's unit. Both are the

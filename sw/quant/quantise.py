@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...hdl.spec.integer import GATE_UNIT
+from ...hdl.spec.integer import GAIN_RANGE_SHIFT, GATE_UNIT, PRODUCT_RANGE_SHIFT
 from ...sim.progress import progress
 from ..model.graph import Kind
 from ..model.integer_graph import INTEGER, integer_graph
@@ -22,7 +22,7 @@ from .fold import fold_layer_norms, untied
 from .gptq import Integers, gptq, nearest, nearest_by_channel, on_grid
 from .heads import head_steps
 from .model import FRACTION, Linear, QuantisedModel
-from .residual import Residual, gains_of, levels_of, product_units, residual_of, smoothing
+from .residual import Residual, filled_unit, gains_of, product_units, residual_of, smoothing
 
 GROUP = 16
 """Inputs that share a scale if weights have 4 bits and do not lie on a grid."""
@@ -202,21 +202,16 @@ class _Quantiser:
         layer."""
         layers = self.layers if region is self.graph.layer else [None]
         readers = self.graph.readers(operation.output.name, region)
-        gains, scaled, largest = [], [], []
+        gains, scaled = [], []
         for layer in layers:
-            name = _recorded_name(operation.output.name, layer)
-            scale = smoothing(self.ranges[f"{name}.channels"], self._weights(readers, layer))
+            scale = smoothing(self.ranges[f"{_recorded_name(operation.output.name, layer)}.channels"], self._weights(readers, layer))
             (gain,) = self.model.of(operation, layer) or [np.ones(self.config.dim)]
             gains.append(gain * self.residual.unit)
             scaled.append(gains[-1] / scale)
-            largest.append(float((self.ranges[f"{name}.gained.channels"] / scale).max()))
-        integers, shifts = gains_of(scaled, largest)
-        levels, values, self.shifts[operation.name] = levels_of(shifts)
-        for index, layer in enumerate(layers):
-            self.vectors[full_name(operation.name, layer)] = integers[index]
-            self.vectors[full_name(f"{operation.name}_level", layer)] = levels[index:index + 1]
-        return [self.root / value * 2.0**shift * gain / np.where(whole == 0, 1, whole)
-                for gain, whole, shift, value in zip(gains, integers, shifts, values, strict=True)]
+        integers = gains_of(scaled)
+        self.vectors |= {full_name(operation.name, layer): whole for layer, whole in zip(layers, integers, strict=True)}
+        unit = self.root * filled_unit(GAIN_RANGE_SHIFT)
+        return [unit * gain / np.where(whole == 0, 1, whole) for gain, whole in zip(gains, integers, strict=True)]
 
     def _weights(self, operations, layer):
         """The matrices of some operations in one layer."""
@@ -234,16 +229,19 @@ class _Quantiser:
         return 2.0**-result_bits
 
     def _balanced_product(self, operation, region):
-        """Like `_product`, with a unit for each channel and layer, which is multiplied into the
-        weights before and behind."""
+        """The units of a MULTIPLY's result, by channel and layer, times its scalar; sets those of its
+        input that has none yet.
+
+        The units are multiplied into the weights before and behind.
+        """
         made, (other,) = operation.output.name, [name for name in operation.inputs if name not in self.units.steps]
         (known,) = set(operation.inputs) - {other}
         readers = self.graph.readers(f"{made}{INTEGER}", region)
         ranges, others = ([self.ranges[f"{layer}.{name}.channels"] for layer in self.layers] for name in (made, other))
         scales = [smoothing(largest, self._weights(readers, layer)) for layer, largest in zip(self.layers, ranges, strict=True)]
-        bits = -int(np.log2(self.units[known][0]))
-        units, self.units.steps[other], self.shifts[operation.name] = product_units(ranges, others, scales, bits)
-        return units
+        self.units.steps[other] = units = product_units(others, scales)
+        unit = self.units[known][0] * filled_unit(PRODUCT_RANGE_SHIFT)
+        return [each * unit for each in units]
 
     def _range(self, name):
         """The largest magnitude of a value over all layers."""

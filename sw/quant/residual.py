@@ -12,7 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...hdl.spec.integer import POWER, SQUARE_SHIFT, UNIT_BITS, UNIT_SQUARE_SHIFT, quantise_scalars
+from ...hdl.spec.integer import (
+    INVERSE_POWER,
+    POWER,
+    SQUARE_SHIFT,
+    UNIT_BITS,
+    UNIT_SQUARE_SHIFT,
+)
 from .fixed_point import unit_bits
 
 LEAST_RMS = 64
@@ -31,6 +37,9 @@ SMOOTHING = 0.5
 SmoothQuant's alpha (Xiao et al., 2023, arXiv 2211.10438)."""
 GAIN_BITS = 14
 """Bits of a norm's largest gain."""
+SPARE_BITS = 3
+"""Bits that the typical channel of the second factor of a product gives up, so that more channels of
+the product have the unit that they should have."""
 
 
 @dataclass(frozen=True)
@@ -107,49 +116,27 @@ def smoothing(ranges: np.ndarray, weights: Sequence[np.ndarray]) -> np.ndarray:
     return scales / np.exp(np.log(scales).mean())
 
 
-def gains_of(gains: Sequence[np.ndarray], largest: Sequence[float]) -> tuple[list[np.ndarray], list[int]]:
-    """(int16 gains, shifts): a norm's gains and their shift, in each layer.
-
-    A norm's input times its gains, shifted right by `shift` bits, is a 16-bit vector that uses many
-    of its bits in every layer. `gains`: float [dim] in each layer, in a common unit. `largest`: the
-    largest magnitude of the input times `gains` in each layer. Only gains of 0 become 0.
-    """
+def gains_of(gains: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """A norm's int16 gains in each layer, in proportion to `gains`, float [dim] in a common unit. Only
+    gains of 0 become 0."""
     exponent = GAIN_BITS - int(np.ceil(np.log2(max(np.abs(gain).max() for gain in gains))))
     rounded = [np.rint(gain * 2.0**exponent) for gain in gains]
-    integers = [np.where((whole == 0) & (gain != 0), np.sign(gain), whole).astype(np.int16)
-                for whole, gain in zip(rounded, gains, strict=True)]
-    return integers, [max(0, exponent - unit_bits(most)) for most in largest]
+    return [np.where((whole == 0) & (gain != 0), np.sign(gain), whole).astype(np.int16)
+            for whole, gain in zip(rounded, gains, strict=True)]
 
 
-def levels_of(shifts: Sequence[int]) -> tuple[np.ndarray, np.ndarray, int]:
-    """(int16 levels, their real values, the instruction's shift) for the shifts of a norm in each
-    layer.
+def filled_unit(range_shift: int) -> float:
+    """The value of a filled vector's step, in products and times the vector's scalar; see `integer.filled`."""
+    return 2.0 ** (range_shift + 8) / INVERSE_POWER
 
-    All layers share their instructions, so a shift that depends on the layer is the exponent of a
-    scalar: `integer.quantise_scalars` makes two scalars of a layer's level, a power of two. The
-    exponent of the first is added to the instruction's shift. The second multiplies the norm's
-    scalar; so the factors of the matrices that read the norm are of similar size in all layers, and
-    precise in the one shift that they have.
+
+def product_units(others: Sequence[np.ndarray], scales: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The units of b, float [channels], by layer, for the product a * b, whose vector fills 16 bits.
+
+    `others`: the largest magnitudes of b. `scales`: what the units of the product shall be in
+    proportion to. They are, but for channels of b whose largest value would not fit 16 bits, and
+    the typical channel of b keeps all bits but `SPARE_BITS`.
     """
-    chosen = np.array([1 << shift - min(shifts) for shift in shifts], np.int64)
-    (_, added), (mantissa, exponent) = quantise_scalars(chosen)
-    return chosen.astype(np.int16), mantissa * 2.0**-exponent, int(min(shifts) - added.min())
-
-
-def product_units(ranges: Sequence[np.ndarray], others: Sequence[np.ndarray], scales: Sequence[np.ndarray],
-                  bits: int) -> tuple[list[np.ndarray], list[np.ndarray], int]:
-    """(units of the result, units of b, shift) of the integer product (a * b) >> shift, by channel
-    and layer.
-
-    `ranges`, `others`: the largest magnitudes of the result and of b. `scales`: what the units of the
-    result shall be in proportion to. `bits`: a unit of a is 2**-bits.
-
-    A larger shift means a finer unit of b. It is as large as the typical channel of each layer
-    allows; in other channels the result gets a coarser unit.
-    """
-    units = [scale * 2.0 ** -unit_bits((largest / scale).max()) for largest, scale in zip(ranges, scales, strict=True)]
     finest = [np.maximum(other, 1e-9) * 2.0 ** -unit_bits(1) for other in others]
-    room = min(np.log2(np.median(unit / each)) for unit, each in zip(units, finest, strict=True))
-    shift = int(np.clip(bits + np.floor(room), 0, 15))
-    units = [np.maximum(unit, each * 2.0 ** (shift - bits)) for unit, each in zip(units, finest, strict=True)]
-    return units, [unit * 2.0 ** (bits - shift) for unit in units], shift
+    wanted = [scale * np.median(each / scale) * 2.0**SPARE_BITS for each, scale in zip(finest, scales, strict=True)]
+    return [np.maximum(unit, each) for unit, each in zip(wanted, finest, strict=True)]

@@ -1,12 +1,11 @@
 """Kernels that make the int8 inputs of matrix products, and their scalars."""
 
-from dataclasses import replace
-
-from ....hdl.spec.integer import NORMAL_SHIFT, POWER_SHIFT, RANGE_SHIFT, SQUARE_SHIFT, UNIT_SQUARE_SHIFT
+from ....hdl.spec.integer import GAIN_RANGE_SHIFT, SQUARE_SHIFT, UNIT_RANGE_SHIFT, UNIT_SQUARE_SHIFT
 from ....hdl.spec.isa import Instruction, Op, Reduce, Sfu, To
 from ...model.graph import Kind, Operation
-from ..builder import ABSMAX, LEVEL, POWER, RANGE, SQUARES, Builder
+from ..builder import ABSMAX, SQUARES, Builder
 from ..steps import Step, step
+from .filling import Filling
 
 
 def norm(builder: Builder, operation: Operation) -> list[Step]:
@@ -22,32 +21,30 @@ def measure(builder: Builder, operation: Operation) -> list[Step]:
     A norm without gains needs no step: the instruction that writes the residual finds its largest
     magnitude (see `measured`).
     """
+    if builder.outline.balanced:
+        gained, in_units = _fillings(builder, operation)
+        return [step(gained.measure()), step(in_units.measure()),
+                *gained.fill(builder.buffer["gained"], reduce=Reduce.ABSMAX, into=ABSMAX)]
     if operation.name in builder.layout.uniform:
         return []
-    level, shifted = [], {}
-    if builder.outline.balanced:
-        level, shifted = _level(builder, operation), {"scalar": builder.level}
-    return [*level, step(builder.vector_pass(
+    return [step(builder.vector_pass(
         "norm: gain", builder.dim_granules, x=builder.buffer["x"], y=builder.place.constant(operation.name), by_vector=1,
-        y_step=1, dst=builder.buffer["gained"], shift=builder.shifts[operation.name], reduce=Reduce.ABSMAX, into=ABSMAX,
-        **shifted))]
+        y_step=1, dst=builder.buffer["gained"], shift=builder.shifts[operation.name], reduce=Reduce.ABSMAX, into=ABSMAX))]
 
 
-def _level(builder: Builder, operation: Operation) -> list[Step]:
-    """Makes two scalars of the layer's level, which its gains' shift depends on; see
-    `marey.sw.quant.residual.levels_of`."""
-    return [
-        step(builder.vector_pass("norm: level", 1, x=builder.place.constant(f"{operation.name}_level"), scalar=0, to=To.NOWHERE,
-                                 reduce=Reduce.ABSMAX, into=LEVEL)),
-        step(builder.op(Op.SFU, "norm: scales of level", function=Sfu.QUANTISE, a=LEVEL, into=builder.level)),
-    ]
+def _fillings(builder, operation):
+    """The two vectors of a balanced norm: the residual times the gains, and the residual in its
+    units; see `marey.sw.quant.residual`."""
+    x, residual = builder.buffer["x"], builder.layout.in_granules(builder.layout.residual)
+    return (Filling(builder, "norm: gain", builder.dim_granules, x, builder.place.constant(operation.name), GAIN_RANGE_SHIFT),
+            Filling(builder, "norm: units", residual, x, builder.place.constant("units"), UNIT_RANGE_SHIFT, 1))
 
 
 def normalise(builder: Builder, operation: Operation) -> list[Step]:
     """Brings the measured vector to int8, while the scalar unit computes 1/rms from the sum of
     squares of the residual."""
     if builder.outline.balanced:
-        return _normalise_balanced(builder)
+        return _normalise_balanced(builder, operation)
     x = builder.buffer["x"]
     source = x if operation.name in builder.layout.uniform else builder.buffer["gained"]
     return [
@@ -61,34 +58,26 @@ def normalise(builder: Builder, operation: Operation) -> list[Step]:
     ]
 
 
-def _normalise_balanced(builder: Builder) -> list[Step]:
-    """`normalise` for a balanced residual; see `integer.balanced_root`.
+def _normalise_balanced(builder, operation):
+    """`normalise` for a balanced residual; see `Golden`.
 
     The pass that makes the int8 values comes as early as it can, since the next product waits for
     it; the scalar is needed later, when the product has its first results.
     """
-    x, units, normal = builder.buffer["x"], builder.place.constant("units"), builder.buffer["normal"]
-    count = builder.layout.in_granules(builder.layout.residual)
-    ones = replace(units, offset=units.offset + count)
-    products = {"x": x, "y": units, "by_vector": 1, "y_step": 1}
+    normal, (gained, in_units) = builder.buffer["normal"], _fillings(builder, operation)
     return [
         step(builder.op(Op.SFU, "norm: int8 scale", function=Sfu.QUANTISE, a=ABSMAX, into=builder.quantiser)),
-        step(builder.vector_pass("norm: range", count, **products, shift=RANGE_SHIFT, to=To.NOWHERE, reduce=Reduce.ABSMAX,
-                                 into=RANGE)),
+        *in_units.fill(normal),
         step(to_int8(builder, "norm", builder.buffer["gained"], builder.dim_granules)),
-        step(builder.op(Op.SFU, "norm: 1/range", function=Sfu.RECIPROCAL, a=RANGE, epsilon=1, into=builder.inverse)),
-        step(builder.vector_pass("norm: normal", count, **products, shift=NORMAL_SHIFT, scalar=builder.inverse, dst=normal)),
-        step(builder.vector_pass("norm: squares", count, x=normal, y=normal, by_vector=1, y_step=1, shift=UNIT_SQUARE_SHIFT,
-                                 to=To.NOWHERE, reduce=Reduce.SUM, into=SQUARES)),
-        step(builder.vector_pass("norm: power of two", 1, x=builder.layout.constants["one"], y=ones, by_vector=1,
-                                 shift=POWER_SHIFT, scalar=builder.inverse, to=To.NOWHERE, reduce=Reduce.ABSMAX, into=POWER)),
-        step(builder.op(Op.SFU, "norm: scale of range", function=Sfu.QUANTISE, a=POWER, into=builder.power)),
-        step(builder.op(Op.SFU, "norm: step", function=Sfu.MULTIPLY, a=builder.step, b=builder.level + 1,
-                        into=builder.level)),
-        step(builder.op(Op.SFU, "norm: step", function=Sfu.MULTIPLY, a=builder.level, b=builder.power + 1,
-                        into=builder.power)),
+        step(builder.vector_pass("norm: squares", in_units.count, x=normal, y=normal, y_step=1, by_vector=1,
+                                 shift=UNIT_SQUARE_SHIFT, to=To.NOWHERE, reduce=Reduce.SUM, into=SQUARES)),
+        *gained.scalars(),
+        *in_units.scalars(),
+        step(builder.op(Op.SFU, "norm: step", function=Sfu.MULTIPLY, a=builder.step, b=gained.power, into=builder.step)),
+        step(builder.op(Op.SFU, "norm: step", function=Sfu.MULTIPLY, a=builder.step, b=in_units.power + 1,
+                        into=builder.step)),
         step(builder.op(Op.SFU, "norm: 1/rms", function=Sfu.RSQRT, a=SQUARES, into=builder.root)),
-        step(builder.op(Op.SFU, "norm: scalar", function=Sfu.MULTIPLY, a=builder.power, b=builder.root, into=builder.scalar)),
+        step(builder.op(Op.SFU, "norm: scalar", function=Sfu.MULTIPLY, a=builder.step, b=builder.root, into=builder.scalar)),
     ]
 
 
@@ -96,12 +85,17 @@ def quantise(builder: Builder, operation: Operation) -> list[Step]:
     """Brings the feed-forward block's hidden vector to int8, in `input`; its scalar goes to the
     register `step`.
 
-    The instruction that writes the hidden vector has found its largest magnitude.
+    The instruction that writes the hidden vector has found its largest magnitude. If the vector has
+    a scalar, as the product of a balanced model, it is multiplied into `step`.
     """
-    return [
+    steps = [
         step(builder.op(Op.SFU, "hidden: int8 scale", function=Sfu.QUANTISE, a=ABSMAX, into=builder.quantiser)),
         step(to_int8(builder, "hidden", builder.buffer["gate"], builder.layout.in_granules(builder.layout.hidden))),
     ]
+    if builder.outline.balanced and builder.graph.producer(operation.inputs[0], builder.graph.layer).kind is Kind.MULTIPLY:
+        steps.append(step(builder.op(Op.SFU, "hidden: scalar", function=Sfu.MULTIPLY, a=builder.step, b=builder.power,
+                                     into=builder.step)))
+    return steps
 
 
 def to_int8(builder: Builder, what: str, source: int, count: int) -> Instruction:
