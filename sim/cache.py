@@ -54,6 +54,22 @@ def digest(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
+def find(name: str, suffix: str) -> Path | None:
+    """The cached file that `kept` once kept by this name; None if it is missing or damaged. CacheError if the folder cannot
+    be used."""
+    folder = cache_folder()
+    try:
+        for file in folder.glob(f"{name}-*{suffix}"):
+            # Another process may remove a damaged file at the same time.
+            with suppress(FileNotFoundError):
+                if file.stem == f"{name}-{_content_digest(file)}":
+                    return file
+                file.unlink()
+    except OSError as error:
+        raise CacheError(folder, error) from None
+    return None
+
+
 def kept(name: str, suffix: str, make: Callable[[Path], Path]) -> Path:
     """The cached file that `make` once made; it is made again if it is missing or damaged.
 
@@ -63,14 +79,10 @@ def kept(name: str, suffix: str, make: Callable[[Path], Path]) -> Path:
 
     A file's name ends with the digest of its content, by which damage is found.
     """
+    if file := find(name, suffix):
+        return file
     folder = cache_folder()
     try:
-        for file in folder.glob(f"{name}-*{suffix}"):
-            # Another process may remove a damaged file at the same time.
-            with suppress(FileNotFoundError):
-                if file.stem == f"{name}-{_content_digest(file)}":
-                    return file
-                file.unlink()
         _remove_abandoned(folder)
         with tempfile.TemporaryDirectory(prefix=_WORK, dir=folder) as work:
             made = make(Path(work))

@@ -16,7 +16,19 @@ from ..hdl.spec.isa import TOKEN_BITS, Function, Instruction, Op, Reduce, Sfu, T
 from ..hdl.spec.packing import pack_mem, pack_program, unpack_mem, unpack_program, unpack_wram
 from ..hdl.spec.ports import EXPONENT_BITS
 from ..hdl.spec.protocol import Space, entry_bits, parts
-from ..hdl.timing import Unit, blocks, cached_word, checked, mxm_addresses, run_cycles, trace, uses, violations, vxm_granules
+from ..hdl.timing import (
+    Prover,
+    Unit,
+    blocks,
+    cached_word,
+    checked,
+    mxm_addresses,
+    run_cycles,
+    trace,
+    uses,
+    violations,
+    vxm_granules,
+)
 from ..hdl.vxm.reduce import LOWEST
 
 
@@ -43,6 +55,7 @@ class EmulatedTile:
         self.tokens: list[int] = []
         self._faults: dict[tuple, int] = {}
         self._decoded: list[Instruction] | None = None
+        self._prover: Prover | None = None
         self.reset()
 
     def reset(self) -> None:
@@ -59,7 +72,7 @@ class EmulatedTile:
             codes = unpack_program(self.config, words)
             self.program[entry:entry + len(codes)] = codes
             self._faults.clear()
-            self._decoded = None
+            self._decoded = self._prover = None
         elif space is Space.MEM:
             values = unpack_mem(self.config, words)
             self.mem[entry * self.config.lanes:][:len(values)] = values
@@ -107,7 +120,10 @@ class EmulatedTile:
         self.cycles = run_cycles(issue)
         run = (entry, position, count) if count > 1 else (entry, blocks(self.config, position), count)
         if run not in self._faults:
-            self._faults[run] = len(violations(self.config, program, entry, position=position, count=count))
+            how = {"position": position, "count": count}
+            self._prover = self._prover or Prover(self.config, program)
+            self._faults[run] = (0 if self._prover.proves(entry, **how)
+                                 else len(violations(self.config, program, entry, **how)))
         self.schedule_faults = self._faults[run]
 
     def _choose(self):

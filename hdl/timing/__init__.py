@@ -11,13 +11,19 @@ within     rules within one VXM instruction
 bounds     the rule that addresses lie in their memory
 addresses  the same for every position and token
 rules      `violations` and `check`: whether a program keeps the rules
+turns      the issues of a run without turns of a loop that repeat the last one
+shapes     what issues that differ in cycle and place only have in common
+rows       the uses of a run as arrays
+prove      `Prover`: a quick proof that a program keeps the rules
 """
 
 from .addresses import address_violations, check_addresses
 from .beats import Granules, beats, cached_word, mxm_addresses, mxm_interval, vxm_granules
 from .distances import engine_start, issue_cycles, mxm_beat, next_issue, sfu_beat, vxm_beat
 from .issues import checked
+from .prove import Prover
 from .rules import check, entries_of, violations
+from .turns import Turns, abridged
 from .unit import PROBED, ROWS, VXM_ENGINES, Access, Facts, Kind, Memory, Unit
 from .uses import Use, uses
 from .violation import Violation
@@ -35,9 +41,12 @@ __all__ = [
     "Kind",
     "Memory",
     "ProgramError",
+    "Prover",
+    "Turns",
     "Unit",
     "Use",
     "Violation",
+    "abridged",
     "address_violations",
     "beats",
     "blocks",

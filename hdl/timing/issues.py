@@ -35,21 +35,21 @@ def issue_violations(config: Config, issues: Iterable[Issue], count: int = 1) ->
 
     `issues` are those of a whole run, as `trace` makes them, that is asked for `count` tokens.
     """
-    run = _Run(config, count)
+    run = RunRules(config, count)
     return [Violation(what, issue.cycle, issue.pc) for issue in issues for what in run.broken(issue)]
 
 
 def checked(config: Config, issues: Iterable[Issue], count: int = 1) -> Iterator[Issue]:
     """The issues of a run. ProgramError at the first one that breaks a rule of this module."""
-    run = _Run(config, count)
+    run = RunRules(config, count)
     for issue in issues:
         for what in run.broken(issue):
             raise ProgramError(str(Violation(what, issue.cycle, issue.pc)))
         yield issue
 
 
-class _Run:
-    """What is known of a run up to an issue.
+class RunRules:
+    """The rules of this module for one run: what is known of it up to an issue.
 
     period_set  whether this run has set its period
     counters    turns that have ended, by loop counter; a counter at its start is left out
@@ -89,6 +89,10 @@ class _Run:
             case Op.SFU:
                 return self._sfu(issue.operands)
         return []
+
+    def skip(self, counter: int, turns: int) -> None:
+        """Goes on behind so many further turns of a loop that are like its last one; see `marey.hdl.timing.turns`."""
+        self.counters[counter] += turns
 
     def _index(self, operands):
         """Remembers what a register depends on."""

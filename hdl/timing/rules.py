@@ -152,24 +152,44 @@ def _out_of_order(config, by_unit, memory):
     # Reads of entries that the run never writes may happen in any order.
     entry, write = columns[0], columns[-1]
     ordered = np.isin(entry, entry[write])
-    if not ordered.any():
-        return []
     entry, cycle, issued, delay, pc, write = (column[ordered] for column in columns)
+    i = first_out_of_order(entry, cycle, issued, delay, write)
+    if i is None:
+        return []
+    done, missing = ("written", "used") if write[i] else ("read", "written")
+    what = f"{memory} {entry[i]} is {done} before an earlier instruction has {missing} it"
+    return [Violation(what, int(cycle[i]), int(pc[i]))]
+
+
+def first_out_of_order(entry: np.ndarray, cycle: np.ndarray, issued: np.ndarray, delay: np.ndarray,
+                       write: np.ndarray) -> int | None:
+    """The number of the first access that does not happen in the order of the program; None if there is none.
+
+    Five arrays [n], an element an entry accessed: the entry; the cycle; the cycle of the issue, or another number that
+    rises with it; the delay (see `Use`); whether the entry is written.
+    """
+    if not entry.size:
+        return None
     # The order of the program; within an instruction that of its beats, which read before they write.
     sort = np.lexsort((cycle, write, cycle - delay, issued, entry))
-    entry, cycle, pc, write = entry[sort], cycle[sort], pc[sort], write[sort]
+    entry, cycle, write = entry[sort], cycle[sort], write[sort]
     # Running maxima of the cycles within each entry: the entry is the high part of the key.
     base = entry * (int(cycle.max()) + 2)
     key = base + cycle + 1
     accessed = np.concatenate([[-1], np.maximum.accumulate(key)[:-1]])
     written = np.concatenate([[-1], np.maximum.accumulate(np.where(write, key, base))[:-1]])
     wrong = np.flatnonzero(key <= np.where(write, np.maximum(accessed, base), np.maximum(written, base)))
-    if not wrong.size:
-        return []
-    i = wrong[0]
-    done, missing = ("written", "used") if write[i] else ("read", "written")
-    what = f"{memory} {entry[i]} is {done} before an earlier instruction has {missing} it"
-    return [Violation(what, int(cycle[i]), int(pc[i]))]
+    return int(sort[wrong[0]]) if wrong.size else None
+
+
+def reduced_rounds(issue: Issue, use: Use) -> np.ndarray | None:
+    """First and last cycle of the beats of each round of a VXM that is reduced: int64 [outer, 2]; None if none is.
+
+    `use`: its beats.
+    """
+    if issue.operands["reduce"] is Reduce.NONE:
+        return None
+    return use.cycles.reshape(issue.operands["outer"], -1)[:, [0, -1]]
 
 
 def _mixed_reductions(pairs):
@@ -177,8 +197,8 @@ def _mixed_reductions(pairs):
 
     `pairs`: the uses of VXM beats.
     """
-    rounds = [(use.cycles.reshape(issue.operands["outer"], -1)[:, [0, -1]], issue.pc) for issue, use in pairs
-              if issue.operands["reduce"] is not Reduce.NONE]
+    found = [(reduced_rounds(issue, use), issue.pc) for issue, use in pairs]
+    rounds = [(ends, pc) for ends, pc in found if ends is not None]
     if not rounds:
         return []
     ends, pcs = np.concatenate([ends for ends, _ in rounds]), np.repeat([pc for _, pc in rounds], [len(e) for e, _ in rounds])

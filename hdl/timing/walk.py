@@ -69,23 +69,18 @@ def trace(config: Config, program: Sequence[Instruction], entry: int = 0, *, pos
     Raises ProgramError if the run leaves the program, does not halt, or uses an address register
     that was never SET.
     """
-    state = _State(config, Sequencer.first_issue(config), entry, position, count, token)
+    state = State.of(config, entry, position=position, count=count, token=token)
     for _ in range(ISSUE_LIMIT):
-        if state.pc >= len(program):
-            raise ProgramError(f"{state.pc}: the program ends without HALT")
-        instruction = program[state.pc]
-        issue = state.issue(instruction)
-        state.cycle += issue_cycles(config, instruction)
-        state.pc += 1
+        issue = state.next_issue(program)
         yield issue
-        if issue.op is Op.HALT and not (issue.operands["if_prompt"] and state.count):
+        if state.ends(issue):
             return
         state.execute(issue, choose)
     raise ProgramError(f"{state.pc}: still running after {ISSUE_LIMIT} instructions")
 
 
 @dataclass
-class _State:
+class State:
     """What the sequencer holds in a run: where it is, the token's state, address registers and loop
     counters.
     """
@@ -105,14 +100,33 @@ class _State:
         self.registers = [0] + [None] * (isa.registers - 1)
         self.counters = [0] * isa.counters
 
+    @classmethod
+    def of(cls, config: Config, entry: int, *, position: int, count: int, token: int) -> "State":
+        """The state at the start of a run."""
+        return cls(config, Sequencer.first_issue(config), entry, position, count, token)
+
     @property
     def blocks(self) -> int:
         return blocks(self.config, self.position)
 
-    def issue(self, instruction: Instruction) -> Issue:
-        """The issue of the instruction at `pc` in this cycle."""
+    def next_issue(self, program: Sequence[Instruction]) -> Issue:
+        """The issue of the instruction at `pc` in this cycle; then the state is that of the next issue, but for what
+        `execute` does.
+
+        ProgramError if the run leaves the program, or uses an address register that was never SET.
+        """
+        if self.pc >= len(program):
+            raise ProgramError(f"{self.pc}: the program ends without HALT")
+        instruction = program[self.pc]
         operands = self.resolve(instruction)
-        return Issue(self.cycle, self.pc, instruction, operands, self.period, self.position, self.token)
+        issue = Issue(self.cycle, self.pc, instruction, operands, self.period, self.position, self.token)
+        self.cycle += issue_cycles(self.config, instruction)
+        self.pc += 1
+        return issue
+
+    def ends(self, issue: Issue) -> bool:
+        """Whether the run ends with an issue."""
+        return issue.op is Op.HALT and not (issue.operands["if_prompt"] and self.count)
 
     def register(self, number: int, pc: int, instruction: Instruction) -> int:
         """What an address register holds; ProgramError if it was never SET."""

@@ -11,6 +11,10 @@ from .uses import Use
 from .violation import Violation
 from .walk import Issue
 
+OWN = {(Unit.MEM_WRITE, Unit.X_READ): "MEM granule", (Unit.MEM_WRITE, Unit.Y_READ): "MEM granule",
+       (Unit.REDUCTION_WRITE, Unit.VXM_SCALAR_READ): "scalar"}
+"""What a VXM can write and read itself: {(unit that writes, unit that reads): name of an entry}."""
+
 
 def own_reads(issue: Issue, used: list[Use]) -> list[Violation]:
     """The first beat of a VXM that reads a MEM granule or a scalar that an earlier beat has written.
@@ -19,16 +23,14 @@ def own_reads(issue: Issue, used: list[Use]) -> list[Violation]:
     """
     by_unit = {use.unit: use for use in used}
     found = []
-    for write, reads, name in ((Unit.MEM_WRITE, (Unit.X_READ, Unit.Y_READ), "MEM granule"),
-                               (Unit.REDUCTION_WRITE, (Unit.VXM_SCALAR_READ,), "scalar")):
-        if write in by_unit:
-            for read in reads:
-                if read in by_unit:
-                    found += _own(issue, by_unit[write], by_unit[read], name)
+    for (write, read), name in OWN.items():
+        if write in by_unit and read in by_unit:
+            found += own_read(issue, by_unit[write], by_unit[read], name)
     return found[:1]
 
 
-def _own(issue, written, read, name):
+def own_read(issue: Issue, written: Use, read: Use, name: str) -> list[Violation]:
+    """The same for one pair of uses; `name`: what they write and read."""
     low, high = written.addresses.min(), written.addresses.max()
     near = (read.addresses >= low) & (read.addresses <= high)
     if not near.any():

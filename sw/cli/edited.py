@@ -5,7 +5,8 @@ from difflib import SequenceMatcher
 
 from ...hdl.spec.errors import MareyError
 from ...hdl.spec.isa import Instruction
-from ..program.program import Program, verify
+from ..program.program import Program
+from ..program.verified import verify
 
 
 def with_instructions(program: Program, instructions: list[Instruction]) -> Program:

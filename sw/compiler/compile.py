@@ -7,7 +7,8 @@ import numpy as np
 from ...hdl.spec.config import Config
 from ...hdl.spec.isa import EncodingError
 from ..model.model import Model
-from ..program.program import Image, ModelFacts, Program, verify
+from ..program.program import Image, ModelFacts, Program
+from ..program.verified import verify_once
 from ..quant.model import QuantisedModel
 from ..quant.outline import Outline
 from ..quant.quantise import GROUP, quantise
@@ -39,7 +40,7 @@ def compile_quantised(model: QuantisedModel, config: Config, tokenizer: Tokenize
     layout = lay_out_model(config, outline)
     program = _filled(replace(schedule(layout, outline), name=name, tokenizer=tokenizer), layout, model)
     check_cache(program, layout)
-    verify(program)
+    verify_once(program)
     return program
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from ...hdl.spec.config import Config
 from ...hdl.spec.errors import MareyError
 from ...hdl.spec.isa import Instruction, Isa
-from ...hdl.timing import blocks, check, check_addresses, run_cycles, trace
+from ...hdl.timing import abridged, blocks, check, run_cycles
 from ...sim.files import write_file
 from ..model.config import ModelConfig
 from ..model.families import graph_of
@@ -24,6 +24,7 @@ from ..text.chat import ChatTemplate
 from ..text.tokenizer import Tokenizer
 from .assembly import disassemble
 from .stream import ARRAYS, Stream
+from .verified import verify_once
 
 VERSION = 7
 """Version of the file format. It rises when the format, or the meaning of an instruction,
@@ -133,8 +134,8 @@ class Program:
         """
         known = (entry, blocks(self.config, position) if count <= 1 else position, count)
         if known not in self._cycles:
-            *_, halt = trace(self.config, self.image.instructions, entry, position=position, count=count)
-            self._cycles[known] = run_cycles(halt)
+            issues, _ = abridged(self.config, self.image.instructions, entry, position=position, count=count)
+            self._cycles[known] = run_cycles(issues[-1])
         return self._cycles[known]
 
     @property
@@ -259,7 +260,7 @@ class Program:
                                        f"version {VERSION}: compile it again")
             program, cycles = _unpack_program(description, arrays), description["cycles"]
             if checked:
-                verify(program)
+                verify_once(program)
                 if program.cycles() != cycles:
                     raise ProgramFileError(f"{path}: says {cycles} cycles, but its instructions take {program.cycles()}: "
                                            "damaged")
@@ -268,31 +269,6 @@ class Program:
         except DAMAGE:
             raise ProgramFileError(f"{path}: damaged, or not a program that `marey compile` or `marey asm` wrote") from None
         return program
-
-
-def verify(program: Program) -> None:
-    """Checks a program against the rules of the tile; a model's for every number of blocks.
-    ProgramError if it breaks one."""
-    config, instructions = program.config, program.image.instructions
-    if program.model is None:
-        check(config, instructions)
-        return
-    context = program.model.context
-    positions = [min(first + config.block, context) - 1 for first in range(0, context, config.block)]
-    if program.stream is not None:
-        for section in program.stream.sections:
-            # In a section without the KV cache, only addresses depend on the position.
-            for position in positions if section.cached else (0, context - 1):
-                for operand in program.stream.operands(section, position):
-                    check(config, instructions, section.entry, position=position, count=int(section.chooses), token=operand)
-            highest = program.stream.operands(section, context - 1)[1]
-            check_addresses(config, instructions, section.entry, position=context - 1, token=highest)
-        return
-    check_addresses(config, instructions, position=context - 1, token=program.model.shape.vocab_size - 1)
-    for position in positions:
-        check(config, instructions, position=position)
-    for position, count in ((0, 0), (context - 1, 0), (config.block - 1, 2)):
-        check(config, instructions, position=min(position, context - 2), count=count)
 
 
 def _read_arrays(path):

@@ -19,7 +19,8 @@ from marey.sw.formats import load_model
 from marey.sw.formats.tiny import tiny_model, tiny_tokenizer
 from marey.sw.model.config import ModelConfig
 from marey.sw.program.assembly import assemble
-from marey.sw.program.program import Program, ProgramFileError, verify
+from marey.sw.program.program import Program, ProgramFileError
+from marey.sw.program.verified import verify
 from marey.sw.quant.outline import outline_of_shape
 from marey.sw.quant.quantise import quantise
 from marey.sw.runtime.driver import Device

@@ -1,0 +1,194 @@
+"""A quick proof that a run keeps the rules of the timetable, for programs whose loops repeat themselves.
+
+`violations` looks at every cycle of every use. A `Prover` looks at the rules as they are: all but two say
+what must not be true of *two* uses, or of one. So it is enough to compare the uses that meet in time and
+in memory, and what two uses do to each other depends on their shapes, on the cycles between them, and on
+the distance between their addresses only. Each such pair is decided once, by the functions of `rules`
+and `within`, however often it occurs: in 30 layers, or with other numbers of blocks.
+
+The others are the rule of partners, where the shared cycles of all pairs are added up, and that of the
+end of a run and of a token, where the latest cycle counts.
+
+A proof may be missing for a legal program. `violations` decides then, and has the messages.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ..spec.config import Config
+from ..spec.isa import Instruction, Op
+from .issues import RunRules
+from .rows import NUMBERS, Rows, met, rows_of
+from .rules import check, first_out_of_order
+from .shapes import Shape, key_of, shape_of
+from .turns import abridged
+from .unit import Memory, Unit
+from .walk import ProgramError, run_cycles
+from .within import OWN, own_read
+
+
+class Prover:
+    """Proves runs of one program. It keeps what it has found out of pairs of uses from run to run.
+
+    Parameters: `config`, `program`.
+    """
+
+    def __init__(self, config: Config, program: Sequence[Instruction]):
+        self.config, self.program = config, program
+        self._shapes: dict[tuple, Shape] = {}
+        self._known: dict[tuple, int] = {}
+
+    def check(self, entry: int = 0, *, position: int = 0, count: int = 1, token: int = 0) -> None:
+        """ProgramError, with the first violation, for a run that breaks a rule; see `marey.hdl.timing.rules.check`."""
+        if not self.proves(entry, position=position, count=count, token=token):
+            check(self.config, self.program, entry, position=position, count=count, token=token)
+
+    def proves(self, entry: int = 0, *, position: int = 0, count: int = 1, token: int = 0) -> bool:
+        """Whether it is proved that a run breaks no rule."""
+        try:
+            issues, skipped = abridged(self.config, self.program, entry, position=position, count=count, token=token)
+        except ProgramError:
+            return False
+        rules, gaps = RunRules(self.config, count), {turns.end: turns for turns in skipped}
+        for number, issue in enumerate(issues):
+            if turns := gaps.get(number):
+                rules.skip(turns.counter, turns.times)
+            if rules.broken(issue):
+                return False
+        rows = rows_of(self.config, issues, skipped, self._shapes_of(issues))
+        return rows is not None and self._rules_hold(rows, run_cycles(issues[-1]))
+
+    def _shapes_of(self, issues):
+        """The shape of each issue; None for one that uses no unit."""
+        of_run: dict[tuple, Shape] = {}
+        found = []
+        for issue in issues:
+            if issue.op not in (Op.MXM, Op.VXM, Op.SFU, Op.TOKEN):
+                found.append(None)
+                continue
+            key = issue.pc, *key_of(self.config, issue)
+            # Shapes that depend on the number of blocks are of no use to the next run, and large.
+            kept = of_run if issue.instruction.counted_in_blocks or key[2] else self._shapes
+            if key not in kept:
+                kept[key] = shape_of(self.config, issue)
+            found.append(kept[key])
+        return found
+
+    def _rules_hold(self, rows: Rows, end: int) -> bool:
+        """Whether rows of uses keep all rules of `marey.hdl.timing.rules`, in a run of `end` cycles."""
+        if rows.last.size and rows.last.max() > end:
+            return False
+        return (all(last <= following for last, following in rows.tokens) and rows.in_bounds(self.config)
+                and all(self._apart(rows, unit) for unit in Unit if unit.facts.clash)
+                and all(self._partnered(rows, unit) for unit in Unit if unit.partner)
+                and self._reduced_apart(rows)
+                and all(self._in_order(rows, memory) for memory in Memory))
+
+    def _decided(self, rows, rule, one, other, decide) -> np.ndarray:
+        """`decide(part, part, cycles, entries, same)` for pairs of rows: int64 [pairs].
+
+        one, other  numbers of rows, int64 [pairs]; the use of `one` comes before in the program, or is of the same issue
+        cycles      from the issue of the first to that of the second
+        entries     by how much the second's addresses have moved, less those of the first
+        same        whether both are of one issue
+        """
+        if not one.size:
+            return np.zeros(0, np.int64)
+        facts = np.stack([rows.part[one], rows.part[other], rows.issued[other] - rows.issued[one],
+                          rows.moved[other] - rows.moved[one], rows.issue[one] == rows.issue[other]])
+        different, which = np.unique(facts, axis=1, return_inverse=True)
+        results = np.zeros(different.shape[1], np.int64)
+        for number, (first, second, cycles, entries, same) in enumerate(different.T.tolist()):
+            parts = rows.parts[first], rows.parts[second]
+            key = rule, parts[0].number, parts[1].number, cycles, entries, same
+            if key not in self._known:
+                self._known[key] = decide(*parts, cycles, entries, same)
+            results[number] = self._known[key]
+        return results[which.ravel()]
+
+    def _apart(self, rows, unit):
+        """Whether no two uses of an exclusive unit, or of two units that must be apart, share a cycle."""
+        mine, rival = rows.unit == NUMBERS[unit], rows.unit == NUMBERS[unit.rival]
+        if unit.rival is unit and not all(rows.parts[number].once for number in np.unique(rows.part[mine]).tolist()):
+            return False
+        one, other = met(rows, np.flatnonzero(mine | rival))
+        differ = (rows.unit[one] != rows.unit[other]) if unit.rival is not unit else np.ones(one.size, bool)
+        return not self._decided(rows, "apart", one[differ], other[differ], _shared).any()
+
+    def _partnered(self, rows, unit):
+        """Whether the unit is in use in no other cycles than its partner, given that both are exclusive."""
+        mine, partner = NUMBERS[unit], NUMBERS[unit.partner]
+        one, other = met(rows, np.flatnonzero((rows.unit == mine) | (rows.unit == partner)))
+        differ = rows.unit[one] != rows.unit[other]
+        one, other = one[differ], other[differ]
+        shared = self._decided(rows, "partner", one, other, _shared)
+        found = np.bincount(np.where(rows.unit[one] == mine, one, other), shared, rows.unit.size)
+        sizes = np.array([part.use.cycles.size for part in rows.parts], np.int64)
+        return bool((sizes[rows.part] == found)[rows.unit == mine].all())
+
+    def _reduced_apart(self, rows):
+        """Whether rounds that are reduced are apart."""
+        reduced = np.array([part.rounds is not None for part in rows.parts], bool)
+        own = [part.rounds for part in rows.parts if part.rounds is not None]
+        one, other = met(rows, np.flatnonzero(reduced[rows.part]))
+        return not any(_overlap(rounds) for rounds in own) and not self._decided(rows, "reduced", one, other, _mixed).any()
+
+    def _in_order(self, rows, memory):
+        """Whether accesses to the entries of a memory that are written happen in the order of the program."""
+        of_memory = np.array([part.use.unit.access is not None and part.use.unit.access.memory is memory
+                              for part in rows.parts], bool)
+        writes = np.array([part.use.unit.access is not None and part.use.unit.access.writes for part in rows.parts], bool)
+        if not all(part.once for part, mine, write in zip(rows.parts, of_memory, writes, strict=True) if mine and write):
+            return False
+        one, other = met(rows, np.flatnonzero(of_memory[rows.part]))
+        near = (writes[rows.part[one]] | writes[rows.part[other]]) & (rows.low[one] <= rows.high[other]) & (
+            rows.low[other] <= rows.high[one])
+        return not self._decided(rows, memory, one[near], other[near], self._disordered).any()
+
+    def _disordered(self, part, later, cycles, entries, same):
+        """Whether an access of a use comes too early, or too late, for one of a later use, or of one of the same issue."""
+        if same and _reads_own(part, later, entries):
+            return True
+        first = _accesses(self.config, part, 0, 0, 0)
+        second = _accesses(self.config, later, cycles, entries, not same)
+        # Of two uses, only those accesses can be in the wrong order that are in the cycles, and entries, of both.
+        if not same:
+            first = first[:, (first[1] >= second[1].min()) & (first[0] >= second[0].min()) & (first[0] <= second[0].max())]
+            second = second[:, second[1] <= first[1].max(initial=-1)]
+        return first_out_of_order(*np.concatenate([first, second], axis=1)) is not None
+
+
+def _accesses(config, part, cycles, moved, issued):
+    """The accesses of a part as `first_out_of_order` takes them: int64 [5, n]."""
+    use, access = part.use, part.use.unit.access
+    count = access.entries(config)
+    entry = (use.addresses[:, None] * count + np.arange(count)).ravel() + moved
+    cycle = np.repeat(use.cycles, count) + cycles
+    return np.stack([entry, cycle, *(np.full(entry.size, fact) for fact in (int(issued), use.delay, int(access.writes)))])
+
+
+def _reads_own(part, later, entries):
+    """Whether a beat of a VXM reads what an earlier beat of it has written; the parts come in any order."""
+    for written, read, moved in ((part, later, entries), (later, part, -entries)):
+        name = OWN.get((written.use.unit, read.use.unit))
+        if name and own_read(written.issue, written.use, replace(read.use, addresses=read.use.addresses + moved), name):
+            return True
+    return False
+
+
+def _shared(part, later, cycles, _entries, _same):
+    """The number of cycles that two uses share."""
+    return np.intersect1d(part.use.cycles, later.use.cycles + cycles).size
+
+
+def _mixed(part, later, cycles, _entries, _same):
+    """Whether a round of one VXM that is reduced overlaps one of another."""
+    return _overlap(np.concatenate([part.rounds, later.rounds + cycles]))
+
+
+def _overlap(rounds):
+    """Whether two of these rounds, int64 [n, 2], share a cycle."""
+    rounds = rounds[np.argsort(rounds[:, 0], kind="stable")]
+    return bool((rounds[1:, 0] <= np.maximum.accumulate(rounds[:, 1])[:-1]).any())

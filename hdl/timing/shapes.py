@@ -1,0 +1,107 @@
+"""Shapes: what an issue does to each unit, without the cycle of its issue and the place of its addresses.
+
+Issues of one instruction that differ in nothing else have one shape, so `uses` is asked only once
+for all of them.
+"""
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import count
+
+import numpy as np
+
+from ..spec.config import Config
+from ..spec.isa import Op, To
+from .rules import reduced_rounds
+from .unit import Memory, Unit
+from .uses import Use, uses
+from .walk import Issue
+
+MOVED_BY = {Unit.ACT_READ: "act", Unit.WRAM_FIRST_READ: "wgt", Unit.WRAM_LAST_READ: "wgt", Unit.X_READ: "x",
+            Unit.Y_READ: "y", Unit.MEM_WRITE: "dst", Unit.KEY_WRITE: "dst", Unit.VALUE_WRITE: "dst"}
+"""The address operand by which a unit's addresses move. Those of the other units do not depend on addresses."""
+
+
+@dataclass(eq=False)
+class Part:
+    """One use of a shape.
+
+    use      the use, with cycles from the issue on
+    issue    the first issue that had this shape
+    first    cycle of its first use, and `last` that of its last
+    rounds   of the beats of a VXM that reduces: first and last cycle of each round, int64 [n, 2]; else None
+    low      the first entry of its memory that the first issue touched, and `high` the last; 0 without addresses
+    number   a number of its own, so that what is known of it can be kept without it
+    """
+
+    use: Use
+    issue: Issue
+    first: int
+    last: int
+    rounds: np.ndarray | None
+    low: int = 0
+    high: int = 0
+    number: int = field(default_factory=count().__next__)
+
+    @cached_property
+    def once(self) -> bool:
+        """Whether all its cycles differ."""
+        return bool((np.diff(np.sort(self.use.cycles)) > 0).all())
+
+
+@dataclass(eq=False)
+class Shape:
+    """The parts of an issue. `base`: the address operands of the first issue that had this shape."""
+
+    parts: list[Part]
+    base: dict[str, int]
+
+
+def key_of(config: Config, issue: Issue) -> tuple:
+    """What the shape of an issue depends on besides its program counter."""
+    operands = issue.operands
+    counts = tuple(operands.get(name, 0) for name in ("inner", "middle", "interval"))
+    period = issue.period if operands.get("paced") or operands.get("count", 1) > 1 else 0
+    # What is written into the KV cache is a part of a word; a pair on a tile of one lane reads x and its neighbour.
+    within = operands["dst"] % part_count(config, issue) if issue.op is Op.VXM else 0
+    odd = operands["x"] % 2 if issue.op is Op.VXM and config.lanes == 1 else 0
+    return counts, period, within, odd
+
+
+def part_count(config: Config, issue: Issue) -> int:
+    """The addresses `dst` of a VXM that are parts of one word of the KV cache; 1 if it writes elsewhere."""
+    return {To.KEYS: config.granules_per_word, To.VALUES: config.beats_per_result}.get(issue.operands["to"], 1)
+
+
+def shape_of(config: Config, issue: Issue) -> Shape:
+    """The shape of an issue of a slice's instruction, or of a TOKEN."""
+    parts = []
+    for use in uses(config, issue):
+        early = replace(use, cycles=use.cycles - issue.cycle)
+        rounds = reduced_rounds(issue, early) if use.unit is Unit.VXM_BEAT else None
+        low = high = 0
+        if use.addresses is not None:
+            entries = use.unit.access.entries(config)
+            low, high = int(use.addresses.min()) * entries, (int(use.addresses.max()) + 1) * entries - 1
+        parts.append(Part(early, issue, int(early.cycles.min()), int(early.cycles.max()), rounds, low, high))
+    return Shape(parts, base_of(issue))
+
+
+def base_of(issue: Issue) -> dict[str, int]:
+    """The address operands of an issue, by name."""
+    return {name: issue.operands[name] for name in ("act", "wgt", "x", "y", "dst") if name in issue.operands}
+
+
+def moved_entries(config: Config, part: Part, by: dict[str, int]) -> int:
+    """Entries of its memory by which a part's addresses move if the address operands move by these distances.
+
+    A part that is moved so is that of the moved issue, if no entry leaves the memory: addresses in a slice wrap at a power
+    of two that is no smaller. `dst` into the KV cache must move by whole words.
+    """
+    name = MOVED_BY.get(part.use.unit)
+    if name is None:
+        return 0
+    access = part.use.unit.access
+    if access.memory is Memory.WRAM and name == "dst":
+        return by[name] // part_count(config, part.issue) * (8 // config.weight_bits)
+    return by[name] * access.entries(config)

@@ -1,0 +1,134 @@
+"""The walk of a program without the turns of a loop that repeat the last one.
+
+A run of a deep model is some 30 turns of one loop. Two turns of a loop are *alike* if they issue the
+same instructions with the same counts, the second a fixed number of cycles after the first; their
+addresses may differ. After two turns that are alike, and over which every address register has moved
+by the same distance, all further turns but the last are like them, because in a turn
+
+- an address register gets a constant, or a constant is added to it. A register that has moved by d
+  over two turns moves by d over each further one;
+- a count or a wait with an address register in it has not changed, so that register's distance does
+  not show in it;
+- the period, the position and the token do not change: a turn with a TOKEN in it is not left out.
+
+The last turn is walked, because it ends differently.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..spec.config import Config
+from ..spec.isa import Address, Instruction, Op, isa_of
+from .walk import ISSUE_LIMIT, Issue, ProgramError, State
+
+
+@dataclass(frozen=True)
+class Turns:
+    """Turns of a loop that are left out of a list of issues.
+
+    first, end   the turn before them has the issues first to end - 1 of the list, and the turn before that one, which
+                 is like it, as many issues before `first`
+    times        turns left out
+    cycles       from a turn to the next
+    counter      the loop's counter
+    """
+
+    first: int
+    end: int
+    times: int
+    cycles: int
+    counter: int
+
+
+@dataclass(frozen=True)
+class _Mark:
+    """The state at the end of a turn: the LOOP's program counter, the number of issues so far, the cycle, the address
+    registers, and the counters of other loops."""
+
+    pc: int
+    issues: int
+    cycle: int
+    registers: tuple
+    others: tuple
+
+
+def abridged(config: Config, program: Sequence[Instruction], entry: int = 0, *, position: int = 0, count: int = 1,
+             token: int = 0) -> tuple[list[Issue], list[Turns]]:
+    """The issues of a run, as `trace` makes them, and the turns that are left out of them, in order.
+
+    Each issue is in its own cycle: those behind a gap follow later than those before it. ProgramError as for `trace`.
+    """
+    state, issues, skipped = State.of(config, entry, position=position, count=count, token=token), [], []
+    marks: list[_Mark] = []
+    left = ISSUE_LIMIT
+    while left > 0:
+        left -= 1
+        issue = state.next_issue(program)
+        issues.append(issue)
+        if state.ends(issue):
+            return issues, skipped
+        state.execute(issue, lambda: 0)
+        if issue.op is Op.TOKEN:
+            marks = []
+        elif issue.op is Op.LOOP:
+            mark = _marked(issue, state, len(issues))
+            marks = [*(each for each in marks[-2:] if each.pc == mark.pc and each.others == mark.others), mark]
+            turns = _left_out(issue, issues, marks, state)
+            if turns:
+                _skip(state, turns, marks, isa_of(config).register_bits)
+                left -= turns.times * (turns.end - turns.first)
+                skipped.append(turns)
+                marks = []
+    raise ProgramError(f"{state.pc}: still running after {ISSUE_LIMIT} instructions")
+
+
+def _marked(issue, state, issues):
+    counter = issue.operands.get("counter", 0)
+    others = tuple(turns for number, turns in enumerate(state.counters) if number != counter)
+    return _Mark(issue.pc, issues, state.cycle, tuple(state.registers), others)
+
+
+def _left_out(issue, issues, marks, state):
+    """The turns that can be left out behind a LOOP, or None."""
+    counter = issue.operands.get("counter", 0)
+    turns = state.counters[counter]
+    times = issue.operands["count"] - turns - 1
+    if turns == 0 or times < 1 or len(marks) < 3:
+        return None
+    before, first, end = marks
+    cycles = end.cycle - first.cycle
+    earlier, later = issues[before.issues:first.issues], issues[first.issues:end.issues]
+    if len(earlier) != len(later) or _moved(before, first) != _moved(first, end) or None in _moved(first, end):
+        return None
+    if not all(_alike(one, other, cycles) for one, other in zip(earlier, later, strict=True)):
+        return None
+    return Turns(first.issues, end.issues, times, cycles, counter)
+
+
+def _moved(one, other):
+    """By how much each address register has moved from one mark to another; None for one that has been set first."""
+    return [0 if a is b is None else None if a is None or b is None else b - a
+            for a, b in zip(one.registers, other.registers, strict=True)]
+
+
+def _alike(one, other, cycles):
+    """Whether an issue is like an earlier one: all but its cycle, and its addresses."""
+    if (one.pc, one.cycle + cycles, one.period, one.position, one.token) != (
+            other.pc, other.cycle, other.period, other.position, other.token):
+        return False
+    return all(value == other.operands[name] or is_address(one, name) for name, value in one.operands.items())
+
+
+def is_address(issue: Issue, name: str) -> bool:
+    """Whether an operand of an issue is an address in a memory, and not a count that has a register, or another number.
+    """
+    return name in ("act", "wgt", "x", "y", "dst") and isinstance(issue.instruction[name], Address)
+
+
+def _skip(state, turns, marks, bits):
+    """Takes the state behind the turns left out."""
+    state.cycle += turns.times * turns.cycles
+    state.counters[turns.counter] += turns.times
+    for number, moved in enumerate(_moved(marks[-2], marks[-1])):
+        if state.registers[number] is not None:
+            state.registers[number] = (state.registers[number] + turns.times * moved) % (1 << bits)

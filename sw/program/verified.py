@@ -1,0 +1,87 @@
+"""The check of a program against the rules of the tile, for every position, and its verdict in the cache.
+
+`program` is a `marey.sw.program.program.Program`, whose module imports this one.
+"""
+
+import hashlib
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+
+from ... import hdl
+from ...hdl.timing import Prover, check, check_addresses
+from ...sim.cache import CacheError, digest, find, kept
+
+WORTH_KEEPING_S = 0.5
+"""Seconds of a check from which on its verdict is kept."""
+SUFFIX = ".legal"
+
+
+def verify(program) -> None:
+    """Checks a program against the rules of the tile; a model's for every number of blocks.
+    ProgramError if it breaks one."""
+    config, instructions = program.config, program.image.instructions
+    if program.model is None:
+        check(config, instructions)
+        return
+    context, prover = program.model.context, Prover(config, instructions)
+    positions = [min(first + config.block, context) - 1 for first in range(0, context, config.block)]
+    if program.stream is not None:
+        for section in program.stream.sections:
+            # In a section without the KV cache, only addresses depend on the position.
+            for position in positions if section.cached else (0, context - 1):
+                for operand in program.stream.operands(section, position):
+                    prover.check(section.entry, position=position, count=int(section.chooses), token=operand)
+            highest = program.stream.operands(section, context - 1)[1]
+            check_addresses(config, instructions, section.entry, position=context - 1, token=highest)
+        return
+    check_addresses(config, instructions, position=context - 1, token=program.model.shape.vocab_size - 1)
+    for position in positions:
+        prover.check(position=position)
+    for position, count in ((0, 0), (context - 1, 0), (config.block - 1, 2)):
+        prover.check(position=min(position, context - 2), count=count)
+
+
+def verify_once(program) -> None:
+    """The same, but a program that was found legal before is not checked again.
+
+    The cache has an empty file for each: its name is the digest of all that `verify` looks at, and of the source code that
+    says what is legal.
+    """
+    name = digest(_rules(), *_looked_at(program))
+    with suppress(CacheError):
+        if find(name, SUFFIX):
+            return
+    began = time.perf_counter()
+    verify(program)
+    if time.perf_counter() - began > WORTH_KEEPING_S:
+        with suppress(CacheError):
+            kept(name, SUFFIX, _empty)
+
+
+def _empty(folder):
+    file = folder / "legal"
+    file.touch()
+    return file
+
+
+@cache
+def _rules() -> str:
+    """The digest of the source code on which a verdict depends: this file, and all that says what a tile does when."""
+    content = hashlib.sha256()
+    for file in [*sorted(Path(hdl.__file__).parent.rglob("*.py")), Path(__file__)]:
+        content.update(file.read_bytes())
+    return content.hexdigest()
+
+
+def _looked_at(program) -> Iterator[str]:
+    """All of a program that `verify` looks at, as texts."""
+    yield str(asdict(program.config))
+    yield str(program.image.codes(program.config))
+    if program.model:
+        yield f"{program.model.context} {program.model.shape.vocab_size}"
+    if stream := program.stream:
+        yield f"{stream.sections} {stream.layers} {stream.cells} {stream.cell}"

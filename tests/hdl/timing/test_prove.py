@@ -1,0 +1,135 @@
+"""The prover: what it proves breaks no rule, and it proves all that the compiler makes."""
+
+import random
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from marey.hdl.spec.isa import Address, EncodingError, Op, To, isa_of
+from marey.hdl.timing import ProgramError, Prover, abridged, run_cycles, trace, violations
+from marey.sw.compiler.compile import compile_model
+from marey.sw.formats.tiny import tiny_model
+from marey.sw.model.config import ModelConfig
+from tests.configs import CONFIGS, INT4, ONE_PORT, ROOMY, op
+from tests.programs import Author, any_configuration
+
+DEEP = ModelConfig(dim=16, hidden_dim=20, n_layers=7, n_heads=2, n_kv_heads=1, vocab_size=40, seq_len=24)
+TILES = [ROOMY[0], ROOMY[2], INT4[3], ONE_PORT[0]]
+
+
+def legal(config, program, **run):
+    """Whether `violations` finds none."""
+    try:
+        return violations(config, program, **run) == []
+    except ProgramError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def deep():
+    """The instructions of a model of seven layers, by the name of the tile."""
+    return {config.name: compile_model(tiny_model(DEEP), config).image.instructions for config in TILES}
+
+
+@pytest.mark.parametrize("config", TILES, ids=lambda config: config.name)
+def test_programs_of_the_compiler_are_proved(deep, config):
+    prover, program = Prover(config, deep[config.name]), deep[config.name]
+    for position, count in ((0, 1), (0, 0), (7, 2), (17, 1), (23, 1)):
+        _, skipped = abridged(config, program, position=position, count=count)
+        assert [turns.times for turns in skipped] == [DEEP.n_layers - 4] * max(1, count)
+        assert prover.proves(position=position, count=count) and legal(config, program, position=position, count=count)
+
+
+@given(data=st.data())
+@settings(max_examples=40, deadline=None)
+def test_a_program_with_a_fault_is_not_proved(deep, data):
+    """One number of an instruction is changed: what is not legal then is not proved."""
+    config = data.draw(st.sampled_from(TILES))
+    program = list(deep[config.name])
+    at = data.draw(st.integers(0, len(program) - 1))
+    program[at] = _changed(program[at], data.draw)
+    try:
+        isa_of(config).encode(program[at])
+    except EncodingError:
+        return
+    run = {"position": data.draw(st.sampled_from((0, 9, 23))), "count": data.draw(st.sampled_from((0, 1, 2)))}
+    if Prover(config, program).proves(**run):
+        assert legal(config, program, **run)
+
+
+def _changed(instruction, draw):
+    """The instruction with another wait, address or count."""
+    name = draw(st.sampled_from(["wait", *(name for name, value in instruction.operands.items()
+                                           if isinstance(value, (int, Address)))]))
+    step = draw(st.sampled_from((-9, -2, -1, 1, 2, 9)))
+    if name == "wait":
+        return replace(instruction, wait=instruction.wait + step)
+    value = instruction[name]
+    changed = replace(value, offset=value.offset + step) if isinstance(value, Address) else value + step
+    return replace(instruction, operands=instruction.operands | {name: changed})
+
+
+@given(turns=st.integers(1, 12), step=st.integers(0, 9), start=st.integers(0, 30), fixed=st.integers(0, 63),
+       near=st.integers(0, 30), width=st.integers(1, 4), read=st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_what_goes_wrong_in_a_late_turn_is_found(turns, step, start, fixed, near, width, read):
+    """In each turn a VXM writes further on in MEM, and another reads, or writes, one place too early, or not."""
+    config = CONFIGS[0]
+    moving, place = Address(0, 1), Address(fixed)
+    writes = op(config, "VXM", near, x=60, inner=width, dst=moving, to=To.MEM)
+    other = op(config, "VXM", 40, engine=1, x=place if read else 61, dst=62 if read else place, to=To.MEM)
+    program = [op(config, "SET", 5, register=1, value=start), writes, other, op(config, "ADD", register=1, value=step),
+               op(config, "LOOP", count=turns, target=1), op(config, "NOP", 60), op(config, "HALT")]
+    # Where the register wraps in a turn that is left out, it is not known where it goes on.
+    assert (Prover(config, program).proves() == legal(config, program)
+            or (start + step * turns + width > config.granules and not Prover(config, program).proves()))
+
+
+def test_the_end_of_memory_is_reached_in_a_late_turn_only():
+    config = CONFIGS[2]
+    program = [op(config, "SET", 5, register=1, value=0), op(config, "VXM", 40, x=Address(0, 1), dst=Address(4, 1), to=To.MEM),
+               op(config, "ADD", register=1, value=9), op(config, "LOOP", count=14, target=1), op(config, "HALT")]
+    assert config.granules == 120 and not legal(config, program)
+    for count, proved in ((14, False), (13, True)):
+        program[3] = op(config, "LOOP", count=count, target=1)
+        assert Prover(config, program).proves() is proved
+    with pytest.raises(ProgramError, match="address 121 is outside"):
+        Prover(config, [*program[:3], op(config, "LOOP", count=14, target=1), *program[4:]]).check()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_drawn_programs_are_proved_only_if_they_are_legal(seed):
+    rng, proved, sound = random.Random(seed), 0, 0
+    for _ in range(40):
+        config = any_configuration(rng)
+        try:
+            program = Author(config, rng).program()
+        except (EncodingError, ValueError):
+            continue
+        run = {"position": rng.choice((0, 1, config.block)), "count": rng.choice((1, 2))}
+        found, expected = Prover(config, program).proves(**run), legal(config, program, **run)
+        assert expected or not found
+        proved, sound = proved + found, sound + expected
+    assert proved > 0.9 * sound
+
+
+@given(turns=st.lists(st.integers(1, 6), min_size=2, max_size=2), waits=st.lists(st.integers(0, 3), min_size=4, max_size=4),
+       tokens=st.integers(1, 3))
+@settings(max_examples=40, deadline=None)
+def test_an_abridged_run_takes_the_same_cycles(turns, waits, tokens):
+    """Loops within loops, and several tokens."""
+    config = CONFIGS[0]
+    program = [op(config, "SET", register=1, value=3), op(config, "NOP", waits[0]),
+               op(config, "ADD", waits[1], register=1, value=60), op(config, "LOOP", count=turns[0], target=2),
+               op(config, "NOP", waits[2]), op(config, "LOOP", count=turns[1], target=1, counter=1),
+               op(config, "VXM", 40, x=Address(0, 1), dst=Address(1), to=To.MEM), op(config, "TOKEN", waits[3], target=1),
+               op(config, "HALT")]
+    whole = list(trace(config, program, count=tokens))
+    issues, skipped = abridged(config, program, count=tokens)
+    assert run_cycles(issues[-1]) == run_cycles(whole[-1])
+    left_out = sum(each.times * (each.end - each.first) for each in skipped)
+    assert len(issues) + left_out == len(whole)
+    kept = [issue for issue in whole if issue.op is Op.VXM]
+    assert [issue.operands for issue in issues if issue.op is Op.VXM] == [issue.operands for issue in kept]
