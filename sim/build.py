@@ -28,6 +28,8 @@ _COMPILE = ["-std=c++17", "-fPIC", "-fvisibility=hidden", "-I.", "-DVERILATOR=1"
             "-DVM_TIMING=0", "-DVM_TRACE_FST=0", "-DVM_TRACE_SAIF=0"]
 # A model at -O2 takes three times as long to compile (sim8x8: 25 s and 9 s), and is no faster: 0.4 million cycles a second.
 _LEVEL = "-Og"
+_MEMORY = re.compile(r"VlUnpacked<.*> (\w+__DOT__rows);")
+"""A memory in Verilator's header: an array of the module `marey_ram`."""
 _RUNTIME = (Path(__file__).with_name("runtime.h"), Path(__file__).with_name("runtime.cpp"))
 
 
@@ -136,6 +138,7 @@ def _make(design: Design, kit: Tools, folder: Path, log: Path) -> Path:
     # One source file for the whole model: its parts share headers that take longer to compile than they do.
     model = "".join(f'#include "{path.name}"\n' for path in sorted(folder.glob("Vtile*.cpp")))
     (folder / "model.cpp").write_text(model)
+    (folder / "memories.inc").write_text("".join(f"MEMORY({name})\n" for name in _memories(folder)))
     probe = ["-DMAREY_PROBE"] if design.has_probe else []
     for source in ("model", "harness"):
         _compile(source, design.traced, kit, folder, log, probe)
@@ -144,6 +147,12 @@ def _make(design: Design, kit: Tools, folder: Path, log: Path) -> Path:
     _run(Path(kit.compiler).name, log, folder, link, dict(os.environ))
     log.unlink(missing_ok=True)
     return folder / "tile.so"
+
+
+def _memories(folder: Path) -> list[str]:
+    """Names of the members of the model's root that are memories, instances of `marey_ram`, for the harness."""
+    root = folder / "Vtile___024root.h"
+    return _MEMORY.findall(root.read_text()) if root.exists() else []
 
 
 def _runtime(traced: bool, kit: Tools, log: Path) -> Path:

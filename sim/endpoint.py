@@ -73,6 +73,13 @@ class Endpoint:
         words, self._out = self._out[:count], self._out[count:]
         return words
 
+    def place_weights(self, word: int, weights: np.ndarray) -> bool:
+        """See `marey.sim.transport.Placing`."""
+        if word + len(weights) > self.config.wram_depth:
+            return False
+        self.tile.wram[:, word:word + len(weights)] = weights.transpose(1, 0, 2)
+        return True
+
     @property
     def waiting(self) -> int:
         """Words of answers that `receive` gives without a silence before them."""

@@ -1,6 +1,6 @@
 """The interface between the driver and a tile of any kind: link words go to it and come back."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -27,3 +27,18 @@ class Transport(Protocol):
 
     def close(self) -> None:
         """Ends the use of the tile."""
+
+
+@runtime_checkable
+class Placing(Protocol):
+    """A `Transport` to a simulated tile whose W-RAM can also be written directly, in no clock cycles.
+
+    A large model would take tens of millions of words over the link. The contents of W-RAM, and all that runs do then, are
+    the same as if the weights had come over it.
+    """
+
+    def place_weights(self, word: int, weights: np.ndarray) -> bool:
+        """Writes weights, int8 [words, cols, rows], to W-RAM from a word on, while no program runs.
+
+        False, and nothing is written, if this tile's W-RAM cannot be written so, or is too small.
+        """

@@ -5,17 +5,26 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "runtime.h"
 #include "Vtile.h"
+#include "Vtile___024root.h"
 #if VM_TRACE
 #include "verilated_vcd_c.h"
 #endif
 
 namespace {
+// A memory of the model: an array of rows, each in as many bytes as Verilator gives it.
+struct Memory {
+    const char* name;
+    uint8_t* rows;
+    size_t row_bytes, depth;
+};
+
 class Simulation {
     VerilatedContext context;
     std::unique_ptr<Vtile> tile;
@@ -47,6 +56,18 @@ public:
 #endif
         tile->rst = 0;
         tile->tx___05Fready = 1;
+    }
+
+    // The memories that build.py has found in the model's header. It writes memories.inc: MEMORY(member) for each.
+    std::vector<Memory> memories() const {
+        Vtile___024root* const root = tile->rootp;
+        (void)root;
+        return {
+#define MEMORY(member) {#member, reinterpret_cast<uint8_t*>(&root->member[0]), sizeof root->member[0], \
+                        sizeof root->member / sizeof root->member[0]},
+#include "memories.inc"
+#undef MEMORY
+        };
     }
 
     ~Simulation() {
@@ -141,6 +162,27 @@ MAREY void marey_watch(Simulation* simulation, bool on) {
 MAREY size_t marey_seen(const Simulation* simulation, uint64_t* numbers) {
     if (numbers) std::copy(simulation->seen.begin(), simulation->seen.end(), numbers);
     return simulation->seen.size();
+}
+
+// The name of a memory, or null if there are no more.
+MAREY const char* marey_memory(const Simulation* simulation, size_t number) {
+    const auto memories = simulation->memories();
+    return number < memories.size() ? memories[number].name : nullptr;
+}
+
+// Copies rows `first` to `first + count - 1` of a memory to `values`, or from there, `size` bytes each: a row's begin `stride`
+// bytes after the last row's. Nothing is copied if the memory has not so many rows.
+MAREY void marey_copy(Simulation* simulation, size_t number, size_t first, size_t count, uint8_t* values, size_t size,
+                      size_t stride, bool to_tile) {
+    const auto memory = simulation->memories().at(number);
+    if (first + count > memory.depth) return;
+    // The bytes of a link word that the model's rows do not have are 0.
+    const size_t bytes = std::min(size, memory.row_bytes);
+    for (size_t row = 0; row < count; ++row) {
+        uint8_t* const inside = memory.rows + (first + row) * memory.row_bytes;
+        uint8_t* const outside = values + row * stride;
+        std::memcpy(to_tile ? inside : outside, to_tile ? outside : inside, bytes);
+    }
 }
 
 MAREY uint64_t marey_cycles(const Simulation* simulation) { return simulation->cycles; }

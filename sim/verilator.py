@@ -2,6 +2,7 @@
 process."""
 
 import ctypes
+import re
 import weakref
 from pathlib import Path
 
@@ -9,11 +10,14 @@ import amaranth
 import numpy as np
 
 from ..hdl import verilog
+from ..hdl.mxm.wram import Wram
 from ..hdl.spec.config import Config
+from ..hdl.spec.packing import pack_wram, unpack_wram
+from ..hdl.spec.protocol import Space, entry_bits, parts
 from ..hdl.tile import Tile
 from .build import Design, build, load
 from .cache import digest, kept
-from .simulation import QUIET, ScheduleFault, Simulation, quiet_cycles
+from .simulation import QUIET, BackendError, ScheduleFault, Simulation, quiet_cycles
 
 PATIENCE = 1 << 22
 """Clock cycles without an answer word after which `receive` gives up: some seconds."""
@@ -25,19 +29,25 @@ _FUNCTIONS = {
     "open": (_POINTER, [ctypes.c_char_p]), "close": (None, [_POINTER]), "send": (None, [_POINTER, _POINTER, _SIZE]),
     "receive": (ctypes.c_int64, [_POINTER, _POINTER, _SIZE, ctypes.c_uint64]),
     "drain": (ctypes.c_int64, [_POINTER, ctypes.c_uint64]), "cycles": (ctypes.c_uint64, [_POINTER]),
+    "memory": (ctypes.c_char_p, [_POINTER, _SIZE]),
+    "copy": (None, [_POINTER, _SIZE, _SIZE, _SIZE, _POINTER, _SIZE, _SIZE, ctypes.c_bool]),
     "fault": (ctypes.c_char_p, []), "watch": (None, [_POINTER, ctypes.c_bool]), "seen": (_SIZE, [_POINTER, _POINTER]),
 }
 """The harness's C interface; see verilator.cpp."""
 
+_BANK = re.compile(r"__DOT__column(\d+)__DOT__wram\w*__DOT__bank(\d+)\w*__DOT__ram\w*__DOT__rows$")
+"""The end of the name of a bank of a column's W-RAM: numbers of the column and of the bank."""
+_CHUNK_WORDS = 1 << 15
+"""W-RAM words that are placed at a time: a few megabytes."""
 
-def open_tile(config: Config, *, checked: bool = False, trace: Path | None = None) -> "VerilatorTransport":
+
+def open_tile(config: Config, *, checked: bool = False, trace: Path | None = None) -> "VerilatorTile":
     """A tile of a configuration, compiled by Verilator; the parameters are those of
     `VerilatorTransport`.
 
     BackendError if no simulator can be built here.
     """
-    return VerilatorTransport(_verilog(config), name=config.name, quiet=quiet_cycles(config),
-                              checked=checked, trace=trace)
+    return VerilatorTile(config, checked=checked, trace=trace)
 
 
 class VerilatorTransport(Simulation):
@@ -93,6 +103,62 @@ class VerilatorTransport(Simulation):
     def _close(self):
         self._last_cycles = self.cycles
         self._finalizer()
+
+
+class VerilatorTile(VerilatorTransport):
+    """A `VerilatorTransport` to the tile of a configuration, which can place weights (see `Placing`).
+
+    Parameters: `config`; `checked` and `trace` as for `VerilatorTransport`.
+    """
+
+    def __init__(self, config: Config, *, checked: bool = False, trace: Path | None = None):
+        super().__init__(_verilog(config), name=config.name, quiet=quiet_cycles(config), checked=checked, trace=trace)
+        self._config = config
+
+    def place_weights(self, word: int, weights: np.ndarray) -> bool:
+        self._check_open()
+        banks = self._banks()
+        if banks is None or word + len(weights) > self._config.wram_depth:
+            return False
+        for start in range(0, len(weights), _CHUNK_WORDS):
+            chunk = weights[start:start + _CHUNK_WORDS]
+            octets = pack_wram(self._config, chunk).view(np.uint8).reshape(len(chunk), self._config.cols, -1)
+            self._copy(banks, word + start, octets, True)
+        return True
+
+    def placed(self, word: int, count: int) -> np.ndarray:
+        """The weights, int8 [count, cols, rows], that W-RAM holds from a word on; for tests. BackendError if they cannot be
+        read."""
+        banks = self._banks()
+        if banks is None:
+            raise BackendError("W-RAM was not found in the simulator")
+        size = parts(entry_bits(self._config, Space.WRAM)) * 4
+        octets = np.zeros((count, self._config.cols, size), np.uint8)
+        self._copy(banks, word, octets, False)
+        return unpack_wram(self._config, octets.view("<u4").ravel()).reshape(count, self._config.cols, -1)
+
+    def _banks(self):
+        """Numbers of the memories that are banks of W-RAM: {(column, bank): number}; None if not all were found.
+
+        A W-RAM with one port is made of other memories, which are not looked for.
+        """
+        found, number = {}, 0
+        while (name := self._library.marey_memory(self._handle, number)) is not None:
+            if match := _BANK.search(name.decode()):
+                found[int(match[1]), int(match[2])] = number
+            number += 1
+        wanted = {(column, bank) for column in range(self._config.cols) for bank in range(len(Wram.banks(self._config)))}
+        return found if found.keys() == wanted else None
+
+    def _copy(self, banks, word, octets, to_tile):
+        """Copies link words as bytes, uint8 [words, cols, bytes], to W-RAM or from there, from a word on."""
+        _, cols, size = octets.shape
+        for bank, words in enumerate(Wram.banks(self._config)):
+            first, end = max(word, words.start), min(word + len(octets), words.stop)
+            for column in range(cols if first < end else 0):
+                at = octets.ctypes.data + ((first - word) * cols + column) * size
+                self._library.marey_copy(self._handle, banks[column, bank], first - words.start, end - first, at, size,
+                                         cols * size, to_tile)
 
 
 def _verilog(config):

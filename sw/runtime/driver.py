@@ -74,7 +74,7 @@ class Device:
         with progress("loading the tile", share.expected_s):
             session.write(Space.PROGRAM, 0, code, sent)
             session.write_mem(image.granule, image.constants, sent)
-            session.write_weights(0, image.weights, sent)
+            session.load_weights(image.weights, sent)
         self._hold(program)
 
     def adopt(self, program: Program) -> None:

@@ -9,9 +9,12 @@ from ...hdl.spec.config import Config
 from ...hdl.spec.errors import MareyError
 from ...hdl.spec.packing import pack_mem, pack_wram, unpack_mem
 from ...hdl.spec.protocol import Space, entry_bits, parts
-from ...sim.transport import Transport
+from ...sim.transport import Placing, Transport
 from ..program.program import Program
 from .link import Link
+
+PLACED_BYTES = 1 << 22
+"""Weights from so many bytes on are written directly into a simulator: over the link they would take some seconds."""
 
 
 class ScheduleError(MareyError):
@@ -75,6 +78,13 @@ class Session:
     def write_weights(self, word: int, weights: np.ndarray, sent: Callable[[int], None] = lambda words: None) -> None:
         """Writes weights, int8 [words, cols, rows], to W-RAM from a word on."""
         self.write(Space.WRAM, word * self.config.cols, pack_wram(self.config, weights), sent)
+
+    def load_weights(self, weights: np.ndarray, sent: Callable[[int], None] = lambda words: None) -> None:
+        """Writes a program's weights, int8 [words, cols, rows], from W-RAM word 0 on; many of them directly, where the
+        transport can (see `Placing`)."""
+        many = weights.nbytes >= PLACED_BYTES and isinstance(self.transport, Placing)
+        if not (many and self.transport.place_weights(0, weights)):
+            self.write_weights(0, weights, sent)
 
     def read_mem(self, granule: int, count: int) -> np.ndarray:
         """Reads `count` int16 values of MEM, from a granule on."""
