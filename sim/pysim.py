@@ -11,17 +11,23 @@ from amaranth.sim import Simulator
 
 from ..hdl.spec.config import Config
 from ..hdl.tile import Tile
-from .simulation import QUIET, ScheduleFault, Simulation, quiet_cycles
+from .simulation import QUIET, BackendError, ScheduleFault, Simulation, quiet_cycles
 
 PATIENCE = 1 << 18
 """Clock cycles without an answer word after which `receive` gives up: some minutes."""
+
+MOST_WEIGHTS = 1 << 24
+"""Weights of the largest tile that is simulated: Python keeps each word as an object."""
 
 _HALF_S = 0.5e-6
 """Half a clock period in simulated seconds; the clock's rate matters to nothing."""
 
 
 def open_tile(config: Config) -> "PysimTransport":
-    """A tile of a configuration in Amaranth's simulator."""
+    """A tile of a configuration in Amaranth's simulator. BackendError for one with too many weights."""
+    if config.weights > MOST_WEIGHTS:
+        raise BackendError(f"{config.name} has room for {config.weights:,} weights, and Amaranth's simulator for "
+                           f"{MOST_WEIGHTS:,}: use --backend verilator or emulator")
     return PysimTransport(Tile(config), quiet=quiet_cycles(config))
 
 

@@ -72,6 +72,9 @@ TOKENIZER = click.option("--tokenizer", type=click.Path(path_type=Path),
                               "it.")
 CONFIG = click.option("--config", "config_name", type=click.Choice(list(PRESETS)), default="sim8x8", show_default=True,
                       help="Configuration of the tile.")
+POSITIONS = click.option("--context", type=click.IntRange(min=1), metavar="N",
+                       help="Positions that the tile keeps: the tokens of prompt and text together. Default: those of the "
+                            "model, 2,048 at most, or a half, a quarter and so on, as its memories allow.")
 DEVICE = (
     click.option("--backend", type=click.Choice(BACKENDS),
                  help="What runs the program: verilator and pysim simulate the tile's RTL, emulator computes its results in "

@@ -14,7 +14,7 @@ from ..runtime.decoder import Decoder
 from ..runtime.generate import CONTEXT, STEPS, Generation
 from ..runtime.session import ScheduleError
 from ..runtime.verify import VerifyError
-from .base import BURNED, CONFIG, MODEL_FILE, TOKENIZER, main
+from .base import BURNED, CONFIG, MODEL_FILE, POSITIONS, TOKENIZER, main
 from .compiling import load_or_compile_model
 from .generation import PromptBar, drawing
 from .pace import Pace
@@ -29,16 +29,18 @@ HELP = "/reset begins anew, /quit or Ctrl-D leaves, Ctrl-C ends an answer"
 @MODEL_FILE
 @TOKENIZER
 @CONFIG
+@POSITIONS
 @verify_option(OF_MODEL)
 @drawing
 @BURNED
-def chat_command(model, tokenizer, config_name, verify, connect, wanted, burned):
+def chat_command(model, tokenizer, config_name, context, verify, connect, wanted, burned):
     """Talk with MODEL, a model or program file, in turns, each of which is run on the tile.
 
     What the tile's KV cache has of the conversation is not run again. Where the context is full, the oldest turns are
     forgotten."""
     check_verify(verify, connect.backend)
-    compiled = load_or_compile_model(model, tokenizer, preset(config_name), lambda program: _check(program, wanted))
+    compiled = load_or_compile_model(model, tokenizer, preset(config_name), lambda program: _check(program, wanted),
+                                     context)
     program, verifier = compiled.program, verifier_for(compiled, verify, connect.backend)
     with connect(program.config) as device:
         (device.adopt if burned else device.load)(program)

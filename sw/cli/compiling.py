@@ -41,21 +41,29 @@ class Compiled:
 
 
 def compile_model_file(path: Path | str, tokenizer: Path | str | None, config: Config,
-                       check: Callable[[Program], None] = lambda program: None) -> Compiled:
+                       check: Callable[[Program], None] = lambda program: None, context: int | None = None) -> Compiled:
     """Compiles a model file for a configuration.
 
     Calibration takes up to a minute, unless an earlier command has calibrated this model. Everything that can be refused
     without it is refused before: a model that the configuration cannot run (CompileError, which names a preset that can), and
-    what `check` refuses, which is called with the program as it will be, but without weights and constants.
+    what `check` refuses, which is called with the program as it will be, but without weights and constants. `context`: the
+    positions that it must have room for; see `lay_out_model`.
     """
     name = Path(path).name
     with progress("reading the model", size_bytes(path) / READ_BYTES_PER_S or None):
         model = load_model(path)
+    check_context(model.config, context)
     words, template = load_tokenizer(tokenizer, path, model.config.vocab_size), load_template(path)
-    check(replace(_without_weights(model, config), name=name, tokenizer=words, template=template))
+    check(replace(_without_weights(model, config, context), name=name, tokenizer=words, template=template))
     integers = quantised(model, config.weight_bits, max(GROUP, config.rows))
     with progress("compiling the model", COMPILE_S + graph_of(model.config).macs(0) / COMPILED_MACS_PER_S):
-        return Compiled(replace(compile_quantised(integers, config, words, name=name), template=template), integers)
+        return Compiled(replace(compile_quantised(integers, config, words, name, context), template=template), integers)
+
+
+def check_context(shape: ModelConfig, context: int | None) -> None:
+    """MareyError for a context that is longer than a model's."""
+    if context and context > shape.seq_len:
+        raise MareyError(f"the model has {shape.seq_len} positions: --context must be 1 to {shape.seq_len}, not {context}")
 
 
 def size_bytes(path: Path | str) -> int:
@@ -65,9 +73,9 @@ def size_bytes(path: Path | str) -> int:
 
 
 def compile_file(path: Path | str, tokenizer: Path | str | None, config: Config,
-                 check: Callable[[Program], None] = lambda program: None) -> Program:
+                 check: Callable[[Program], None] = lambda program: None, context: int | None = None) -> Program:
     """The program of a model file for a configuration; as `compile_model_file` compiles it."""
-    return compile_model_file(path, tokenizer, config, check).program
+    return compile_model_file(path, tokenizer, config, check, context).program
 
 
 def load_or_compile(path: Path, tokenizer: Path | None, config: Config,
@@ -80,35 +88,39 @@ def load_or_compile(path: Path, tokenizer: Path | None, config: Config,
 
 
 def load_or_compile_model(path: Path, tokenizer: Path | None, config: Config,
-                          check: Callable[[Program], None] = lambda program: None) -> Compiled:
-    """The same, with the integer model if there is a model file."""
+                          check: Callable[[Program], None] = lambda program: None, context: int | None = None) -> Compiled:
+    """The same, with the integer model if there is a model file. MareyError for a `context` that is not a program file's."""
     if path.is_file() and zipfile.is_zipfile(path):
         program = Program.load(path)
         if tokenizer:
             raise MareyError(f"{path}: a program has its tokenizer in it: leave --tokenizer away")
         if click.get_current_context().get_parameter_source("config_name") is ParameterSource.COMMANDLINE:
             program.check_config(config)
+        if context and program.model and context != program.model.context:
+            raise MareyError(f"{path}: was compiled with a context of {program.model.context}: leave --context away, or "
+                             "compile the model again")
         check(program)
         return Compiled(program, None)
-    return compile_model_file(path, tokenizer, config, check)
+    return compile_model_file(path, tokenizer, config, check, context)
 
 
-def _without_weights(model: Model, config: Config) -> Program:
+def _without_weights(model: Model, config: Config, context: int | None) -> Program:
     """The program of a model without its weights and constants, made without calibration. CompileError if the model cannot
     run on the configuration."""
     outline = outline_of_shape(model.config, config.weight_bits, max(GROUP, config.rows), model)
     try:
-        return schedule(lay_out_model(config, outline), outline)
+        return schedule(lay_out_model(config, outline, context), outline)
     except CompileError as error:
-        raise CompileError(str(error).removesuffix(ADVICE) + _cure(model.config, config)) from None
+        raise CompileError(str(error).removesuffix(ADVICE) + _cure(model.config, config, context)) from None
 
 
-def _cure(shape: ModelConfig, config: Config) -> str:
+def _cure(shape: ModelConfig, config: Config, context: int | None) -> str:
     """The end of the message that refuses a model: a preset that can run it, or what else to change."""
     others = [Target(other.name, other) for other in PRESETS.values() if other.hash != config.hash]
-    modes = {row["name"]: row["mode"] for row in fit(shape, others)}
+    modes = {row["name"]: row["mode"] for row in fit(shape, others, context=context)}
     for mode in ("resident", "streamed"):
         for name, found in modes.items():
             if found == mode:
                 return f": --config {name} runs it, {mode}"
-    return ": no preset can run it: choose a model with fewer or smaller layers, or a smaller vocabulary"
+    shorter = "a shorter --context, or " if context else ""
+    return f": no preset can run it: choose {shorter}a model with fewer or smaller layers, or a smaller vocabulary"

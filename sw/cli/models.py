@@ -14,8 +14,8 @@ from ..formats import FormatError, gguf, huggingface, llama2c, load_model, load_
 from ..model.families import graph_of
 from ..views import evaluate as evaluation
 from ..views import fit as fitting
-from .base import JSON, MODEL_FILE, TOKENIZER, check_output, main, on_device
-from .compiling import size_bytes
+from .base import JSON, MODEL_FILE, POSITIONS, TOKENIZER, check_output, main, on_device
+from .compiling import check_context, size_bytes
 
 FIT_S = 5
 """Seconds that `fit` takes for all presets and boards; measured on one core of a busy server."""
@@ -60,16 +60,18 @@ def _keep_tokenizer(output, words, vocab_size):
 
 @main.command("fit")
 @MODEL_FILE
+@POSITIONS
 @JSON
-def fit_command(model, as_json):
+def fit_command(model, context, as_json):
     """Print the tiles and boards that can run MODEL, resident (all weights on the tile) or streamed, and how fast.
 
     Only the model's header is needed; the weights need not be there."""
     shape, tried = load_shape(model), targets()
+    check_context(shape, context)
     if all(target.baud is None for target in tried):
         click.echo("marey: boards are left out: they need pip install 'marey[boards]'", err=True)
     with progress("fitting the model", FIT_S):
-        rows = fitting.fit(shape, tried, _weights(model, shape))
+        rows = fitting.fit(shape, tried, _weights(model, shape), context)
     click.echo(fitting.as_json(model.name, rows) if as_json else "\n".join(fitting.lines(rows)))
 
 

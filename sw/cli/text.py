@@ -16,7 +16,7 @@ from ..program.program import Program
 from ..runtime.generate import Generation, generate
 from ..runtime.session import ScheduleError
 from ..runtime.verify import Verifier, VerifyError
-from .base import BURNED, CONFIG, JSON, MODEL, MODEL_FILE, TOKENIZER, check_output, main, standard_input
+from .base import BURNED, CONFIG, JSON, MODEL, MODEL_FILE, POSITIONS, TOKENIZER, check_output, main, standard_input
 from .compiling import Compiled, compile_file, compile_model_file
 from .generation import PromptBar, Wanted, generation
 from .pace import Pace
@@ -28,17 +28,18 @@ from .verifying import LOGITS, OF_MODEL, OF_PROGRAM, TOKENS, Verifying, check_ve
 @MODEL
 @TOKENIZER
 @CONFIG
+@POSITIONS
 @verify_option(OF_MODEL)
 @generation
 @BURNED
 @JSON
-def generate_command(prompt, model, tokenizer, config_name, verify, connect, wanted, burned, as_json):
+def generate_command(prompt, model, tokenizer, config_name, context, verify, connect, wanted, burned, as_json):
     """Generate text from PROMPT (- reads it from standard input) on the tile, and print the cycles that it took, predicted
     and measured."""
     prompt = _read_prompt(prompt)
     check_verify(verify, connect.backend)
     compiled = compile_model_file(model or DEFAULT_MODEL, tokenizer, preset(config_name),
-                                  lambda program: wanted.prompt(program, prompt))
+                                  lambda program: wanted.prompt(program, prompt), context)
     _generate(compiled.program, connect, prompt, wanted, burned, as_json,
               verifier_for(compiled, verify, connect.backend))
 
@@ -48,10 +49,11 @@ def generate_command(prompt, model, tokenizer, config_name, verify, connect, wan
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Program file to write.")
 @TOKENIZER
 @CONFIG
-def compile_command(model, output, tokenizer, config_name):
+@POSITIONS
+def compile_command(model, output, tokenizer, config_name, context):
     """Compile MODEL to a program file for a configuration."""
     check_output(output, model, tokenizer)
-    program = compile_file(model, tokenizer, preset(config_name))
+    program = compile_file(model, tokenizer, preset(config_name), context=context)
     program.save(output)
     click.echo(f"{output}: {program.summary()}")
 

@@ -30,14 +30,15 @@ def compile_model(model: Model, config: Config, tokenizer: Tokenizer | None = No
 
 
 def compile_quantised(model: QuantisedModel, config: Config, tokenizer: Tokenizer | None = None,
-                      name: str = "") -> Program:
+                      name: str = "", context: int | None = None) -> Program:
     """Lowers, schedules and checks an integer model for a configuration.
 
     The program is resident if the model fits into the tile, else streamed. `tokenizer`, `name`: are
-    kept in the program. CompileError if the model can be neither.
+    kept in the program. `context`: the positions that it must have room for, see `lay_out_model`.
+    CompileError if the model can be neither.
     """
     outline = Outline.of(model)
-    layout = lay_out_model(config, outline)
+    layout = lay_out_model(config, outline, context)
     program = _filled(replace(schedule(layout, outline), name=name, tokenizer=tokenizer), layout, model)
     check_cache(program, layout)
     verify_once(program)

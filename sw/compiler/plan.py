@@ -11,21 +11,35 @@ from .streamed import StreamedLayout
 
 FEWEST_POSITIONS = 16
 """The shortest context that is tried, in positions, unless the model's own is shorter."""
+MOST_POSITIONS = 2048
+"""The longest context that is tried unless another is asked for: a longer one takes memory that most texts do not need."""
 ADVICE = ": choose a larger configuration"
 
 
-def lay_out_model(config: Config, outline: Outline) -> Layout:
+def lay_out_model(config: Config, outline: Outline, context: int | None = None) -> Layout:
     """The layout of a model: resident if it fits, else a `StreamedLayout`. CompileError if it can
-    be neither."""
+    be neither.
+
+    `context`: the positions that it must have room for; without it the layout has the largest context that fits, up to
+    the model's and to `MOST_POSITIONS`. CompileError for more positions than the model has.
+    """
     try:
-        return plan(config, outline)
+        return plan(config, outline, context)
     except CompileError as resident:
-        return plan_streamed(config, outline, str(resident))
+        return plan_streamed(config, outline, str(resident), context)
 
 
-def plan(config: Config, outline: Outline) -> Layout:
+def _first_context(outline, context):
+    """The context that is tried first."""
+    most = outline.config.seq_len
+    if context is not None and context > most:
+        raise CompileError(f"the model has {most} positions, and a context of {context} is asked for")
+    return context or min(most, MOST_POSITIONS)
+
+
+def plan(config: Config, outline: Outline, context: int | None = None) -> Layout:
     """The resident layout with the largest context that fits: the model's, or a half, a quarter and
-    so on.
+    so on; or the one that is asked for, see `lay_out_model`.
 
     CompileError if none of at least `FEWEST_POSITIONS` fits, or if the tile cannot run the model at all.
     """
@@ -35,13 +49,13 @@ def plan(config: Config, outline: Outline) -> Layout:
     if any(group % config.rows for name, group in outline.groups.items() if name not in by_head):
         raise CompileError(f"groups of {min(outline.groups.values())} inputs are not a multiple of the "
                            f"{config.rows} rows of {config.name}: quantise in larger groups")
-    context = outline.config.seq_len
+    only, context = context is not None, _first_context(outline, context)
     while True:
         layout = Layout(config, outline, context)
         fits = layout.words <= config.wram_depth and layout.granules <= config.granules and layout.readable
         if fits and layout.context << 14 < 1 << config.accumulator_bits - 1:
             return layout
-        if context <= FEWEST_POSITIONS:
+        if only or context <= FEWEST_POSITIONS:
             parts = "" if config.whole else " (of which {act} for the MXM, and {x} and {y} granules for the VXM)".format(
                 **{port: window.depth for port, window in config.windows.items()})
             raise CompileError(f"with {context} positions the model needs {layout.words} W-RAM words and "
@@ -50,7 +64,7 @@ def plan(config: Config, outline: Outline) -> Layout:
         context //= 2
 
 
-def plan_streamed(config: Config, outline: Outline, resident: str = "") -> StreamedLayout:
+def plan_streamed(config: Config, outline: Outline, resident: str = "", context: int | None = None) -> StreamedLayout:
     """The streamed layout with the largest context whose KV cache takes at most half of W-RAM.
 
     The shortest context that is tried may take more. `resident`: why the model cannot be resident,
@@ -65,8 +79,9 @@ def plan_streamed(config: Config, outline: Outline, resident: str = "") -> Strea
     for missing, what in reasons:
         if missing:
             raise CompileError(f"{resident.removesuffix(ADVICE)}; streamed, {what}{ADVICE}")
-    context = max(config.block, 1 << (outline.config.seq_len - 1).bit_length())
-    fewest = max(config.block, min(context, FEWEST_POSITIONS))
+    only, context = context is not None, _first_context(outline, context)
+    context = max(config.block, 1 << (context - 1).bit_length())
+    fewest = context if only else max(config.block, min(context, FEWEST_POSITIONS))
     while True:
         for whole in (True, False):
             layout = StreamedLayout(config, outline, context, whole, resident)

@@ -31,17 +31,22 @@ class Entries:
 
     `written`, `accessed`: the last cycle in which the entry was written, or read or written.
     `writer`, `user`: the last issue of an instruction that writes the entry, or reads or writes it.
+
+    The arrays end behind the last entry that was used: a section uses a small part of a large W-RAM.
     """
 
-    written: np.ndarray
-    accessed: np.ndarray
-    writer: np.ndarray
-    user: np.ndarray
+    written: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    accessed: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    writer: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    user: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
-    @classmethod
-    def of(cls, count: int) -> "Entries":
-        """The entries of a memory with `count` entries that nothing has used."""
-        return cls(*(np.full(count, LONG_AGO, np.int64) for _ in range(4)))
+    def reach(self, entries: np.ndarray) -> None:
+        """Extends the arrays to these entries, by ones that nothing has used."""
+        end = int(np.max(entries)) + 1
+        if end > len(self.written):
+            more = np.full(end + end // 2 - len(self.written), LONG_AGO, np.int64)
+            for name in ("written", "accessed", "writer", "user"):
+                setattr(self, name, np.concatenate([getattr(self, name), more]))
 
 
 @dataclass(frozen=True)
@@ -91,11 +96,9 @@ class Timeline:
     barrier: int = LONG_AGO
 
     def __post_init__(self):
-        config = self.config
         self.registers = dict(self.registers)
         self._ready: dict[int, int] = {}
-        self._memories = {Memory.MEM: Entries.of(config.granules), Memory.WRAM: Entries.of(config.wram_depth),
-                          Memory.SCALARS: Entries.of(config.scalars), Memory.CHOICE: Entries.of(1)}
+        self._memories = {memory: Entries() for memory in Memory}
         self._busy = {unit: np.zeros(BEFORE, bool) for unit in Unit if unit.rival or unit is Unit.ISSUE}
         self._keep_busy(Unit.ISSUE, -1)
         if self.boundary:
@@ -117,6 +120,7 @@ class Timeline:
         """Enters writes that were begun before the origin: entries `which` of a memory are written
         in these cycles."""
         entries = self._memories[memory]
+        entries.reach(which)
         entries.written[which] = entries.accessed[which] = cycles
 
     def _keep_busy(self, unit, until):
@@ -262,12 +266,14 @@ class Timeline:
         issues of their instructions.
         """
         entries = self._memories[access.memory]
+        entries.reach(access.entries)
         last, issued = (entries.accessed, entries.user) if access.write else (entries.written, entries.writer)
         return int(max((last[access.entries] - access.cycles).max(), issued[access.entries].max())) + 1 - shift
 
     def _record(self, access, cycle, shift):
         """Enters an access of an instruction that issues in `cycle` + `shift`."""
         entries = self._memories[access.memory]
+        entries.reach(access.entries)
         at = access.cycles + cycle + shift
         for last, issued in [(entries.accessed, entries.user)] + [(entries.written, entries.writer)] * access.write:
             np.maximum.at(last, access.entries, at)

@@ -29,7 +29,7 @@ class Target:
     baud: int | None = None
 
 
-def fit(shape: ModelConfig, targets: list[Target], model: Model | None = None) -> list[dict]:
+def fit(shape: ModelConfig, targets: list[Target], model: Model | None = None, context: int | None = None) -> list[dict]:
     """For each target {"name", "config", "mode", "why", "positions", "memory", "cycles", "link_words", "clock_mhz",
     "tokens_per_second", "link"}.
 
@@ -37,13 +37,13 @@ def fit(shape: ModelConfig, targets: list[Target], model: Model | None = None) -
     those of a token at three positions: 0, mid (half the context) and last. `tokens_per_second` is that of the token at mid
     (`marey.sw.views.speed`), None without a clock; `link` says what it assumes of the link. Where the model cannot run, all
     its figures are None. Cycles depend on the groups of weights of 4 bits: they are those of `model` if its weights are on a
-    grid, else those that GPTQ makes.
+    grid, else those that GPTQ makes. `context`: the positions that are needed; see `lay_out_model`.
     """
     known, rows = {}, []
     for target in targets:
         config = target.config
         if config.hash not in known:
-            known[config.hash] = _scheduled(config, shape, model)
+            known[config.hash] = _scheduled(config, shape, model, context)
         program, why = known[config.hash]
         rows.append({"name": target.name, "config": config.name, **_facts(program, why),
                      "clock_mhz": target.clock_hz and target.clock_hz / 1e6,
@@ -53,11 +53,11 @@ def fit(shape: ModelConfig, targets: list[Target], model: Model | None = None) -
     return rows
 
 
-def _scheduled(config, shape, model):
+def _scheduled(config, shape, model, context):
     """A model's program for a configuration, or None, and why it is not resident, or cannot run."""
     outline = outline_of_shape(shape, config.weight_bits, max(GROUP, config.rows), model)
     try:
-        layout = lay_out_model(config, outline)
+        layout = lay_out_model(config, outline, context)
         return schedule(layout, outline), getattr(layout, "why", "")
     except CompileError as error:
         return None, str(error)

@@ -96,13 +96,17 @@ def headers(folder):
 
 
 def test_a_billion_weights_from_headers(tmp_path):
-    """In little memory; where nothing else is in the way it streams, at nearly the array's full rate."""
+    """In little memory; where nothing else is in the way it streams, at nearly the array's full rate.
+
+    As on the preset with room for language models, which is left out here, because it takes as long as all others.
+    """
     for path in headers(tmp_path):
         shape = load_shape(path)
         assert replace(shape, tied=False) == TINYLLAMA
     large = replace(preset("sim8x8"), scalars=256)
     tracemalloc.start()
-    rows = fit(shape, [*targets(), Target("large", large, 100e6), Target("line", large, 100e6, 1_000_000)])
+    small = [target for target in targets() if target.name != "lpu16x16"]
+    rows = fit(shape, [*small, Target("large", large, 100e6), Target("line", large, 100e6, 1_000_000)])
     assert tracemalloc.get_traced_memory()[1] < 32e6
     tracemalloc.stop()
     *others, row, line = rows
