@@ -36,15 +36,27 @@ def linear(operation: Linear, x: np.ndarray, scalar=None, plus: np.ndarray | int
     return saturate(round_shift(y * scalar[0], np.clip(operation.rescale + scalar[1], 0, 47)) + plus, 16)
 
 
+TOGETHER = 64
+"""Positions of a prompt that are computed together; their scores with all keys fit a processor's cache."""
+LOWEST = -32768
+"""The score of a position that is not to be seen yet: no score is smaller."""
+
+
 class Golden:
-    """A decoder that computes token by token, for `batch` independent sequences at once, with an
-    int8 KV cache."""
+    """A decoder for `batch` independent sequences at once, with an int8 KV cache.
+
+    It computes one position of each sequence, or several together, whose integers are the same. An
+    array has a row for each position of each sequence: sequence by sequence, in each of them position
+    by position.
+
+    `keys`, `values`: the KV cache, int8 [layers, batch, positions, KV heads, head_dim].
+    """
 
     def __init__(self, model: QuantisedModel, batch: int = 1):
         self.model, self._batch = model, batch
         config = model.config
         shape = (config.n_layers, batch, config.seq_len, config.n_kv_heads, config.head_dim)
-        self._keys, self._values_cache = np.zeros(shape, np.int8), np.zeros(shape, np.int8)
+        self.keys, self.values = np.zeros(shape, np.int8), np.zeros(shape, np.int8)
         self._rotary = integer.rotary_tables(frequencies(config), config.seq_len)
         # {second operand of an ADD: its first}. The matrix that makes the second adds the first to its
         # results.
@@ -63,20 +75,37 @@ class Golden:
 
         Returns logits [batch, vocab] and their scales [batch, 1], int64 arrays of int16 values.
         """
-        graph, n_layers = self.model.graph, self.model.config.n_layers
-        self._position_now, self._env, self._scalars = position, {"token": tokens, "position": position}, {}
-        for layer, region in [(0, graph.begin), *((layer, graph.layer) for layer in range(n_layers)), (0, graph.end)]:
-            for operation in region:
-                if operation.kind is not Kind.CHOOSE:
-                    inputs = [self._env[name] for name in operation.inputs]
-                    execute = getattr(self, f"_{operation.kind.name.lower()}")
-                    self._env[operation.output.name] = execute(operation, layer, *inputs)
-        classifier = graph.find("classifier")
+        self._walk(tokens[:, None], position, True)
+        classifier = self.model.graph.find("classifier")
         scalar = self._scalars[classifier.inputs[0]]
         mantissa, exponent = (1, 0) if classifier.scaled else scalar
         shape = (len(tokens), 1)
         scale = round_shift(np.broadcast_to(mantissa, shape) << 14, np.clip(self.model.shifts["choice"] + exponent, 0, 47))
         return self._env["logits"], saturate(scale, 16)
+
+    def prefill(self, tokens: np.ndarray, position: int) -> None:
+        """Enters the keys and values of a prompt into the KV cache, those of many positions together.
+
+        `tokens`: int [batch, n], at n positions from `position` on. Before them come the tokens that
+        were computed before.
+        """
+        for start in range(0, tokens.shape[1], TOGETHER):
+            self._walk(tokens[:, start:start + TOGETHER], position + start, False)
+
+    def _walk(self, tokens, position, wanted):
+        """Computes all values of tokens, [batch, n], at n positions from `position` on; those behind
+        the layers only if the next token is `wanted`."""
+        graph, n_layers = self.model.graph, self.model.config.n_layers
+        self._first, self._end = position, position + tokens.shape[1]
+        self._positions = np.tile(np.arange(self._first, self._end), self._batch)
+        self._env, self._scalars = {"token": tokens.ravel(), "position": self._positions}, {}
+        for layer, region in [(0, graph.begin), *((layer, graph.layer) for layer in range(n_layers)),
+                              (0, graph.end if wanted else ())]:
+            for operation in region:
+                if operation.kind is not Kind.CHOOSE:
+                    inputs = [self._env[name] for name in operation.inputs]
+                    execute = getattr(self, f"_{operation.kind.name.lower()}")
+                    self._env[operation.output.name] = execute(operation, layer, *inputs)
 
     def _embed(self, operation, layer, tokens):
         model = self.model
@@ -86,8 +115,8 @@ class Golden:
         factors = model.embedding_factors[:, tokens].T.astype(np.int64).repeat(model.embedding_group, axis=1)
         return saturate(round_shift(model.embedding[tokens] * factors[:, :model.config.dim], model.shifts["embedding"]), 16)
 
-    def _position(self, operation, layer, x, _):
-        return saturate(x + self.model.vector(operation.name)[self._position_now].astype(np.int64), 16)
+    def _position(self, operation, layer, x, positions):
+        return saturate(x + self.model.vector(operation.name)[positions].astype(np.int64), 16)
 
     def _norm(self, operation, layer, x):
         """The int8 inputs of the products that read the norm; their scalar goes to `_scalars`."""
@@ -130,11 +159,11 @@ class Golden:
     def _add(self, operation, layer, x, result):
         return result
 
-    def _angles(self, operation, layer, position):
-        return integer.rotation(self._rotary, position)
+    def _angles(self, operation, layer, positions):
+        return integer.rotation(self._rotary, positions)[:, None]
 
     def _rotate(self, operation, layer, heads, rotation):
-        """Rotated queries, of int8 values, and keys, `FRACTION` bits finer; both [batch, n_heads +
+        """Rotated queries, of int8 values, and keys, `FRACTION` bits finer; both [rows, n_heads +
         n_kv_heads, head_dim].
 
         `heads`: int16 values of that shape, `FRACTION` bits finer than int8.
@@ -148,32 +177,32 @@ class Golden:
         return np.concatenate([saturate(round_shift(q, FRACTION), 8), k], axis=1)
 
     def _scores(self, operation, layer, heads):
-        """Scores of this position's queries with all keys so far, [batch, n_heads, positions].
+        """Scores of queries with all keys so far, [rows, n_heads, positions].
 
         A score s stands for the softmax weight 2**(s / 256).
         """
         model, config = self.model, self.model.config
         q, k = np.split(heads, [config.n_heads], axis=1)
         k = round_shift(k, FRACTION) + model.vector("key_offset", layer)
-        self._keys[layer, :, self._position_now] = saturate(k, 8)
-        keys = self._cached(self._keys, layer)
+        self._enter(self.keys[layer], saturate(k, 8))
         # float64 holds these products exactly.
-        products = np.einsum("bhd,bthd->bht", q.astype(np.float64), keys).astype(np.int64)
+        products = self._by_kv_head(q) @ self._cached(self.keys[layer]).swapaxes(-1, -2)
         factor = model.vector("score", layer)[:, None].astype(np.int64)
-        return saturate(round_shift(products * factor, model.shifts[operation.name]), 16)
+        scores = saturate(round_shift(self._by_row(products) * factor, model.shifts[operation.name]), 16)
+        return np.where(self._seen(), scores, LOWEST)
 
     def _softmax(self, operation, layer, scores):
-        weights = integer.exp2_negative(scores.max(axis=-1, keepdims=True) - scores)
+        weights = np.where(self._seen(), integer.exp2_negative(scores.max(axis=-1, keepdims=True) - scores), 0)
         self._scalars[operation.output.name] = integer.reciprocal(weights.sum(axis=-1, keepdims=True))
         return weights
 
     def _values(self, operation, layer, weights, v):
-        """Attention's output, int8 values [batch, n_heads, head_dim].
+        """Attention's output, int8 values [rows, n_heads, head_dim].
 
         It is finer than the cached values by the operation's shift, in bits.
         """
-        self._values_cache[layer, :, self._position_now] = saturate(v, 8)
-        sums = np.einsum("bht,bthd->bhd", weights.astype(np.float64), self._cached(self._values_cache, layer)).astype(np.int64)
+        self._enter(self.values[layer], saturate(v, 8))
+        sums = self._by_row(self._by_kv_head(weights) @ self._cached(self.values[layer]))
         mantissa, exponent = self._scalars[operation.inputs[0]]
         return saturate(round_shift(sums * mantissa, exponent - self.model.shifts[operation.name]), 8)
 
@@ -187,12 +216,30 @@ class Golden:
             return made
         return saturate(round_shift(one * other, self.model.shifts[operation.name]), 16)
 
-    def _cached(self, cache, layer):
-        """Cached keys or values of all positions so far, for each query head: float64 [batch,
-        positions, n_heads, head_dim]."""
-        config = self.model.config
-        found = cache[layer, :, :self._position_now + 1].repeat(config.n_heads // config.n_kv_heads, axis=2)
-        return found.astype(np.float64)
+    def _seen(self):
+        """Which positions each row may see, its own and those before: bool [rows, 1, positions]."""
+        return np.arange(self._end) <= self._positions[:, None, None]
+
+    def _enter(self, cache, heads):
+        """Enters keys or values, [rows, n_kv_heads, head_dim], into a layer's cache."""
+        cache[:, self._first:self._end] = heads.reshape(self._batch, -1, *heads.shape[1:])
+
+    def _cached(self, cache):
+        """A layer's cached keys or values so far: float64 [batch, n_kv_heads, positions, head_dim]."""
+        return cache[:, :self._end].swapaxes(1, 2).astype(np.float64)
+
+    def _by_kv_head(self, heads):
+        """Rows of query heads, [rows, n_heads, k], as float64 [batch, n_kv_heads, query heads of a KV head
+        * positions, k]."""
+        kv_heads = self.model.config.n_kv_heads
+        parts = heads.reshape(self._batch, -1, kv_heads, heads.shape[1] // kv_heads, heads.shape[2])
+        return parts.transpose(0, 2, 3, 1, 4).reshape(self._batch, kv_heads, -1, heads.shape[2]).astype(np.float64)
+
+    def _by_row(self, products):
+        """The inverse of `_by_kv_head`, for exact integers: int64 [rows, n_heads, k]."""
+        batch, kv_heads, _, size = products.shape
+        parts = products.astype(np.int64).reshape(batch, kv_heads, -1, self._end - self._first, size)
+        return parts.transpose(0, 3, 1, 2, 4).reshape(len(self._positions), -1, size)
 
 
 ACTIVATIONS = {"silu": integer.silu, "gelu": integer.gelu}
@@ -200,5 +247,5 @@ ACTIVATIONS = {"silu": integer.silu, "gelu": integer.gelu}
 
 
 def _turned(heads, rotation, shift, bits):
-    """Rotates int16 heads [batch, n, head_dim]; `shift` and `bits` as for `integer.turn`."""
+    """Rotates int16 heads [rows, n, head_dim]; `shift` and `bits` as for `integer.turn`."""
     return integer.turn(heads.reshape(*heads.shape[:-1], -1, 2), rotation, shift, bits).reshape(heads.shape)
