@@ -20,6 +20,7 @@ from .generation import PromptBar, drawing
 from .pace import Pace
 from .prefilling import PREFILL, prefill_for
 from .text import warn_of_lost
+from .verdict import FORCE
 from .verifying import OF_MODEL, Verifying, check_verify, verifier_for, verify_option
 
 PROMPT = "> "
@@ -32,15 +33,16 @@ HELP = "/reset begins anew, /quit or Ctrl-D leaves, Ctrl-C ends an answer"
 @CONFIG
 @verify_option(OF_MODEL)
 @PREFILL
+@FORCE
 @drawing
 @BURNED
-def chat_command(model, tokenizer, config_name, verify, prefill, connect, wanted, burned):
+def chat_command(model, tokenizer, config_name, verify, prefill, force, connect, wanted, burned):
     """Talk with MODEL, a model or program file, in turns, each of which is run on the tile.
 
     What the tile's KV cache has of the conversation is not run again. Where the context is full, the oldest turns are
     forgotten."""
     check_verify(verify, connect.backend)
-    compiled = load_or_compile_model(model, tokenizer, preset(config_name), lambda program: _check(program, wanted))
+    compiled = load_or_compile_model(model, tokenizer, preset(config_name), lambda program: _check(program, wanted), force)
     program, verifier = compiled.program, verifier_for(compiled, verify, connect.backend)
     host = prefill_for(compiled, prefill, verifier)
     with connect(program.config) as device:

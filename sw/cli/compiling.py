@@ -24,6 +24,7 @@ from ..quant.outline import outline_of_shape
 from ..quant.quantise import GROUP
 from ..views.fit import Target, fit
 from .calibrations import quantised
+from .verdict import judge, remember
 
 READ_BYTES_PER_S = 100e6
 """Bytes of a model file that are read in a second; an estimate."""
@@ -41,12 +42,13 @@ class Compiled:
 
 
 def compile_model_file(path: Path | str, tokenizer: Path | str | None, config: Config,
-                       check: Callable[[Program], None] = lambda program: None) -> Compiled:
+                       check: Callable[[Program], None] = lambda program: None, force: bool = True) -> Compiled:
     """Compiles a model file for a configuration.
 
     Calibration takes up to a minute, unless an earlier command has calibrated this model. Everything that can be refused
     without it is refused before: a model that the configuration cannot run (CompileError, which names a preset that can), and
-    what `check` refuses, which is called with the program as it will be, but without weights and constants.
+    what `check` refuses, which is called with the program as it will be, but without weights and constants. Integers that
+    lose too much are told in a warning, and refused unless `force` (QualityError).
     """
     name = Path(path).name
     with progress("reading the model", size_bytes(path) / READ_BYTES_PER_S or None):
@@ -54,6 +56,8 @@ def compile_model_file(path: Path | str, tokenizer: Path | str | None, config: C
     words, template = load_tokenizer(tokenizer, path, model.config.vocab_size), load_template(path)
     check(replace(_without_weights(model, config), name=name, tokenizer=words, template=template))
     integers = quantised(model, config.weight_bits, max(GROUP, config.rows))
+    remember(path, config.weight_bits, integers.quality)
+    judge(name, integers.quality, force)
     with progress("compiling the model", COMPILE_S + graph_of(model.config).macs(0) / COMPILED_MACS_PER_S):
         return Compiled(replace(compile_quantised(integers, config, words, name=name), template=template), integers)
 
@@ -64,10 +68,9 @@ def size_bytes(path: Path | str) -> int:
     return sum(file.stat().st_size for file in (path, *path.glob("*")) if file.is_file())
 
 
-def compile_file(path: Path | str, tokenizer: Path | str | None, config: Config,
-                 check: Callable[[Program], None] = lambda program: None) -> Program:
+def compile_file(path: Path | str, tokenizer: Path | str | None, config: Config, force: bool = True) -> Program:
     """The program of a model file for a configuration; as `compile_model_file` compiles it."""
-    return compile_model_file(path, tokenizer, config, check).program
+    return compile_model_file(path, tokenizer, config, force=force).program
 
 
 def load_or_compile(path: Path, tokenizer: Path | None, config: Config,
@@ -80,8 +83,8 @@ def load_or_compile(path: Path, tokenizer: Path | None, config: Config,
 
 
 def load_or_compile_model(path: Path, tokenizer: Path | None, config: Config,
-                          check: Callable[[Program], None] = lambda program: None) -> Compiled:
-    """The same, with the integer model if there is a model file."""
+                          check: Callable[[Program], None] = lambda program: None, force: bool = True) -> Compiled:
+    """The same, with the integer model if there is a model file; `force`: as for `compile_model_file`."""
     if path.is_file() and zipfile.is_zipfile(path):
         program = Program.load(path)
         if tokenizer:
@@ -89,8 +92,9 @@ def load_or_compile_model(path: Path, tokenizer: Path | None, config: Config,
         if click.get_current_context().get_parameter_source("config_name") is ParameterSource.COMMANDLINE:
             program.check_config(config)
         check(program)
+        judge(program.name, program.model and program.model.quality)
         return Compiled(program, None)
-    return compile_model_file(path, tokenizer, config, check)
+    return compile_model_file(path, tokenizer, config, check, force)
 
 
 def _without_weights(model: Model, config: Config) -> Program:

@@ -22,6 +22,7 @@ from .compiling import Compiled, compile_file, compile_model_file
 from .generation import PromptBar, Wanted, generation
 from .pace import Pace
 from .prefilling import PREFILL, prefill_for
+from .verdict import FORCE, judge
 from .verifying import LOGITS, OF_MODEL, OF_PROGRAM, TOKENS, Verifying, check_verify, verifier_for, verify_option
 
 
@@ -32,16 +33,17 @@ from .verifying import LOGITS, OF_MODEL, OF_PROGRAM, TOKENS, Verifying, check_ve
 @CONFIG
 @verify_option(OF_MODEL)
 @PREFILL
+@FORCE
 @generation
 @BURNED
 @JSON
-def generate_command(prompt, model, tokenizer, config_name, verify, prefill, connect, wanted, burned, as_json):
+def generate_command(prompt, model, tokenizer, config_name, verify, prefill, force, connect, wanted, burned, as_json):
     """Generate text from PROMPT (- reads it from standard input) on the tile, and print the cycles that it took, predicted
     and measured."""
     prompt = _read_prompt(prompt)
     check_verify(verify, connect.backend)
     compiled = compile_model_file(model or DEFAULT_MODEL, tokenizer, preset(config_name),
-                                  lambda program: wanted.prompt(program, prompt))
+                                  lambda program: wanted.prompt(program, prompt), force)
     verifier = verifier_for(compiled, verify, connect.backend)
     _generate(compiled.program, connect, prompt, wanted, burned, as_json, verifier,
               prefill_for(compiled, prefill, verifier))
@@ -52,10 +54,11 @@ def generate_command(prompt, model, tokenizer, config_name, verify, prefill, con
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Program file to write.")
 @TOKENIZER
 @CONFIG
-def compile_command(model, output, tokenizer, config_name):
+@FORCE
+def compile_command(model, output, tokenizer, config_name, force):
     """Compile MODEL to a program file for a configuration."""
     check_output(output, model, tokenizer)
-    program = compile_file(model, tokenizer, preset(config_name))
+    program = compile_file(model, tokenizer, preset(config_name), force)
     program.save(output)
     click.echo(f"{output}: {program.summary()}")
 
@@ -73,6 +76,7 @@ def run_command(file, prompt, verify, connect, wanted, burned, as_json):
     prompt = _read_prompt(prompt)
     program = Program.load(file)
     if program.model is not None:
+        judge(program.name, program.model.quality)
         wanted.prompt(program, prompt)
         check_verify(verify, connect.backend)
         verifier = verifier_for(Compiled(program, None), verify, connect.backend)
