@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,17 +17,19 @@ from ... import hdl, sw
 from ...hdl.spec.errors import MareyError
 from ...sim.cache import cache_folder
 from ...sim.files import new_content
+from ...sim.progress import progress
 from ..model.integer_graph import integer_graph
 from ..model.model import Model
 from ..program.program import DAMAGE
 from ..quant.fold import folded, untied_graph
 from ..quant.model import Linear, QuantisedModel
-from ..quant.quantise import quantise
+from ..quant.quality import quality
+from ..quant.quantise import expected_s, quantise
 
 MOST_BYTES = 1 << 30
 """Bytes that all these files together may take; the one that was not used for longest goes first."""
 
-NUMBERS = ("bits", "embedding_group", "epsilon", "shifts", "logit_unit")
+NUMBERS = ("bits", "embedding_group", "epsilon", "shifts", "logit_unit", "quality")
 ARRAYS = ("embedding", "embedding_factor")
 """The fields of a QuantisedModel that are kept, beside its vectors and linears."""
 
@@ -37,20 +39,27 @@ SOURCES = [*Path(sw.__file__).parent.glob("quant/*.py"), *Path(sw.__file__).pare
 
 
 def quantised(model: Model, bits: int, group: int) -> QuantisedModel:
-    """What `quantise(model, bits, group=group)` gives, from the cache if it was made before."""
+    """What `quantise(model, bits, group=group)` gives, with its quality, from the cache if it was made before."""
     try:
         file = cache_folder() / f"quantised-{_digest(model, bits, group)}.npz"
     except (OSError, MareyError):
-        return quantise(model, bits, group=group)
+        return _judged(model, bits, group)
     with suppress(*DAMAGE):
         found = _load(file, model)
         os.utime(file)
         return found
-    made = quantise(model, bits, group=group)
+    made = _judged(model, bits, group)
     with suppress(OSError):
         _save(file, made)
         _remove_oldest(file.parent)
     return made
+
+
+def _judged(model, bits, group):
+    """The quantised model, with its quality."""
+    made = quantise(model, bits, group=group)
+    with progress("judging the integers", expected_s(model) / 6):
+        return replace(made, quality=quality(model, made))
 
 
 def _digest(model, bits, group):

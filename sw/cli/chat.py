@@ -18,7 +18,9 @@ from .base import BURNED, CONFIG, MODEL_FILE, POSITIONS, TOKENIZER, main
 from .compiling import load_or_compile_model
 from .generation import PromptBar, drawing
 from .pace import Pace
+from .prefilling import PREFILL, prefill_for
 from .text import warn_of_lost
+from .verdict import FORCE
 from .verifying import OF_MODEL, Verifying, check_verify, verifier_for, verify_option
 
 PROMPT = "> "
@@ -31,20 +33,23 @@ HELP = "/reset begins anew, /quit or Ctrl-D leaves, Ctrl-C ends an answer"
 @CONFIG
 @POSITIONS
 @verify_option(OF_MODEL)
+@PREFILL
+@FORCE
 @drawing
 @BURNED
-def chat_command(model, tokenizer, config_name, context, verify, connect, wanted, burned):
+def chat_command(model, tokenizer, config_name, context, verify, prefill, force, connect, wanted, burned):
     """Talk with MODEL, a model or program file, in turns, each of which is run on the tile.
 
     What the tile's KV cache has of the conversation is not run again. Where the context is full, the oldest turns are
     forgotten."""
     check_verify(verify, connect.backend)
     compiled = load_or_compile_model(model, tokenizer, preset(config_name), lambda program: _check(program, wanted),
-                                     context)
+                                     context, force)
     program, verifier = compiled.program, verifier_for(compiled, verify, connect.backend)
+    host = prefill_for(compiled, prefill, verifier)
     with connect(program.config) as device:
         (device.adopt if burned else device.load)(program)
-        conversation = Conversation(Decoder(device, program, verifier, Pace(program, device.transport.simulated_hz)),
+        conversation = Conversation(Decoder(device, program, verifier, Pace(program, device.transport.simulated_hz), host),
                                     wanted.template_for(program), wanted.sampler,
                                     system=wanted.system, steps=wanted.steps, stops=wanted.stops)
         _say(f"{program.name} on {program.config.name}, {connect.backend}, a context of {program.model.context} tokens; {HELP}")
@@ -125,9 +130,9 @@ def _about(result: Generation, program: Program) -> str:
            STEPS: f"the answer ends after {len(result.tokens)} tokens (--steps); "}.get(result.ended_by, "")
     if result.interrupted:
         why = "interrupted; "
-    known = result.steps[0].position
-    return (f"{why}{len(result.tokens)} tokens after {len(result.prompt_tokens)}, {known} of which were known; "
-            f"{result.measured_cycles:,} cycles, as predicted")
+    host = f" and {result.host_count} are the host's" * bool(result.host_count)
+    return (f"{why}{len(result.tokens)} tokens after {len(result.prompt_tokens)}, {result.known_count} of which were "
+            f"known{host}; {result.measured_cycles:,} cycles, as predicted")
 
 
 def _forgotten(turns: int) -> None:

@@ -24,12 +24,21 @@ from ..quant.outline import outline_of_shape
 from ..quant.quantise import GROUP
 from ..views.fit import Target, fit
 from .calibrations import quantised
+from .verdict import judge, remember
 
 READ_BYTES_PER_S = 100e6
 """Bytes of a model file that are read in a second; an estimate."""
 COMPILE_S, COMPILED_MACS_PER_S = 2, 2.5e6
 """For an estimate of the compiler's time: seconds for a small model, and for a larger one multiply-accumulates of a token that
 are compiled in a second. Measured on one core of a busy server: 5 s for 7.2 million."""
+
+
+Check = Callable[[Program], None]
+"""Refuses a program by raising an error."""
+
+
+def accept_all(program: Program) -> None:
+    """A check that refuses nothing."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +50,14 @@ class Compiled:
 
 
 def compile_model_file(path: Path | str, tokenizer: Path | str | None, config: Config,
-                       check: Callable[[Program], None] = lambda program: None, context: int | None = None) -> Compiled:
+                       check: Check = accept_all, context: int | None = None, force: bool = True) -> Compiled:
     """Compiles a model file for a configuration.
 
     Calibration takes up to a minute, unless an earlier command has calibrated this model. Everything that can be refused
     without it is refused before: a model that the configuration cannot run (CompileError, which names a preset that can), and
     what `check` refuses, which is called with the program as it will be, but without weights and constants. `context`: the
-    positions that it must have room for; see `lay_out_model`.
+    positions that it must have room for; see `lay_out_model`. Integers that lose too much are told in a warning, and refused
+    unless `force` (QualityError).
     """
     name = Path(path).name
     with progress("reading the model", size_bytes(path) / READ_BYTES_PER_S or None):
@@ -56,6 +66,8 @@ def compile_model_file(path: Path | str, tokenizer: Path | str | None, config: C
     words, template = load_tokenizer(tokenizer, path, model.config.vocab_size), load_template(path)
     check(replace(_without_weights(model, config, context), name=name, tokenizer=words, template=template))
     integers = quantised(model, config.weight_bits, max(GROUP, config.rows))
+    remember(path, config.weight_bits, integers.quality)
+    judge(name, integers.quality, force)
     with progress("compiling the model", COMPILE_S + graph_of(model.config).macs(0) / COMPILED_MACS_PER_S):
         return Compiled(replace(compile_quantised(integers, config, words, name, context), template=template), integers)
 
@@ -73,13 +85,13 @@ def size_bytes(path: Path | str) -> int:
 
 
 def compile_file(path: Path | str, tokenizer: Path | str | None, config: Config,
-                 check: Callable[[Program], None] = lambda program: None, context: int | None = None) -> Program:
+                 check: Check = accept_all, context: int | None = None, force: bool = True) -> Program:
     """The program of a model file for a configuration; as `compile_model_file` compiles it."""
-    return compile_model_file(path, tokenizer, config, check, context).program
+    return compile_model_file(path, tokenizer, config, check, context, force).program
 
 
 def load_or_compile(path: Path, tokenizer: Path | None, config: Config,
-                    check: Callable[[Program], None] = lambda program: None) -> Program:
+                    check: Check = accept_all) -> Program:
     """The program in a program file, or the one compiled from a model file, which `check` has not refused.
 
     MareyError for a --config that is not the program file's, and for a tokenizer, which a program file contains.
@@ -88,8 +100,9 @@ def load_or_compile(path: Path, tokenizer: Path | None, config: Config,
 
 
 def load_or_compile_model(path: Path, tokenizer: Path | None, config: Config,
-                          check: Callable[[Program], None] = lambda program: None, context: int | None = None) -> Compiled:
-    """The same, with the integer model if there is a model file. MareyError for a `context` that is not a program file's."""
+                          check: Check = accept_all, context: int | None = None, force: bool = True) -> Compiled:
+    """The same, with the integer model if there is a model file; `force`: as for `compile_model_file`. MareyError for a
+    `context` that is not a program file's."""
     if path.is_file() and zipfile.is_zipfile(path):
         program = Program.load(path)
         if tokenizer:
@@ -100,8 +113,9 @@ def load_or_compile_model(path: Path, tokenizer: Path | None, config: Config,
             raise MareyError(f"{path}: was compiled with a context of {program.model.context}: leave --context away, or "
                              "compile the model again")
         check(program)
+        judge(program.name, program.model and program.model.quality)
         return Compiled(program, None)
-    return compile_model_file(path, tokenizer, config, check, context)
+    return compile_model_file(path, tokenizer, config, check, context, force)
 
 
 def _without_weights(model: Model, config: Config, context: int | None) -> Program:

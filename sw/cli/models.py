@@ -14,8 +14,10 @@ from ..formats import FormatError, gguf, huggingface, llama2c, load_model, load_
 from ..model.families import graph_of
 from ..views import evaluate as evaluation
 from ..views import fit as fitting
+from ..views.layers import lines as layer_lines
 from .base import JSON, MODEL_FILE, POSITIONS, TOKENIZER, check_output, main, on_device
 from .compiling import check_context, size_bytes
+from .verdict import FORCE, WORST, recall, said
 
 FIT_S = 5
 """Seconds that `fit` takes for all presets and boards; measured on one core of a busy server."""
@@ -61,8 +63,9 @@ def _keep_tokenizer(output, words, vocab_size):
 @main.command("fit")
 @MODEL_FILE
 @POSITIONS
+@FORCE
 @JSON
-def fit_command(model, context, as_json):
+def fit_command(model, context, force, as_json):
     """Print the tiles and boards that can run MODEL, resident (all weights on the tile) or streamed, and how fast.
 
     Only the model's header is needed; the weights need not be there."""
@@ -72,7 +75,13 @@ def fit_command(model, context, as_json):
         click.echo("marey: boards are left out: they need pip install 'marey[boards]'", err=True)
     with progress("fitting the model", FIT_S):
         rows = fitting.fit(shape, tried, _weights(model, shape), context)
-    click.echo(fitting.as_json(model.name, rows) if as_json else "\n".join(fitting.lines(rows)))
+    known = {bits: recall(model, bits) for bits in sorted({target.config.weight_bits for target in tried}, reverse=True)}
+    if not force:
+        fitting.refuse(rows, tried, {bits: said(model.name, ratio) for bits, ratio in known.items() if ratio and ratio > WORST})
+    if as_json:
+        click.echo(fitting.as_json(model.name, rows, known))
+        return
+    click.echo("\n".join([*fitting.lines(rows), fitting.quality_line(known)]))
 
 
 def _weights(path, shape):
@@ -96,12 +105,15 @@ def _weights(path, shape):
               help="Format of the weights; may be given more than once. Default: int8 and int4.")
 @click.option("--tile", "config_name", type=click.Choice([*PRESETS]),
               help="Run 1,000 tokens on this tile too, and compute all perplexities on these.")
+@click.option("--layers", "by_layer", is_flag=True,
+              help="List for each layer the error of the residual, and the operations whose values saturate.")
 @on_device
 @JSON
-def eval_command(model, text, tokenizer, quants, config_name, connect, as_json):
+def eval_command(model, text, tokenizer, quants, config_name, by_layer, connect, as_json):
     """Print the perplexity of MODEL in float32 and in the tile's integers, side by side."""
     tile = (lambda: connect(PRESETS[config_name])) if config_name else None
-    result = evaluation.evaluate(model, text=text, tokenizer=tokenizer, quants=quants or evaluation.BITS, tile=tile)
+    result = evaluation.evaluate(model, text=text, tokenizer=tokenizer, quants=quants or evaluation.BITS, tile=tile,
+                                 by_layer=by_layer)
     if as_json:
         click.echo(json.dumps(result))
         return
@@ -111,3 +123,6 @@ def eval_command(model, text, tokenizer, quants, config_name, connect, as_json):
         if name in result:
             click.echo("{:<9}perplexity {perplexity:.4f}  x{ratio:.4f}  top-1 agreement {top1_agreement:.1%}".format(
                 name, **result[name]))
+    for name in evaluation.BITS if by_layer else ():
+        if name in result:
+            click.echo("\n".join(["", name, *layer_lines(result[name]["layers"])]))

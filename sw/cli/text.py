@@ -14,12 +14,15 @@ from ...sim.progress import progress
 from ..formats import DEFAULT_MODEL
 from ..program.program import Program
 from ..runtime.generate import Generation, generate
+from ..runtime.prefill import HostPrefill
 from ..runtime.session import ScheduleError
 from ..runtime.verify import Verifier, VerifyError
 from .base import BURNED, CONFIG, JSON, MODEL, MODEL_FILE, POSITIONS, TOKENIZER, check_output, main, standard_input
 from .compiling import Compiled, compile_file, compile_model_file
 from .generation import PromptBar, Wanted, generation
 from .pace import Pace
+from .prefilling import PREFILL, prefill_for
+from .verdict import FORCE, judge
 from .verifying import LOGITS, OF_MODEL, OF_PROGRAM, TOKENS, Verifying, check_verify, verifier_for, verify_option
 
 
@@ -30,18 +33,21 @@ from .verifying import LOGITS, OF_MODEL, OF_PROGRAM, TOKENS, Verifying, check_ve
 @CONFIG
 @POSITIONS
 @verify_option(OF_MODEL)
+@PREFILL
+@FORCE
 @generation
 @BURNED
 @JSON
-def generate_command(prompt, model, tokenizer, config_name, context, verify, connect, wanted, burned, as_json):
+def generate_command(prompt, model, tokenizer, config_name, context, verify, prefill, force, connect, wanted, burned, as_json):
     """Generate text from PROMPT (- reads it from standard input) on the tile, and print the cycles that it took, predicted
     and measured."""
     prompt = _read_prompt(prompt)
     check_verify(verify, connect.backend)
     compiled = compile_model_file(model or DEFAULT_MODEL, tokenizer, preset(config_name),
-                                  lambda program: wanted.prompt(program, prompt), context)
-    _generate(compiled.program, connect, prompt, wanted, burned, as_json,
-              verifier_for(compiled, verify, connect.backend))
+                                  lambda program: wanted.prompt(program, prompt), context, force)
+    verifier = verifier_for(compiled, verify, connect.backend)
+    _generate(compiled.program, connect, prompt, wanted, burned, as_json, verifier,
+              prefill_for(compiled, prefill, verifier))
 
 
 @main.command("compile")
@@ -50,10 +56,11 @@ def generate_command(prompt, model, tokenizer, config_name, context, verify, con
 @TOKENIZER
 @CONFIG
 @POSITIONS
-def compile_command(model, output, tokenizer, config_name, context):
+@FORCE
+def compile_command(model, output, tokenizer, config_name, context, force):
     """Compile MODEL to a program file for a configuration."""
     check_output(output, model, tokenizer)
-    program = compile_file(model, tokenizer, preset(config_name), context=context)
+    program = compile_file(model, tokenizer, preset(config_name), context=context, force=force)
     program.save(output)
     click.echo(f"{output}: {program.summary()}")
 
@@ -71,6 +78,7 @@ def run_command(file, prompt, verify, connect, wanted, burned, as_json):
     prompt = _read_prompt(prompt)
     program = Program.load(file)
     if program.model is not None:
+        judge(program.name, program.model.quality)
         wanted.prompt(program, prompt)
         check_verify(verify, connect.backend)
         verifier = verifier_for(Compiled(program, None), verify, connect.backend)
@@ -106,7 +114,7 @@ def _read_prompt(prompt: str) -> str:
 
 
 def _generate(program: Program, connect, prompt: str, wanted: Wanted, burned: bool, as_json: bool,
-              verifier: Verifier | None) -> None:
+              verifier: Verifier | None, prefill: HostPrefill | None = None) -> None:
     """Generates, with the text streamed to stdout, and prints the table or the JSON object."""
     warn_of_lost(program, prompt)
     show = (lambda text: None) if as_json else (lambda text: click.echo(text, nl=False))
@@ -118,7 +126,7 @@ def _generate(program: Program, connect, prompt: str, wanted: Wanted, burned: bo
         try:
             result = generate(device, program, wanted.prompt(program, prompt), wanted.steps, wanted.sampler, show, verifier,
                               stops=wanted.stops, logprobs=wanted.logprobs, keep_going=keep_going,
-                              during=Pace(program, device.transport.simulated_hz))
+                              during=Pace(program, device.transport.simulated_hz), prefill=prefill)
         except (VerifyError, ScheduleError):
             show("\n")  # The message begins on a line of its own.
             raise

@@ -74,7 +74,7 @@ def _schedule(layout, outline):
 
 def _filled(program, layout, model):
     """The scheduled program, filled with the weights and constants of its model."""
-    program = replace(program, model=replace(program.model, logit_unit=model.logit_unit))
+    program = replace(program, model=replace(program.model, logit_unit=model.logit_unit, quality=model.quality))
     if program.stream is None:
         weights, constants = fill(layout, model)
         return replace(program, image=replace(program.image, weights=weights, constants=constants,

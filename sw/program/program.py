@@ -69,6 +69,7 @@ class ModelFacts:
     `shape`: its configuration. `context`: positions that the KV cache has room for. `words`,
     `granules`: of W-RAM and MEM that it takes. `logits`, `scale`: MEM granules at which a token
     leaves its int16 logits and their int16 scale. A logit's value is logit * scale * `logit_unit`.
+    `quality`: as in `QuantisedModel`.
     """
 
     shape: ModelConfig
@@ -78,6 +79,7 @@ class ModelFacts:
     logits: int
     scale: int
     logit_unit: float
+    quality: float | None = None
 
 
 @dataclass(frozen=True)

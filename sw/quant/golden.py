@@ -6,6 +6,9 @@ memory are int16, inputs of matrix products int8, accumulators int32. A factor o
 applied after the matrix product that follows, since W (s x) = s (W x).
 """
 
+from collections.abc import Callable
+from typing import Protocol
+
 import numpy as np
 
 from ...hdl.spec import integer
@@ -15,36 +18,61 @@ from ..model.rotary import frequencies
 from .model import FRACTION, Linear, QuantisedModel
 
 
-def linear(operation: Linear, x: np.ndarray, scalar=None, plus: np.ndarray | int = 0) -> np.ndarray:
+def linear(operation: Linear, x: np.ndarray, scalar=None, plus: np.ndarray | int = 0,
+           limit: Callable[[np.ndarray, int], np.ndarray] = saturate) -> np.ndarray:
     """A matrix product and what follows it: `plus` + operation(x), saturated to 16 bits; see
     `Linear`.
 
     `x`: int8 [..., K]. `scalar`: the (mantissa, exponent) that x is multiplied by, arrays [..., 1],
-    or None. `plus`: int16 values [..., N], or one for all. Returns int64 [..., N] of int16 values.
+    or None. `plus`: int16 values [..., N], or one for all. `limit`: saturates. Returns int64 [..., N]
+    of int16 values.
     """
     factors, shift = operation.multiplier.astype(np.int64), operation.shift
     if operation.groups == 1:
         if scalar is not None:
             factors, shift = integer.scale(factors, scalar[0]), np.clip(shift + scalar[1], 0, 47)
-        return saturate(round_shift(matvec(operation.floats, x) * factors, shift) + plus, 16)
+        return limit(round_shift(matvec(operation.floats, x) * factors, shift) + plus, 16)
     y = plus if scalar is None else 0
     for index, factor in enumerate(factors):
         part = slice(index * operation.group, (index + 1) * operation.group)
-        y = saturate(round_shift(matvec(operation.floats[:, part], x[..., part]) * factor, shift) + y, 16)
+        y = limit(round_shift(matvec(operation.floats[:, part], x[..., part]) * factor, shift) + y, 16)
     if scalar is None:
         return y
-    return saturate(round_shift(y * scalar[0], np.clip(operation.rescale + scalar[1], 0, 47)) + plus, 16)
+    return limit(round_shift(y * scalar[0], np.clip(operation.rescale + scalar[1], 0, 47)) + plus, 16)
+
+
+TOGETHER = 64
+"""Positions of a prompt that are computed together; their scores with all keys fit a processor's cache."""
+LOWEST = -32768
+"""The score of a position that is not to be seen yet: no score is smaller."""
+
+
+class Watch(Protocol):
+    """Is told what a golden model makes. `layer`: number of the layer, or None outside the layers."""
+
+    def made(self, layer: int | None, name: str, value: np.ndarray) -> None:
+        """The value `name` of the graph: integers, int64 [rows, ...]."""
+
+    def limited(self, layer: int | None, name: str, count: int, of: int) -> None:
+        """`count` of `of` values of the operation `name` (or of "keys" or "cached values") saturated."""
 
 
 class Golden:
-    """A decoder that computes token by token, for `batch` independent sequences at once, with an
-    int8 KV cache."""
+    """A decoder for `batch` independent sequences at once, with an int8 KV cache.
 
-    def __init__(self, model: QuantisedModel, batch: int = 1):
-        self.model, self._batch = model, batch
+    It computes one position of each sequence, or several together, whose integers are the same. An
+    array has a row for each position of each sequence: sequence by sequence, in each of them position
+    by position.
+
+    `keys`, `values`: the KV cache, int8 [layers, batch, positions, KV heads, head_dim]. `watch`: is
+    told what saturates, and all values.
+    """
+
+    def __init__(self, model: QuantisedModel, batch: int = 1, watch: Watch | None = None):
+        self.model, self._batch, self._watch = model, batch, watch
         config = model.config
         shape = (config.n_layers, batch, config.seq_len, config.n_kv_heads, config.head_dim)
-        self._keys, self._values_cache = np.zeros(shape, np.int8), np.zeros(shape, np.int8)
+        self.keys, self.values = np.zeros(shape, np.int8), np.zeros(shape, np.int8)
         self._rotary = integer.rotary_tables(frequencies(config), config.seq_len)
         # {second operand of an ADD: its first}. The matrix that makes the second adds the first to its
         # results.
@@ -55,46 +83,83 @@ class Golden:
 
         Positions must follow one another from 0 on.
         """
-        logits, scale = self.integers(tokens, position)
-        return logits * (scale * self.model.logit_unit)
+        return self.texts(tokens[:, None], position)[:, 0]
+
+    def texts(self, tokens: np.ndarray, position: int) -> np.ndarray:
+        """Logits, float64 [batch, n, vocab], after each of the tokens, int [batch, n], at n positions from `position` on.
+
+        Before them come the tokens that were computed before."""
+        logits, scale = self._integers(tokens, position)
+        return (logits * (scale * self.model.logit_unit)).reshape(*tokens.shape, -1)
 
     def integers(self, tokens: np.ndarray, position: int) -> tuple[np.ndarray, np.ndarray]:
         """Like `step`, but with the integers that the tile leaves in MEM.
 
         Returns logits [batch, vocab] and their scales [batch, 1], int64 arrays of int16 values.
         """
-        graph, n_layers = self.model.graph, self.model.config.n_layers
-        self._position_now, self._env, self._scalars = position, {"token": tokens, "position": position}, {}
-        for layer, region in [(0, graph.begin), *((layer, graph.layer) for layer in range(n_layers)), (0, graph.end)]:
-            for operation in region:
-                if operation.kind is not Kind.CHOOSE:
-                    inputs = [self._env[name] for name in operation.inputs]
-                    execute = getattr(self, f"_{operation.kind.name.lower()}")
-                    self._env[operation.output.name] = execute(operation, layer, *inputs)
-        classifier = graph.find("classifier")
+        return self._integers(tokens[:, None], position)
+
+    def _integers(self, tokens, position):
+        """Logits and scales as of `integers`, a row for each position of each sequence."""
+        self._walk(tokens, position, True)
+        classifier = self.model.graph.find("classifier")
         scalar = self._scalars[classifier.inputs[0]]
         mantissa, exponent = (1, 0) if classifier.scaled else scalar
-        shape = (len(tokens), 1)
+        shape = (tokens.size, 1)
         scale = round_shift(np.broadcast_to(mantissa, shape) << 14, np.clip(self.model.shifts["choice"] + exponent, 0, 47))
         return self._env["logits"], saturate(scale, 16)
+
+    def prefill(self, tokens: np.ndarray, position: int) -> None:
+        """Enters the keys and values of a prompt into the KV cache, those of many positions together.
+
+        `tokens`: int [batch, n], at n positions from `position` on. Before them come the tokens that
+        were computed before.
+        """
+        for start in range(0, tokens.shape[1], TOGETHER):
+            self._walk(tokens[:, start:start + TOGETHER], position + start, False)
+
+    def _walk(self, tokens, position, wanted):
+        """Computes all values of tokens, [batch, n], at n positions from `position` on; those behind
+        the layers only if the next token is `wanted`."""
+        graph, n_layers = self.model.graph, self.model.config.n_layers
+        self._first, self._end = position, position + tokens.shape[1]
+        self._positions = np.tile(np.arange(self._first, self._end), self._batch)
+        self._env, self._scalars = {"token": tokens.ravel(), "position": self._positions}, {}
+        for layer, region in [(None, graph.begin), *((layer, graph.layer) for layer in range(n_layers)),
+                              (None, graph.end if wanted else ())]:
+            for operation in region:
+                if operation.kind is not Kind.CHOOSE:
+                    inputs, self._at = [self._env[name] for name in operation.inputs], (layer, operation.name)
+                    execute = getattr(self, f"_{operation.kind.name.lower()}")
+                    made = self._env[operation.output.name] = execute(operation, layer or 0, *inputs)
+                    if self._watch:
+                        self._watch.made(layer, operation.output.name, made)
+
+    def _limit(self, x, bits, name=""):
+        """Saturates, and tells the watch how many values did. `name`: of what they are, if not of the operation's result."""
+        found = saturate(x, bits)
+        if self._watch:
+            layer, operation = self._at
+            self._watch.limited(layer, name or operation, int(np.count_nonzero(found != x)), found.size)
+        return found
 
     def _embed(self, operation, layer, tokens):
         model = self.model
         if model.balanced:
-            return saturate(round_shift(model.embedding[tokens] * model.embedding_factor.astype(np.int64),
-                                        model.shifts["embedding"]), 16)
+            return self._limit(round_shift(model.embedding[tokens] * model.embedding_factor.astype(np.int64),
+                                           model.shifts["embedding"]), 16)
         factors = model.embedding_factors[:, tokens].T.astype(np.int64).repeat(model.embedding_group, axis=1)
-        return saturate(round_shift(model.embedding[tokens] * factors[:, :model.config.dim], model.shifts["embedding"]), 16)
+        return self._limit(round_shift(model.embedding[tokens] * factors[:, :model.config.dim], model.shifts["embedding"]), 16)
 
-    def _position(self, operation, layer, x, _):
-        return saturate(x + self.model.vector(operation.name)[self._position_now].astype(np.int64), 16)
+    def _position(self, operation, layer, x, positions):
+        return self._limit(x + self.model.vector(operation.name)[positions].astype(np.int64), 16)
 
     def _norm(self, operation, layer, x):
         """The int8 inputs of the products that read the norm; their scalar goes to `_scalars`."""
         if self.model.balanced:
             return self._balanced_norm(operation, layer, x)
         gain, shift = self.model.vector(operation.name, layer), self.model.shifts[operation.name]
-        y, step = integer.quantise(saturate(round_shift(x * gain, shift), 16))
+        y, step = integer.quantise(self._limit(round_shift(x * gain, shift), 16))
         self._scalars[operation.output.name] = multiply(step, integer.rsqrt(integer.sum_of_squares(x) + self.model.epsilon))
         return y
 
@@ -123,59 +188,60 @@ class Golden:
             plus = made.bias.astype(np.int64)
         if operation.output.name in self._sums:
             # As on the tile, the bias is added to the residual before the product is.
-            plus = saturate(self._env[self._sums[operation.output.name]] + plus, 16)
-        y = linear(made, x.reshape(len(x), -1), scalar, plus)
+            plus = self._limit(self._env[self._sums[operation.output.name]] + plus, 16)
+        y = linear(made, x.reshape(len(x), -1), scalar, plus, self._limit)
         return y.reshape(len(x), operation.output.heads, -1) if operation.output.heads else y
 
     def _add(self, operation, layer, x, result):
         return result
 
-    def _angles(self, operation, layer, position):
-        return integer.rotation(self._rotary, position)
+    def _angles(self, operation, layer, positions):
+        return integer.rotation(self._rotary, positions)[:, None]
 
     def _rotate(self, operation, layer, heads, rotation):
-        """Rotated queries, of int8 values, and keys, `FRACTION` bits finer; both [batch, n_heads +
+        """Rotated queries, of int8 values, and keys, `FRACTION` bits finer; both [rows, n_heads +
         n_kv_heads, head_dim].
 
         `heads`: int16 values of that shape, `FRACTION` bits finer than int8.
         """
         q, k = np.split(heads, [self.model.config.n_heads], axis=1)
-        return np.concatenate([_turned(q, rotation, 14 + FRACTION, 8), _turned(k, rotation, 14, 16)], axis=1)
+        return np.concatenate([self._limit(_turned(q, rotation, 14 + FRACTION), 8),
+                               self._limit(_turned(k, rotation, 14), 16)], axis=1)
 
     def _split(self, operation, layer, heads):
         """Like `_rotate`, without a rotation."""
         q, k = np.split(heads, [self.model.config.n_heads], axis=1)
-        return np.concatenate([saturate(round_shift(q, FRACTION), 8), k], axis=1)
+        return np.concatenate([self._limit(round_shift(q, FRACTION), 8), k], axis=1)
 
     def _scores(self, operation, layer, heads):
-        """Scores of this position's queries with all keys so far, [batch, n_heads, positions].
+        """Scores of queries with all keys so far, [rows, n_heads, positions].
 
         A score s stands for the softmax weight 2**(s / 256).
         """
         model, config = self.model, self.model.config
         q, k = np.split(heads, [config.n_heads], axis=1)
         k = round_shift(k, FRACTION) + model.vector("key_offset", layer)
-        self._keys[layer, :, self._position_now] = saturate(k, 8)
-        keys = self._cached(self._keys, layer)
+        self._enter(self.keys[layer], self._limit(k, 8, "keys"))
         # float64 holds these products exactly.
-        products = np.einsum("bhd,bthd->bht", q.astype(np.float64), keys).astype(np.int64)
+        products = self._by_kv_head(q) @ self._cached(self.keys[layer]).swapaxes(-1, -2)
         factor = model.vector("score", layer)[:, None].astype(np.int64)
-        return saturate(round_shift(products * factor, model.shifts[operation.name]), 16)
+        scores = self._limit(round_shift(self._by_row(products) * factor, model.shifts[operation.name]), 16)
+        return np.where(self._seen(), scores, LOWEST)
 
     def _softmax(self, operation, layer, scores):
-        weights = integer.exp2_negative(scores.max(axis=-1, keepdims=True) - scores)
+        weights = np.where(self._seen(), integer.exp2_negative(scores.max(axis=-1, keepdims=True) - scores), 0)
         self._scalars[operation.output.name] = integer.reciprocal(weights.sum(axis=-1, keepdims=True))
         return weights
 
     def _values(self, operation, layer, weights, v):
-        """Attention's output, int8 values [batch, n_heads, head_dim].
+        """Attention's output, int8 values [rows, n_heads, head_dim].
 
         It is finer than the cached values by the operation's shift, in bits.
         """
-        self._values_cache[layer, :, self._position_now] = saturate(v, 8)
-        sums = np.einsum("bht,bthd->bhd", weights.astype(np.float64), self._cached(self._values_cache, layer)).astype(np.int64)
+        self._enter(self.values[layer], self._limit(v, 8, "cached values"))
+        sums = self._by_row(self._by_kv_head(weights) @ self._cached(self.values[layer]))
         mantissa, exponent = self._scalars[operation.inputs[0]]
-        return saturate(round_shift(sums * mantissa, exponent - self.model.shifts[operation.name]), 8)
+        return self._limit(round_shift(sums * mantissa, exponent - self.model.shifts[operation.name]), 8)
 
     def _activate(self, operation, layer, x):
         return ACTIVATIONS[operation.function](x)
@@ -185,20 +251,38 @@ class Golden:
         if self.model.balanced:
             made, self._scalars[operation.output.name], _ = integer.filled(one * other, integer.PRODUCT_RANGE_SHIFT)
             return made
-        return saturate(round_shift(one * other, self.model.shifts[operation.name]), 16)
+        return self._limit(round_shift(one * other, self.model.shifts[operation.name]), 16)
 
-    def _cached(self, cache, layer):
-        """Cached keys or values of all positions so far, for each query head: float64 [batch,
-        positions, n_heads, head_dim]."""
-        config = self.model.config
-        found = cache[layer, :, :self._position_now + 1].repeat(config.n_heads // config.n_kv_heads, axis=2)
-        return found.astype(np.float64)
+    def _seen(self):
+        """Which positions each row may see, its own and those before: bool [rows, 1, positions]."""
+        return np.arange(self._end) <= self._positions[:, None, None]
+
+    def _enter(self, cache, heads):
+        """Enters keys or values, [rows, n_kv_heads, head_dim], into a layer's cache."""
+        cache[:, self._first:self._end] = heads.reshape(self._batch, -1, *heads.shape[1:])
+
+    def _cached(self, cache):
+        """A layer's cached keys or values so far: float64 [batch, n_kv_heads, positions, head_dim]."""
+        return cache[:, :self._end].swapaxes(1, 2).astype(np.float64)
+
+    def _by_kv_head(self, heads):
+        """Rows of query heads, [rows, n_heads, k], as float64 [batch, n_kv_heads, query heads of a KV head
+        * positions, k]."""
+        kv_heads = self.model.config.n_kv_heads
+        parts = heads.reshape(self._batch, -1, kv_heads, heads.shape[1] // kv_heads, heads.shape[2])
+        return parts.transpose(0, 2, 3, 1, 4).reshape(self._batch, kv_heads, -1, heads.shape[2]).astype(np.float64)
+
+    def _by_row(self, products):
+        """The inverse of `_by_kv_head`, for exact integers: int64 [rows, n_heads, k]."""
+        batch, kv_heads, _, size = products.shape
+        parts = products.astype(np.int64).reshape(batch, kv_heads, -1, self._end - self._first, size)
+        return parts.transpose(0, 3, 1, 2, 4).reshape(len(self._positions), -1, size)
 
 
 ACTIVATIONS = {"silu": integer.silu, "gelu": integer.gelu}
 """Integer functions of ACTIVATE operations, by name."""
 
 
-def _turned(heads, rotation, shift, bits):
-    """Rotates int16 heads [batch, n, head_dim]; `shift` and `bits` as for `integer.turn`."""
-    return integer.turn(heads.reshape(*heads.shape[:-1], -1, 2), rotation, shift, bits).reshape(heads.shape)
+def _turned(heads, rotation, shift):
+    """Rotates int16 heads [rows, n, head_dim]; `shift` as for `integer.turn`. It does not saturate."""
+    return integer.turn(heads.reshape(*heads.shape[:-1], -1, 2), rotation, shift, 32).reshape(heads.shape)

@@ -81,7 +81,7 @@ class QuantisedModel:
     channel.
 
     `epsilon`: added to a norm's sum of squares, unless the residual is balanced. `logit_unit`: a
-    logit is worth logit * scale * `logit_unit`.
+    logit is worth logit * scale * `logit_unit`. `quality`: see `quality.py`; None if it was not judged.
     """
 
     config: ModelConfig
@@ -95,6 +95,7 @@ class QuantisedModel:
     vectors: dict[str, np.ndarray]
     logit_unit: float
     linears: dict[str, Linear]
+    quality: float | None = None
 
     def linear(self, name: str, layer: int = 0) -> Linear:
         """The LINEAR operation of this name; `layer` says which layer's, if it is in the layers.

@@ -204,7 +204,8 @@ class _Quantiser:
         readers = self.graph.readers(operation.output.name, region)
         gains, scaled = [], []
         for layer in layers:
-            scale = smoothing(self.ranges[f"{_recorded_name(operation.output.name, layer)}.channels"], self._weights(readers, layer))
+            ranges = self.ranges[f"{_recorded_name(operation.output.name, layer)}.channels"]
+            scale = smoothing(ranges, self._weights(readers, layer))
             (gain,) = self.model.of(operation, layer) or [np.ones(self.config.dim)]
             gains.append(gain * self.residual.unit)
             scaled.append(gains[-1] / scale)

@@ -8,10 +8,12 @@ import numpy as np
 
 from ...hdl.spec.errors import MareyError
 from ..program.program import Program
+from ..quant.golden import TOGETHER
 from ..text.sampling import Sampler
 from .driver import Device
+from .prefill import HostPrefill
 from .session import Tally
-from .verify import Verifier
+from .verify import Verifier, common
 
 
 @dataclass(frozen=True)
@@ -27,13 +29,14 @@ class Step:
 
 @dataclass(frozen=True)
 class Ran:
-    """What came of a token that the device ran.
+    """What came of a token that the device ran, or of tokens of the prompt that the host computed.
 
-    `step`: the token and its cycles. `left`: tokens of the prompt that are still to be run. `made`:
-    the token that follows, or None within the prompt. `logits`: float64 [vocab], if they were read.
+    `step`: the token and its cycles; None for the host's. `left`: tokens of the prompt that are still
+    to be run. `made`: the token that follows, or None within the prompt. `logits`: float64 [vocab],
+    if they were read.
     """
 
-    step: Step
+    step: Step | None
     left: int
     made: int | None = None
     logits: np.ndarray | None = None
@@ -46,21 +49,21 @@ class Decoder:
     the next turn of a conversation does, is run from the first token that differs. With a
     `verifier`, each token is compared with a reference's, and so are logits that are read:
     VerifyError for a difference. Each token is computed within `during(its position, number of the
-    prompt's tokens)`. MareyError for a program without a model.
+    prompt's tokens)`. With `prefill`, the host computes all tokens of a prompt but the last. MareyError
+    for a program without a model.
     """
 
     def __init__(self, device: Device, program: Program, verifier: Verifier | None = None,
-                 during: Callable[[int, int], AbstractContextManager] = lambda position, prompt_count: nullcontext()):
+                 during: Callable[[int, int], AbstractContextManager] = lambda position, prompt_count: nullcontext(),
+                 prefill: HostPrefill | None = None):
         if program.model is None or program.tokenizer is None:
             raise MareyError("this program was assembled by hand and has no model in it: compile one to generate text")
-        self.device, self.program, self.verifier, self.during = device, program, verifier, during
+        self.device, self.program, self.verifier, self.during, self.prefill = device, program, verifier, during, prefill
         self.tokens: list[int] = []
 
     def known(self, prompt: Sequence[int]) -> int:
         """How many of a prompt's first tokens need not be run; its last one always is, for what follows it."""
-        pairs = zip(self.tokens, prompt[:-1], strict=False)
-        return next((index for index, (mine, other) in enumerate(pairs) if mine != other),
-                    min(len(self.tokens), len(prompt) - 1))
+        return common(self.tokens, prompt[:-1])
 
     def decode(self, prompt: Sequence[int], steps: int, sampler: Sampler, logits: bool = False) -> Iterator[Ran]:
         """Runs a prompt (at least one token), then up to `steps` tokens of its continuation, one at each iteration.
@@ -70,6 +73,12 @@ class Decoder:
         """
         text, first, context = list(prompt), self.known(prompt), self.program.model.context
         del self.tokens[first:]
+        while self.prefill and first < len(prompt) - 1:
+            end = min(first + TOGETHER, len(prompt) - 1)
+            self.prefill.fill(self.device.session, text[:end], first)
+            self.tokens += text[first:end]
+            first = end
+            yield Ran(None, len(prompt) - end)
         for position in range(first, min(context, len(prompt) + steps - 1)):
             token, left = text[position], max(0, len(prompt) - 1 - position)
             before = replace(self.device.tally)
@@ -78,14 +87,12 @@ class Decoder:
             self.tokens.append(token)
             step = self._step(position, token, before)
             if left:
-                if self.verifier:
-                    self.verifier.follow(token, position)
                 yield Ran(step, left)
                 continue
             wanted = logits or not sampler.greedy or bool(self.verifier and self.verifier.logits)
             found = self.device.logits() if wanted else None
             if self.verifier:
-                self.verifier.check(token, position, made[0], found)
+                self.verifier.check(text, made[0], found)
             text.append(made[0] if sampler.greedy else int(sampler(found, text)))
             yield Ran(step, 0, text[-1], found)
 

@@ -13,6 +13,7 @@ from ..text.stops import Stops
 from ..text.tokenizer import Tokenizer
 from .decoder import Decoder, Step
 from .driver import Device
+from .prefill import HostPrefill
 from .verify import Verifier
 
 INTERRUPTED, END, STOP, STEPS, CONTEXT = "interrupted", "end token", "stop text", "steps", "context"
@@ -23,10 +24,12 @@ INTERRUPTED, END, STOP, STEPS, CONTEXT = "interrupted", "end token", "stop text"
 class Generation:
     """A generated text, and what it took.
 
-    `prompt_tokens`, `tokens`: token ids of the prompt, and those generated, without the one that ends a text. `steps`: one for
-    each token that the tile was given. `link_words`: 32-bit words over the link, loading the program included. `ended_by`:
-    what ended the text, one of the constants above. `logprobs`: of each generated token, if they were asked for (see
-    `log_probabilities`). `verified_count`: tokens that were compared with a reference and found equal; `verified_by`: the
+    `prompt_tokens`, `tokens`: token ids of the prompt, and those generated, without the one that ends a
+    text. `known_count`: tokens of the prompt that were in the KV cache before; `host_count`: those that
+    the host computed. `steps`: one for each token that the tile was given. `link_words`: 32-bit words
+    over the link, loading the program included. `ended_by`: what ended the text, one of the constants
+    above. `logprobs`: of each generated token, if they were asked for (see `log_probabilities`).
+    `verified_count`: tokens that were compared with a reference and found equal; `verified_by`: the
     reference's name, or None.
     """
 
@@ -34,6 +37,8 @@ class Generation:
     prompt_tokens: list[int]
     tokens: list[int] = field(default_factory=list)
     text: str = ""
+    known_count: int = 0
+    host_count: int = 0
     steps: list[Step] = field(default_factory=list)
     link_words: int = 0
     ended_by: str = STEPS
@@ -70,7 +75,8 @@ class Generation:
             "model": self.model, "prompt_tokens": self.prompt_tokens, "tokens": self.tokens, "text": self.text,
             **{name: getattr(self, name) for name in totals}, "steps": [asdict(step) for step in self.steps],
             "ended_by": self.ended_by, **({} if self.logprobs is None else {"logprobs": self.logprobs}),
-            "link_words": self.link_words, "verified_by": self.verified_by, "verified_tokens": self.verified_count,
+            "host_tokens": self.host_count, "link_words": self.link_words, "verified_by": self.verified_by,
+            "verified_tokens": self.verified_count,
         }
 
     def table(self, simulated_hz: float | None) -> list[tuple[str, str]]:
@@ -83,8 +89,10 @@ class Generation:
             ("utilisation of the MXM", f"{self.utilisation:.1%}"),
             ("link time, estimated", f"{self.link_words:,} cycles, a word in each"),
         ]
+        if self.host_count:
+            rows.insert(1, ("of the host", f"{self.host_count} tokens of the prompt"))
         if self.verified_by:
-            rows.insert(3, ("tokens verified", f"{self.verified_count}, equal to the {self.verified_by}'s"))
+            rows.insert(-2, ("tokens verified", f"{self.verified_count}, equal to the {self.verified_by}'s"))
         if simulated_hz:
             rows.append(("simulated cycles a second", f"{simulated_hz:,.0f}"))
         return rows
@@ -106,9 +114,9 @@ def generate(device: Device, program: Program, prompt: str | Sequence[int], step
              show: Callable[[str], None] = lambda text: None, verifier: Verifier | None = None, *,
              stops: Iterable[str] = (), logprobs: int = 0, keep_going: Callable[[int], bool] = lambda left: True,
              during: Callable[[int, int], AbstractContextManager] = lambda position, prompt_count: nullcontext(),
-             ) -> Generation:
+             prefill: HostPrefill | None = None) -> Generation:
     """Continues a prompt by up to `steps` tokens, or until the text ends; `show` gets the text piece by piece.
-    Each token is computed within `during`, see `Decoder`.
+    `during`, `prefill`: see `Decoder`.
 
     The program must be loaded into the device. `prompt`: a text, which is shown, too, and is part of the text that is
     returned; or tokens, such as a conversation's, which are not. Each token is one run of the tile, which also chooses
@@ -118,7 +126,7 @@ def generate(device: Device, program: Program, prompt: str | Sequence[int], step
     `keep_going`: see `continued`. MareyError for a prompt that leaves no position of the context free, and for a program
     without a model.
     """
-    decoder, facts = Decoder(device, program, verifier, during), program.model
+    decoder, facts = Decoder(device, program, verifier, during, prefill), program.model
     if not isinstance(prompt, str):
         tokens = check_room(list(prompt), facts.context)
         return continued(decoder, tokens, steps, sampler or Sampler(), show, stops=stops, logprobs=logprobs,
@@ -141,7 +149,7 @@ def continued(decoder: Decoder, tokens: list[int], steps: int, sampler: Sampler,
     program, verifier, tally = decoder.program, decoder.verifier, decoder.device.tally
     facts, tokenizer = program.model, program.tokenizer
     result = Generation(program.name, tokens, verified_by=verifier and verifier.reference.name,
-                        logprobs=[] if logprobs else None)
+                        logprobs=[] if logprobs else None, known_count=decoder.known(tokens))
     ends = {facts.shape.bos, *facts.shape.eos, *ends}
     decode, stop = tokenizer.stream(), Stops(stops)
 
@@ -152,7 +160,10 @@ def continued(decoder: Decoder, tokens: list[int], steps: int, sampler: Sampler,
     for token in tokens if echo else ():
         say(decode(token))
     for ran in decoder.decode(tokens, steps, sampler, bool(logprobs)):
-        result.steps.append(ran.step)
+        if ran.step is None:
+            result.host_count = len(tokens) - ran.left - result.known_count
+        else:
+            result.steps.append(ran.step)
         if ran.made in ends:
             result.ended_by = END
             break

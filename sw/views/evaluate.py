@@ -16,6 +16,7 @@ from ..quant.golden import Golden
 from ..quant.quantise import expected_s, quantise
 from ..runtime.driver import Device
 from ..text.sampling import Sampler, sample_text
+from .layers import layers
 
 SEED = 1
 """Seed of the sampled text. The quantiser calibrates on text of seed 0, which is another."""
@@ -36,12 +37,14 @@ class Tile:
 
 
 def evaluate(path: Path | str, text: Path | str | None = None, tokenizer: Path | str | None = None,
-             quants: Iterable[str] = ("int8",), tile: Callable[[], Device] | None = None, tile_tokens: int = 1000) -> dict:
+             quants: Iterable[str] = ("int8",), tile: Callable[[], Device] | None = None, tile_tokens: int = 1000,
+             by_layer: bool = False) -> dict:
     """Perplexities and top-1 agreement of a model file, on a text file, or on 4,000 tokens that the float model writes.
 
     `quants`: "int8", "int4" or both. `tile`: opens a device, on which at least `tile_tokens` tokens are run, with
     weights of the tile's own bits; the other models are then given the same tokens. Returns {"model", "tokens",
-    "float32": {"perplexity"}, and by quant and "tile" {"perplexity", "ratio", "top1_agreement"}}.
+    "float32": {"perplexity"}, and by quant and "tile" {"perplexity", "ratio", "top1_agreement"}}; `by_layer`: by quant
+    also "layers", see `marey.sw.views.layers`.
     """
     model = load_model(path)
     config = model.config
@@ -52,8 +55,8 @@ def evaluate(path: Path | str, text: Path | str | None = None, tokenizer: Path |
         tokens = _rows(text, load_tokenizer(tokenizer, path, config.vocab_size), config)
     if tile is not None:
         tokens = tokens[:-(-tile_tokens // (tokens.shape[1] - 1))]
-    models = {"float32": Reference(model, len(tokens))}
-    models |= {quant: Golden(quantise(model, BITS[quant]), len(tokens)) for quant in quants}
+    integers = {quant: quantise(model, BITS[quant]) for quant in quants}
+    models = {"float32": Reference(model, len(tokens))} | {quant: Golden(made, len(tokens)) for quant, made in integers.items()}
     losses, choices = score(models, tokens)
     if tile is not None:
         losses["tile"], choices["tile"] = _on_tile(tile, model, tokens)
@@ -62,6 +65,8 @@ def evaluate(path: Path | str, text: Path | str | None = None, tokenizer: Path |
     for name in losses.keys() - {"float32"}:
         result[name] = {"perplexity": perplexity[name], "ratio": perplexity[name] / perplexity["float32"],
                         "top1_agreement": float((choices[name] == choices["float32"]).mean())}
+        if by_layer and name in integers:
+            result[name]["layers"] = layers(model, integers[name], tokens)
     return result
 
 

@@ -72,6 +72,13 @@ def _facts(program, why):
             "link_words": program.link_words()}
 
 
+def refuse(rows: list[dict], targets: list[Target], reasons: dict[int, str]) -> None:
+    """Turns the rows of targets whose weights have bits that are in `reasons`, {bits: why}, into refusals."""
+    for row, target in zip(rows, targets, strict=True):
+        if row["mode"] != "no" and (why := reasons.get(target.config.weight_bits)):
+            row.update(_facts(None, why), tokens_per_second=None, link=None)
+
+
 def lines(rows: list[dict]) -> list[str]:
     """What `fit` found, as a table for people; its last line says what the speeds assume."""
     found = [f"{'target':<16}{'tile':<15}{'mode':<10}{'positions':>9}{'W-RAM':>8}{'MEM':>7}"
@@ -87,6 +94,14 @@ def lines(rows: list[dict]) -> list[str]:
     return [*found, ASSUMPTIONS]
 
 
-def as_json(name: str, rows: list[dict]) -> str:
-    """The stable keys of `marey fit --json`."""
-    return json.dumps({"model": name, "targets": rows})
+def quality_line(known: dict[int, float | None]) -> str:
+    """A line about the quality of the integers (see `marey.sw.quant.quality`), by bits of a weight; None is not known."""
+    ratios = [f"x{ratio:.3f} of float32's with weights of {bits} bits" for bits, ratio in known.items() if ratio is not None]
+    if not ratios:
+        return "quality: not known before marey compile or marey generate has judged the integers"
+    return f"quality: perplexity in integers is {', '.join(ratios)}"
+
+
+def as_json(name: str, rows: list[dict], known: dict[int, float | None]) -> str:
+    """The stable keys of `marey fit --json`; `known` as for `quality_line`."""
+    return json.dumps({"model": name, "quality": {str(bits): ratio for bits, ratio in known.items()}, "targets": rows})

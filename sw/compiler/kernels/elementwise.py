@@ -35,7 +35,8 @@ def multiply(builder: Builder, operation: Operation) -> list[Step]:
     if builder.outline.balanced:
         hidden = Filling(builder, "hidden", count, gate, up, PRODUCT_RANGE_SHIFT)
         return [best([hidden.measure(), hidden.measure(**spread)]), *hidden.fill(gate, **measured), *hidden.scalars()]
-    product = {"x": gate, "y": up, "y_step": 1, "by_vector": 1, "dst": gate, "shift": builder.shifts[operation.name], **measured}
+    product = {"x": gate, "y": up, "y_step": 1, "by_vector": 1, "dst": gate, "shift": builder.shifts[operation.name],
+               **measured}
     return [best([builder.vector_pass("silu(gate) * up", count, **product),
                   builder.vector_pass("silu(gate) * up", count, **product | spread)])]
 

@@ -1,21 +1,27 @@
 """The golden model: its definition, the independence of sequences in a batch, and its quality
 against float32."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
 
 from marey.hdl.spec.integer import round_shift, saturate
 from marey.sim.endpoint import Endpoint
 from marey.sw.formats.tiny import tiny_model
 from marey.sw.model.config import ModelConfig
 from marey.sw.model.reference import Reference
+from marey.sw.quant import golden
 from marey.sw.quant.golden import Golden, linear
 from marey.sw.quant.model import Linear
 from marey.sw.quant.quantise import quantise
 from marey.sw.runtime.driver import Device
 from marey.sw.text.sampling import Sampler, sample_text
 from marey.sw.views.evaluate import evaluate, score
-from tests.configs import INT4
+from tests.configs import INT4, any_shape
+from tests.outliers import outlier_model
 
 SHAPES = [
     ModelConfig(dim=16, hidden_dim=20, n_layers=1, n_heads=2, n_kv_heads=2, vocab_size=270, seq_len=40, tied=False),
@@ -65,6 +71,42 @@ def test_sequences_of_a_batch_do_not_meet(config):
         logits = together.step(tokens[:, position], position)
         for row, one in enumerate(alone):
             assert np.array_equal(one.step(tokens[row:row + 1, position], position)[0], logits[row])
+
+
+@settings(max_examples=10, deadline=None, phases=set(Phase) - {Phase.shrink})
+@given(data=st.data())
+def test_positions_together_are_as_one_after_another(data):
+    """A prompt whose positions are computed in parts of any length leaves the same cache and makes the
+    same logits as one position after another, for all families and kinds of integers."""
+    config = data.draw(any_shape(40))
+    kind = data.draw(st.sampled_from(["plain", "balanced", "gpt2", "qwen2"]))
+    if kind in ("gpt2", "qwen2"):
+        config = replace(config, family=kind, n_kv_heads=config.n_heads if kind == "gpt2" else config.n_kv_heads)
+    model = quantise(outlier_model(config) if kind == "balanced" else tiny_model(config),
+                     4 if kind == "plain" and data.draw(st.booleans()) else 8)
+    batch, count = data.draw(st.integers(1, 2)), config.seq_len - 1
+    tokens = np.random.default_rng(data.draw(st.integers(0, 99))).integers(0, config.vocab_size, (batch, count + 1))
+    together, alone = Golden(model, batch), Golden(model, batch)
+    for position in range(count):
+        alone.integers(tokens[:, position], position)
+    start = 0
+    while start < count:
+        end = data.draw(st.integers(start + 1, count))
+        together.prefill(tokens[:, start:end], start)
+        start = end
+    assert np.array_equal(together.keys, alone.keys) and np.array_equal(together.values, alone.values)
+    for one, other in zip(together.integers(tokens[:, -1], count), alone.integers(tokens[:, -1], count), strict=True):
+        assert np.array_equal(one, other)
+
+
+def test_long_prompts_are_computed_in_parts(monkeypatch):
+    config = SHAPES[1]
+    model, tokens = quantise(tiny_model(config)), np.arange(30)[None]
+    whole, parts = Golden(model), Golden(model)
+    whole.prefill(tokens, 0)
+    monkeypatch.setattr(golden, "TOGETHER", 7)
+    parts.prefill(tokens, 0)
+    assert np.array_equal(whole.keys, parts.keys) and np.array_equal(whole.values, parts.values)
 
 
 @pytest.mark.parametrize("config", SHAPES, ids=lambda c: f"{c.dim}x{c.n_heads}")

@@ -57,12 +57,12 @@ def test_a_right_tile_passes(compiled, logits, temperature):
 
 def test_a_wrong_logit_is_found_though_the_token_is_right(compiled):
     tile, verifier = GoldenReference(compiled.quantised), Verifier(GoldenReference(compiled.quantised), logits=True)
-    token, logits = tile.step(1, 0, True)
-    verifier.check(1, 0, token, logits)
-    found, logits = tile.step(token, 1, True)
+    token, logits = tile.step([1])
+    verifier.check([1], token, logits)
+    found, logits = tile.step([1, token])
     logits[7] += 1e-9
     with pytest.raises(VerifyError, match=r"position 1: expected logit .* for token 7, .* and 1 of"):
-        verifier.check(token, 1, found, logits)
+        verifier.check([1, token], found, logits)
 
 
 def test_a_tile_that_truncates_ends_the_command(tiny, truncating):

@@ -1,0 +1,77 @@
+"""The contents of the KV cache: where in W-RAM keys and values that a host has computed lie.
+
+The tile writes its keys and values itself, a position at a time. A host that has computed a prompt
+writes those of all its positions, so that the tile goes on behind them.
+
+- Keys: the word of `cols` positions has in column c the key of position n * cols + c; a head takes
+  head / rows such words, one after another.
+- Values: the word of `rows` positions has in row r the values of position n * rows + r; a column has
+  one channel, so a head takes head / cols such words, `value_hop` apart.
+- Where weights have 4 bits, a word of the cache is two words of W-RAM: low halves, then high halves.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ..program.program import Program
+from ..quant.model import QuantisedModel
+from ..quant.outline import Outline
+from .layout import Layout
+from .streamed import StreamedLayout
+
+
+def layout_of(program: Program, model: QuantisedModel) -> Layout:
+    """The layout with which a model was compiled to a program."""
+    outline = Outline.of(model)
+    if program.stream is None:
+        return Layout(program.config, outline, program.model.context)
+    return StreamedLayout(program.config, outline, program.stream.cells * program.stream.cell,
+                          whole=not program.stream.chunk_logits)
+
+
+def contents(layout: Layout, keys: np.ndarray, values: np.ndarray, first: int) -> Iterator[tuple[int, np.ndarray]]:
+    """(W-RAM word, weights int8 [words, cols, rows]) of all words that the positions from `first` on
+    take.
+
+    `keys`, `values`: int8 [layers, positions, KV heads, head_dim], of all positions from 0 on: the
+    first words may have positions before `first`, too. What the last words have behind the last
+    position is 0.
+    """
+    config, groups = layout.config, layout.head // layout.config.cols
+    streamed = isinstance(layout, StreamedLayout)
+    strides = (layout.key_words, layout.value_words) if streamed else (layout.cache_stride, layout.cache_stride)
+    parts = _by_position(layout, keys, first, config.cols), _by_position(layout, values, first, config.rows)
+    # [layers, KV heads, words, cols, rows], and for values [layers, KV heads, groups, words, cols, rows].
+    keys = parts[0].reshape(*parts[0].shape[:2], -1, config.cols, layout.head // config.rows, config.rows)
+    keys = keys.transpose(0, 1, 2, 4, 3, 5).reshape(*keys.shape[:2], -1, config.cols, config.rows)
+    values = parts[1].reshape(*parts[1].shape[:2], -1, config.rows, groups, config.cols)
+    values = values.transpose(0, 1, 4, 2, 5, 3)
+    key_word = (0 if streamed else layout.keys) + first // config.cols * (layout.head // config.rows)
+    value_word = layout.values + first // config.rows
+    for layer in range(len(keys)):
+        for head in range(layout.model.n_kv_heads):
+            yield _in_halves(layout, key_word + layer * strides[0] + head * layout.key_hop, keys[layer, head])
+            for group in range(groups):
+                yield _in_halves(layout, value_word + layer * strides[1] + (head * groups + group) * layout.value_hop,
+                                 values[layer, head, group])
+
+
+def _by_position(layout, cached, first, unit):
+    """Cached heads, padded to the layout's: int8 [layers, KV heads, positions, head].
+
+    The positions are those from `first` on, in whole units of `unit` positions.
+    """
+    start, layers = first // unit * unit, len(cached)
+    count, head_dim = cached.shape[1] - start, layout.model.head_dim
+    found = np.zeros((layers, layout.model.n_kv_heads, -(-count // unit) * unit, layout.head), np.int8)
+    found[:, :, :count, :head_dim] = cached[:, start:].swapaxes(1, 2)
+    return found
+
+
+def _in_halves(layout, word, cached):
+    """(W-RAM word, weights) from a word of the cache on."""
+    if layout.halves == 1:
+        return word, cached
+    low = (cached << 4).astype(np.int8) >> 4
+    return word * 2, np.stack([low, cached >> 4], axis=1).reshape(-1, *cached.shape[1:])
