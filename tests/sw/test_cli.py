@@ -172,7 +172,7 @@ def test_fit(tiny, tmp_path):
     assert found["model"] == tiny.name and {row["name"] for row in found["targets"]} >= set(PRESETS)
     assert all({"mode", "why", "cycles", "tokens_per_second", "memory"} <= set(row) for row in found["targets"])
     lines = marey("fit", tiny).stdout.splitlines()
-    assert len(lines) == 2 + len(found["targets"]) and lines[1].split()[:3] == ["sim8x8", "sim8x8", "resident"]
+    assert len(lines) == 3 + len(found["targets"]) and lines[1].split()[:3] == ["sim8x8", "sim8x8", "resident"]
     refused("fit", tmp_path / "absent.bin", word="no such file")
 
 
