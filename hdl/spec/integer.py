@@ -32,6 +32,8 @@ UNIT_BITS = 14
 UNIT_RANGE_SHIFT, GAIN_RANGE_SHIFT, PRODUCT_RANGE_SHIFT = 14, 14, 16
 """A value times its unit or a gain, divided by 2**14, fits 16 bits; so does the product of any two
 values, divided by 2**16."""
+RESCALE_SHIFT = 14
+"""Fractional bits of the numbers that bring a balanced residual to the units of the next layer."""
 POWER_SHIFT = -1
 """Added to the exponent of 1 / (range + 1) of a vector of products, 15 to 29, the shift that makes
 2**28 a power of two in proportion to it, which fits 16 bits."""

@@ -30,7 +30,7 @@ MOST_BYTES = 1 << 30
 """Bytes that all these files together may take; the one that was not used for longest goes first."""
 
 NUMBERS = ("bits", "embedding_group", "epsilon", "shifts", "logit_unit", "quality")
-ARRAYS = ("embedding", "embedding_factor")
+ARRAYS = ("embedding", "embedding_factor", "residual_units")
 """The fields of a QuantisedModel that are kept, beside its vectors and linears."""
 
 SOURCES = [*Path(sw.__file__).parent.glob("quant/*.py"), *Path(sw.__file__).parent.glob("model/**/*.py"),
@@ -99,7 +99,7 @@ def _load(file, model):
                for name, numbers in facts["linears"].items()}
     vectors = {name.removeprefix("vectors."): array for name, array in arrays.items() if name.startswith("vectors.")}
     graph = folded(model.graph)
-    graph = integer_graph(untied_graph(graph) if "units" in vectors else graph)
+    graph = integer_graph(untied_graph(graph), True) if "epsilon" in vectors else integer_graph(graph)
     return QuantisedModel(config=graph.config, graph=graph, linears=linears, vectors=vectors,
                           **{name: facts[name] for name in NUMBERS}, **{name: arrays[name] for name in ARRAYS})
 

@@ -69,11 +69,9 @@ def fill(layout: Layout, model: QuantisedModel) -> tuple[np.ndarray, np.ndarray]
         put(layout.constants["final_norm"], model.vector("final_norm"))
     put(layout.constants["one"], np.full(config.lanes, ONE))
     if model.balanced:
-        value, unit = model.vector("epsilon")
-        put(layout.constants["epsilon"], value)
-        put(layout.constants["units"], model.vector("units"))
-        put(layout.constants["units"] + layout.in_granules(layout.dim), unit)
-        put(layout.constants["units"] + layout.in_granules(layout.dim) + 1, np.full(config.lanes, ONE))
+        put(layout.constants["epsilon"], model.vector("epsilon"))
+        put(layout.constants["final_norm_units"], _units(layout, model, "final_norm"))
+        put(layout.constants["ones"], np.full(config.lanes, ONE))
     for name, rows in tables(layout, model).items():
         put(layout.constants[name], rows)
     return weights, values[constants_start(layout):]
@@ -124,8 +122,20 @@ def layer_constants(layout: Layout, model: QuantisedModel, index: int) -> dict[s
     biases of matrices."""
     config, shape = layout.config, model.config
     gains = {name: np.broadcast_to(model.vector(name, index), shape.dim) for name in layout.norms}
-    return gains | {"key_offset": _pad_heads(model.vector("key_offset", index).ravel(), shape, layout.head),
+    balanced = {}
+    if model.balanced:
+        balanced = {f"{name}_units": _units(layout, model, name, index) for name in layout.norms}
+        balanced["rescale"] = model.vector("rescale", index)
+    return gains | balanced | {"key_offset": _pad_heads(model.vector("key_offset", index).ravel(), shape, layout.head),
                     "score": np.repeat(model.vector("score", index)[head_order(shape)], config.lanes)}
+
+
+def _units(layout, model, norm, index=0):
+    """The units with which a balanced norm reads the residual and the channel behind it, as MEM holds them."""
+    units = model.vector(f"{norm}_units", index)
+    found = np.zeros(layout.dim + 1, np.int16)
+    found[:model.config.dim], found[-1] = units[:-1], units[-1]
+    return found
 
 
 def layer_linears(layout: Layout, model: QuantisedModel, index: int) -> dict[str, Linear]:

@@ -261,6 +261,7 @@ class Layout:
         self.layer, start = self._lay(scaled, 0)
         rest, self.constants_stride = self._lay({
             **{name: self._gain_values(name) for name in self.norms},
+            **{f"{name}_units": self.residual * self.balanced for name in self.norms}, "rescale": self.dim * self.balanced,
             **{name: factors[name] for name in self.matrices if name not in scaled}, "key_offset": self.kv_heads,
             "score": model.n_heads * lanes,
             **{name: values for name, values in biases.items() if name != "classifier_bias"}}, start)
@@ -273,7 +274,7 @@ class Layout:
         x = [(0, at)]
         rest, at = self._lay({"high": sizes["high"], "final_norm": self._gain_values("final_norm"),
                               "classifier": factors["classifier"], "positions": sizes["positions"],
-                              "units": (self.dim + 2 * lanes) * self.balanced}, at)
+                              "final_norm_units": self.residual * self.balanced, "ones": lanes * self.balanced}, at)
         self.constants, self.constants_end = self.constants | looked_up | classifier | rest, at
         at = self._keep({"turn": sizes["turn"]}, at)
         at = max(self._keep({"factors": sizes["attention factors"]}, at),

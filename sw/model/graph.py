@@ -42,6 +42,7 @@ class Kind(enum.Enum):
     SOFTMAX = "exponentials of the scores and their sum, by head"
     VALUES = "the values of all positions so far, averaged by the softmax; keeps this position's values"
     ADD = "the sum of two values"
+    RESCALE = "the residual in the units of the next layer"
     ACTIVATE = "a function of each channel"
     MULTIPLY = "the product of two values, channel by channel"
     QUANTISE = "8-bit integers that use their whole range, and the scalar that undoes it"
@@ -184,6 +185,7 @@ LEGAL = {
     Kind.SOFTMAX: Rule((_W,), _N),
     Kind.VALUES: Rule((_N, _W), _N),
     Kind.ADD: Rule((_W, _W), _W),
+    Kind.RESCALE: Rule((_W,), _W),
     Kind.ACTIVATE: Rule((_W,), _W, functions=("silu", "gelu")),
     Kind.MULTIPLY: Rule((_W, _W), _W),
     Kind.QUANTISE: Rule((_W,), _N),

@@ -29,9 +29,8 @@ def calibrate(model: Model, seed: int, *, moments: bool = False, batch: int = 32
     - All other values: one number each. All residual values share the record `RESIDUAL`.
     - Queries with keys, also NAME.high and NAME.low: the maximum of each channel, and the maximum
       of its negative, [heads, head_dim].
-    - All residual values, also RESIDUAL.channels: the largest magnitude of each channel, [dim].
-    - Results of norms, and values that a MULTIPLY reads or makes, also NAME.channels: the largest
-      magnitude of each channel.
+    - Residual values, results of norms, and values that a MULTIPLY reads or makes, also NAME.channels:
+      the largest magnitude of each channel.
     - Each norm, also NAME.gained.channels, likewise for its input times the gains; and
       NAME.inverse_rms: the largest 1 / root mean square of an input.
     - "final.scalar": the largest unit of the final norm's 8-bit result. "logits.integers": the
@@ -57,7 +56,7 @@ def calibrate(model: Model, seed: int, *, moments: bool = False, batch: int = 32
             largest["final.scalar"] = np.maximum(largest["final.scalar"], unit["scalar"].max())
         recorded = RESIDUAL if local in watched.residual else name
         if local in watched.channels or local == "gained":
-            channels = f"{recorded}.channels"
+            channels = f"{name}.channels"
             largest[channels] = np.maximum(largest[channels], flat.max(axis=0))
         if local == "rms":
             inverse = f"{name.removesuffix('.rms')}.inverse_rms"

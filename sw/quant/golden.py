@@ -168,9 +168,9 @@ class Golden:
         model = self.model
         gained, inverse, _ = integer.filled(x * model.vector(operation.name, layer), integer.GAIN_RANGE_SHIFT)
         y, step = integer.quantise(gained)
-        value, unit = (int(number) for number in model.vector("epsilon"))
-        power, root = integer.balanced_root(np.concatenate([x, np.full((len(x), 1), value)], axis=1),
-                                            np.append(model.vector("units").astype(np.int64), unit))
+        (epsilon,) = model.vector("epsilon").astype(np.int64)
+        power, root = integer.balanced_root(np.concatenate([x, np.full((len(x), 1), epsilon)], axis=1),
+                                            model.vector(f"{operation.name}_units", layer).astype(np.int64))
         self._scalars[operation.output.name] = multiply(multiply(multiply(step, inverse), power), root)
         return y
 
@@ -194,6 +194,9 @@ class Golden:
 
     def _add(self, operation, layer, x, result):
         return result
+
+    def _rescale(self, operation, layer, x):
+        return self._limit(round_shift(x * self.model.vector(operation.name, layer), integer.RESCALE_SHIFT), 16)
 
     def _angles(self, operation, layer, positions):
         return integer.rotation(self._rotary, positions)[:, None]

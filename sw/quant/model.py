@@ -72,13 +72,19 @@ class QuantisedModel:
     - "layers.N.score", [n_heads], factors from q.k to scores in units of 2**-8 (see `Golden`).
     - The table of each POSITION, [seq_len, dim].
 
-    - If the residual is balanced (see `residual.py`): "units", the unit of each channel, [dim];
-      "epsilon", [2], the value and the unit of a channel more, whose square is the norms' epsilon.
+    - If the residual is balanced (see `residual.py`): "epsilon", [1], the value of a channel behind
+      the residual, whose square is the norms' epsilon. For each NORM its name with "_units",
+      [channels + 1], the units of the residual's channels and of that one. For each RESCALE,
+      [channels], the numbers that bring the residual to the units of the layer, with
+      `integer.RESCALE_SHIFT` fractional bits.
 
     `embedding`: int8 [vocab, dim]. `embedding_factor`: int16 [groups, vocab], or [1, 1] if all are
     the same; it brings each group of `embedding_group` channels to the residual's unit. Both are the
     classifier's if the model is tied. If the residual is balanced, int16 [dim]: a factor for each
     channel.
+
+    `residual_units`: the real value of a step of the residual that `begin` and each layer make,
+    float64 [n_layers + 1, 1], or [n_layers + 1, dim] if the residual is balanced.
 
     `epsilon`: added to a norm's sum of squares, unless the residual is balanced. `logit_unit`: a
     logit is worth logit * scale * `logit_unit`. `quality`: see `quality.py`; None if it was not judged.
@@ -90,6 +96,7 @@ class QuantisedModel:
     embedding: np.ndarray
     embedding_factor: np.ndarray
     embedding_group: int
+    residual_units: np.ndarray
     epsilon: int
     shifts: dict[str, int]
     vectors: dict[str, np.ndarray]
@@ -110,7 +117,7 @@ class QuantisedModel:
     @property
     def balanced(self) -> bool:
         """Whether each channel of the residual has a unit of its own."""
-        return "units" in self.vectors
+        return "epsilon" in self.vectors
 
     @property
     def groups(self) -> dict[str, int]:

@@ -8,6 +8,7 @@ float reference, run on text sampled from the model.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from .fold import fold_layer_norms, untied
 from .gptq import Integers, gptq, nearest, nearest_by_channel, on_grid
 from .heads import head_steps
 from .model import FRACTION, Linear, QuantisedModel
-from .residual import Residual, filled_unit, gains_of, product_units, residual_of, smoothing
+from .residual import Residual, filled_unit, gains_of, product_units, residuals_of, smoothing
 
 GROUP = 16
 """Inputs that share a scale if weights have 4 bits and do not lie on a grid."""
@@ -45,9 +46,23 @@ def quantise(model: Model, bits: int = 8, seed: int = 0, group: int = GROUP) -> 
     model = fold_layer_norms(model)
     with progress("calibrating the model", expected_s(model)):
         ranges = calibrate(model, seed, moments=bits == 4)
-        least_rms = 1 / max(float(value) for name, value in ranges.items() if name.endswith(".inverse_rms"))
-        residual = residual_of(float(ranges[RESIDUAL]), ranges[f"{RESIDUAL}.channels"] if bits == 8 else None, least_rms)
-        return _Quantiser(untied(model) if residual.balanced else model, bits, group, ranges, residual).run()
+        residuals = _residuals(model, ranges, bits == 8)
+        return _Quantiser(untied(model) if residuals[0].balanced else model, bits, group, ranges, residuals).run()
+
+
+def _residuals(model, ranges, may_be_balanced):
+    """The units of the residual that `begin` and each layer make; see `residuals_of`."""
+    graph, layers = model.graph, range(model.config.n_layers)
+    least_rms = 1 / max(float(value) for name, value in ranges.items() if name.endswith(".inverse_rms"))
+    by_channel = None
+    if may_be_balanced:
+        table = np.abs(model.of(next(graph.of_kind(Kind.EMBED)))[0]).max(axis=0)
+        begin = [ranges[f"{each.output.name}.channels"] for each in graph.begin if each.kind in (Kind.EMBED, Kind.POSITION)]
+        sums = [each.output.name for each in graph.of_kind(Kind.ADD)]
+        by_channel = [np.max([table, *begin], axis=0),
+                      *(np.max([ranges[f"{layer}.{name}.channels"] for name in sums], axis=0) for layer in layers)]
+    config = model.config
+    return residuals_of(float(ranges[RESIDUAL]), by_channel, least_rms, len(layers) + 1, config.norm_eps * config.dim)
 
 
 def expected_s(model: Model) -> float:
@@ -69,11 +84,11 @@ class _Units:
 class _Quantiser:
     """One pass over a model without layer norms; `ranges`: the result of `calibrate`."""
 
-    def __init__(self, model: Model, bits: int, group: int, ranges: dict[str, np.ndarray], residual: Residual):
-        self.model, self.bits, self.group, self.ranges, self.residual = model, bits, group, ranges, residual
-        self.config, self.graph = model.config, integer_graph(model.graph)
+    def __init__(self, model: Model, bits: int, group: int, ranges: dict[str, np.ndarray], residuals: list[Residual]):
+        self.model, self.bits, self.group, self.ranges, self.residuals = model, bits, group, ranges, residuals
+        self.balanced = residuals[0].balanced
+        self.config, self.graph = model.config, integer_graph(model.graph, self.balanced)
         self.layers = range(model.config.n_layers)
-        self.root = residual.root(model.config.dim)
         self.linears: dict[str, Linear] = {}
         self.vectors: dict[str, np.ndarray] = {}
         self.shifts: dict[str, int] = {}
@@ -92,12 +107,10 @@ class _Quantiser:
                     self._linear(operation, region)
         embedding = self._embedding()
         (factor,), self.shifts["embedding"] = with_common_shift([embedding.scale])
-        if self.residual.balanced:
-            self.vectors["units"] = self.residual.units
-            self.vectors["epsilon"] = np.array(self.residual.epsilon_channel(config.norm_eps, config.dim), np.int16)
         return QuantisedModel(
             config=config, graph=graph, bits=self.bits, embedding=embedding.values, embedding_factor=factor,
-            embedding_group=embedding.group, epsilon=self.residual.epsilon(config.norm_eps, config.dim),
+            embedding_group=embedding.group, residual_units=np.array([residual.unit for residual in self.residuals]),
+            epsilon=0 if self.balanced else self.residuals[0].epsilon,
             shifts=self.shifts, vectors=self.vectors, logit_unit=self._logit_scale(self.units["logits"][0]),
             linears=self.linears)
 
@@ -106,10 +119,10 @@ class _Quantiser:
         is tied."""
         if self.config.tied:
             classifier, bare = self.linears["classifier"], self.units["logits"][0]
-            scale = classifier.multiplier * 2.0**-classifier.shift * bare / self.residual.unit
+            scale = classifier.multiplier * 2.0**-classifier.shift * bare / self.residuals[0].unit
             return Integers(classifier.weight, scale, classifier.group)
-        weight = self.model["embedding"] / self.residual.unit
-        if self.residual.balanced:
+        weight = self.model["embedding"] / self.residuals[0].unit
+        if self.balanced:
             return nearest_by_channel(weight, self.bits)
         (embedding,) = self._integers([weight], [np.eye(self.config.dim)], [2 * self.group, self.group])
         return embedding
@@ -138,13 +151,19 @@ class _Quantiser:
         layers = self.layers if region is self.graph.layer else [None]
         name = operation.output.name.removesuffix(INTEGER)
         match operation.kind:
-            case Kind.EMBED | Kind.ADD:
-                unit = [self.residual.unit] * len(layers)
+            case Kind.EMBED:
+                unit = [self.residuals[0].unit]
             case Kind.POSITION:
-                unit = [self.residual.unit]
-                table = np.rint(self.model.of(operation)[0] / self.residual.unit)
+                unit = [self.residuals[0].unit]
+                table = np.rint(self.model.of(operation)[0] / self.residuals[0].unit)
                 self.vectors[operation.name] = np.clip(table, -32768, 32767).astype(np.int16)
-            case Kind.NORM if self.residual.balanced:
+            case Kind.RESCALE:
+                unit = self._layer_residual()
+                self.vectors |= {full_name(operation.name, layer): residual.factors_from(before)
+                                 for layer, (before, residual) in enumerate(pairwise(self.residuals))}
+            case Kind.ADD:
+                unit = self._layer_residual()
+            case Kind.NORM if self.balanced:
                 unit = self._balanced_norm(operation, region)
             case Kind.NORM:
                 unit = [self._norm(operation, region)] * len(layers)
@@ -154,17 +173,28 @@ class _Quantiser:
                 unit = self._averages(operation, region)
             case Kind.ACTIVATE:
                 self.units.steps[operation.inputs[0]] = unit = [2.0**-GATE_UNIT] * len(layers)
-            case Kind.MULTIPLY if self.residual.balanced:
+            case Kind.MULTIPLY if self.balanced:
                 unit = self._balanced_product(operation, region)
             case Kind.MULTIPLY:
                 unit = [self._product(operation)] * len(layers)
             case Kind.LINEAR if region is self.graph.end:
                 unit = [self._logit_unit(operation)]
             case Kind.LINEAR if any(reader.kind is Kind.ADD for reader in self.graph.readers(name, region)):
-                unit = [self.residual.unit] * len(layers)
+                unit = self._layer_residual()
             case _:
                 return
         self.units.steps[name] = unit
+
+    def _layer_residual(self):
+        """The units of the residual within each layer, when its first norm has read it."""
+        return [residual.unit for residual in self.residuals[1:]]
+
+    def _read_by(self, norm, region):
+        """The residuals that a norm reads, in each layer: the first norm of a layer reads that of the
+        layer before."""
+        if region is self.graph.end:
+            return self.residuals[-1:]
+        return self.residuals[:-1] if norm.inputs[0] == "x" else self.residuals[1:]
 
     def _logit_unit(self, classifier):
         """The unit of the classifier's integer results.
@@ -187,32 +217,36 @@ class _Quantiser:
         if all((gain == 1).all() for gain in gains):
             self.vectors |= {name: np.ones(1, np.int16) for name in names}
             self.shifts[operation.name] = 0
-            return self.root
+            return self.residuals[0].root(self.config.dim)
         exponent = 14 - int(np.ceil(np.log2(max(np.abs(gain).max() for gain in gains))))
         recorded = [_recorded_name(operation.output.name, layer) for layer in layers]
         largest = max(float(self.ranges[f"{name}.gained"]) for name in recorded)
-        largest_integer = largest / self.residual.unit * 2.0**exponent
+        largest_integer = largest / self.residuals[0].unit[0] * 2.0**exponent
         self.shifts[operation.name] = shift = max(0, -unit_bits(largest_integer))
         self.vectors |= {name: np.rint(gain * 2.0**exponent).astype(np.int16)
                          for name, gain in zip(names, gains, strict=True)}
-        return 2.0 ** (shift - exponent) * self.root
+        return 2.0 ** (shift - exponent) * self.residuals[0].root(self.config.dim)
 
     def _balanced_norm(self, operation, region):
         """Like `_norm` for a balanced residual; returns the units of the output's channels, by
         layer."""
         layers = self.layers if region is self.graph.layer else [None]
         readers = self.graph.readers(operation.output.name, region)
-        gains, scaled = [], []
-        for layer in layers:
+        gains, scaled, residuals = [], [], self._read_by(operation, region)
+        for layer, residual in zip(layers, residuals, strict=True):
             ranges = self.ranges[f"{_recorded_name(operation.output.name, layer)}.channels"]
             scale = smoothing(ranges, self._weights(readers, layer))
             (gain,) = self.model.of(operation, layer) or [np.ones(self.config.dim)]
-            gains.append(gain * self.residual.unit)
+            gains.append(gain * residual.unit)
             scaled.append(gains[-1] / scale)
-        integers = gains_of(scaled)
-        self.vectors |= {full_name(operation.name, layer): whole for layer, whole in zip(layers, integers, strict=True)}
-        unit = self.root * filled_unit(GAIN_RANGE_SHIFT)
-        return [unit * gain / np.where(whole == 0, 1, whole) for gain, whole in zip(gains, integers, strict=True)]
+        roots = [residual.root(self.config.dim) for residual in residuals]
+        integers = gains_of(scaled, roots)
+        self.vectors["epsilon"] = np.array([residuals[0].epsilon], np.int16)
+        for layer, residual, whole in zip(layers, residuals, integers, strict=True):
+            self.vectors[full_name(operation.name, layer)] = whole
+            self.vectors[full_name(f"{operation.name}_units", layer)] = residual.units
+        return [root * filled_unit(GAIN_RANGE_SHIFT) * gain / np.where(whole == 0, 1, whole)
+                for root, gain, whole in zip(roots, gains, integers, strict=True)]
 
     def _weights(self, operations, layer):
         """The matrices of some operations in one layer."""
@@ -315,7 +349,7 @@ class _Quantiser:
         # The tile reorders and pads heads. So in the matrix behind attention a group is one head.
         from_heads = self.graph.producer(source, region).kind is Kind.VALUES
         made = self._integers(weights, moments, [self.config.head_dim] if from_heads else [2 * self.group, self.group])
-        if self.residual.balanced:
+        if self.balanced:
             made = snapped(made, weights, factors)
         biases = [self.model.bias(operation, layer) for layer in layers]
         biases = [None if bias is None else np.clip(np.rint(bias / output), -32768, 32767).astype(np.int16)

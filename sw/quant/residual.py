@@ -1,10 +1,10 @@
 """The residual in integers: the unit of each channel, and the gains with which norms read it.
 
-A model's residual is 16 bits wide. Most models need one unit for all channels. In others a few
-channels are hundreds of times larger than the rest, or the first layers have values far smaller than
-the last; in one unit, the small values are lost (docs/integers.md has figures). There each channel
-has a unit of its own, and the units are multiplied into the weights around the residual. Such a
-residual is called *balanced*.
+A model's residual is 16 bits wide. Most models need one unit for all channels and layers. In others a
+few channels are hundreds of times larger than the rest, and the first layers have values far smaller
+than the last; in one unit, the small values are lost (docs/integers.md has figures). There each
+channel has a unit of its own, which grows from layer to layer, and the units are multiplied into the
+weights around the residual. Such a residual is called *balanced*.
 """
 
 from collections.abc import Sequence
@@ -15,11 +15,12 @@ import numpy as np
 from ...hdl.spec.integer import (
     INVERSE_POWER,
     POWER,
+    RESCALE_SHIFT,
     SQUARE_SHIFT,
     UNIT_BITS,
     UNIT_SQUARE_SHIFT,
 )
-from .fixed_point import unit_bits
+from .fixed_point import HEADROOM, unit_bits
 
 LEAST_RMS = 64
 """The smallest root mean square, in units of the residual, for which one unit is taken: a sum of
@@ -27,16 +28,17 @@ squares, each divided by 2**SQUARE_SHIFT and rounded, is then a third too small,
 LEAST_RANGE = 1024
 """The largest value of the typical channel, in units of the residual, for which one unit is fine
 enough."""
-BALANCED_HEADROOM = 1.3
-"""A balanced channel's range is this many times its largest value of calibration."""
 MOST_UNIT = (1 << UNIT_BITS) - 1
 LEAST_UNIT = 4
 """The largest and the smallest unit of a balanced channel, in steps of the common unit."""
+LEAST_EPSILON_UNIT = 4
+"""The smallest unit of the channel of epsilon, in steps of the common unit, as far as they are fine
+enough."""
 SMOOTHING = 0.5
 """The exponent in scale of a norm's result ~ range**SMOOTHING / weight**(1 - SMOOTHING), by channel:
 SmoothQuant's alpha (Xiao et al., 2023, arXiv 2211.10438)."""
-GAIN_BITS = 14
-"""Bits of a norm's largest gain."""
+GAIN_BITS, FEWER_GAIN_BITS = 14, 6
+"""Bits of a norm's largest gain, and how many fewer it may have; see `gains_of`."""
 SPARE_BITS = 3
 """Bits that the typical channel of the second factor of a product gives up, so that more channels of
 the product have the unit that they should have."""
@@ -44,13 +46,16 @@ the product have the unit that they should have."""
 
 @dataclass(frozen=True)
 class Residual:
-    """The units of the residual.
+    """The units of the residual that one region of the graph makes: `begin`, or a layer.
 
-    `unit`: the real value of a step: one number, or float64 [dim] if the residual is balanced.
-    `units`: int16 [dim], the unit of each channel in steps of `common`; None if not balanced.
+    `unit`: the real value of a step: float64 [1], or [dim] if the residual is balanced. `epsilon`:
+    what a norm adds to its sum of squares, 1 to 65,535; or, if the residual is balanced, the value of
+    a channel behind the residual, whose square is a norm's epsilon times the channels. `units`: int16
+    [dim + 1], the units of all channels, and of that one, in steps of `common`; None if not balanced.
     """
 
-    unit: float | np.ndarray
+    unit: np.ndarray
+    epsilon: int
     units: np.ndarray | None = None
     common: float = 0.0
 
@@ -65,43 +70,51 @@ class Residual:
         Not balanced, the tile has s = (sum of squares) / 2**SQUARE_SHIFT in steps of the residual.
         Balanced, it has q = (sum of squares of u) / 2**UNIT_SQUARE_SHIFT, where u = (x / common) /
         2**(exponent - 15), and the scalar is `POWER` * 2**(8 - exponent) / sqrt(q): see
-        `integer.balanced_scalar`.
+        `integer.balanced_root`.
         """
         if not self.balanced:
             return np.sqrt(dim / 2.0**SQUARE_SHIFT)
         return np.sqrt(dim / 2.0**UNIT_SQUARE_SHIFT) * 2.0**7 / (POWER * self.common)
 
-    def epsilon(self, norm_eps: float, dim: int) -> int:
-        """The epsilon of a norm: what is added to its sum of squares, 1 to 65,535.
-
-        A balanced norm has it as a channel of its own instead (`epsilon_channel`), and adds 0.
-        """
-        if self.balanced:
-            return 0
-        return int(np.clip(round(norm_eps * dim / self.unit**2 / 2.0**SQUARE_SHIFT), 1, 65535))
-
-    def epsilon_channel(self, norm_eps: float, dim: int) -> tuple[int, int]:
-        """(value, unit in steps of `common`) of a channel whose square is norm_eps * dim."""
-        steps = max(1, round(np.sqrt(norm_eps * dim) / self.common))
-        unit = min(-(-steps // 32767), MOST_UNIT)
-        return min(round(steps / unit), 32767), unit
+    def factors_from(self, before: "Residual") -> np.ndarray:
+        """The numbers that bring a residual in the units of `before` to these, int16 [dim], with
+        RESCALE_SHIFT fractional bits."""
+        return np.rint(before.unit / self.unit * 2.0**RESCALE_SHIFT).astype(np.int16)
 
 
-def residual_of(largest: float, by_channel: np.ndarray | None, least_rms: float) -> Residual:
-    """The residual's units for values up to `largest`, by channel up to `by_channel` [dim].
+def residuals_of(largest: float, by_channel: Sequence[np.ndarray] | None, least_rms: float, regions: int,
+                 square: float) -> list[Residual]:
+    """The residual's units in `regions` regions, for values up to `largest`, and in each region by
+    channel up to `by_channel` [dim].
 
     `least_rms`: the smallest root mean square of the input of a norm. `by_channel`: None if the
-    residual must not be balanced.
+    residual must not be balanced. `square`: a norm's epsilon times the channels. A channel's unit
+    never becomes smaller from region to region.
     """
     bits = unit_bits(largest)
+    epsilon = int(np.clip(round(square * 4.0**bits / 2.0**SQUARE_SHIFT), 1, 65535))
+    one = [Residual(np.array([2.0**-bits]), epsilon)] * regions
     if by_channel is None:
-        return Residual(2.0**-bits)
-    if least_rms * 2.0**bits >= LEAST_RMS and np.median(by_channel) * 2.0**bits >= LEAST_RANGE:
-        return Residual(2.0**-bits)
-    wanted = by_channel * (BALANCED_HEADROOM / 32767)
-    common = wanted.max() / MOST_UNIT
+        return one
+    ranges = np.maximum.accumulate(by_channel)
+    if least_rms * 2.0**bits >= LEAST_RMS and np.median(ranges[-1]) * 2.0**bits >= LEAST_RANGE:
+        return one
+    return _balanced(ranges * (HEADROOM / 32767), np.sqrt(square))
+
+
+def _balanced(wanted, epsilon):
+    """The residuals whose channels have units of at least `wanted`, [regions, dim].
+
+    `epsilon`: the real value of the channel behind them, whose value in steps is the same in all
+    regions. A common unit is a power of two, so that equal ranges have equal units.
+    """
+    common = 2.0 ** np.ceil(np.log2(wanted.max(axis=1, keepdims=True) / MOST_UNIT))
     units = np.clip(np.ceil(wanted / common - 1e-9), LEAST_UNIT, MOST_UNIT)
-    return Residual(units * common, units.astype(np.int16), common)
+    steps = epsilon / common
+    value = int(np.clip(steps.min() / LEAST_EPSILON_UNIT, max(1, steps.max() / MOST_UNIT), 32767))
+    units = np.concatenate([units, np.clip(np.rint(steps / value), 1, MOST_UNIT)], axis=1)
+    return [Residual(whole[:-1] * float(step), value, whole.astype(np.int16), float(step))
+            for whole, step in zip(units, common[:, 0], strict=True)]
 
 
 def smoothing(ranges: np.ndarray, weights: Sequence[np.ndarray]) -> np.ndarray:
@@ -116,11 +129,19 @@ def smoothing(ranges: np.ndarray, weights: Sequence[np.ndarray]) -> np.ndarray:
     return scales / np.exp(np.log(scales).mean())
 
 
-def gains_of(gains: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """A norm's int16 gains in each layer, in proportion to `gains`, float [dim] in a common unit. Only
-    gains of 0 become 0."""
-    exponent = GAIN_BITS - int(np.ceil(np.log2(max(np.abs(gain).max() for gain in gains))))
-    rounded = [np.rint(gain * 2.0**exponent) for gain in gains]
+def gains_of(gains: Sequence[np.ndarray], roots: Sequence[float]) -> list[np.ndarray]:
+    """The int16 gains of a norm in each layer.
+
+    `gains`: float [dim], what the integers shall be in proportion to. `roots`: the real value of the
+    norm's scalar (`Residual.root`). The integers of a layer have up to GAIN_BITS bits; they have
+    fewer, but not by more than FEWER_GAIN_BITS, where that makes a step times the root as large as in
+    other layers, so that the factors of the matrices behind them have one shift. Only gains of 0
+    become 0.
+    """
+    finest = np.array([np.ceil(np.log2(np.abs(gain).max())) - GAIN_BITS for gain in gains])
+    sizes = np.log2(roots)
+    exponents = np.clip(np.floor((finest + sizes).max() - sizes), finest, finest + FEWER_GAIN_BITS)
+    rounded = [np.rint(gain * 2.0**-exponent) for gain, exponent in zip(gains, exponents, strict=True)]
     return [np.where((whole == 0) & (gain != 0), np.sign(gain), whole).astype(np.int16)
             for whole, gain in zip(rounded, gains, strict=True)]
 

@@ -65,13 +65,10 @@ def layers(model: Model, integers: QuantisedModel, tokens: np.ndarray) -> list[d
 
 def _errors(integers, exact, found, batch):
     """{place: error of the residual behind it}; see `layers`."""
-    units = integers.vectors.get("units", np.ones(1)).astype(np.float64)
     wanted = np.array([np.stack(values, axis=1) for values in exact.values()], np.float64)
     made = np.array([np.concatenate([part.reshape(batch, -1, part.shape[-1]) for part in parts], axis=1)
-                     for parts in found.values()]) * units
+                     for parts in found.values()]) * integers.residual_units[:, None, None]
     size = np.sqrt((wanted**2).mean(axis=(1, 2), keepdims=True)) + 1e-30  # [places, 1, 1, dim]
-    # A quantised model does not say what a common unit is worth; embedded rows, the first place, tell it.
-    made *= (wanted / size * made / size)[0].sum() / ((made / size) ** 2)[0].sum()
     errors = np.sqrt(((wanted - made) ** 2).mean(axis=(1, 2))) / size[:, 0, 0]
     return dict(zip(exact, np.median(errors, axis=1).tolist(), strict=True))
 

@@ -19,6 +19,7 @@ KERNELS = {
     Kind.ACTIVATE: elementwise.activate,
     Kind.MULTIPLY: elementwise.multiply,
     Kind.QUANTISE: norm.quantise,
+    Kind.RESCALE: elementwise.rescale,
     Kind.ADD: lambda builder, operation: [],  # the matrix that makes the second operand adds the first
     Kind.CHOOSE: choice.choose,
 }

@@ -1,10 +1,10 @@
 """Kernels of operations that compute channel by channel: functions, and products of two vectors."""
 
-from ....hdl.spec.integer import MANTISSA_BITS, PRODUCT_RANGE_SHIFT
+from ....hdl.spec.integer import MANTISSA_BITS, PRODUCT_RANGE_SHIFT, RESCALE_SHIFT
 from ....hdl.spec.isa import Function, Reduce
 from ...model.graph import Kind, Operation
 from ..builder import ABSMAX, Builder
-from ..steps import Step, best
+from ..steps import Step, best, step
 from .filling import Filling
 
 FUNCTIONS = {"silu": Function.SILU, "gelu": Function.GELU}
@@ -21,6 +21,13 @@ def activate(builder: Builder, operation: Operation) -> list[Step]:
         operation.name, _hidden_granules(builder), _rate(builder, operation), function=FUNCTIONS[operation.function], x=gate,
         dst=gate, shift=MANTISSA_BITS, **_measured(builder, operation))
     return [best(passes)]
+
+
+def rescale(builder: Builder, operation: Operation) -> list[Step]:
+    """Multiplies the residual by a number of its own in each channel, in place."""
+    x = builder.buffer["x"]
+    return [step(builder.vector_pass("rescale", builder.dim_granules, x=x, y=builder.place.constant(operation.name), y_step=1,
+                                     by_vector=1, dst=x, shift=RESCALE_SHIFT))]
 
 
 def multiply(builder: Builder, operation: Operation) -> list[Step]:

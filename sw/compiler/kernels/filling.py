@@ -4,7 +4,7 @@ The products are those of two vectors. A first pass finds the largest; a second,
 once more, divides them by the power of two. The scalar unit makes two scalars of that power.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ....hdl.spec.integer import POWER_SHIFT, filling_shift
 from ....hdl.spec.isa import Instruction, Op, Reduce, Sfu, To
@@ -50,12 +50,11 @@ class Filling:
     def scalars(self) -> list[Step]:
         """Steps that make the two scalars of the power of two, in the registers from `power` on."""
         builder, made = self.builder, POWER + self.number
-        units = builder.place.constant("units")
-        ones = replace(units, offset=units.offset + builder.layout.in_granules(builder.layout.residual))
         return [
-            step(builder.vector_pass(f"{self.what}: power of two", 1, x=builder.layout.constants["one"], y=ones, by_vector=1,
-                                     shift=POWER_SHIFT, scalar=builder.inverse + self.number, to=To.NOWHERE,
-                                     reduce=Reduce.ABSMAX, into=made)),
+            step(builder.vector_pass(
+                f"{self.what}: power of two", 1, x=builder.layout.constants["one"], y=builder.place.constant("ones"),
+                by_vector=1, shift=POWER_SHIFT, scalar=builder.inverse + self.number, to=To.NOWHERE, reduce=Reduce.ABSMAX,
+                into=made)),
             step(builder.op(Op.SFU, f"{self.what}: scale of power", function=Sfu.QUANTISE, a=made, into=self.power)),
         ]
 

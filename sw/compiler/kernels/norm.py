@@ -36,8 +36,9 @@ def _fillings(builder, operation):
     """The two vectors of a balanced norm: the residual times the gains, and the residual in its
     units; see `marey.sw.quant.residual`."""
     x, residual = builder.buffer["x"], builder.layout.in_granules(builder.layout.residual)
-    return (Filling(builder, "norm: gain", builder.dim_granules, x, builder.place.constant(operation.name), GAIN_RANGE_SHIFT),
-            Filling(builder, "norm: units", residual, x, builder.place.constant("units"), UNIT_RANGE_SHIFT, 1))
+    gains, units = (builder.place.constant(name) for name in (operation.name, f"{operation.name}_units"))
+    return (Filling(builder, "norm: gain", builder.dim_granules, x, gains, GAIN_RANGE_SHIFT),
+            Filling(builder, "norm: units", residual, x, units, UNIT_RANGE_SHIFT, 1))
 
 
 def normalise(builder: Builder, operation: Operation) -> list[Step]:

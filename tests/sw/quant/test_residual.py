@@ -1,5 +1,6 @@
 """Balanced residuals: units by channel, exact roots, and what they keep of a model's quality."""
 
+import itertools
 from functools import cache
 
 import numpy as np
@@ -41,7 +42,7 @@ def test_the_root_is_precise_at_every_size(values, data):
         return
     power, root = integer.balanced_root(x, units)
     # See `Residual.root`: 1 / root mean square = the scalars' product * this number, for common = 1.
-    found = real(power) * real(root) * residual.Residual(1.0, units, 1.0).root(1)
+    found = real(power) * real(root) * residual.Residual(np.ones(1), 1, units, 1.0).root(1)
     assert found[0, 0] * exact == pytest.approx(1, abs=0.015)
 
 
@@ -59,16 +60,31 @@ def test_a_filled_vector_keeps_its_products(values, data):
 @given(st.lists(st.floats(-1e4, 1e4), min_size=1, max_size=20))
 def test_no_gain_vanishes(gains):
     gains = np.array([*gains, 1.0])
-    (found,) = residual.gains_of([gains])
+    (found,) = residual.gains_of([gains], [1.0])
     assert ((found == 0) == (gains == 0)).all() and (np.sign(found) == np.sign(gains)).all()
 
 
-@given(st.floats(1e-8, 1e-2), st.integers(1, 8192), st.floats(1e-7, 1))
-def test_epsilon_is_a_channel(epsilon, dim, common):
-    value, unit = residual.Residual(1.0, np.ones(1, np.int16), common).epsilon_channel(epsilon, dim)
-    assert 1 <= value <= 32767 and 1 <= unit <= residual.MOST_UNIT
-    wanted = np.sqrt(epsilon * dim) / common
-    assert value * unit == pytest.approx(wanted, rel=0.01, abs=1) or wanted > LARGEST_PRODUCT
+@given(st.floats(1e-8, 1e-2), st.integers(1, 8192), st.lists(st.floats(1e-3, 1e4), min_size=2, max_size=6))
+def test_epsilon_is_a_channel(epsilon, dim, growing):
+    """In each region the channel's value times its unit is sqrt(epsilon * dim), unless all other channels are far larger."""
+    ranges = np.sort(growing)[:, None] * np.array([1.0, 100.0])
+    residuals = residual.residuals_of(ranges.max(), ranges, 1e-9, len(ranges), epsilon * dim)
+    assert len({each.epsilon for each in residuals}) == 1
+    for each in residuals:
+        made = each.epsilon * int(each.units[-1]) * each.common
+        assert made == pytest.approx(np.sqrt(epsilon * dim), rel=0.2, abs=2 * each.epsilon * each.common) \
+            or each.units[-1] == residual.MOST_UNIT or each.epsilon == 32767
+
+
+@given(st.lists(st.lists(st.floats(1e-3, 1e6), min_size=3, max_size=3), min_size=1, max_size=6))
+def test_units_hold_the_ranges_and_never_shrink(ranges):
+    """Each channel's range, times the headroom, is at most full scale in each region; numbers that bring one region's
+    residual to the next fit 16 bits."""
+    residuals = residual.residuals_of(1e12, np.array(ranges), 1e-9, len(ranges), 1e-3)
+    for each, largest in zip(residuals, ranges, strict=True):
+        assert (each.unit * 32767 >= np.array(largest) * residual.HEADROOM * (1 - 1e-6)).all()
+    for before, each in itertools.pairwise(residuals):
+        assert (each.factors_from(before) >= 0).all() and (before.unit / each.unit < 2).all()
 
 
 @cache
@@ -101,6 +117,7 @@ def test_one_unit_would_not_keep_it(monkeypatch):
 
 
 def test_calibration_records_channels():
-    """The largest magnitude of the residual is that of its largest channel."""
+    """The largest magnitude of the residual is that of its largest channel in any region."""
     ranges = calibrate(models()[0], 0)
-    assert ranges[f"{RESIDUAL}.channels"].max() == ranges[RESIDUAL]
+    names = ["x", *(f"{layer}.{name}" for layer in range(SHAPE.n_layers) for name in ("x", "middle"))]
+    assert max(ranges[f"{name}.channels"].max() for name in names) == ranges[RESIDUAL]
