@@ -28,8 +28,8 @@ from .copies import Copies
 from .netlist import Netlist
 from .tools import Failed
 
-DEPTH = 2
-"""Cycles of the induction: more than an instruction's product takes."""
+DEPTH = 1
+"""Cycles of the induction: what is asserted is equal in a cycle if it was in the one before."""
 
 
 def prove(config: Config, folder: Path) -> Failed | None:
@@ -81,8 +81,15 @@ def _at_once(copies, on, config):
     counters = [f"decoder.loop{number}" for number in range(isa.counters)]
     for number, copy in enumerate(copies.copies):
         copies.assume(~copies.inputs["start"] | Cat(copy[name] == 1 for name in counters).all())
-        copies.check(f"sequencer {number} pauses while it multiplies", ~copy["decoder.steps"].any() | copy["pause"][0])
+        steps, pause = copy["decoder.steps"], copy["pause"]
+        copies.check(f"sequencer {number} pauses while it multiplies",
+                     Cat(~step | pause[:len(steps) - place].all() for place, step in enumerate(steps)).all())
         copies.check(f"sequencer {number} multiplies in a run only", copy["running"] | ~copy["decoder.steps"].any())
+    copies.check("there is something to wait for",
+                 ~(on & one["waiting"]) | one["wait"].any() | one["turns"].any() | one["blocks"].any())
+    nothing_left = ~one["waiting"] | (~one["turns"].any() & ~one["blocks"].any())
+    copies.check("no pause is counted while it multiplies", ~(on & working) | nothing_left)
+    copies.check("the fetch is empty at first", ~on | (age != 0) | ~(one["waiting"] | one["ready"] | one["fetch.ahead"]))
     of_period = working & one["decoder.of_period"]
     for name in ("pause", "waiting", "jump", "fetch.pc", "fetch.ahead", "ready", "decoder.wanted", "decoder.steps", *counters):
         copies.equal(name, on)
