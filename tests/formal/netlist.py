@@ -91,6 +91,13 @@ class Netlist:
         """Width of a net, in bits."""
         return len(self.nets[name])
 
+    def cut(self, name: str) -> None:
+        """Takes a register away: what it holds is an input of that name, anything in any cycle."""
+        bits, cells = self.nets[name], self.module["cells"]
+        (register,) = (cell for cell, facts in cells.items() if is_register(facts) and facts["connections"]["Q"] == bits)
+        del cells[register]
+        self.module["ports"][name] = {"direction": "input", "bits": bits}
+
     def export(self, names: list[str]) -> Path:
         """Writes the netlist as a file for Yosys in which the nets `names` are outputs, too."""
         for name in names:
