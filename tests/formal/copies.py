@@ -62,16 +62,19 @@ class Copies:
         one, other = (copy[name] for copy in self.copies)
         self.check(f"{name} is equal", ~Value.cast(when).any() | (one == other))
 
-    def prove(self, depth: int, *, induction: bool = True) -> Failed | None:
+    def prove(self, depth: int) -> Failed | None:
         """Proves all assertions, see `solve`."""
         folder: Path = self.netlist.folder
         text = rtlil.convert(self.m, name="proof", ports=self._free, emit_src=False)
         (folder / "proof.il").write_text(_with_names(text))
         yosys(folder, "read_json ports.json; read_rtlil proof.il; hierarchy -top proof; proc; flatten; opt_expr; opt_clean; "
                       "async2sync; chformal -lower; dffunmap; opt_clean; write_smt2 -wires proof.smt2")
-        return solve(folder, depth, induction=induction)
+        return solve(folder, depth)
 
 
 def _with_names(text):
     """RTLIL in which an assertion is named as the signal that it has."""
-    return CHECK.sub(lambda found: rf"cell $check \check.{found[2]}{found[1]}" if found[2].startswith(PREFIX) else found[0], text)
+    def with_name(found):
+        return rf"cell $check \check.{found[2]}{found[1]}" if found[2].startswith(PREFIX) else found[0]
+
+    return CHECK.sub(with_name, text)

@@ -45,8 +45,9 @@ class Monitor:
     """What the host has sent, by the protocol: added to a proof of the link.
 
     `words` of the header; `number` of them that were taken; `whole`: all four were taken, and the last is
-    the CRC of the others; `left`: words of the payload to come; `pays`: it is coming, or, if
-    it `ends`, its CRC; `complete`: both came, and fit; `counted`: the checksum has to count the word that is taken in this cycle.
+    the CRC of the others; `left`: words of the payload to come; `pays`: it is coming, or, if it `ends`, its
+    CRC; `complete`: both came, and fit; `counted`: the checksum has to count the word that is taken in this
+    cycle.
     """
 
     def __init__(self, copies: Copies, config: Config):
@@ -80,7 +81,8 @@ def prove(config: Config, folder: Path) -> Failed | None:
     """Proves it for a configuration. Returns what failed."""
     netlist = Netlist(Link(config), folder, deepest=0)
     netlist.cut("checksum.processor.crc_reg")
-    nets = ["receiver.framer.first", "receiver.framer.done", *(f"checksum.{name}" for name in ("crc", "step", "first", "last", "word"))]
+    nets = ["receiver.framer.first", "receiver.framer.done"]
+    nets += [f"checksum.{name}" for name in ("crc", "step", "first", "last", "word")]
     copies = Copies(netlist, set(), [*netlist.state, *nets], count=1)
     monitor = Monitor(copies, config)
     _environment(copies)
@@ -173,7 +175,8 @@ def _invariants(copies, monitor):
     check("address", ~in_payload | ((past - at)[:monitor.bits] == monitor.left))
     check("end", ~(in_payload | (taking & (index == 3))) | (past == (monitor.words[1] + monitor.words[2])[:monitor.bits]))
     sound = (framer == DONE) & (link["receiver.fault"] == Status.OK.value) & (receiver == TAKE)
-    check("what is sound is whole", ~sound | (monitor.whole & ~monitor.pays & (monitor.complete | ~writes | ~monitor.words[2].any())))
+    paid = monitor.complete | ~writes | ~monitor.words[2].any()
+    check("what is sound is whole", ~sound | (monitor.whole & ~monitor.pays & paid))
     obeyed = (status == Status.OK.value) & (in_payload | sound)
     program = (monitor.space == Space.PROGRAM.value) | (monitor.space == Space.MEM.value)
     check("exclusive", ~(obeyed & running & program & ((writes & ~again) | (opcode == Opcode.READ.value))))

