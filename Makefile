@@ -11,13 +11,14 @@ EXTRAS ?= boards,dev
 NEXT := now: source $(BIN)/activate; then: marey --help
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-slow bench cost bitstreams train screenshot docs lint clean
+.PHONY: help install run test test-slow proof bench cost bitstreams train screenshot docs lint clean
 
 help:
 	@echo "make install    install the command marey in $(VENV), and say how to call it"
 	@echo "make run        tell a story on the simulated tile"
 	@echo "make test       every test but the slow ones, cocotb included"
 	@echo "make test-slow  the tests that take minutes"
+	@echo "make proof      prove that no cycle depends on data, and what the link lets through: docs/proof.md"
 	@echo "make bench      matrix products on the tile, cycles and utilisation"
 	@echo "make cost       what the tile costs on an ECP5, and its clock: synthesis, place and route, minutes"
 	@echo "make bitstreams  all boards' bitstreams, and docs/boards.md of what they take: half an hour"
@@ -58,6 +59,10 @@ test: $(VENV)/with-$(EXTRAS) lint
 
 test-slow: $(VENV)/with-$(EXTRAS)
 	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m slow
+
+proof: $(VENV)/use
+	@$(BIN)/python -m pip install --quiet --editable '.[proof]'
+	@$(BIN)/python -m tests.formal --jobs $(JOBS)
 
 cost: $(VENV)/with-$(EXTRAS)
 	@$(BIN)/python -m marey.boards.cost -o boards/costs.json

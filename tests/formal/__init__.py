@@ -1,0 +1,1 @@
+"""Proofs about the hardware, made by Yosys and an SMT solver: see docs/proof.md."""
