@@ -14,7 +14,6 @@ from ..formats import FormatError, gguf, huggingface, llama2c, load_model, load_
 from ..model.families import graph_of
 from ..views import evaluate as evaluation
 from ..views import fit as fitting
-from ..views.layers import lines as layer_lines
 from .base import JSON, MODEL_FILE, POSITIONS, TOKENIZER, check_output, main, on_device
 from .compiling import check_context, size_bytes
 from .verdict import FORCE, WORST, recall, said
@@ -125,4 +124,4 @@ def eval_command(model, text, tokenizer, quants, config_name, by_layer, connect,
                 name, **result[name]))
     for name in evaluation.BITS if by_layer else ():
         if name in result:
-            click.echo("\n".join(["", name, *layer_lines(result[name]["layers"])]))
+            click.echo("\n".join(["", name, *evaluation.layer_lines(result[name]["layers"])]))

@@ -13,10 +13,10 @@ from ..formats import load_model, load_tokenizer
 from ..model.model import Model
 from ..model.reference import Reference
 from ..quant.golden import Golden
+from ..quant.layers import layers
 from ..quant.quantise import expected_s, quantise
 from ..runtime.driver import Device
 from ..text.sampling import Sampler, sample_text
-from .layers import layers
 
 SEED = 1
 """Seed of the sampled text. The quantiser calibrates on text of seed 0, which is another."""
@@ -44,7 +44,7 @@ def evaluate(path: Path | str, text: Path | str | None = None, tokenizer: Path |
     `quants`: "int8", "int4" or both. `tile`: opens a device, on which at least `tile_tokens` tokens are run, with
     weights of the tile's own bits; the other models are then given the same tokens. Returns {"model", "tokens",
     "float32": {"perplexity"}, and by quant and "tile" {"perplexity", "ratio", "top1_agreement"}}; `by_layer`: by quant
-    also "layers", see `marey.sw.views.layers`.
+    also "layers", see `marey.sw.quant.layers`.
     """
     model = load_model(path)
     config = model.config
@@ -112,3 +112,13 @@ def _rows(text, tokenizer, config):
     count = len(tokens) // width
     rows = np.array(tokens[:count * width]).reshape(count, width)
     return np.concatenate([np.full((count, 1), config.bos), rows], axis=1)
+
+
+def layer_lines(found: list[dict]) -> list[str]:
+    """The table of `marey eval --layers`."""
+    rows = [f"{'layer':<7}{'error':>8}  saturated"]
+    for each in found:
+        error = "" if each["error"] is None else f"{each['error']:.2%}"
+        saturated = ", ".join(f"{what} {part['count']:,} of {part['of']:,}" for what, part in each["saturated"].items())
+        rows.append(f"{each['layer']:<7}{error:>8}  {saturated or 'nothing'}")
+    return rows

@@ -10,8 +10,9 @@ from marey.hdl.spec.integer import saturate
 from marey.sw.formats.tiny import tiny_model
 from marey.sw.model.config import ModelConfig
 from marey.sw.quant.golden import Golden
+from marey.sw.quant.layers import layers
 from marey.sw.quant.quantise import quantise
-from marey.sw.views.layers import layers, lines
+from marey.sw.views.evaluate import layer_lines
 from tests.outliers import outlier_model
 from tests.sw.commands import marey
 
@@ -51,7 +52,7 @@ def test_what_saturates_is_counted():
     # The results of the sound model are rounded, so those near the limit may be on either side.
     assert abs(counted["count"] - np.count_nonzero(saturate(many, 16) != many)) <= 0.02 * counted["of"] < counted["count"]
     assert by_layer[0]["error"] < 0.05 < 0.5 < by_layer[1]["error"]
-    assert any("w1 " in line for line in lines(found)) and len(lines(found)) == 6
+    assert any("w1 " in line for line in layer_lines(found)) and len(layer_lines(found)) == 6
 
 
 def test_the_command(tiny):

@@ -7,9 +7,9 @@ import numpy as np
 from ..model.graph import Graph
 from ..model.model import Model
 from ..model.reference import Reference
-from ..quant.fold import fold_layer_norms
-from ..quant.golden import TOGETHER, Golden
-from ..quant.model import QuantisedModel
+from .fold import fold_layer_norms
+from .golden import TOGETHER, Golden
+from .model import QuantisedModel
 
 MOST_TOKENS = 1024
 """Tokens of a text that are looked at, at most, since the residual of all of them is kept."""
@@ -76,13 +76,3 @@ def _errors(integers, exact, found, batch):
 def _saturated(record, place):
     return {name: {"count": count, "of": record.of[place, name]}
             for (at, name), count in record.saturated.items() if at == place and count}
-
-
-def lines(found: list[dict]) -> list[str]:
-    """The table of `marey eval --layers`."""
-    rows = [f"{'layer':<7}{'error':>8}  saturated"]
-    for each in found:
-        error = "" if each["error"] is None else f"{each['error']:.2%}"
-        saturated = ", ".join(f"{what} {part['count']:,} of {part['of']:,}" for what, part in each["saturated"].items())
-        rows.append(f"{each['layer']:<7}{error:>8}  {saturated or 'nothing'}")
-    return rows
