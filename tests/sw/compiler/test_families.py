@@ -46,7 +46,7 @@ def check(program, model, prompt, transport=Endpoint):
         assert device.tally.measured == device.tally.predicted
 
 
-@settings(max_examples=5, deadline=None, phases=set(Phase) - {Phase.shrink})
+@settings(max_examples=3, deadline=None, phases=set(Phase) - {Phase.shrink})
 @given(data=st.data())
 def test_any_shape(data):
     """Also beyond position 32, where the angles are products of two tables' entries."""
@@ -64,16 +64,15 @@ def test_any_shape(data):
     check(program, model, np.random.default_rng(1).integers(0, shape.vocab_size, count).tolist())
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_streamed(kind):
-    shape = replace(SHAPE, **KINDS[kind])
+def test_streamed():
+    shape = replace(SHAPE, **KINDS["llama3"])
     model = quantise(tiny_model(shape))
     program = compile_quantised(model, replace(ROOMY[0], wram_depth=400))
     assert program.mode == "streamed"
     check(program, model, list(range(1, program.model.context - 2)))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["llama3"])
 def test_on_the_rtl(compiler, kind):
     model = quantise(tiny_model(replace(SHAPE, **KINDS[kind])))
     check(compile_quantised(model, preset("tiny4x8")), model, list(range(1, 40)), verilator.open_tile)

@@ -55,6 +55,7 @@ def test_what_saturates_is_counted():
     assert any("w1 " in line for line in layer_lines(found)) and len(layer_lines(found)) == 6
 
 
-def test_the_command(tiny):
-    result = json.loads(marey("eval", tiny, "--quant", "int8", "--layers", "--json").stdout)
+def test_the_command(tiny, tmp_path):
+    (tmp_path / "text").write_text("once upon a time there was a dog. " * 8)
+    result = json.loads(marey("eval", tiny, "--text", tmp_path / "text", "--quant", "int8", "--layers", "--json").stdout)
     assert [each["layer"] for each in result["int8"]["layers"]] == ["begin", 0, 1, "end"]

@@ -25,6 +25,7 @@ def test_worse_integers_are_judged_worse(family):
     assert 1 <= ratios[0] < 1.02 and ratios == sorted(ratios) and ratios[2] > 1.2
 
 
+@pytest.mark.slow
 def test_it_is_the_ratio_of_perplexities(tiny):
     """On 4,000 tokens of the model's own text, of another seed, within 30 % of the loss."""
     model = load_model(tiny)
