@@ -4,6 +4,7 @@ Entries that Marey does not read, such as the version of transformers, are left 
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from marey.sw.formats import huggingface, load_shape
@@ -63,6 +64,7 @@ def cut_folder(folder: Path, name: str, layers: int = 1, **changes) -> Path:
     depth = "n_layer" if MODELS[name]["model_type"] == "gpt2" else "num_hidden_layers"
     shape = load_shape(config_folder(folder, name, **CUT, **{depth: layers}, **changes))
     content = (folder / "config.json").read_text()
-    huggingface.write(folder, tiny_model(shape), byte_level("qwen2"))
+    # No weight depends on the scaling of the rotary embedding, which Marey writes in its simplest form only.
+    huggingface.write(folder, tiny_model(replace(shape, rope_factors=())), byte_level("qwen2"))
     (folder / "config.json").write_text(content)  # as the model has it, and not as Marey writes it
     return folder

@@ -37,6 +37,8 @@ RESCALE_SHIFT = 14
 POWER_SHIFT = -1
 """Added to the exponent of 1 / (range + 1) of a vector of products, 15 to 29, the shift that makes
 2**28 a power of two in proportion to it, which fits 16 bits."""
+HEAD_FILL_SHIFT, HEAD_ROOT_SHIFT = -14, -7
+"""Added to the exponents of a head's 1 / largest and 1 / sqrt(sum of squares), see `normalised`."""
 UNIT_SQUARE_SHIFT = 15
 """Each square in a balanced sum of squares is divided by 2**15, and so fits 16 bits."""
 RECIPROCAL_BITS = 8
@@ -266,6 +268,20 @@ def balanced_root(x: np.ndarray, units: np.ndarray) -> tuple[Scalar, Scalar]:
     normal, _, power = filled(x * units, UNIT_RANGE_SHIFT)
     squares = saturate(round_shift(normal * normal, UNIT_SQUARE_SHIFT), 16)
     return power, rsqrt(squares.sum(axis=-1, keepdims=True))
+
+
+def normalised(x: np.ndarray) -> np.ndarray:
+    """int16 vectors [..., N] divided by their root mean square: int64 [..., N] of int16 values, in units of
+    2**`HEAD_ROOT_SHIFT` * sqrt(N / 2**15).
+
+    A vector is brought to a largest magnitude of about 2**14 first, so its sum of squares has the same
+    precision whatever its size. A vector of zeros stays one. N must be at most 2**15.
+    """
+    inverse, exponent = reciprocal(np.abs(x).max(axis=-1, keepdims=True))
+    large = saturate(round_shift(x * inverse, exponent + HEAD_FILL_SHIFT), 16)
+    squares = saturate(round_shift(large * large, UNIT_SQUARE_SHIFT), 16)
+    root, exponent = rsqrt(squares.sum(axis=-1, keepdims=True))
+    return saturate(round_shift(large * root, exponent + HEAD_ROOT_SHIFT), 16)
 
 
 def rotary_tables(frequencies: np.ndarray, positions: int) -> tuple[np.ndarray, np.ndarray]:

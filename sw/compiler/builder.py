@@ -6,7 +6,7 @@ from ...hdl.spec.command import SLICES
 from ...hdl.spec.config import Config
 from ...hdl.spec.isa import Instruction, Op, Source, To, isa_of
 from ...hdl.vxm.vxm import Vxm
-from ..model.graph import Graph, Operation
+from ..model.graph import Graph, Kind, Operation
 from ..quant.outline import Outline
 from .layout import CompileError, Layout
 from .placement import Placement
@@ -55,13 +55,18 @@ class Builder:
         # Cycles from a beat that writes a granule to the first beat that can read it and add to it.
         self.added_cycles = Vxm.latency(config) + 1
         upper = config.scalars // 2
-        needed = REDUCED + max(2 * self.shape.n_heads, layout.embedding_groups, 6 * outline.balanced)
+        needed = REDUCED + max(2 * self.shape.n_heads, layout.embedding_groups, 6 * outline.balanced,
+                               self._normed_heads() + 1)
         if needed > upper:
             raise CompileError(f"{self.shape.n_heads} heads and {layout.embedding_groups} groups of an embedding need "
                                f"{2 * needed} scalar registers, and {config.name} has {config.scalars}: choose a larger "
                                "configuration")
         self.quantiser, self.step, self.root, self.scalar, self.reciprocals = range(upper, upper + 5)
         self.inverse, self.power = self.reciprocals, self.reciprocals + 2
+
+    def _normed_heads(self) -> int:
+        """Heads that have a norm, each of which needs a scalar register in either half."""
+        return (self.shape.n_heads + self.shape.n_kv_heads) * self.layout.has(Kind.HEAD_NORM)
 
     def op(self, op: Op, note: str = "", **operands) -> Instruction:
         """An instruction, with a note for listings. EncodingError for an operand out of range.

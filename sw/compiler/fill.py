@@ -122,11 +122,14 @@ def layer_constants(layout: Layout, model: QuantisedModel, index: int) -> dict[s
     biases of matrices."""
     config, shape = layout.config, model.config
     gains = {name: np.broadcast_to(model.vector(name, index), shape.dim) for name in layout.norms}
+    every = np.concatenate([head_order(shape), shape.n_heads + np.arange(shape.n_kv_heads)])
+    normed = {each.name: _pad_heads(model.vector(each.name, index)[every].ravel(), shape, layout.head)
+              for each in layout.graph.of_kind(Kind.HEAD_NORM)}
     balanced = {}
     if model.balanced:
         balanced = {f"{name}_units": _units(layout, model, name, index) for name in layout.norms}
         balanced["rescale"] = model.vector("rescale", index)
-    return gains | balanced | {"key_offset": _pad_heads(model.vector("key_offset", index).ravel(), shape, layout.head),
+    return gains | balanced | normed | {"key_offset": _pad_heads(model.vector("key_offset", index).ravel(), shape, layout.head),
                     "score": np.repeat(model.vector("score", index)[head_order(shape)], config.lanes)}
 
 

@@ -13,8 +13,8 @@ from ..model.graph import Kind, Operation
 from ..quant.outline import Outline
 from .matrix import Matrix
 
-RESULT_BUFFERS = {Kind.ADD: "x", Kind.ROTATE: "qk", Kind.SPLIT: "qk", Kind.VALUES: "v", Kind.ACTIVATE: "gate",
-                  Kind.MULTIPLY: "up", Kind.CHOOSE: "logits"}
+RESULT_BUFFERS = {Kind.ADD: "x", Kind.HEAD_NORM: "qk", Kind.ROTATE: "qk", Kind.SPLIT: "qk", Kind.VALUES: "v",
+                  Kind.ACTIVATE: "gate", Kind.MULTIPLY: "up", Kind.CHOOSE: "logits"}
 """The buffer that a matrix's results go to, by the kind of operation that reads them."""
 
 
@@ -264,6 +264,7 @@ class Layout:
             **{f"{name}_units": self.residual * self.balanced for name in self.norms}, "rescale": self.dim * self.balanced,
             **{name: factors[name] for name in self.matrices if name not in scaled}, "key_offset": self.kv_heads,
             "score": model.n_heads * lanes,
+            **{each.name: self.heads + self.kv_heads for each in self.graph.of_kind(Kind.HEAD_NORM)},
             **{name: values for name, values in biases.items() if name != "classifier_bias"}}, start)
         self.layer |= rest
         self.layer_constants = max(at, windows["y"].first - start)

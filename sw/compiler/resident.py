@@ -5,8 +5,10 @@ attention; after the layers. A timeline schedules each. Attention stands between
 third; its cycles depend on the number of blocks, see `attention.py`.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from ...hdl.scalars.scalars import Scalars
 from ...hdl.sequencer.sequencer import Sequencer
 from ...hdl.spec.isa import Address, Instruction, Op, Source, To
 from ...hdl.timing import Unit, next_issue, vxm_beat
@@ -46,13 +48,17 @@ def lower(layout: Layout, outline: Outline) -> Code:
     return _Token(builder, attention).code()
 
 
-def paced(builder: Builder) -> list[Step]:
-    """The first steps of a section: if matrices have groups, the period that keeps short groups
-    apart.
+def paced(builder: Builder, operations: Iterable[Operation] = ()) -> list[Step]:
+    """The first steps of a section: the period, if something in it needs one.
 
-    It is the time from writing a sum to MEM until it can be read and added to.
+    If matrices have groups, it keeps short groups apart: it is the time from writing a sum to MEM until
+    it can be read and added to. If one of the `operations` is a HEAD_NORM, it is also at least the time
+    that the scalar unit takes for a head.
     """
-    return [step(builder.op(Op.PERIOD, value=builder.added_cycles))] if builder.layout.groups else []
+    periods = [builder.added_cycles] if builder.layout.groups else []
+    if any(operation.kind is Kind.HEAD_NORM for operation in operations):
+        periods.append(Scalars.LATENCY + 1)
+    return [step(builder.op(Op.PERIOD, value=max(periods)))] if periods else []
 
 
 def count_blocks(builder: Builder, attention: Attention) -> list[Step]:
@@ -130,7 +136,8 @@ class _Token:
 
     def _steps(self, operations):
         """The steps of a section with these operations."""
-        return [*paced(self.builder), *(each for operation in operations for each in steps_of(self.builder, operation))]
+        found = (each for operation in operations for each in steps_of(self.builder, operation))
+        return [*paced(self.builder, operations), *found]
 
     def _begin(self):
         """The timeline before the layers: look-ups of the token and the position, and the first

@@ -13,7 +13,7 @@ from .emit import lay_out
 from .kernels import choice, embedding, heads, steps_of
 from .layout import CompileError
 from .placement import Streamed
-from .resident import Code, behind_attention, count_blocks
+from .resident import Code, behind_attention, count_blocks, paced
 from .schedule import Timeline
 from .steps import IN_ORDER, ORIGIN, After, Step, step
 from .streamed import StreamedLayout
@@ -54,7 +54,7 @@ class _Sections:
         self.placement.chunks = section.chunks
         operations = [builder.graph.find(step) for step in section.steps]
         timeline = Timeline(config, builder.registers.values)
-        timeline.schedule(self._registers(section))
+        timeline.schedule([*paced(builder, operations), *self._registers(section)])
         before = None
         for operation in operations:
             if operation.kind in (Kind.SOFTMAX, Kind.VALUES):

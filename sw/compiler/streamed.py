@@ -149,6 +149,8 @@ class StreamedLayout(Layout):
                 return {"low": self.head, "high": 4 * self.head}
             case Kind.NORM:
                 return {step: self.dim}
+            case Kind.HEAD_NORM:
+                return {step: self.heads + self.kv_heads}
             case Kind.SCORES:
                 return {"key_offset": self.kv_heads, "score": model.n_heads * config.lanes}
             case Kind.LINEAR:

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from .graph import Graph, GraphError, Kind, Number, Operation, Phase, check
+from .graph import Graph, Kind, Number, Operation, Phase, check
 
 INTEGER = ".int8"
 """Suffix in the names of values that exist only in the integer graph, such as "hidden.int8"."""
@@ -17,10 +17,8 @@ def integer_graph(graph: Graph, balanced: bool = False) -> Graph:
     `balanced`: the residual has units of its own in each layer (`marey.sw.quant.residual`), so a
     RESCALE changes them when the first norm of a layer has read it.
 
-    GraphError if the result is not legal, or if the model has something that only the float reference can do so far.
+    GraphError if the result is not legal.
     """
-    if missing := _missing(graph):
-        raise GraphError(f"the tile cannot do this model yet: it has {missing}")
 
     def region(operations):
         made, residual, wide = [], "x", {operation.output.name: operation.output for operation in operations
@@ -46,8 +44,3 @@ def integer_graph(graph: Graph, balanced: bool = False) -> Graph:
         return tuple(made)
 
     return check(Graph(graph.config, graph.begin, region(graph.layer), region(graph.end)), integers=True)
-
-
-def _missing(graph: Graph) -> str:
-    """What quantiser, golden model and compiler cannot do, of what a graph has; empty if they can do all of it."""
-    return "norms of queries and keys" if any(graph.of_kind(Kind.HEAD_NORM)) else ""

@@ -25,7 +25,8 @@ def calibrate(model: Model, seed: int, *, moments: bool = False, batch: int = 32
 
     Records, float64:
 
-    - The values that attention reads and makes (queries with keys, values, outputs): [heads, head_dim].
+    - The values that attention reads and makes (queries with keys, also before their norm, values,
+      outputs): [heads, head_dim].
     - All other values: one number each. All residual values share the record `RESIDUAL`.
     - Queries with keys, also NAME.high and NAME.low: the maximum of each channel, and the maximum
       of its negative, [heads, head_dim].
@@ -117,7 +118,7 @@ class _Watched:
             name for operation in graph.of_kind(Kind.MULTIPLY) for name in operation.inputs}
         self.inputs = {operation.inputs[0] for operation in graph.of_kind(Kind.LINEAR)}
         self.keys = {operation.inputs[0] for operation in graph.of_kind(Kind.SCORES)}
-        averaged = list(graph.of_kind(Kind.VALUES))
-        self.by_channel = self.keys | {operation.inputs[1] for operation in averaged} | {
+        averaged, normed = list(graph.of_kind(Kind.VALUES)), {each.inputs[0] for each in graph.of_kind(Kind.HEAD_NORM)}
+        self.by_channel = self.keys | normed | {operation.inputs[1] for operation in averaged} | {
             operation.output.name for operation in averaged}
         self.final = next(operation.output.name for operation in graph.end if operation.kind is Kind.NORM)

@@ -201,6 +201,11 @@ class Golden:
     def _angles(self, operation, layer, positions):
         return integer.rotation(self._rotary, positions)[:, None]
 
+    def _head_norm(self, operation, layer, heads):
+        """Queries and keys [rows, n_heads + n_kv_heads, head_dim], each head normalised and multiplied by its gains."""
+        gains = self.model.vector(operation.name, layer).astype(np.int64)
+        return self._limit(round_shift(integer.normalised(heads) * gains, self.model.shifts[operation.name]), 16)
+
     def _rotate(self, operation, layer, heads, rotation):
         """Rotated queries, of int8 values, and keys, `FRACTION` bits finer; both [rows, n_heads +
         n_kv_heads, head_dim].

@@ -1,8 +1,14 @@
-"""The int8 steps of queries and keys."""
+"""The int8 steps of queries and keys, and the integers of their norms."""
+
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from ...hdl.spec.integer import HEAD_ROOT_SHIFT
 from ..model.config import ModelConfig
+from ..model.graph import Operation
+from ..model.model import Model, full_name
+from .fixed_point import HEADROOM, with_common_shift
 
 BALANCE = 0.5
 """The exponent in step of keys ~ (key range / query range)**BALANCE, by pair of channels. It is
@@ -29,3 +35,31 @@ def head_steps(config: ModelConfig, largest: np.ndarray, high: np.ndarray, low: 
     balance = balance.repeat(group, axis=0)
     q = (q * balance).max(axis=1, keepdims=True) / balance
     return q.repeat(2, axis=1) / 127, k.repeat(2, axis=1) / 127
+
+
+def head_units(ranges: Mapping[str, np.ndarray], layer: int, operation: Operation) -> np.ndarray:
+    """The unit of queries and keys before a HEAD_NORM, one a head, by channel: float64 [heads * head_dim].
+
+    `ranges`: of a calibration. The norm undoes the size of a head, so it may have any unit.
+    """
+    largest = ranges[f"{layer}.{operation.inputs[0]}"]
+    unit = np.maximum(largest.max(axis=1, keepdims=True), 1e-9) * HEADROOM / 32767
+    return np.broadcast_to(unit, largest.shape).ravel()
+
+
+def head_gains(model: Model, operation: Operation, units: Sequence[np.ndarray]) -> tuple[dict[str, np.ndarray], int]:
+    """({full name: int16 gains [heads, head_dim]}, shift) of a HEAD_NORM.
+
+    `units`: of its result's channels, [heads * head_dim], for each layer. A normalised value counts the
+    unit of `integer.normalised`. The norm's epsilon is left out: it would matter for heads whose root
+    mean square is near its root.
+    """
+    config = model.config
+    counts, unit = (config.n_heads, config.n_kv_heads), 2.0**HEAD_ROOT_SHIFT * np.sqrt(config.head_dim / 2.0**15)
+    factors = []
+    for layer, made in enumerate(units):
+        gains = [np.tile(gain, (count, 1)) for gain, count in zip(model.of(operation, layer), counts, strict=True)]
+        factors.append(np.concatenate(gains) * unit / made.reshape(-1, config.head_dim))
+    sizes, shift = with_common_shift([np.abs(factor) for factor in factors])
+    return {full_name(operation.name, layer): size * np.sign(factor).astype(np.int16)
+            for layer, (size, factor) in enumerate(zip(sizes, factors, strict=True))}, shift

@@ -70,6 +70,7 @@ class QuantisedModel:
       centres the keys, so that int8 has smaller steps; it adds the same to all scores of a query,
       and the softmax does not depend on that.
     - "layers.N.score", [n_heads], factors from q.k to scores in units of 2**-8 (see `Golden`).
+    - The gains of each HEAD_NORM, [n_heads + n_kv_heads, head_dim].
     - The table of each POSITION, [seq_len, dim].
 
     - If the residual is balanced (see `residual.py`): "epsilon", [1], the value of a channel behind

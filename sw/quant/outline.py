@@ -93,7 +93,8 @@ def _groups(graph, bits, group, model):
         else:
             size, same = tried[-1], False
         # Queries and keys have a step for each pair of channels, even if their weights have one scale.
-        heads = {reader.kind for reader in graph.readers(operation.output.name, region)} & {Kind.ROTATE, Kind.SPLIT}
+        readers = {reader.kind for reader in graph.readers(operation.output.name, region)}
+        heads = readers & {Kind.HEAD_NORM, Kind.ROTATE, Kind.SPLIT}
         if size < count:
             groups[name] = size
         if same and not heads:

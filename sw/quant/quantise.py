@@ -21,7 +21,7 @@ from .calibrate import RESIDUAL, calibrate, steps_of
 from .fixed_point import linears, one_if_equal, snapped, unit_bits, with_common_shift
 from .fold import fold_layer_norms, untied
 from .gptq import Integers, gptq, nearest, nearest_by_channel, on_grid
-from .heads import head_steps
+from .heads import head_gains, head_steps, head_units
 from .model import FRACTION, Linear, QuantisedModel
 from .residual import Residual, filled_unit, gains_of, product_units, residuals_of, smoothing
 
@@ -101,6 +101,9 @@ class _Quantiser:
         for region in (graph.begin, graph.layer, graph.end):
             for operation in region:
                 self._set_units(operation, region)
+        for operation in graph.of_kind(Kind.HEAD_NORM):
+            gains, self.shifts[operation.name] = head_gains(self.model, operation, self.units[operation.output.name])
+            self.vectors |= gains
         for region in (graph.layer, graph.end):
             for operation in region:
                 if operation.kind is Kind.LINEAR:
@@ -167,6 +170,8 @@ class _Quantiser:
                 unit = self._balanced_norm(operation, region)
             case Kind.NORM:
                 unit = [self._norm(operation, region)] * len(layers)
+            case Kind.HEAD_NORM:  # the unit of its result is set with SCORES
+                name, unit = operation.inputs[0], [head_units(self.ranges, layer, operation) for layer in self.layers]
             case Kind.SCORES:
                 unit = self._attention(operation, region)
             case Kind.VALUES:

@@ -8,11 +8,12 @@ here: their cycles depend on the number of blocks of the KV cache, see `attentio
 from ...model.graph import Kind, Operation
 from ..builder import Builder
 from ..steps import Step
-from . import choice, elementwise, embedding, heads, linear, norm
+from . import choice, elementwise, embedding, head_norm, heads, linear, norm
 
 KERNELS = {
     Kind.NORM: norm.norm,
     Kind.LINEAR: linear.linear,
+    Kind.HEAD_NORM: head_norm.head_norm,
     Kind.ROTATE: heads.heads,
     Kind.SPLIT: heads.heads,
     Kind.SCORES: heads.scores,

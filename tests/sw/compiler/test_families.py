@@ -1,5 +1,5 @@
-"""Families on the tile: biases, scaled rotary embeddings, heads of any width: logits and tokens are the golden model's, in
-the predicted cycles."""
+"""Families on the tile: biases, scaled rotary embeddings, norms of queries and keys, heads of any width: logits and tokens
+are the golden model's, in the predicted cycles."""
 
 from dataclasses import replace
 
@@ -29,7 +29,8 @@ from tests.outliers import outlier_model
 
 SHAPE = ModelConfig(dim=32, hidden_dim=44, n_layers=2, n_heads=4, n_kv_heads=2, vocab_size=300, seq_len=48, tied=False)
 SCALED = {"llama3": llama3_factors(8, 10000.0, 8.0, 1.0, 4.0, 16), "linear": (4.0,) * 4}
-KINDS = {**{name: {"rope_factors": factors} for name, factors in SCALED.items()}, "qwen2": {"family": "qwen2"}}
+KINDS = {**{name: {"rope_factors": factors} for name, factors in SCALED.items()}, "qwen2": {"family": "qwen2"},
+         "qwen3": {"family": "qwen3"}}
 
 
 def check(program, model, prompt, transport=Endpoint):
@@ -46,7 +47,7 @@ def check(program, model, prompt, transport=Endpoint):
         assert device.tally.measured == device.tally.predicted
 
 
-@settings(max_examples=3, deadline=None, phases=set(Phase) - {Phase.shrink})
+@settings(max_examples=4, deadline=None, phases=set(Phase) - {Phase.shrink})
 @given(data=st.data())
 def test_any_shape(data):
     """Also beyond position 32, where the angles are products of two tables' entries."""
@@ -64,15 +65,16 @@ def test_any_shape(data):
     check(program, model, np.random.default_rng(1).integers(0, shape.vocab_size, count).tolist())
 
 
-def test_streamed():
-    shape = replace(SHAPE, **KINDS["llama3"])
+@pytest.mark.parametrize("kind", ["llama3", "qwen3"])
+def test_streamed(kind):
+    shape = replace(SHAPE, **KINDS[kind])
     model = quantise(tiny_model(shape))
     program = compile_quantised(model, replace(ROOMY[0], wram_depth=400))
     assert program.mode == "streamed"
     check(program, model, list(range(1, program.model.context - 2)))
 
 
-@pytest.mark.parametrize("kind", ["llama3"])
+@pytest.mark.parametrize("kind", ["llama3", "qwen3"])
 def test_on_the_rtl(compiler, kind):
     model = quantise(tiny_model(replace(SHAPE, **KINDS[kind])))
     check(compile_quantised(model, preset("tiny4x8")), model, list(range(1, 40)), verilator.open_tile)

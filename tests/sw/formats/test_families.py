@@ -16,10 +16,8 @@ from marey.sw.errors import FormatError
 from marey.sw.formats import gguf, huggingface, llama2c, load_model, load_shape, load_tokenizer
 from marey.sw.formats.tiny import tiny_model
 from marey.sw.model.config import ModelConfig
-from marey.sw.model.reference import Reference
 from marey.sw.model.rotary import frequencies, llama3_factors
 from tests.models import assert_same, logits
-from tests.sw.commands import refused
 from tests.vocabularies import byte_level
 
 SHAPE = ModelConfig(dim=24, hidden_dim=28, n_layers=2, n_heads=4, n_kv_heads=2, vocab_size=400, seq_len=32, bos=0, eos=(0,),
@@ -137,17 +135,6 @@ def test_llama2c_has_no_place(tmp_path):
         config = replace(SHAPE, bos=1, eos=(2,), **change)
         with pytest.raises(FormatError, match="has no place for"):
             llama2c.write(tmp_path / "x.bin", tiny_model(config), byte_level())
-
-
-@pytest.mark.parametrize(("change", "word"), [({"family": "qwen3"}, "norms of queries and keys")])
-def test_what_the_tile_cannot_do_is_refused_by_name(tmp_path, change, word):
-    """By `fit` as by the others; the float reference can do it."""
-    model = tiny_model(replace(SHAPE, **change))
-    gguf.write(tmp_path / "m.gguf", model, byte_level())
-    assert np.isfinite(Reference(model).step(np.array([1]), 0)).all()
-    for command in (["fit", tmp_path / "m.gguf"], ["compile", tmp_path / "m.gguf", "-o", tmp_path / "x.marey"],
-                    ["generate", "x", "--model", tmp_path / "m.gguf", "--backend", "emulator"]):
-        refused(*command, word=f"the tile cannot do this model yet: it has {word}")
 
 
 def test_the_tokenizer_of_qwen(tmp_path):
