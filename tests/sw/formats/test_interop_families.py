@@ -68,7 +68,7 @@ def test_the_same_logits(tmp_path, name):
     assert model.config.seq_len == (settings.get("sliding_window") or 256) and load_shape(tmp_path / "m") == model.config
     # Float32 sums in another order.
     np.testing.assert_allclose(logits(model, found["tokens"][:context]), np.array(found["logits"])[:context], atol=1e-3)
-    # The tile's integers follow them: root mean square error below a fifth of the standard deviation, for a random model of few channels.
+    # The integers follow them: root mean square error below a fifth of the deviation, for random models of few channels.
     exact = np.array(found["logits"])[:context]
     integers = Golden(quantise(model)).texts(np.array([found["tokens"][:context]]), 0)[0]
     assert np.sqrt(np.mean((integers - exact) ** 2)) < 0.2 * exact.std()
