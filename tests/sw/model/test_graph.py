@@ -16,8 +16,8 @@ from tests.models import shapes
 LLAMA = ModelConfig(dim=32, hidden_dim=44, n_layers=2, n_heads=4, n_kv_heads=2, vocab_size=50, seq_len=40)
 GPT2 = replace(LLAMA, n_kv_heads=4, family="gpt2")
 GRAPHS = {"llama": graph_of(LLAMA), "gpt2": graph_of(GPT2), "qwen3": graph_of(replace(LLAMA, family="qwen3", head_width=12))}
-INTEGERS = {name: integer_graph(graph) for name, graph in GRAPHS.items() if name != "qwen3"}
-"""Qwen3's norms of queries and keys have no integers yet."""
+INTEGERS = {name: integer_graph(graph) for name, graph in GRAPHS.items()} | {
+    "balanced llama": integer_graph(GRAPHS["llama"], balanced=True)}
 EXTRA = Operation(kind=Kind.ADD, name="extra", inputs=("x", "x"), output=Value("extra", 32, Number.WIDE), phase=Phase.FFN)
 """An operation that is legal wherever there is a residual."""
 
