@@ -104,8 +104,8 @@ def _runs(program, position, count):
 
 def _heads(shape, issue):
     """Names of the heads that an issue's rounds compute: () unless it has as many rounds as there
-    are heads or KV heads."""
+    are heads, KV heads, or both together."""
     rounds = issue.operands.get("count" if issue.op is Op.SFU else "outer", 1)
-    if rounds > 1 and rounds == shape.n_heads:
-        return tuple(f"head {head}" for head in head_order(shape))
-    return tuple(f"KV head {head}" for head in range(rounds)) if rounds > 1 and rounds == shape.n_kv_heads else ()
+    heads = tuple(f"head {head}" for head in head_order(shape))
+    kv_heads = tuple(f"KV head {head}" for head in range(shape.n_kv_heads))
+    return next((names for names in (heads, kv_heads, heads + kv_heads) if rounds == len(names) > 1), ())
