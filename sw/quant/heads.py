@@ -1,4 +1,4 @@
-"""The int8 steps of queries and keys, and the integers of their norms."""
+"""The integers of attention: steps of queries, keys and values, offsets, factors of scores, and gains of norms."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,7 +8,8 @@ from ...hdl.spec.integer import HEAD_ROOT_SHIFT
 from ..model.config import ModelConfig
 from ..model.graph import Operation
 from ..model.model import Model, full_name
-from .fixed_point import HEADROOM, with_common_shift
+from .fixed_point import HEADROOM, one_if_equal, with_common_shift
+from .model import FRACTION
 
 BALANCE = 0.5
 """The exponent in step of keys ~ (key range / query range)**BALANCE, by pair of channels. It is
@@ -35,6 +36,50 @@ def head_steps(config: ModelConfig, largest: np.ndarray, high: np.ndarray, low: 
     balance = balance.repeat(group, axis=0)
     q = (q * balance).max(axis=1, keepdims=True) / balance
     return q.repeat(2, axis=1) / 127, k.repeat(2, axis=1) / 127
+
+
+def score_integers(config: ModelConfig, ranges: Mapping[str, np.ndarray],
+                   source: str) -> tuple[list[np.ndarray], dict[str, np.ndarray], int]:
+    """(units of queries and keys before they have 8 bits, vectors, the shift of scores).
+
+    The units are float64 [heads * head_dim] for each layer; the vectors are the factors of scores and
+    the offsets of keys, see `QuantisedModel`. `ranges`: of a calibration; `source`: the queries with
+    the keys.
+    """
+    group, layers = config.n_heads // config.n_kv_heads, range(config.n_layers)
+    steps = [head_steps(config, *(ranges[f"{layer}.{source}{side}"] for side in ("", ".high", ".low"))) for layer in layers]
+    units = [np.concatenate([q.ravel(), k.ravel()]) / 2.0**FRACTION for q, k in steps]
+    # (step of q) * (step of k) is the same for all channels of a head. exp(s) = 2**(s * log2(e)), in
+    # units of 2**-8.
+    score_steps = [(q * k.repeat(group, axis=0))[:, 0] / np.sqrt(config.head_dim) * np.log2(np.e) * 256 for q, k in steps]
+    factors, shift = with_common_shift(score_steps)
+    vectors = {}
+    for layer, (factor, (_, k)) in enumerate(zip(factors, steps, strict=True)):
+        high, low = (ranges[f"{layer}.{source}.{side}"][config.n_heads:] for side in ("high", "low"))
+        offset = np.clip(np.rint(-((high - low) / 2) / k), -32768, 32767).astype(np.int16)
+        vectors |= {f"layers.{layer}.score": factor, f"layers.{layer}.key_offset": offset}
+    return units, vectors, shift
+
+
+def value_integers(config: ModelConfig, ranges: Mapping[str, np.ndarray], source: str, output: str,
+                   uniform: bool) -> tuple[list[np.ndarray], list[np.ndarray], int]:
+    """(units of the cached values, units of attention's output, the shift of VALUES), for each layer.
+
+    The output's steps are those of the values, divided by 2**shift. `ranges`: of a calibration;
+    `source`, `output`: names of the values and of the output. `uniform`: one step for all values of a
+    layer.
+    """
+    group, layers = config.n_heads // config.n_kv_heads, range(config.n_layers)
+    largest = [np.maximum(ranges[f"{layer}.{source}"], 1e-9) for layer in layers]
+    if uniform:
+        largest = [np.full_like(each, each.max()) for each in largest]
+    steps = [each / 127 for each in largest]
+    # As many bits as leave room for the largest output in every layer, up to 4.
+    room = min(np.min(127 * step.repeat(group, axis=0) / np.maximum(ranges[f"{layer}.{output}"], 1e-9))
+               for layer, step in enumerate(steps))
+    gain = max(0, min(int(np.floor(np.log2(room))), 4))
+    return ([one_if_equal(step.ravel()) for step in steps],
+            [(step.repeat(group, axis=0) / 2.0**gain).ravel() for step in steps], gain)
 
 
 def head_units(ranges: Mapping[str, np.ndarray], layer: int, operation: Operation) -> np.ndarray:

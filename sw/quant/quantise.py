@@ -17,13 +17,13 @@ from ...sim.progress import progress
 from ..model.graph import Kind
 from ..model.integer_graph import INTEGER, integer_graph
 from ..model.model import Model, full_name
-from .calibrate import RESIDUAL, calibrate, steps_of
-from .fixed_point import linears, one_if_equal, snapped, unit_bits, with_common_shift
+from .calibrate import calibrate, steps_of
+from .fixed_point import linears, snapped, unit_bits, with_common_shift
 from .fold import fold_layer_norms, untied
 from .gptq import Integers, gptq, nearest, nearest_by_channel, on_grid
-from .heads import head_gains, head_steps, head_units
-from .model import FRACTION, Linear, QuantisedModel
-from .residual import Residual, filled_unit, gains_of, product_units, residuals_of, smoothing
+from .heads import head_gains, head_units, score_integers, value_integers
+from .model import Linear, QuantisedModel
+from .residual import Residual, filled_unit, gains_of, model_residuals, product_units, smoothing
 
 GROUP = 16
 """Inputs that share a scale if weights have 4 bits and do not lie on a grid."""
@@ -46,23 +46,8 @@ def quantise(model: Model, bits: int = 8, seed: int = 0, group: int = GROUP) -> 
     model = fold_layer_norms(model)
     with progress("calibrating the model", expected_s(model)):
         ranges = calibrate(model, seed, moments=bits == 4)
-        residuals = _residuals(model, ranges, bits == 8)
+        residuals = model_residuals(model, ranges, bits == 8)
         return _Quantiser(untied(model) if residuals[0].balanced else model, bits, group, ranges, residuals).run()
-
-
-def _residuals(model, ranges, may_be_balanced):
-    """The units of the residual that `begin` and each layer make; see `residuals_of`."""
-    graph, layers = model.graph, range(model.config.n_layers)
-    least_rms = 1 / max(float(value) for name, value in ranges.items() if name.endswith(".inverse_rms"))
-    by_channel = None
-    if may_be_balanced:
-        table = np.abs(model.of(next(graph.of_kind(Kind.EMBED)))[0]).max(axis=0)
-        begin = [ranges[f"{each.output.name}.channels"] for each in graph.begin if each.kind in (Kind.EMBED, Kind.POSITION)]
-        sums = [each.output.name for each in graph.of_kind(Kind.ADD)]
-        by_channel = [np.max([table, *begin], axis=0),
-                      *(np.max([ranges[f"{layer}.{name}.channels"] for name in sums], axis=0) for layer in layers)]
-    config = model.config
-    return residuals_of(float(ranges[RESIDUAL]), by_channel, least_rms, len(layers) + 1, config.norm_eps * config.dim)
 
 
 def expected_s(model: Model) -> float:
@@ -290,45 +275,23 @@ class _Quantiser:
     def _attention(self, operation, region):
         """Sets the units of queries and keys, the offsets of keys and the factors of scores;
         returns the unit of scores."""
-        config, source = self.config, operation.inputs[0].removesuffix(INTEGER)
-        group = config.n_heads // config.n_kv_heads
-        steps = [head_steps(config, *(self.ranges[f"{layer}.{source}{side}"] for side in ("", ".high", ".low")))
-                 for layer in self.layers]
-        unit = [np.concatenate([q.ravel(), k.ravel()]) / 2.0**FRACTION for q, k in steps]
+        source = operation.inputs[0].removesuffix(INTEGER)
+        units, vectors, self.shifts[operation.name] = score_integers(self.config, self.ranges, source)
         # Rotation keeps the units of its input.
         for name in (source, self.graph.producer(operation.inputs[0], region).inputs[0]):
-            self.units.steps[name] = unit
-        # (step of q) * (step of k) is the same for all channels of a head. exp(s) = 2**(s * log2(e)), in
-        # units of 2**-8.
-        score_steps = [(q * k.repeat(group, axis=0))[:, 0] / np.sqrt(config.head_dim) * np.log2(np.e) * 256
-                       for q, k in steps]
-        factors, self.shifts[operation.name] = with_common_shift(score_steps)
-        for layer, (factor, (_, k)) in enumerate(zip(factors, steps, strict=True)):
-            high, low = (self.ranges[f"{layer}.{source}.{side}"][config.n_heads:] for side in ("high", "low"))
-            offset = np.clip(np.rint(-((high - low) / 2) / k), -32768, 32767).astype(np.int16)
-            self.vectors |= {f"layers.{layer}.score": factor, f"layers.{layer}.key_offset": offset}
+            self.units.steps[name] = units
+        self.vectors |= vectors
         return [2.0**-8] * len(self.layers)
 
     def _averages(self, operation, region):
         """Sets the units of the cached values and the shift of VALUES; returns the units of
-        attention's output.
-
-        The output's steps are those of the values, divided by 2**shift.
-        """
-        config, source = self.config, operation.inputs[1]
-        group = config.n_heads // config.n_kv_heads
-        largest = [np.maximum(self.ranges[f"{layer}.{source}"], 1e-9) for layer in self.layers]
-        if self.bits == 4:
-            # One step for all values of a layer, so that a matrix behind attention that lies on a grid still
-            # does.
-            largest = [np.full_like(each, each.max()) for each in largest]
-        steps = [each / 127 for each in largest]
-        self.units.steps[source] = [one_if_equal(step.ravel()) for step in steps]
-        # As many bits as leave room for the largest output in every layer, up to 4.
-        room = min(np.min(127 * step.repeat(group, axis=0) / np.maximum(
-            self.ranges[f"{layer}.{operation.output.name}"], 1e-9)) for layer, step in enumerate(steps))
-        self.shifts[operation.name] = gain = max(0, min(int(np.floor(np.log2(room))), 4))
-        return [(step.repeat(group, axis=0) / 2.0**gain).ravel() for step in steps]
+        attention's output."""
+        source = operation.inputs[1]
+        # With 4 bits one step for all values of a layer, so that a matrix behind attention that lies on a grid
+        # still does.
+        self.units.steps[source], units, self.shifts[operation.name] = value_integers(
+            self.config, self.ranges, source, operation.output.name, self.bits == 4)
+        return units
 
     # Matrices
 

@@ -7,7 +7,7 @@ channel has a unit of its own, which grows from layer to layer, and the units ar
 weights around the residual. Such a residual is called *balanced*.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,9 @@ from ...hdl.spec.integer import (
     UNIT_BITS,
     UNIT_SQUARE_SHIFT,
 )
+from ..model.graph import Kind
+from ..model.model import Model
+from .calibrate import RESIDUAL
 from .fixed_point import HEADROOM, unit_bits
 
 LEAST_RMS = 64
@@ -80,6 +83,21 @@ class Residual:
         """The numbers that bring a residual in the units of `before` to these, int16 [dim], with
         RESCALE_SHIFT fractional bits."""
         return np.rint(before.unit / self.unit * 2.0**RESCALE_SHIFT).astype(np.int16)
+
+
+def model_residuals(model: Model, ranges: Mapping[str, np.ndarray], may_be_balanced: bool) -> list[Residual]:
+    """The residuals that a model's `begin` and each layer make, by the `ranges` of its calibration; see `residuals_of`."""
+    graph, layers = model.graph, range(model.config.n_layers)
+    least_rms = 1 / max(float(value) for name, value in ranges.items() if name.endswith(".inverse_rms"))
+    by_channel = None
+    if may_be_balanced:
+        table = np.abs(model.of(next(graph.of_kind(Kind.EMBED)))[0]).max(axis=0)
+        begin = [ranges[f"{each.output.name}.channels"] for each in graph.begin if each.kind in (Kind.EMBED, Kind.POSITION)]
+        sums = [each.output.name for each in graph.of_kind(Kind.ADD)]
+        by_channel = [np.max([table, *begin], axis=0),
+                      *(np.max([ranges[f"{layer}.{name}.channels"] for name in sums], axis=0) for layer in layers)]
+    config = model.config
+    return residuals_of(float(ranges[RESIDUAL]), by_channel, least_rms, len(layers) + 1, config.norm_eps * config.dim)
 
 
 def residuals_of(largest: float, by_channel: Sequence[np.ndarray] | None, least_rms: float, regions: int,
