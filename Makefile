@@ -11,11 +11,12 @@ EXTRAS ?= boards,dev
 NEXT := now: source $(BIN)/activate; then: marey --help
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-slow proof bench cost bitstreams train screenshot docs lint clean
+.PHONY: help install run smollm2 test test-slow proof bench cost bitstreams train screenshot docs lint clean
 
 help:
 	@echo "make install    install the command marey in $(VENV), and say how to call it"
 	@echo "make run        tell a story on the simulated tile"
+	@echo "make smollm2    a language model of 135 million weights answers on a simulated LPU: fetches 93 MB, minutes"
 	@echo "make test       every test but the slow ones, cocotb included"
 	@echo "make test-slow  the tests that take minutes"
 	@echo "make proof      prove that no cycle depends on data, and what the link lets through: docs/proof.md"
@@ -49,6 +50,9 @@ run: $(VENV)/use
 	@$(BIN)/marey generate "Once upon a time, there was a little girl named Lily."
 	@echo >&2
 	@echo '$(NEXT)' >&2
+
+smollm2: $(VENV)/use
+	@$(BIN)/marey generate "What is the capital of France?" --model smollm2 --chat --config lpu16x16
 
 bench: $(VENV)/use
 	@$(BIN)/marey bench

@@ -122,7 +122,7 @@ class EmulatedTile:
         if run not in self._faults:
             how = {"position": position, "count": count}
             self._prover = self._prover or Prover(self.config, program)
-            self._faults[run] = (0 if self._prover.proves(entry, **how)
+            self._faults[run] = (0 if self._prover.proves(entry, **how) is not None
                                  else len(violations(self.config, program, entry, **how)))
         self.schedule_faults = self._faults[run]
 

@@ -40,25 +40,26 @@ class Prover:
         self._shapes: dict[tuple, Shape] = {}
         self._known: dict[tuple, int] = {}
 
-    def check(self, entry: int = 0, *, position: int = 0, count: int = 1, token: int = 0) -> None:
-        """ProgramError, with the first violation, for a run that breaks a rule; see `marey.hdl.timing.rules.check`."""
-        if not self.proves(entry, position=position, count=count, token=token):
-            check(self.config, self.program, entry, position=position, count=count, token=token)
+    def check(self, entry: int = 0, *, position: int = 0, count: int = 1, token: int = 0) -> int:
+        """Cycles of a run that breaks no rule. ProgramError, with the first violation, for any other; see
+        `marey.hdl.timing.rules.check`."""
+        proved = self.proves(entry, position=position, count=count, token=token)
+        return proved or check(self.config, self.program, entry, position=position, count=count, token=token)
 
-    def proves(self, entry: int = 0, *, position: int = 0, count: int = 1, token: int = 0) -> bool:
-        """Whether it is proved that a run breaks no rule."""
+    def proves(self, entry: int = 0, *, position: int = 0, count: int = 1, token: int = 0) -> int | None:
+        """Cycles of a run of which it is proved that it breaks no rule; None if there is no proof."""
         try:
             issues, skipped = abridged(self.config, self.program, entry, position=position, count=count, token=token)
         except ProgramError:
-            return False
+            return None
         rules, gaps = RunRules(self.config, count), {turns.end: turns for turns in skipped}
         for number, issue in enumerate(issues):
             if turns := gaps.get(number):
                 rules.skip(turns.counter, turns.times)
             if rules.broken(issue):
-                return False
-        rows = rows_of(self.config, issues, skipped, self._shapes_of(issues))
-        return rows is not None and self._rules_hold(rows, run_cycles(issues[-1]))
+                return None
+        rows, cycles = rows_of(self.config, issues, skipped, self._shapes_of(issues)), run_cycles(issues[-1])
+        return cycles if rows is not None and self._rules_hold(rows, cycles) else None
 
     def _shapes_of(self, issues):
         """The shape of each issue; None for one that uses no unit."""

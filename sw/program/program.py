@@ -5,7 +5,7 @@ import json
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -34,6 +34,8 @@ DAMAGE = (OSError, EOFError, KeyError, TypeError, ValueError, AttributeError, Ru
           struct.error, OverflowError, MemoryError)
 """Exceptions that the libraries raise when they read a damaged archive."""
 
+COMPRESSED_BYTES = 1 << 25
+"""Programs of fewer bytes are compressed. Weights lose about a tenth by it, and large ones take many seconds."""
 LARGEST = 1 << 32
 """The most bytes, over all arrays, that an archive may unpack to."""
 
@@ -54,6 +56,9 @@ class Image:
     weights: np.ndarray
     constants: np.ndarray
     granule: int = 0
+
+    def __post_init__(self):
+        object.__setattr__(self, "known_cycles", {})
 
     def codes(self, config: Config) -> list[int]:
         """The encoded instructions, as unsigned numbers. EncodingError for an operand that does not
@@ -102,9 +107,6 @@ class Program:
     stream: Stream | None = None
     template: ChatTemplate | None = None
 
-    def __post_init__(self):
-        object.__setattr__(self, "_cycles", {})
-
     @classmethod
     def from_instructions(cls, config: Config, instructions: list[Instruction]) -> "Program":
         """A program without weights, constants and model. ProgramError if it breaks a rule of the
@@ -134,11 +136,20 @@ class Program:
         `entry`: the run's first instruction. A run of several tokens takes less than as many runs of
         one, which each also take the cycles of a run's start and end.
         """
-        known = (entry, blocks(self.config, position) if count <= 1 else position, count)
-        if known not in self._cycles:
+        known, run = self.image.known_cycles, self._run(position, count, entry)
+        if run not in known:
             issues, _ = abridged(self.config, self.image.instructions, entry, position=position, count=count)
-            self._cycles[known] = run_cycles(issues[-1])
-        return self._cycles[known]
+            known[run] = run_cycles(issues[-1])
+        return known[run]
+
+    def _run(self, position, count, entry):
+        """What the cycles of a run depend on."""
+        return entry, blocks(self.config, position) if count <= 1 else position, count
+
+    def know_cycles(self, runs: Iterable[tuple[int, int, int, int]]) -> None:
+        """Takes the cycles of runs from whoever has found them: (entry, position, count, cycles) each."""
+        for entry, position, count, cycles in runs:
+            self.image.known_cycles[self._run(position, count, entry)] = cycles
 
     @property
     def graph(self) -> Graph | None:
@@ -241,7 +252,8 @@ class Program:
         arrays["description"] = np.frombuffer(json.dumps(description).encode(), np.uint8)
         # In memory, because an archive is not written from its beginning to its end, as a pipe needs.
         content = io.BytesIO()
-        np.savez_compressed(content, **arrays)
+        size = sum(array.nbytes for array in arrays.values())
+        (np.savez_compressed if size < COMPRESSED_BYTES else np.savez)(content, **arrays)
         write_file(Path(path), content.getvalue())
 
     @classmethod

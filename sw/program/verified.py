@@ -4,6 +4,7 @@
 """
 
 import hashlib
+import json
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -20,13 +21,20 @@ WORTH_KEEPING_S = 0.5
 SUFFIX = ".legal"
 
 
-def verify(program) -> None:
-    """Checks a program against the rules of the tile; a model's for every number of blocks.
-    ProgramError if it breaks one."""
-    config, instructions = program.config, program.image.instructions
+Runs = list[tuple[int, int, int, int]]
+"""Runs that were checked: (entry, position, count, cycles)."""
+
+
+def verify(program) -> Runs:
+    """Checks a program against the rules of the tile; a model's for every number of blocks. Returns the runs that it has
+    tried. ProgramError if the program breaks a rule."""
+    config, instructions, found = program.config, program.image.instructions, []
     if program.model is None:
-        check(config, instructions)
-        return
+        return [(0, 0, 1, check(config, instructions))]
+
+    def run(position, count=1, entry=0, token=0):
+        found.append((entry, position, count, prover.check(entry, position=position, count=count, token=token)))
+
     context, prover = program.model.context, Prover(config, instructions)
     positions = [min(first + config.block, context) - 1 for first in range(0, context, config.block)]
     if program.stream is not None:
@@ -34,37 +42,40 @@ def verify(program) -> None:
             # In a section without the KV cache, only addresses depend on the position.
             for position in positions if section.cached else (0, context - 1):
                 for operand in program.stream.operands(section, position):
-                    prover.check(section.entry, position=position, count=int(section.chooses), token=operand)
+                    run(position, int(section.chooses), section.entry, operand)
             highest = program.stream.operands(section, context - 1)[1]
             check_addresses(config, instructions, section.entry, position=context - 1, token=highest)
-        return
+        return found
     check_addresses(config, instructions, position=context - 1, token=program.model.shape.vocab_size - 1)
     for position in positions:
-        prover.check(position=position)
+        run(position)
     for position, count in ((0, 0), (context - 1, 0), (config.block - 1, 2)):
-        prover.check(position=min(position, context - 2), count=count)
+        run(min(position, context - 2), count)
+    return found
 
 
 def verify_once(program) -> None:
     """The same, but a program that was found legal before is not checked again.
 
-    The cache has an empty file for each: its name is the digest of all that `verify` looks at, and of the source code that
-    says what is legal.
+    The cache has a file for each, with the runs that were checked, in JSON. Its name is the digest of all that `verify` looks
+    at, and of the source code that says what is legal.
     """
     name = digest(_rules(), *_looked_at(program))
-    with suppress(CacheError):
-        if find(name, SUFFIX):
+    with suppress(CacheError, OSError):
+        if file := find(name, SUFFIX):
+            program.know_cycles(json.loads(file.read_text()))
             return
     began = time.perf_counter()
-    verify(program)
+    runs = verify(program)
+    program.know_cycles(runs)
     if time.perf_counter() - began > WORTH_KEEPING_S:
         with suppress(CacheError):
-            kept(name, SUFFIX, _empty)
+            kept(name, SUFFIX, lambda folder: _written(folder, runs))
 
 
-def _empty(folder):
-    file = folder / "legal"
-    file.touch()
+def _written(folder, runs):
+    file = folder / "runs.json"
+    file.write_text(json.dumps(runs))
     return file
 
 

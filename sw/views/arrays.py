@@ -34,8 +34,10 @@ def smaller_array(program: Program, position: int) -> Smaller | None:
     """
     if program.stream is not None:
         return None
-    found, config = [], program.config
+    found, config, macs = [], program.config, program.graph.macs(position)
     while min(config.rows, config.cols) > 1 and (config := _halved(config)):
+        if macs > program.cycles(position) * config.macs:
+            break  # Not even an array that is never idle would be as fast.
         outline = outline_of_shape(program.model.shape, config.weight_bits, max(GROUP, config.rows))
         try:
             smaller = schedule(lay_out_model(config, outline), outline)

@@ -39,7 +39,8 @@ def test_programs_of_the_compiler_are_proved(deep, config):
     for position, count in ((0, 1), (0, 0), (7, 2), (17, 1), (23, 1)):
         _, skipped = abridged(config, program, position=position, count=count)
         assert [turns.times for turns in skipped] == [DEEP.n_layers - 4] * max(1, count)
-        assert prover.proves(position=position, count=count) and legal(config, program, position=position, count=count)
+        run = {"position": position, "count": count}
+        assert legal(config, program, **run) and prover.proves(**run) == run_cycles([*trace(config, program, **run)][-1])
 
 
 @given(data=st.data())
@@ -83,7 +84,7 @@ def test_what_goes_wrong_in_a_late_turn_is_found(turns, step, start, fixed, near
     program = [op(config, "SET", 5, register=1, value=start), writes, other, op(config, "ADD", register=1, value=step),
                op(config, "LOOP", count=turns, target=1), op(config, "NOP", 60), op(config, "HALT")]
     # Where the register wraps in a turn that is left out, it is not known where it goes on.
-    assert (Prover(config, program).proves() == legal(config, program)
+    assert (bool(Prover(config, program).proves()) == legal(config, program)
             or (start + step * turns + width > config.granules and not Prover(config, program).proves()))
 
 
@@ -94,7 +95,7 @@ def test_the_end_of_memory_is_reached_in_a_late_turn_only():
     assert config.granules == 120 and not legal(config, program)
     for count, proved in ((14, False), (13, True)):
         program[3] = op(config, "LOOP", count=count, target=1)
-        assert Prover(config, program).proves() is proved
+        assert bool(Prover(config, program).proves()) is proved
     with pytest.raises(ProgramError, match="address 121 is outside"):
         Prover(config, [*program[:3], op(config, "LOOP", count=14, target=1), *program[4:]]).check()
 
@@ -109,7 +110,7 @@ def test_drawn_programs_are_proved_only_if_they_are_legal(seed):
         except (EncodingError, ValueError):
             continue
         run = {"position": rng.choice((0, 1, config.block)), "count": rng.choice((1, 2))}
-        found, expected = Prover(config, program).proves(**run), legal(config, program, **run)
+        found, expected = bool(Prover(config, program).proves(**run)), legal(config, program, **run)
         assert expected or not found
         proved, sound = proved + found, sound + expected
     assert proved > 0.9 * sound

@@ -1,0 +1,70 @@
+"""SmolLM2-135M-Instruct, a real language model, whole on the preset for language models: what it takes, and what it says."""
+
+import time
+
+import pytest
+
+from marey.hdl.spec.config import preset
+from marey.sim.backends import open_transport
+from marey.sw.cli.compiling import compile_model_file
+from marey.sw.compiler.compile import schedule
+from marey.sw.compiler.plan import lay_out_model
+from marey.sw.formats import load_shape
+from marey.sw.formats.sources import SourceError, located
+from marey.sw.program.verified import verify
+from marey.sw.quant.outline import outline_of_shape
+from marey.sw.runtime.conversation import prompt_tokens, question
+from marey.sw.runtime.driver import Device
+from marey.sw.runtime.generate import generate
+from marey.sw.runtime.verify import GoldenReference, Verifier
+from tests.real_models import config_folder
+
+CONFIG = preset("lpu16x16")
+LOADED_S, RULES_S, TOKEN_S = 20, 20, 5
+"""Seconds of CPU time, at most: to put the weights into the simulator, to check the rules, and for a token in Verilator."""
+
+
+def utilisation(program, position):
+    """The MAC floor of the token at a position over its predicted cycles."""
+    return program.graph.macs(position) / CONFIG.macs / program.cycles(position)
+
+
+@pytest.mark.slow
+def test_the_rules_of_thirty_layers(tmp_path):
+    """They are decided for all of 2,048 positions in seconds; the utilisation is near the floor at all of them."""
+    shape = load_shape(config_folder(tmp_path / "smollm2", "SmolLM2-135M-Instruct"))
+    outline = outline_of_shape(shape, CONFIG.weight_bits)
+    program, begun = schedule(lay_out_model(CONFIG, outline), outline), time.process_time()
+    assert len(verify(program)) == 2048 // CONFIG.block + 3
+    assert time.process_time() - begun < RULES_S
+    for position in (0, 127, 1023):
+        assert utilisation(program, position) > 0.93
+
+
+@pytest.fixture(scope="module")
+def compiled():
+    try:
+        return compile_model_file(located("smollm2"), None, CONFIG)
+    except SourceError as error:
+        pytest.skip(f"there is no SmolLM2 here: {error}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["verilator", "emulator"])
+def test_it_answers(compiler, compiled, backend):
+    """Each token is the golden model's, in the cycles predicted. The weights are there in seconds, and a token takes some."""
+    program = compiled.program
+    assert program.mode == "resident" and program.model.context == 2048
+    with Device(open_transport(CONFIG, backend), CONFIG) as device:
+        begun = time.process_time()
+        device.load(program)
+        loaded = time.process_time() - begun
+        prompt = prompt_tokens(program, program.template, question("What is the capital of France?"))
+        verifier, begun = Verifier(GoldenReference(compiled.quantised)), time.process_time()
+        result = generate(device, program, prompt, 30, verifier=verifier)
+        seconds = (time.process_time() - begun) / len(result.steps)
+    print(f"{backend}: loaded in {loaded:.1f} s, {seconds:.2f} s a token with the golden model's, {result.utilisation:.1%}, "
+          f"{result.text!r}")
+    assert "Paris" in result.text and result.verified_count >= len(result.tokens) > 3
+    assert result.predicted_cycles == result.measured_cycles
+    assert loaded < LOADED_S and seconds < TOKEN_S
