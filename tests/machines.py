@@ -83,8 +83,9 @@ class Machines:
         self._same("MEM", self.memory())
 
     def compare_scalars(self) -> None:
-        """Compares the scalar registers, if MEM has room for them. It leaves other contents of MEM."""
-        if self.config.granules < self.config.scalars:
+        """Compares the scalar registers, if the MEM that the VXM reads as x has room for them. It leaves other contents of
+        MEM."""
+        if self.config.windows["x"].depth < self.config.scalars:
             return
         for factor, shift, bare in ((1, 0, 1), (1 << 14, 0, 0), (1 << 14, 24, 0), (1 << 14, 44, 0)):
             self._write_factor(factor)

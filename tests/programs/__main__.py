@@ -12,7 +12,6 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from time import monotonic
 
@@ -34,7 +33,7 @@ def one(folder: str, seed: int, number: int, programs: int) -> dict:
     # A simulator is not needed again; the runtime that all have in common stays in the cache.
     cache = Path(folder, "cache", str(os.getpid()))
     os.environ["MAREY_CACHE"] = str(cache.absolute())
-    facts = asdict(simulate(seed, number, programs, open_machines))
+    facts = vars(simulate(seed, number, programs, open_machines))
     for library in cache.glob("*.so"):
         library.unlink()
     path = Path(folder, f"{number}.json")

@@ -77,6 +77,8 @@ class Author:
         pause = self.rng.choice((0, 3, 10, 40, 90, 90, 90))
         if kind is Op.MXM:
             return self._product(pause)
+        if kind is Op.ADD and not self.registers:
+            kind = Op.SET
         draw = {Op.VXM: self._vxm, Op.SFU: self._sfu, Op.SET: self._set, Op.ADD: self._add, Op.INDEX: self._index,
                 Op.NOP: self._nop, Op.PERIOD: self._period}
         operands = draw[kind]()
@@ -98,7 +100,7 @@ class Author:
         return {"register": register, "value": self.rng.choice(SOME)}
 
     def _add(self):
-        return {"register": self.rng.choice(self.registers), "value": self.rng.choice(SOME)} if self.registers else self._set()
+        return {"register": self.rng.choice(self.registers), "value": self.rng.choice(SOME)}
 
     def _index(self):
         return self._set() | {"source": self.rng.choice(members(self.isa.operands[Op.INDEX]["source"].shape)),

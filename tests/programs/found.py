@@ -52,7 +52,8 @@ class Found:
 
 
 def kind(what: str) -> str:
-    """A rule's message without its numbers."""
+    """A rule's message without its numbers, and without the instruction."""
+    what = re.sub(r"^[A-Z]+ .*: (?=address register)", "", what)
     return re.sub(r"-?\d+", "n", what)
 
 
