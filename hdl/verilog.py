@@ -54,7 +54,8 @@ class Rams:
 
     def get_memory(self, memory: Memory):
         reads, writes = memory.read_ports, memory.write_ports
-        plain = isinstance(memory.shape, Shape) and not any(memory.init)
+        # `marey_ram` has an address, which a memory of one row has not.
+        plain = isinstance(memory.shape, Shape) and not any(memory.init) and memory.depth > 1
         if not plain or len(reads) != 1 or len(writes) != 1 or reads[0].domain != "sync" or reads[0].transparent_for:
             return memory.elaborate(None)
         (read,), (write,) = reads, writes

@@ -14,7 +14,7 @@ from marey.hdl.timing import check, next_issue, violations, vxm_beat
 from marey.hdl.vxm import Vxm
 from marey.sim.endpoint import Endpoint
 from marey.sim.pysim import PysimTransport
-from marey.sim.simulation import quiet_cycles
+from marey.sim.simulation import Simulation, quiet_cycles
 from marey.sw.compiler.emit import lay_out
 from marey.sw.runtime.link import Link
 
@@ -26,12 +26,18 @@ class Machines:
     """Two tiles of a configuration: RTL and emulator. Both keep what earlier runs have left.
 
     `rtl` and `model` are the links to them.
+
+    Parameters: `config`; `transport`, to the RTL, by default in Amaranth's simulator.
     """
 
-    def __init__(self, config: Config):
+    def __init__(self, config: Config, transport: Simulation | None = None):
         self.config = config
-        transport = PysimTransport(Tile(config), patience=PATIENCE, quiet=quiet_cycles(config))
-        self.rtl, self.model = Link(transport, config), Link(Endpoint(config), config)
+        self._transport = transport or PysimTransport(Tile(config), patience=PATIENCE, quiet=quiet_cycles(config))
+        self.rtl, self.model = Link(self._transport, config), Link(Endpoint(config), config)
+
+    def close(self) -> None:
+        """Ends the simulation."""
+        self._transport.close()
 
     def fill(self, seed: int) -> None:
         """Writes the same random values into MEM and W-RAM of both."""
@@ -77,8 +83,9 @@ class Machines:
         self._same("MEM", self.memory())
 
     def compare_scalars(self) -> None:
-        """Compares the scalar registers, if MEM has room for them. It leaves other contents of MEM."""
-        if self.config.granules < self.config.scalars:
+        """Compares the scalar registers, if the MEM that the VXM reads as x has room for them. It leaves other contents of
+        MEM."""
+        if self.config.windows["x"].depth < self.config.scalars:
             return
         for factor, shift, bare in ((1, 0, 1), (1 << 14, 0, 0), (1 << 14, 24, 0), (1 << 14, 44, 0)):
             self._write_factor(factor)

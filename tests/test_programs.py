@@ -5,7 +5,7 @@ import random
 import pytest
 
 from marey.hdl.timing import violations
-from tests.programs import Author, any_configuration, campaign
+from tests.programs import Author, any_configuration, campaign, drawn
 
 
 def test_a_short_campaign_finds_nothing():
@@ -23,10 +23,10 @@ def test_a_long_campaign_finds_nothing():
 
 
 def test_the_same_seed_draws_the_same_programs():
-    drawn = []
+    both = []
     for _ in range(2):
         rng = random.Random(5)
         config = any_configuration(rng)
-        drawn.append([config, Author(config, rng).program()])
-    assert drawn[0] == drawn[1]
-    assert violations(*drawn[0]) == violations(*drawn[1])
+        both.append([config, drawn(Author(config, rng))])
+    assert both[0] == both[1]
+    assert violations(*both[0]) == violations(*both[1])

@@ -34,6 +34,13 @@ def test_the_text_does_not_grow_with_the_memories(square):
     assert len(text) < 1.1 * len(square[0])
 
 
+@pytest.mark.parametrize("depth", [1, 3, 11])
+def test_memories_of_one_row_have_no_address(depth):
+    """A W-RAM in banks whose depth is odd has one, and Verilator takes no instance without the pin of an address."""
+    text, _ = generate(replace(CONFIGS[0], wram_depth=depth, wram_latency=2))
+    assert ".ADDRESS(32'd0)" not in text and text.count("marey_ram #(") > 4
+
+
 def test_the_sidecar_describes_the_tile():
     config = CONFIGS[2]
     text, sidecar = generate(config)

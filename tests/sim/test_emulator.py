@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from marey.hdl.mxm import Mxm
-from marey.hdl.spec.isa import Op, Reduce, Sfu
+from marey.hdl.spec.isa import Address, Op, Reduce, Sfu, Source, To
 from marey.hdl.spec.packing import pack_mem, pack_program, pack_wram, unpack_mem
 from marey.hdl.spec.protocol import Space, entry_bits, parts
-from marey.hdl.timing import Kind, engine_start, mxm_beat, vxm_beat
+from marey.hdl.timing import Kind, engine_start, mxm_beat, violations, vxm_beat
 from marey.hdl.vxm import Vxm
 from marey.sim.emulator import EmulatedTile
 from marey.sw.compiler.matmul import matmul
@@ -85,3 +85,18 @@ def test_scalars_of_negative_sums_and_long_products_are_those_of_the_rtl(config)
         link.write(Space.MEM, 0, words)
     two.run(program)
     two.compare_scalars()
+
+
+def test_faults_are_those_of_the_token():
+    """A verdict is for a token: where addresses depend on it, a run of one keeps the rules and a run of another does not."""
+    config = CONFIGS[0]
+    program = [op(config, "INDEX", register=1, source=Source.TOKEN, bits=2, times=4),
+               op(config, "VXM", 90, x=2, dst=Address(1, 1), middle=4, to=To.MEM), op(config, "HALT")]
+    tile = EmulatedTile(config)
+    tile.write(Space.PROGRAM, 0, pack_program(config, codes(config, program)))
+    found = []
+    for token in (0, 1, 0):
+        tile.start(0, token=token)
+        found.append(tile.schedule_faults > 0)
+        assert found[-1] == bool(violations(config, program, token=token))
+    assert found == [True, False, True]

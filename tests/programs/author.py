@@ -1,0 +1,187 @@
+"""Draws programs: every field of every instruction, weighted towards edges and towards what may be legal."""
+
+import random
+
+from amaranth.hdl import Shape
+from amaranth.lib import data
+
+from marey.hdl.spec.config import Config
+from marey.hdl.spec.isa import Address, EncodingError, Instruction, Op, Reduce, Sfu, To, isa_of, members
+from marey.hdl.timing import mxm_interval
+from marey.sw.compiler.distances import stream_offset
+from marey.sw.compiler.emit import lay_out
+
+FEW, SOME = (1, 1, 1, 2, 2, 3, 4), (0, 0, 1, 1, 2, 3, 5, 7)
+
+
+class Author:
+    """Draws programs for a configuration. `rng` is the source of chance."""
+
+    def __init__(self, config: Config, rng: random.Random):
+        self.config, self.rng, self.isa = config, rng, isa_of(config)
+        self.registers: list[int] = []
+
+    def program(self) -> list[Instruction]:
+        """A program of a few instructions, which may be legal. EncodingError or ValueError if none can be encoded."""
+        rng = self.rng
+        self.registers, body = [], []
+        if rng.random() < 0.8:
+            body.append(self.isa.make(Op.PERIOD, **self._period()))
+        for _ in range(rng.randint(1, 5)):
+            body += self._part()
+        for _ in range(rng.choice((0, 0, 0, 1, 1, 2))):
+            at = rng.randrange(len(body))
+            counter = {"counter": rng.randrange(self.isa.counters)} if self.isa.counters > 1 else {}
+            body.append(self.isa.make(Op.LOOP, count=rng.randint(1, 3), target=at, **counter))
+        if rng.random() < 0.3:
+            body.append(self.isa.make(Op.TOKEN, rng.choice(SOME), target=rng.randrange(len(body))))
+        body += [self.isa.make(Op.NOP, 200), self.isa.make(Op.HALT)]
+        if rng.random() < 0.1:
+            body.insert(-1, self.isa.make(Op.HALT, if_prompt=1))
+        if rng.random() < 0.35:
+            at = rng.randrange(len(body))
+            body[at] = self.changed(body[at])
+        if len(body) > self.config.program_depth:
+            raise ValueError("the program is too long")
+        return body
+
+    def changed(self, instruction: Instruction) -> Instruction:
+        """The instruction with another value in one of its fields."""
+        layout = self.isa.operands[instruction.op]
+        name, member = self.rng.choice([*layout, ("wait", None)])
+        if member is None:
+            return self.isa.make(instruction.op, self.rng.choice((0, 1, 2, 3, 40)), **instruction.operands)
+        shape = member.shape
+        if isinstance(shape, data.Layout):
+            base = self.rng.choice((0, *self.registers))
+            value = Address(self._number(shape["offset"].width), base)
+        elif words := members(shape):
+            value = self.rng.choice(words)
+        else:
+            shape = Shape.cast(shape)
+            value = self._number(shape.width, shape.signed)
+        return self.isa.make(instruction.op, instruction.wait, **(instruction.operands | {name: value}))
+
+    def _period(self):
+        value = self.rng.choice((1, 5, 12, 20, 40, 60, 100))
+        limit = (1 << self.isa.count_bits) - 1
+        if self.config.profile.counts_in_registers:
+            return {"value": min(value, limit)}
+        return {"value": min(value, limit >> 1) * self.rng.choice((1, 1, 1, -1)), "times": self.rng.choice((0, 0, 1, 3)),
+                "least": self.rng.choice((0, 0, 9, 80))}
+
+    def _part(self):
+        """One instruction, or a product with the VXM that takes its results; then a pause."""
+        kind = self.rng.choice((Op.VXM, Op.VXM, Op.VXM, Op.MXM, Op.MXM, Op.SFU, Op.SFU, Op.SET, Op.ADD, Op.INDEX, Op.NOP,
+                                Op.PERIOD))
+        pause = self.rng.choice((0, 3, 10, 40, 90, 90, 90))
+        if kind is Op.MXM:
+            return self._product(pause)
+        if kind is Op.ADD and not self.registers:
+            kind = Op.SET
+        draw = {Op.VXM: self._vxm, Op.SFU: self._sfu, Op.SET: self._set, Op.ADD: self._add, Op.INDEX: self._index,
+                Op.NOP: self._nop, Op.PERIOD: self._period}
+        operands = draw[kind]()
+        return [self.isa.make(kind, pause if kind in (Op.VXM, Op.SFU, Op.NOP) else self.rng.choice((0, 0, 1, 2)), **operands)]
+
+    def _number(self, bits, signed=False):
+        """A number at an edge of its width, a small one, or any."""
+        top = 1 << bits - signed
+        low = -top if signed else 0
+        return max(low, min(top - 1, self.rng.choice((low, top - 1, 0, 1, 2, 3, self.rng.randrange(low, top)))))
+
+    def _address(self, most, first=0):
+        base = self.rng.choice([0, 0, 0, *self.registers])
+        return Address(first + self.rng.randrange(most if not base else max(1, most // 2)), base)
+
+    def _set(self):
+        register = self.rng.randint(1, 3)
+        self.registers.append(register)
+        return {"register": register, "value": self.rng.choice(SOME)}
+
+    def _add(self):
+        return {"register": self.rng.choice(self.registers), "value": self.rng.choice(SOME)}
+
+    def _index(self):
+        return self._set() | {"source": self.rng.choice(members(self.isa.operands[Op.INDEX]["source"].shape)),
+                              "right": self.rng.choice((0, 1, 2, 3, 3)), "bits": self.rng.choice((0, 1, 2, 3)),
+                              "times": self.rng.choice(SOME)}
+
+    def _nop(self):
+        if self.config.profile.counts_in_registers:
+            return {"register": self.rng.choice([0, *self.registers])}
+        return {"turns": self.rng.choice(SOME), "blocks": self.rng.choice((0, 0, 1, 2))}
+
+    def _sfu(self):
+        half, function = self.config.scalars // 2, self.rng.choice(list(Sfu))
+        first = half if function is Sfu.MULTIPLY else 0
+        count = self.rng.choice((1, 1, 1, 2, 3))
+        reads = [first + self.rng.randrange(half - count + 1) for _ in range(2)]
+        return {"function": function, "a": reads[0], "b": reads[1] if function is Sfu.MULTIPLY else 0,
+                "into": half + self.rng.randrange(half - count + 1), "count": count, "epsilon": self._number(16)}
+
+    def _counts(self, operands, op):
+        """Counts in blocks, or with an address register added, where the tile has that, for one instruction in eight."""
+        rng = self.rng
+        if self.config.profile.counts_in_registers:
+            if self.registers and rng.random() < 0.12:
+                name = rng.choice(("inner", "middle") if op is Op.MXM else ("middle", "interval"))
+                operands[name] = Address(operands[name], rng.choice(self.registers))
+        elif rng.random() < 0.12:
+            blocks = members(self.isa.operands[op]["blocks"].shape)[1 + rng.randrange(2)]
+            operands |= {"blocks": blocks, blocks.name.lower(): rng.choice((0, 0, 1))}
+        return operands
+
+    def _vxm(self):
+        config, rng = self.config, self.rng
+        reduce, to = rng.choice((Reduce.NONE, *Reduce)), rng.choice((To.MEM, To.MEM, *To))
+        scalar_reduced = reduce not in (Reduce.NONE, Reduce.ARGMAX)
+        dst = config.granules if to in (To.MEM, To.NOWHERE) else config.wram_depth
+        outer, x, y = rng.choice(FEW), config.windows["x"], config.windows["y"]
+        operands = {
+            "function": rng.choice(members(self.isa.operands[Op.VXM]["function"].shape)),
+            "x": self._address(x.depth, x.first), "y": self._address(y.depth, y.first), "dst": self._address(dst),
+            "inner": rng.choice(FEW), "outer": outer, "middle": rng.choice(FEW), "interval": rng.choice(FEW),
+            "shift": self._number(7, signed=True), "to": to, "reduce": reduce,
+            "into": rng.randint(1, max(1, config.scalars // 2 - outer)) if scalar_reduced else 0,
+            "scalar": rng.randrange(config.scalars), "x_hop": rng.choice(SOME), "y_hop": rng.choice(SOME),
+            "dst_hop": rng.choice(SOME),
+        }
+        names = ("by_vector", "plus", "pair", "paced", "x_step", "y_step", "narrow", "mask", "scalar_hop", "bare", "engine",
+                 "high")
+        operands |= {name: int(rng.random() < 0.3) for name in names if name in dict(self.isa.operands[Op.VXM])}
+        if operands["pair"] and rng.random() < 0.8:
+            operands |= {"function": members(self.isa.operands[Op.VXM]["function"].shape)[0], "inner": 2 * rng.randint(1, 2)}
+        return self._counts(operands, Op.VXM)
+
+    def _product(self, pause):
+        """An MXM and the VXM that takes its results in time."""
+        config, rng, multiply = self.config, self.rng, members(self.isa.operands[Op.VXM]["function"].shape)[0]
+        inner, middle, outer = (rng.choice(FEW) for _ in range(3))
+        wide = {"wide": rng.choice((0, 1))} if config.weight_bits == 4 else {}
+        if any(wide.values()):
+            inner *= 2
+        act, fetch = config.windows["act"], int(rng.random() < 0.15 and not any(wide.values()))
+        operands = {"inner": inner, "middle": middle, "outer": outer, "wgt_step": rng.choice(SOME), "wgt_hop": rng.choice(SOME),
+                    "act_hop": rng.choice(SOME), "wrap": rng.choice(FEW), "fetch": fetch, **wide}
+        paced = int(rng.random() < 0.2)
+        mxm = self.isa.make(Op.MXM, act=self._address(act.depth, act.first), wgt=self._address(config.wram_depth), paced=paced,
+                            **operands)
+        turn = mxm_interval(config, {"inner": inner, "fetch": fetch})
+        beats = config.granules_per_word if fetch else config.beats_per_result
+        takes = self._vxm() | {"function": multiply, "stream": 1, "pair": 0, "paced": paced, "inner": beats, "middle": middle,
+                               "outer": outer, "interval": turn}
+        if "blocks" in takes:
+            takes["blocks"] = members(self.isa.operands[Op.VXM]["blocks"].shape)[0]
+        placed = [(0, mxm), (stream_offset(config, inner), self.isa.make(Op.VXM, **takes))]
+        placed.append((placed[1][0] + outer * middle * turn + pause + 10, self.isa.make(Op.NOP)))
+        return lay_out(config, placed)
+
+
+def drawn(author: Author) -> list[Instruction]:
+    """A program of an author that can be encoded."""
+    while True:
+        try:
+            return author.program()
+        except (EncodingError, ValueError):
+            continue
