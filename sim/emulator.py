@@ -19,6 +19,7 @@ from ..hdl.spec.protocol import Space, entry_bits, parts
 from ..hdl.timing import (
     Prover,
     Unit,
+    blocks,
     cached_word,
     checked,
     mxm_addresses,
@@ -117,10 +118,11 @@ class EmulatedTile:
             for use in found:
                 self.busy[use.unit] += len(use.cycles)
         self.cycles = run_cycles(issue)
-        # Rules may hold at one token or position and not at another, where an INDEX makes addresses of it.
         how = {"position": position, "count": count, "token": token}
-        run = (entry, *how.values())
-        if run not in self._faults:
+        run = (entry, position, count) if count > 1 else (entry, blocks(self.config, position), count)
+        # A run that keeps the rules stands for all of its number of blocks: a proof takes longer than a run. One that breaks
+        # them stands for itself, since an INDEX may make addresses of its token and position.
+        if self._faults.get(run, 1):
             self._prover = self._prover or Prover(self.config, program)
             self._faults[run] = (0 if self._prover.proves(entry, **how) is not None
                                  else len(violations(self.config, program, entry, **how)))
