@@ -225,7 +225,7 @@ class _Quantiser:
         gains, scaled, residuals = [], [], self._read_by(operation, region)
         for layer, residual in zip(layers, residuals, strict=True):
             ranges = self.ranges[f"{_recorded_name(operation.output.name, layer)}.channels"]
-            scale = smoothing(ranges, self._weights(readers, layer))
+            scale = smoothing(ranges, self._weights(readers, layer), of_layer=layer is not None)
             (gain,) = self.model.of(operation, layer) or [np.ones(self.config.dim)]
             gains.append(gain * residual.unit)
             scaled.append(gains[-1] / scale)

@@ -37,9 +37,10 @@ LEAST_UNIT = 4
 LEAST_EPSILON_UNIT = 4
 """The smallest unit of the channel of epsilon, in steps of the common unit, as far as they are fine
 enough."""
-SMOOTHING = 0.5
-"""The exponent in scale of a norm's result ~ range**SMOOTHING / weight**(1 - SMOOTHING), by channel:
-SmoothQuant's alpha (Xiao et al., 2023, arXiv 2211.10438)."""
+SMOOTHING, LAYER_SMOOTHING = 0.5, 0.75
+"""Exponents in scale of a vector ~ range**exponent / weight**(1 - exponent), by channel: SmoothQuant's
+alpha (Xiao et al., 2023, arXiv 2211.10438). The second is for the norms of layers, whose matrices
+have a narrow range of weights; measured on SmolLM2 (docs/integers.md)."""
 GAIN_BITS, FEWER_GAIN_BITS = 14, 6
 """Bits of a norm's largest gain, and how many fewer it may have; see `gains_of`."""
 SPARE_BITS = 3
@@ -135,15 +136,16 @@ def _balanced(wanted, epsilon):
             for whole, step in zip(units, common[:, 0], strict=True)]
 
 
-def smoothing(ranges: np.ndarray, weights: Sequence[np.ndarray]) -> np.ndarray:
-    """Scales [dim] by which the channels of a norm's result are divided before it gets 8 bits.
+def smoothing(ranges: np.ndarray, weights: Sequence[np.ndarray], of_layer: bool = False) -> np.ndarray:
+    """Scales [dim] by which the channels of a vector are divided before it gets 8 bits.
 
-    The columns of the matrices that read the result are multiplied by them. `ranges`: the largest
-    magnitudes of the result, [dim]; `weights`: those matrices, [outputs, dim].
+    The columns of the matrices that read it are multiplied by them. `ranges`: the largest magnitudes
+    of the vector, [dim]; `weights`: those matrices, [outputs, dim]; `of_layer`: the vector is made by a norm in a layer.
     """
     columns = np.max([np.abs(weight).max(axis=0) for weight in weights], axis=0).astype(np.float64)
     ranges, columns = (np.maximum(values, values.max() * 2.0**-20) for values in (ranges, columns))
-    scales = ranges**SMOOTHING / columns ** (1 - SMOOTHING)
+    exponent = LAYER_SMOOTHING if of_layer else SMOOTHING
+    scales = ranges**exponent / columns ** (1 - exponent)
     return scales / np.exp(np.log(scales).mean())
 
 
