@@ -67,7 +67,7 @@ def bench_of_boards(monkeypatch):
     monkeypatch.setattr("marey.sw.cli.base.check_port", lambda port: None)
     # A short calibration, whose integers are worse, and no proof of the rules, which takes most of the time.
     for module in ("compiler.compile", "program.program"):
-        monkeypatch.setattr(f"marey.sw.{module}.verify", lambda program: None)
+        monkeypatch.setattr(f"marey.sw.{module}.verify_once", lambda program: None)
     monkeypatch.setattr("marey.sw.quant.quantise.calibrate", partial(calibrate, batch=4))
     monkeypatch.setattr("marey.sw.quant.calibrate.STEPS", 16)
     monkeypatch.setattr("marey.sw.cli.compiling.quantised", lambda model, bits, group: quantise(model, bits, group=group))
