@@ -117,13 +117,17 @@ def head_order(shape: ModelConfig) -> np.ndarray:
     return np.arange(shape.n_heads).reshape(shape.n_kv_heads, -1).T.ravel()
 
 
+def _every_head(shape):
+    """Numbers of the query heads in the order of the tile, and behind them those of the KV heads."""
+    return np.concatenate([head_order(shape), shape.n_heads + np.arange(shape.n_kv_heads)])
+
+
 def layer_constants(layout: Layout, model: QuantisedModel, index: int) -> dict[str, np.ndarray]:
     """A layer's constants, int16 vectors, by their names in `Layout.layer`; without the factors and
     biases of matrices."""
     config, shape = layout.config, model.config
     gains = {name: np.broadcast_to(model.vector(name, index), shape.dim) for name in layout.norms}
-    every = np.concatenate([head_order(shape), shape.n_heads + np.arange(shape.n_kv_heads)])
-    normed = {each.name: _pad_heads(model.vector(each.name, index)[every].ravel(), shape, layout.head)
+    normed = {each.name: _pad_heads(model.vector(each.name, index)[_every_head(shape)].ravel(), shape, layout.head)
               for each in layout.graph.of_kind(Kind.HEAD_NORM)}
     balanced = {}
     if model.balanced:
@@ -145,13 +149,12 @@ def layer_linears(layout: Layout, model: QuantisedModel, index: int) -> dict[str
     """A layer's LINEAR operations, by name, as they lie in W-RAM: heads padded with zeros, query
     heads in `head_order`."""
     shape, order, found = model.config, head_order(model.config), {}
-    every = np.concatenate([order, shape.n_heads + np.arange(shape.n_kv_heads)])
     for operation in layout.linears:
         if operation not in layout.graph.layer:
             continue
         linear = model.linear(operation.name, index)
         if operation.output.heads:
-            which = every if operation.output.heads > shape.n_kv_heads else np.arange(shape.n_kv_heads)
+            which = _every_head(shape) if operation.output.heads > shape.n_kv_heads else np.arange(shape.n_kv_heads)
             linear = _by_head(layout, shape, linear, which)
         if layout.source(operation) is Kind.VALUES:
             columns = np.zeros((shape.dim, shape.n_heads, layout.head), np.int8)

@@ -32,8 +32,8 @@ def calibrate(model: Model, seed: int, *, moments: bool = False, batch: int = 32
       of its negative, [heads, head_dim].
     - Residual values, results of norms, and values that a MULTIPLY reads or makes, also NAME.channels:
       the largest magnitude of each channel.
-    - Each norm, also NAME.gained.channels, likewise for its input times the gains; and
-      NAME.inverse_rms: the largest 1 / root mean square of an input.
+    - Each norm, also NAME.gained: the largest magnitude of its input times the gains; and NAME.inverse_rms: the
+      largest 1 / root mean square of an input.
     - "final.scalar": the largest unit of the final norm's 8-bit result. "logits.integers": the
       largest logit divided by that unit.
     - With `moments`, NAME.moment: the sum X.T @ X over all inputs of a matrix, [K, K].
@@ -56,9 +56,8 @@ def calibrate(model: Model, seed: int, *, moments: bool = False, batch: int = 32
             unit["scalar"] = unit["peak"] / 127 / value
             largest["final.scalar"] = np.maximum(largest["final.scalar"], unit["scalar"].max())
         recorded = RESIDUAL if local in watched.residual else name
-        if local in watched.channels or local == "gained":
-            channels = f"{name}.channels"
-            largest[channels] = np.maximum(largest[channels], flat.max(axis=0))
+        if local in watched.channels:
+            largest[f"{name}.channels"] = np.maximum(largest[f"{name}.channels"], flat.max(axis=0))
         if local == "rms":
             inverse = f"{name.removesuffix('.rms')}.inverse_rms"
             largest[inverse] = np.maximum(largest[inverse], (1 / value).max())

@@ -14,6 +14,7 @@ from ..model.model import Model
 from ..model.reference import Reference
 from ..quant.golden import Golden
 from ..quant.layers import layers
+from ..quant.quality import log_probabilities
 from ..quant.quantise import expected_s, quantise
 from ..runtime.driver import Device
 from ..text.sampling import Sampler, sample_text
@@ -75,10 +76,8 @@ def score(models: dict, tokens: np.ndarray) -> tuple[dict[str, np.ndarray], dict
     losses, choices = {name: [] for name in models}, {name: [] for name in models}
     for position in tqdm(range(tokens.shape[1] - 1), desc="evaluating", disable=None, leave=False):
         for name, model in models.items():
-            logits = model.step(tokens[:, position], position).astype(np.float64)
-            logits -= logits.max(axis=-1, keepdims=True)
-            total = np.log(np.exp(logits).sum(axis=-1))
-            losses[name].append(total - logits[np.arange(len(tokens)), tokens[:, position + 1]])
+            logits = model.step(tokens[:, position], position)
+            losses[name].append(-log_probabilities(logits)[np.arange(len(tokens)), tokens[:, position + 1]])
             choices[name].append(logits.argmax(axis=-1))
     return {name: np.array(value) for name, value in losses.items()}, {
         name: np.array(value) for name, value in choices.items()}
