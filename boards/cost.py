@@ -14,8 +14,9 @@ from pathlib import Path
 
 import click
 
-from ..hdl.spec.config import PRESETS, Config, preset
+from ..hdl.spec.config import Config
 from ..hdl.spec.errors import MareyError
+from ..hdl.spec.named import configuration
 from ..sim.files import write_file
 from .families import ECP5, report
 from .flow import ECP5_PLACER, NAME, synthesise_tile
@@ -36,12 +37,12 @@ def cost(config: Config, target_mhz: float = 100.0) -> dict:
 
 
 @click.command()
-@click.argument("config", type=click.Choice(list(PRESETS)), default="ecp5_8x8")
+@click.argument("config", default="ecp5_8x8")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="JSON file to add the result to.")
 def main(config, output):
     """Measure what a tile costs on an ECP5-85F, and the clock that it meets."""
     try:
-        result = cost(preset(config))
+        result = cost(configuration(config))
     except MareyError as error:
         raise click.ClickException(str(error)) from None
     if output:

@@ -1,6 +1,7 @@
 """The Python API: compiles a model file to a program, and runs a program on a tile to make text."""
 
 from ..hdl.spec.config import Config, preset
+from ..hdl.spec.named import configuration
 from ..sim.backends import default_backend, open_transport
 from .compiler.compile import compile_model
 from .formats import load_model, load_template, load_tokenizer
@@ -11,8 +12,8 @@ from .runtime.driver import Device
 from .runtime.generate import Generation, generate
 from .text.sampling import Sampler
 
-__all__ = ["Config", "Conversation", "Decoder", "Device", "Generation", "Program", "Sampler", "compile_model", "generate",
-           "load_model", "load_template", "load_tokenizer", "open_device", "preset"]
+__all__ = ["Config", "Conversation", "Decoder", "Device", "Generation", "Program", "Sampler", "compile_model", "configuration",
+           "generate", "load_model", "load_template", "load_tokenizer", "open_device", "preset"]
 
 
 def open_device(program: Program, backend: str | None = None) -> Device:

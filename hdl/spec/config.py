@@ -5,6 +5,7 @@ import json
 from dataclasses import asdict, dataclass, fields
 
 from .errors import MareyError
+from .field import OneOf, PowerOfTwo, Whole, option, options
 from .profile import PROFILES, Profile
 from .window import Window
 
@@ -13,8 +14,6 @@ class ConfigError(MareyError):
     """A configuration that is not legal, or a name that no preset has."""
 
 
-MAY_BE_0 = ("compact", "gelu", "act_first", "act_depth", "x_depth", "y_depth")
-"""Fields whose default is 0; all others are positive."""
 LATER = ("gelu",)
 """Fields that were added later: `Config.hash` leaves them out where they have their default."""
 MAX_BITS = 28
@@ -30,56 +29,34 @@ def address_bits(depth: int) -> int:
 class Config:
     """The sizes and options of a tile.
 
-    Immutable, validated, hashable; `preset()` returns the named ones.
-
-    ============== ====================================================================
-    rows           values in an activation word, and multipliers in a column
-    cols           columns of the MXM: results that are computed at the same time
-    lanes          values that the VXM computes in a cycle; divides rows and cols
-    weight_bits    8, or 4 (two weights a byte)
-    wram_depth     words of `rows` weights in each column's W-RAM
-    wram_ports     2; or 1: in a cycle a column's W-RAM is either read or written
-    wram_latency   cycles of a read of W-RAM: 1; or 2, with a register between the memory and its
-                   multipliers
-    mem_depth      words of `rows` 16-bit values in MEM
-    act_first      first word of MEM that the MXM can read
-    act_depth      words of MEM that the MXM can read, from `act_first` on, around the end; 0: all
-    x_depth        granules of MEM that the VXM can read as operand x, and the host can read: the
-                   first; 0: all
-    y_depth        granules of MEM that the VXM can read as operand y: the last; 0: all
-    program_depth  instructions in the program memory
-    scalars        scalar registers; reductions write the lower half, SFU instructions the upper
-                   half
-    link_timeout   clock cycles without a word after which the link gives up a frame
-    compact        0; or 1, for a device with few logic cells and a slow clock: see `profile`
-    crc_bits       bits of a link word that enter its checksum in a cycle: 32, 16, 8, 4, 2 or 1
-    multiply_bits  bits of a scalar that are multiplied in a cycle: 16, 8, 4, 2 or 1
-    gelu           1: the VXM has the function GELU, at the price of a second table in each lane
-    ============== ====================================================================
-
-    Raises ConfigError, in one line, for a value outside its range.
+    Immutable, validated, hashable; `preset()` returns the named ones. The meaning and the legal values of
+    each field stand beside it, and `marey configs` prints them; further limits, which depend on several
+    fields, stand in `__post_init__`. ConfigError, in one line, for a value that is not legal.
     """
 
     name: str
-    rows: int
-    cols: int
-    lanes: int
-    weight_bits: int = 8
-    wram_depth: int
-    wram_ports: int = 2
-    wram_latency: int = 1
-    mem_depth: int
-    act_first: int = 0
-    act_depth: int = 0
-    x_depth: int = 0
-    y_depth: int = 0
-    program_depth: int = 512
-    scalars: int = 64
-    compact: int = 0
-    link_timeout: int = 1024
-    crc_bits: int = 32
-    multiply_bits: int = 8
-    gelu: int = 0
+    rows: int = option("values in an activation word, and multipliers in a column", PowerOfTwo(1, 64))
+    cols: int = option("columns of the MXM: results that are computed at the same time", PowerOfTwo(1, 64))
+    lanes: int = option("values that the VXM computes in a cycle; divides rows and cols", PowerOfTwo(1, 64))
+    weight_bits: int = option("bits of a weight; with 4, two weights are in a byte", OneOf((8, 4)), 8)
+    wram_depth: int = option("words of `rows` weights in each column's W-RAM", Whole())
+    wram_ports: int = option("with 1, a column's W-RAM is either read or written in a cycle", OneOf((2, 1)), 2)
+    wram_latency: int = option("cycles of a read of W-RAM; with 2, a register is behind the memory", OneOf((1, 2)), 1)
+    mem_depth: int = option("words of `rows` 16-bit values in MEM", Whole())
+    act_first: int = option("first word of MEM that the MXM can read", Whole(0), 0)
+    act_depth: int = option("words of MEM that the MXM can read, from act_first on, around the end; 0: all",
+                            Whole(0), 0)
+    x_depth: int = option("granules of MEM, the first, that the VXM can read as operand x and the host reads; 0: all",
+                          Whole(0), 0)
+    y_depth: int = option("granules of MEM, the last, that the VXM can read as operand y; 0: all", Whole(0), 0)
+    program_depth: int = option("instructions in the program memory", Whole(1, 4096), 512)
+    scalars: int = option("scalar registers; reductions write the lower half, SFU instructions the upper half",
+                          PowerOfTwo(8), 64)
+    compact: int = option("1: for a device with few logic cells and a slow clock", OneOf((0, 1)), 0)
+    link_timeout: int = option("clock cycles without a word after which the link gives up a frame", Whole(16), 1024)
+    crc_bits: int = option("bits of a link word that enter its checksum in a cycle", OneOf((32, 16, 8, 4, 2, 1)), 32)
+    multiply_bits: int = option("bits of a scalar that are multiplied in a cycle", OneOf((16, 8, 4, 2, 1)), 8)
+    gelu: int = option("1: the VXM has the function GELU, at the price of a second table in each lane", OneOf((0, 1)), 0)
 
     def __post_init__(self):
         def require(condition, what):
@@ -87,27 +64,14 @@ class Config:
                 raise ConfigError(f"configuration {self.name!r}: {what}")
 
         require(isinstance(self.name, str), "its name must be a text")
-        for field in fields(self):
-            if field.name != "name":
-                value = getattr(self, field.name)
-                require(type(value) is int and value >= (field.name not in MAY_BE_0),
-                        f"{field.name} must be a positive integer, not {value!r}")
-        for name in ("rows", "cols", "lanes"):
-            value = getattr(self, name)
-            require(value <= 64 and value & (value - 1) == 0, f"{name} must be a power of two up to 64, not {value}")
+        for field in options(Config):
+            value = getattr(self, field.name)
+            require(field.holds(value), f"{field.name} must be {field.legal}, not {value!r}")
         require(self.rows % self.lanes == 0 and self.cols % self.lanes == 0,
                 f"lanes ({self.lanes}) must divide rows ({self.rows}) and cols ({self.cols})")
         for port, window in self.windows.items():
             require(window.legal, f"{port}_depth {window.depth} from {window.first} on is no window of {window.size}: it must "
                                   "begin at 0 or be a power of two")
-        require(self.scalars >= 8 and self.scalars & (self.scalars - 1) == 0,
-                f"scalars must be a power of two from 8 on, not {self.scalars}")
-        require(self.program_depth <= 4096, f"program_depth must be at most 4096, not {self.program_depth}")
-        require(self.weight_bits in (4, 8), f"weight_bits must be 4 or 8, not {self.weight_bits}")
-        for name in ("compact", "gelu"):
-            require(getattr(self, name) in (0, 1), f"{name} must be 0 or 1, not {getattr(self, name)}")
-        for name in ("wram_ports", "wram_latency"):
-            require(getattr(self, name) in (1, 2), f"{name} must be 1 or 2, not {getattr(self, name)}")
         profile = self.profile
         halves = 8 // self.weight_bits
         for name, beats in (("lanes", self.block // self.lanes), ("rows", self.block // self.rows * halves),
@@ -123,9 +87,6 @@ class Config:
                     f"{name} of a {profile.name} tile must be at most {most}, not {getattr(self, name)}")
         require(self.wram_ports == 2 or self.wram_latency == 1,
                 "wram_latency must be 1 where wram_ports is 1: that memory has no register behind it")
-        require(self.crc_bits in (1, 2, 4, 8, 16, 32), f"crc_bits must be 32, 16, 8, 4, 2 or 1, not {self.crc_bits}")
-        require(self.multiply_bits in (1, 2, 4, 8, 16), f"multiply_bits must be 1, 2, 4, 8 or 16, not {self.multiply_bits}")
-        require(self.link_timeout >= 16, f"link_timeout must be at least 16 cycles, not {self.link_timeout}")
         for name, words in (("wram_depth", self.wram_depth * self.cols * self.rows * self.weight_bits // 32),
                             ("mem_depth", self.mem_depth * self.rows), ("program_depth", self.program_depth * 8)):
             require(words < 1 << MAX_BITS, f"{name} {getattr(self, name)} is more than the link can address")

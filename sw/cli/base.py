@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from ...hdl.spec.config import PRESETS, Config
+from ...hdl.spec.config import Config
 from ...hdl.spec.errors import MareyError
 from ...sim.backends import BACKENDS, default_backend, fall_back, open_transport
 from ...sim.port import BAUD, PATIENCE, check_port
@@ -70,8 +70,6 @@ MODEL = click.option("--model", type=click.Path(path_type=Path),
 TOKENIZER = click.option("--tokenizer", type=click.Path(path_type=Path),
                          help="Tokenizer file. Default: the one in the model, or tok<vocabulary>.bin or tokenizer.bin beside "
                               "it.")
-CONFIG = click.option("--config", "config_name", type=click.Choice(list(PRESETS)), default="sim8x8", show_default=True,
-                      help="Configuration of the tile.")
 POSITIONS = click.option("--context", type=click.IntRange(min=1), metavar="N",
                        help="Positions that the tile keeps: the tokens of prompt and text together. Default: those of the "
                             "model, 2,048 at most, or a half, a quarter and so on, as its memories allow.")

@@ -6,7 +6,6 @@ from contextlib import suppress
 
 import click
 
-from ...hdl.spec.config import preset
 from ...hdl.spec.errors import MareyError
 from ..program.program import Program
 from ..runtime.conversation import Conversation, prompt_tokens, question
@@ -14,8 +13,9 @@ from ..runtime.decoder import Decoder
 from ..runtime.generate import CONTEXT, STEPS, Generation
 from ..runtime.session import ScheduleError
 from ..runtime.verify import VerifyError
-from .base import BURNED, CONFIG, MODEL_FILE, POSITIONS, TOKENIZER, main
+from .base import BURNED, MODEL_FILE, POSITIONS, TOKENIZER, main
 from .compiling import load_or_compile_model
+from .configs import CONFIG
 from .generation import PromptBar, drawing
 from .pace import Pace
 from .prefilling import PREFILL, prefill_for
@@ -37,13 +37,13 @@ HELP = "/reset begins anew, /quit or Ctrl-D leaves, Ctrl-C ends an answer"
 @FORCE
 @drawing
 @BURNED
-def chat_command(model, tokenizer, config_name, context, verify, prefill, force, connect, wanted, burned):
+def chat_command(model, tokenizer, config, context, verify, prefill, force, connect, wanted, burned):
     """Talk with MODEL, a model or program file, in turns, each of which is run on the tile.
 
     What the tile's KV cache has of the conversation is not run again. Where the context is full, the oldest turns are
     forgotten."""
     check_verify(verify, connect.backend)
-    compiled = load_or_compile_model(model, tokenizer, preset(config_name), lambda program: _check(program, wanted),
+    compiled = load_or_compile_model(model, tokenizer, config, lambda program: _check(program, wanted),
                                      context, force)
     program, verifier = compiled.program, verifier_for(compiled, verify, connect.backend)
     host = prefill_for(compiled, prefill, verifier)

@@ -107,7 +107,7 @@ def load_or_compile_model(path: Path, tokenizer: Path | None, config: Config,
         program = Program.load(path)
         if tokenizer:
             raise MareyError(f"{path}: a program has its tokenizer in it: leave --tokenizer away")
-        if click.get_current_context().get_parameter_source("config_name") is ParameterSource.COMMANDLINE:
+        if click.get_current_context().get_parameter_source("config") is ParameterSource.COMMANDLINE:
             program.check_config(config)
         if context and program.model and context != program.model.context:
             raise MareyError(f"{path}: was compiled with a context of {program.model.context}: leave --context away, or "

@@ -6,7 +6,6 @@ from pathlib import Path
 import click
 
 from ...boards.targets import targets
-from ...hdl.spec.config import PRESETS
 from ...hdl.spec.errors import MareyError
 from ...sim.progress import progress
 from ..errors import ValuesError
@@ -16,6 +15,7 @@ from ..views import evaluate as evaluation
 from ..views import fit as fitting
 from .base import JSON, MODEL_FILE, POSITIONS, TOKENIZER, check_output, main, on_device
 from .compiling import check_context, size_bytes
+from .configs import ConfigType
 from .verdict import FORCE, WORST, recall, said
 
 FIT_S = 5
@@ -102,15 +102,15 @@ def _weights(path, shape):
 @TOKENIZER
 @click.option("--quant", "quants", type=click.Choice([*evaluation.BITS]), multiple=True,
               help="Format of the weights; may be given more than once. Default: int8 and int4.")
-@click.option("--tile", "config_name", type=click.Choice([*PRESETS]),
+@click.option("--tile", "config", type=ConfigType(),
               help="Run 1,000 tokens on this tile too, and compute all perplexities on these.")
 @click.option("--layers", "by_layer", is_flag=True,
               help="List for each layer the error of the residual, and the operations whose values saturate.")
 @on_device
 @JSON
-def eval_command(model, text, tokenizer, quants, config_name, by_layer, connect, as_json):
+def eval_command(model, text, tokenizer, quants, config, by_layer, connect, as_json):
     """Print the perplexity of MODEL in float32 and in the tile's integers, side by side."""
-    tile = (lambda: connect(PRESETS[config_name])) if config_name else None
+    tile = (lambda: connect(config)) if config else None
     result = evaluation.evaluate(model, text=text, tokenizer=tokenizer, quants=quants or evaluation.BITS, tile=tile,
                                  by_layer=by_layer)
     if as_json:

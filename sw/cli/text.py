@@ -8,7 +8,6 @@ from pathlib import Path
 
 import click
 
-from ...hdl.spec.config import preset
 from ...hdl.spec.errors import MareyError
 from ...sim.progress import progress
 from ..formats import DEFAULT_MODEL
@@ -17,8 +16,9 @@ from ..runtime.generate import Generation, generate
 from ..runtime.prefill import HostPrefill
 from ..runtime.session import ScheduleError
 from ..runtime.verify import Verifier, VerifyError
-from .base import BURNED, CONFIG, JSON, MODEL, MODEL_FILE, POSITIONS, TOKENIZER, check_output, main, standard_input
+from .base import BURNED, JSON, MODEL, MODEL_FILE, POSITIONS, TOKENIZER, check_output, main, standard_input
 from .compiling import Compiled, compile_file, compile_model_file
+from .configs import CONFIG
 from .generation import PromptBar, Wanted, generation
 from .pace import Pace
 from .prefilling import PREFILL, prefill_for
@@ -38,12 +38,12 @@ from .verifying import LOGITS, OF_MODEL, OF_PROGRAM, TOKENS, Verifying, check_ve
 @generation
 @BURNED
 @JSON
-def generate_command(prompt, model, tokenizer, config_name, context, verify, prefill, force, connect, wanted, burned, as_json):
+def generate_command(prompt, model, tokenizer, config, context, verify, prefill, force, connect, wanted, burned, as_json):
     """Generate text from PROMPT (- reads it from standard input) on the tile, and print the cycles that it took, predicted
     and measured."""
     prompt = _read_prompt(prompt)
     check_verify(verify, connect.backend)
-    compiled = compile_model_file(model or DEFAULT_MODEL, tokenizer, preset(config_name),
+    compiled = compile_model_file(model or DEFAULT_MODEL, tokenizer, config,
                                   lambda program: wanted.prompt(program, prompt), context, force)
     verifier = verifier_for(compiled, verify, connect.backend)
     _generate(compiled.program, connect, prompt, wanted, burned, as_json, verifier,
@@ -57,10 +57,10 @@ def generate_command(prompt, model, tokenizer, config_name, context, verify, pre
 @CONFIG
 @POSITIONS
 @FORCE
-def compile_command(model, output, tokenizer, config_name, context, force):
+def compile_command(model, output, tokenizer, config, context, force):
     """Compile MODEL to a program file for a configuration."""
     check_output(output, model, tokenizer)
-    program = compile_file(model, tokenizer, preset(config_name), context=context, force=force)
+    program = compile_file(model, tokenizer, config, context=context, force=force)
     program.save(output)
     click.echo(f"{output}: {program.summary()}")
 

@@ -1,20 +1,22 @@
-"""Commands about the tile and its programs: asm, disasm, bench, verilog."""
+"""Commands about the tile and its programs: asm, disasm, bench, verilog, configs."""
 
 import json
+import re
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from ...hdl.spec.config import preset
 from ...hdl.spec.errors import MareyError
 from ...hdl.verilog import generate as generate_verilog
 from ...sim.files import write_file
 from ..program.assembly import assemble
 from ..program.program import Program
 from ..views.bench import bench
-from .base import CONFIG, JSON, check_output, main, on_device, standard_input
+from . import configs
+from .base import JSON, check_output, main, on_device, standard_input
 from .compiling import load_or_compile
+from .configs import CONFIG
 from .edited import with_instructions
 
 
@@ -25,14 +27,13 @@ from .edited import with_instructions
               help="Program file whose weights, constants, model and configuration the new program keeps, such as the one "
                    "whose listing FILE is.")
 @CONFIG
-def asm_command(file, output, original, config_name):
+def asm_command(file, output, original, config):
     """Assemble FILE (- reads standard input) to a program file, which starts at its first instruction."""
     check_output(output, file)
     if original:
-        kept = load_or_compile(original, None, preset(config_name))
+        kept = load_or_compile(original, None, config)
         program = with_instructions(kept, assemble(kept.config, _text(file)))
     else:
-        config = preset(config_name)
         program = Program.from_instructions(config, assemble(config, _text(file)))
     program.save(output)
     click.echo(f"{output}: {program.summary()}")
@@ -61,10 +62,9 @@ def disasm_command(file):
 @CONFIG
 @on_device
 @JSON
-def bench_command(config_name, connect, as_json):
+def bench_command(config, connect, as_json):
     """Run matrix products on the tile, compare their values with the golden model's, and print their cycles from go to done,
     filling and draining the pipeline included."""
-    config = preset(config_name)
     rows = []
     for row in bench(config, lambda: connect(config)):
         if not rows and not as_json:
@@ -82,12 +82,20 @@ def bench_command(config_name, connect, as_json):
 @CONFIG
 @click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False), default=Path("build/verilog"),
               show_default=True, help="Folder to write to.")
-def verilog_command(config_name, output):
+def verilog_command(config, output):
     """Write the tile's Verilog, and beside it a JSON file with the configuration, its hash, the ports and the memory map."""
     check_output(output, folder=True)
-    text, sidecar = generate_verilog(preset(config_name))
+    text, sidecar = generate_verilog(config)
     output.mkdir(parents=True, exist_ok=True)
+    name = re.sub(r"[^\w.-]+", "_", config.name)
     for suffix, content in ((".v", text), (".json", json.dumps(sidecar, indent=2) + "\n")):
-        path = output / f"marey_{config_name}{suffix}"
+        path = output / f"marey_{name}{suffix}"
         write_file(path, content)
         click.echo(path)
+
+
+@main.command("configs")
+@JSON
+def configs_command(as_json):
+    """List the presets that --config takes, and the fields of a configuration with their legal values and meaning."""
+    click.echo(json.dumps(configs.as_json()) if as_json else "\n".join(configs.lines()))

@@ -9,7 +9,6 @@ from pathlib import Path
 import click
 
 from ...boards.records import costs
-from ...hdl.spec.config import preset
 from ...hdl.spec.errors import MareyError
 from ...hdl.timing import PROBED
 from ...sim.files import new_content, write_file
@@ -20,8 +19,9 @@ from ..views.perfetto import trace_events
 from ..views.report import report
 from ..views.speed import link_assumption
 from ..views.timetable import text
-from .base import CONFIG, JSON, MODEL_FILE, TOKENIZER, check_output, main
+from .base import JSON, MODEL_FILE, TOKENIZER, check_output, main
 from .compiling import load_or_compile
+from .configs import CONFIG
 
 POSITION = click.option("--position", type=click.IntRange(min=0), default=127, show_default=True,
                         help="Position of the token in the text, from 0 on.")
@@ -33,7 +33,7 @@ POSITION = click.option("--position", type=click.IntRange(min=0), default=127, s
 @TOKENIZER
 @CONFIG
 @JSON
-def report_command(model, position, tokenizer, config_name, as_json):
+def report_command(model, position, tokenizer, config, as_json):
     """Print the memory that MODEL, a model or program file, takes on the tile, and the cycles of a token, product by
     product."""
     def check(program):
@@ -41,7 +41,7 @@ def report_command(model, position, tokenizer, config_name, as_json):
             raise MareyError(f"{model}: has no tokens to report on")
         _check_positions(program, model, position, 1)
 
-    program = load_or_compile(model, tokenizer, preset(config_name), check)
+    program = load_or_compile(model, tokenizer, config, check)
     result = report(program, position, costs().values())
     if as_json:
         click.echo(json.dumps(result))
@@ -80,7 +80,7 @@ def report_command(model, position, tokenizer, config_name, as_json):
 @TOKENIZER
 @CONFIG
 def timetable_command(model, output, position, tokens, as_text, perfetto, measured, image, vcd, fst, signals, tokenizer,
-                      config_name):
+                      config):
     """Draw the timetable of MODEL, a model or program file: every operation of a token, in every cycle."""
     if not (output or as_text or perfetto or measured or vcd or fst):
         raise MareyError("name what to make: -o PAGE.html, --text, --perfetto FILE, --vcd FILE, --fst FILE or --measure")
@@ -100,7 +100,7 @@ def timetable_command(model, output, position, tokens, as_text, perfetto, measur
             raise MareyError(f"{model}: is streamed through {program.config.name} in many runs, and one run is measured: leave "
                              "out --measure, --vcd and --fst, or choose a larger --config")
 
-    program = load_or_compile(model, tokenizer, preset(config_name), check)
+    program = load_or_compile(model, tokenizer, config, check)
     measurement = None
     if measured or vcd or fst:
         loaded = Program.load(image, checked=False) if image else None

@@ -12,6 +12,7 @@ import click
 import pytest
 
 from marey.boards.all import BOARDS
+from marey.hdl.spec.errors import MareyError
 from marey.sw.cli import main
 from tests.docs.pages import FETCHED, PAGES, ROOT, commands, inline_commands, name_of
 
@@ -108,7 +109,7 @@ def test_commands_parse(page, tmp_path, monkeypatch):
         program, *words = command.words
         try:
             PROGRAMS[program](words, files, command.output)
-        except (click.ClickException, KeyError, AssertionError) as error:
+        except (click.ClickException, MareyError, KeyError, AssertionError) as error:
             pytest.fail(f"{command}: {type(error).__name__} {error}")
 
 
@@ -141,7 +142,7 @@ def test_what_is_wrong_is_found(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     wrong = ["generate --model other.bin", "build --board breadboard", "compile --config sim9x9 -o x", "report --nonsense"]
     for line in wrong:
-        with pytest.raises((click.ClickException, AssertionError)):
+        with pytest.raises((click.ClickException, MareyError, AssertionError)):
             marey(line.split(), set(GIVEN), None)
     for check, line in ((make, "nonsense"), (pytest_, "tests/nowhere.py"), (python, "-m marey.nowhere"),
                         (pytest_, "-k no_" + "such_test"), (pip, "install marey[nonsense]")):

@@ -5,6 +5,7 @@ from dataclasses import MISSING, asdict, fields, replace
 import pytest
 
 from marey.hdl.spec.config import LATER, PRESETS, Config, ConfigError, preset
+from marey.hdl.spec.field import options
 
 GOOD = PRESETS["sim8x8"]
 
@@ -32,6 +33,20 @@ def test_a_block_of_the_cache_can_be_counted(shape, field):
         replace(GOOD, rows=rows, cols=cols, lanes=lanes, weight_bits=weight_bits)
     assert replace(GOOD, rows=4, cols=16, lanes=2).block == 16
     assert replace(GOOD, rows=4, cols=16, lanes=1, compact=1, wram_depth=512, mem_depth=512).compact
+
+
+@pytest.mark.parametrize("about", options(Config), ids=lambda about: about.name)
+def test_the_legal_values_of_a_field_are_those_that_it_says(about):
+    """A value just outside is refused for being none of them; one inside is not, whatever else may be wrong with it."""
+    numbers = {*range(-1, 130), 255, 256, 4096, 4097}
+    assert about.meaning and (about.default is None or about.holds(about.default))
+    for value in numbers:
+        try:
+            replace(GOOD, **{about.name: value})
+            refused = False
+        except ConfigError as error:
+            refused = f"{about.name} must be {about.legal}, not {value}" in str(error)
+        assert refused != about.holds(value), value
 
 
 def test_hash_tells_all_fields_that_a_program_depends_on():
