@@ -18,13 +18,11 @@ from .sequencer import Sequencer
 from .spec.config import Config
 from .spec.errors import MareyError
 from .spec.isa import Isa, Op, Sfu
+from .spec.ports import TOP
 from .spec.protocol import VERSION, Space, entry_bits, entry_count, parts, space_words
 from .tile import Tile
 from .timing import mxm_beat, next_issue, sfu_beat, vxm_beat
 from .vxm import Vxm
-
-TOP = "marey_tile"
-"""The top module's name."""
 
 RAM = Path(__file__).parent / "parts" / "ram.v"
 """The module `marey_ram`, which the text ends with."""

@@ -1,14 +1,29 @@
 """The backends by name."""
 
 from ..hdl.spec.config import Config
-from . import pysim, verilator
 from .build import missing
-from .endpoint import Endpoint
 from .port import BAUD, PATIENCE, PortTransport, check_port
 from .progress import say
 from .transport import Transport
 
-OPENERS = {"verilator": verilator.open_tile, "emulator": Endpoint, "pysim": pysim.open_tile}
+
+# Each imports its module when it is called: all of them together take longer than most commands need to begin.
+def _verilator(config: Config) -> Transport:
+    from .verilator import open_tile
+    return open_tile(config)
+
+
+def _emulator(config: Config) -> Transport:
+    from .endpoint import Endpoint
+    return Endpoint(config)
+
+
+def _pysim(config: Config) -> Transport:
+    from .pysim import open_tile
+    return open_tile(config)
+
+
+OPENERS = {"verilator": _verilator, "emulator": _emulator, "pysim": _pysim}
 BACKENDS = [*OPENERS, "serial"]
 
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..hdl import verilog
+from ..hdl.spec.ports import TOP
 from .cache import cache_folder, digest, kept
 from .files import write_file
 from .progress import progress, say
@@ -53,7 +53,7 @@ class Design:
     text: str
     name: str
     harness: Path
-    top: str = verilog.TOP
+    top: str = TOP
     checked: bool = False
     traced: bool = False
     lint: Sequence[str] = ()

@@ -93,8 +93,20 @@ def kept(name: str, suffix: str, make: Callable[[Path], Path]) -> Path:
     return file
 
 
+def remove_oldest(pattern: str, most_bytes: int) -> None:
+    """Removes those of the cached files whose names match a pattern that were not used for longest, until the rest take at
+    most `most_bytes`. A file was used when it was last changed: see `os.utime`. CacheError if the folder cannot be used."""
+    with suppress(FileNotFoundError):  # another process may remove one at the same time
+        total_bytes = 0
+        for file in sorted(cache_folder().glob(pattern), key=lambda file: file.stat().st_mtime, reverse=True):
+            total_bytes += file.stat().st_size
+            if total_bytes > most_bytes:
+                file.unlink(missing_ok=True)
+
+
 def _content_digest(file):
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()[:16]
 
 
 def _remove_abandoned(folder):

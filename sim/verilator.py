@@ -9,12 +9,11 @@ from pathlib import Path
 import amaranth
 import numpy as np
 
-from ..hdl import verilog
+from .. import hdl
 from ..hdl.mxm.wram import Wram
 from ..hdl.spec.config import Config
 from ..hdl.spec.packing import pack_wram, unpack_wram
 from ..hdl.spec.protocol import Space, entry_bits, parts
-from ..hdl.tile import Tile
 from .build import Design, build, load
 from .cache import digest, kept
 from .simulation import QUIET, BackendError, ScheduleFault, Simulation, quiet_cycles
@@ -166,10 +165,13 @@ def _verilog(config):
 
     It is cached by the text of its sources, because Amaranth takes seconds to write it.
     """
-    sources = [*sorted(Path(verilog.__file__).parent.rglob("*.py")), verilog.RAM]
+    sources = sorted(file for file in Path(hdl.__file__).parent.rglob("*") if file.suffix in (".py", ".v"))
     name = digest(str(config), amaranth.__version__, *(source.read_text() for source in sources))
 
     def make(folder):
+        # Here, and not above, because the whole tile takes some tenths of a second to import.
+        from ..hdl import verilog
+        from ..hdl.tile import Tile
         file = folder / "tile.v"
         file.write_text(verilog.convert(Tile(config)))
         return file

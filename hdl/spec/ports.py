@@ -9,6 +9,9 @@ from amaranth.lib import data
 from .config import Config
 from .isa import Op, To, isa_of
 
+TOP = "marey_tile"
+"""Name of the top module in Verilog."""
+
 MEM_READ_LATENCY = 1
 """Cycles from an address at a read port of MEM to the values."""
 

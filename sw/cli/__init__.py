@@ -1,7 +1,6 @@
 """The command line: `marey VERB`. An error is one line on stderr, with exit status 2 for bad
 usage or input, and 1 for a run that failed."""
 
-from . import boards, chat, models, text, tile, timetable
 from .base import main
 
-__all__ = ["boards", "chat", "main", "models", "text", "tile", "timetable"]
+__all__ = ["main"]

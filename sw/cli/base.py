@@ -6,6 +6,7 @@ import sys
 import warnings
 from contextlib import nullcontext
 from functools import reduce, wraps
+from importlib import import_module
 from pathlib import Path
 
 import click
@@ -23,8 +24,28 @@ PYSIM_S = 3
 """Seconds that Amaranth takes to translate the largest tile; measured on one core of a busy server."""
 
 
+VERBS = {
+    "text": ("generate", "compile", "run"), "chat": ("chat",), "models": ("export", "fit", "eval"),
+    "tile": ("asm", "disasm", "bench", "verilog", "configs"), "timetable": ("report", "timetable"),
+    "boards": ("boards", "build", "flash", "virtual"),
+}
+"""The commands, by the module that has them."""
+
+
 class Cli(click.Group):
-    """Prints help when called bare, and a MareyError as one line."""
+    """Prints help when called bare, and a MareyError as one line.
+
+    The module of a command is imported when the command is called, because all of them take a second.
+    """
+
+    def list_commands(self, ctx):
+        return sorted(verb for verbs in VERBS.values() for verb in verbs)
+
+    def get_command(self, ctx, name):
+        for module, verbs in VERBS.items():
+            if name in verbs:
+                import_module(f".{module}", __package__)
+        return super().get_command(ctx, name)
 
     def main(self, *args, **settings):
         try:

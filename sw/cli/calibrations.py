@@ -15,9 +15,11 @@ import numpy as np
 
 from ... import hdl, sw
 from ...hdl.spec.errors import MareyError
-from ...sim.cache import cache_folder
+from ...sim.cache import cache_folder, remove_oldest
 from ...sim.files import new_content
 from ...sim.progress import progress
+from ..model.config import ModelConfig
+from ..model.families import graph_of
 from ..model.integer_graph import integer_graph
 from ..model.model import Model
 from ..program.program import DAMAGE
@@ -40,30 +42,29 @@ SOURCES = [*Path(sw.__file__).parent.glob("quant/*.py"), *Path(sw.__file__).pare
 
 def quantised(model: Model, bits: int, group: int) -> QuantisedModel:
     """What `quantise(model, bits, group=group)` gives, with its quality, from the cache if it was made before."""
-    try:
-        file = cache_folder() / f"quantised-{_digest(model, bits, group)}.npz"
-    except (OSError, MareyError):
-        return _judged(model, bits, group)
-    with suppress(*DAMAGE):
-        found = _load(file, model)
-        os.utime(file)
+    name = name_of(model, bits, group)
+    if found := load(name, model.config):
         return found
     made = _judged(model, bits, group)
-    with suppress(OSError):
-        _save(file, made)
-        _remove_oldest(file.parent)
+    with suppress(OSError, MareyError):
+        _save(_file(name), made)
+        remove_oldest("quantised-*.npz", MOST_BYTES)
     return made
 
 
-def _judged(model, bits, group):
-    """The quantised model, with its quality."""
-    made = quantise(model, bits, group=group)
-    with progress("judging the integers", expected_s(model) / 6):
-        return replace(made, quality=quality(model, made))
+def load(name: str, shape: ModelConfig) -> QuantisedModel | None:
+    """The quantised model that is kept under a name (see `name_of`), or None. `shape`: the configuration of the model that it
+    was made from."""
+    with suppress(*DAMAGE, MareyError):
+        file = _file(name)
+        found = _load(file, graph_of(shape))
+        os.utime(file)
+        return found
+    return None
 
 
-def _digest(model, bits, group):
-    """32 hexadecimal digits that say what the quantised model is made from."""
+def name_of(model: Model, bits: int, group: int) -> str:
+    """The name under which a quantised model is kept: 32 hexadecimal digits."""
     digest = hashlib.sha256(f"{model.config} {bits} {group} {np.__version__}".encode())
     for source in sorted(SOURCES):
         digest.update(source.read_bytes())
@@ -72,6 +73,17 @@ def _digest(model, bits, group):
         digest.update(f"{name} {weights.dtype} {weights.shape}".encode())
         digest.update(weights.data)
     return digest.hexdigest()[:32]
+
+
+def _file(name):
+    return cache_folder() / f"quantised-{name}.npz"
+
+
+def _judged(model, bits, group):
+    """The quantised model, with its quality."""
+    made = quantise(model, bits, group=group)
+    with progress("judging the integers", expected_s(model) / 6):
+        return replace(made, quality=quality(model, made))
 
 
 def _save(file, model):
@@ -89,7 +101,7 @@ def _save(file, model):
         np.savez(opened, **arrays)
 
 
-def _load(file, model):
+def _load(file, graph):
     """Reads a quantised model; its archive has a checksum for each array. Raises one of DAMAGE if there is no sound one."""
     with file.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
         arrays = dict(archive)
@@ -98,17 +110,7 @@ def _load(file, model):
                             bias=arrays.get(f"linears.{name}.bias"), **numbers)
                for name, numbers in facts["linears"].items()}
     vectors = {name.removeprefix("vectors."): array for name, array in arrays.items() if name.startswith("vectors.")}
-    graph = folded(model.graph)
+    graph = folded(graph)
     graph = integer_graph(untied_graph(graph), True) if "epsilon" in vectors else integer_graph(graph)
     return QuantisedModel(config=graph.config, graph=graph, linears=linears, vectors=vectors,
                           **{name: facts[name] for name in NUMBERS}, **{name: arrays[name] for name in ARRAYS})
-
-
-def _remove_oldest(folder):
-    """Removes the files that were not used for longest, until the rest take at most MOST_BYTES."""
-    files = sorted(folder.glob("quantised-*.npz"), key=lambda file: file.stat().st_mtime, reverse=True)
-    total_bytes = 0
-    for file in files:
-        total_bytes += file.stat().st_size
-        if total_bytes > MOST_BYTES:
-            file.unlink(missing_ok=True)

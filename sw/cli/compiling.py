@@ -1,8 +1,10 @@
 """How a command makes a program of a file: read, refuse early what cannot run, quantise, compile."""
 
+import time
+import warnings
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -14,16 +16,17 @@ from ...sim.progress import progress
 from ..compiler.compile import compile_quantised, schedule
 from ..compiler.layout import CompileError
 from ..compiler.plan import ADVICE, lay_out_model
+from ..errors import FormatWarning
 from ..formats import load_model, load_template, load_tokenizer
 from ..model.config import ModelConfig
 from ..model.families import graph_of
 from ..model.model import Model
 from ..program.program import Program
-from ..quant.model import QuantisedModel
 from ..quant.outline import outline_of_shape
 from ..quant.quantise import GROUP
 from ..views.fit import Target, fit
-from .calibrations import quantised
+from . import calibrations
+from .compiled import WORTH_KEEPING_S, Compiled, find, keep, name_of
 from .verdict import judge, remember
 
 READ_BYTES_PER_S = 100e6
@@ -41,14 +44,6 @@ def accept_all(program: Program) -> None:
     """A check that refuses nothing."""
 
 
-@dataclass(frozen=True)
-class Compiled:
-    """A program, and the integer model that it computes; None if the program comes from a program file."""
-
-    program: Program
-    quantised: QuantisedModel | None
-
-
 def compile_model_file(path: Path | str, tokenizer: Path | str | None, config: Config,
                        check: Check = accept_all, context: int | None = None, force: bool = True) -> Compiled:
     """Compiles a model file for a configuration.
@@ -59,17 +54,38 @@ def compile_model_file(path: Path | str, tokenizer: Path | str | None, config: C
     positions that it must have room for; see `lay_out_model`. Integers that lose too much are told in a warning, and refused
     unless `force` (QualityError).
     """
-    name = Path(path).name
-    with progress("reading the model", size_bytes(path) / READ_BYTES_PER_S or None):
-        model = load_model(path)
-    check_context(model.config, context)
-    words, template = load_tokenizer(tokenizer, path, model.config.vocab_size), load_template(path)
-    check(replace(_without_weights(model, config, context), name=name, tokenizer=words, template=template))
-    integers = quantised(model, config.weight_bits, max(GROUP, config.rows))
+    name, begun = name_of(path, tokenizer, config, context), time.process_time()
+    if name and (found := find(name)):
+        check(found.program)
+        remember(path, config.weight_bits, found.program.model.quality)
+        judge(found.program.name, found.program.model.quality, force)
+        return found
+    (model, words, template), warned = _read(path, tokenizer, context)
+    about = {"name": Path(path).name, "tokenizer": words, "template": template}
+    check(replace(_without_weights(model, config, context), **about))
+    kind = model, config.weight_bits, max(GROUP, config.rows)
+    integers = calibrations.quantised(*kind)
     remember(path, config.weight_bits, integers.quality)
-    judge(name, integers.quality, force)
+    judge(about["name"], integers.quality, force)
     with progress("compiling the model", COMPILE_S + graph_of(model.config).macs(0) / COMPILED_MACS_PER_S):
-        return Compiled(replace(compile_quantised(integers, config, words, name, context), template=template), integers)
+        compiled = Compiled(replace(compile_quantised(integers, config, context=context), **about), integers)
+    # A file that has changed since its digest was made may have been read before or after that.
+    if time.process_time() - begun > WORTH_KEEPING_S and name == name_of(path, tokenizer, config, context):
+        keep(name, compiled, calibrations.name_of(*kind), model.config, warned)
+    return compiled
+
+
+def _read(path, tokenizer, context):
+    """The model, the tokenizer and the template of a file, and what the user was told about it."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", FormatWarning)
+        with progress("reading the model", size_bytes(path) / READ_BYTES_PER_S or None):
+            model = load_model(path)
+        check_context(model.config, context)
+        read = model, load_tokenizer(tokenizer, path, model.config.vocab_size), load_template(path)
+    for warning in caught:
+        warnings.warn(warning.message, stacklevel=2)
+    return read, [str(warning.message) for warning in caught if issubclass(warning.category, FormatWarning)]
 
 
 def check_context(shape: ModelConfig, context: int | None) -> None:

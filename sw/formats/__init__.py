@@ -8,6 +8,7 @@ and `write`; those that have a place for a chat template, with `read_template(pa
 
 import warnings
 import zipfile
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
@@ -16,10 +17,10 @@ from ..model.config import ModelConfig
 from ..model.model import Model
 from ..text.chat import ChatTemplate
 from ..text.tokenizer import Tokenizer
-from . import gguf, huggingface, llama2c
+from .names import CONFIG, GGUF_MAGIC, MERGES, TOKENIZER
 from .sources import HUB, located
 
-__all__ = ["DEFAULT_MODEL", "FormatError", "load_model", "load_shape", "load_template", "load_tokenizer"]
+__all__ = ["DEFAULT_MODEL", "FormatError", "files_of", "load_model", "load_shape", "load_template", "load_tokenizer"]
 
 DEFAULT_MODEL = Path(__file__).parents[1] / "models" / "stories.gguf"
 """The model that ships with Marey; docs/training.md tells how it was made."""
@@ -58,10 +59,9 @@ def load_tokenizer(path: Path | str | None, model: Path | str, vocab_size: int) 
     model = _without_config(located(model))
     path = _tokenizer_path(model, vocab_size) if path is None else Path(path)
     if path.is_dir():
-        path = path / huggingface.TOKENIZER
-    if path.suffix == ".json":
-        return huggingface.read_tokenizer(path, vocab_size)
-    return (gguf if _is_gguf(path) else llama2c).read_tokenizer(path, vocab_size)
+        path = path / TOKENIZER
+    name = "huggingface" if path.suffix == ".json" else "gguf" if _is_gguf(path) else "llama2c"
+    return _module(name).read_tokenizer(path, vocab_size)
 
 
 def load_template(path: Path | str) -> ChatTemplate | None:
@@ -71,10 +71,30 @@ def load_template(path: Path | str) -> ChatTemplate | None:
     path = _without_config(located(path))
     reader = _reader(path)
     try:
-        return None if reader is llama2c else reader.read_template(path)
+        return reader.read_template(path) if hasattr(reader, "read_template") else None
     except FormatError as error:
         warnings.warn(f"{path}: {str(error).removeprefix(f'{path}: ')}: the template is left out", FormatWarning, stacklevel=2)
         return None
+
+
+def files_of(path: Path | str, tokenizer: Path | str | None) -> list[Path]:
+    """The files that `load_model`, `load_tokenizer` and `load_template` may read, those that are there.
+
+    They are all files in a model's folder, or a file and the tokenizers beside it; and
+    `tokenizer`, if one is named. FormatError if the model cannot be fetched.
+    """
+    path = _without_config(located(path))
+    found = sorted(path.glob("*") if path.is_dir() else {path, *path.parent.glob("tok*.bin")})
+    if tokenizer is not None:
+        folder = Path(tokenizer) if Path(tokenizer).is_dir() else Path(tokenizer).parent
+        found += [Path(tokenizer), *sorted([*folder.glob("*.json"), folder / MERGES])]
+    return [file for file in found if file.is_file()]
+
+
+def _module(name: str) -> ModuleType:
+    """The module of a format. It is imported here, because the library gguf takes a tenth of a second, and a model that was
+    compiled before is not read again."""
+    return import_module(f".{name}", __package__)
 
 
 def _hub_shape(path: Path | str) -> ModelConfig | None:
@@ -82,20 +102,20 @@ def _hub_shape(path: Path | str) -> ModelConfig | None:
     if not str(path).startswith(HUB):
         return None
     place = located(path, weights=False)
-    return huggingface.read_config(place)[1] if place.is_dir() else None
+    return _module("huggingface").read_config(place)[1] if place.is_dir() else None
 
 
 def _without_config(path: Path) -> Path:
     """The folder of a `config.json`, and any other path as it is."""
-    return path.parent if path.name == huggingface.CONFIG and path.is_file() else path
+    return path.parent if path.name == CONFIG and path.is_file() else path
 
 
 def _reader(path: Path) -> ModuleType:
     """The module that reads the model in a file or folder. FormatError if there is no model."""
-    if (path / huggingface.CONFIG).is_file():
-        return huggingface
+    if (path / CONFIG).is_file():
+        return _module("huggingface")
     if path.is_dir():
-        raise FormatError(f"{path}: this folder has no {huggingface.CONFIG}, so no Hugging Face model")
+        raise FormatError(f"{path}: this folder has no {CONFIG}, so no Hugging Face model")
     if not path.is_file():
         raise FormatError(f"{path}: {'is no regular file' if path.exists() else 'no such file'}")
     if zipfile.is_zipfile(path):
@@ -103,7 +123,7 @@ def _reader(path: Path) -> ModuleType:
                           "compiled, and a PyTorch checkpoint must be converted")
     if path.suffix == ".safetensors":
         raise FormatError(f"{path}: weights without their configuration: name the folder that has both")
-    return gguf if _is_gguf(path) else llama2c
+    return _module("gguf" if _is_gguf(path) else "llama2c")
 
 
 def _tokenizer_path(model: Path, vocab_size: int) -> Path:
@@ -124,4 +144,4 @@ def _is_gguf(path: Path) -> bool:
     if not path.is_file():
         return False
     with path.open("rb") as file:
-        return file.read(len(gguf.MAGIC)) == gguf.MAGIC
+        return file.read(len(GGUF_MAGIC)) == GGUF_MAGIC

@@ -16,10 +16,10 @@ from . import gguf_tokenizer, templates
 from .checks import check_tensors
 from .gguf_blocks import BLOCK, q4_0, q8_0
 from .gguf_config import config_of
-from .gguf_file import MAGIC, TYPES, File
+from .gguf_file import TYPES, File
 from .gguf_tensors import ARCHITECTURES, ROPE_FACTORS, from_file, tensor_name, to_file
 
-__all__ = ["MAGIC", "read", "read_shape", "read_template", "read_tokenizer", "tensor_name", "write"]
+__all__ = ["read", "read_shape", "read_template", "read_tokenizer", "tensor_name", "write"]
 
 
 def read(path: Path) -> Model:

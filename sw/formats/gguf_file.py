@@ -13,7 +13,6 @@ from gguf import GGMLQuantizationType, GGUFEndian, GGUFReader, GGUFValueType, Ke
 from ..errors import FormatError
 from .checks import finite
 
-MAGIC = b"GGUF"
 TYPES = tuple("F32 F16 BF16 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K Q4_K Q5_K Q6_K TQ1_0 TQ2_0 MXFP4 IQ1_S IQ1_M "
               "IQ2_XXS IQ2_XS IQ2_S IQ3_XXS IQ3_S IQ4_NL IQ4_XS".split())
 """Types of tensors that are read: the library turns each into float32."""

@@ -21,10 +21,9 @@ from .checks import check_tensors
 from .huggingface_families import FAMILIES
 from .huggingface_family import Family
 from .json_file import read_json, read_utf8
+from .names import CONFIG, GENERATION, MERGES, TOKENIZER, VOCABULARY
 from .safetensors_folder import SafetensorsFolder
 
-CONFIG, GENERATION, TOKENIZER = "config.json", "generation_config.json", "tokenizer.json"
-VOCABULARY, MERGES = "vocab.json", "merges.txt"
 CONFIG_LIMIT = 1 << 20
 """Bytes; a larger config.json is not read."""
 SHARD = 1 << 30

@@ -18,6 +18,7 @@ from pathlib import Path
 from ...sim.cache import CacheError, cache_folder
 from ...sim.files import new_content
 from ..errors import FormatError
+from .names import CONFIG, GENERATION, MERGES, TOKENIZER, VOCABULARY
 
 SMOLLM2 = "smollm2"
 """The name of a model that people can have with one word: SmolLM2-135M-Instruct, in Q4_1."""
@@ -28,10 +29,10 @@ SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 """Digest of that file."""
 HUB = "hf:"
 EXPECTED = f"expected {HUB}ORG/NAME or {HUB}ORG/NAME/FILE.gguf"
-HEADERS = ("config.json", "generation_config.json", "tokenizer_config.json", "chat_template.jinja",
+HEADERS = (CONFIG, GENERATION, "tokenizer_config.json", "chat_template.jinja",
            "special_tokens_map.json")
 """Files of a repository that say what its model is."""
-CONTENTS = (*HEADERS, "tokenizer.json", "vocab.json", "merges.txt", "model*.safetensors",
+CONTENTS = (*HEADERS, TOKENIZER, VOCABULARY, MERGES, "model*.safetensors",
             "model.safetensors.index.json")
 """Files of a repository that a Hugging Face folder needs."""
 MOST_NAMED = 5

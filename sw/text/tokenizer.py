@@ -133,13 +133,18 @@ class Tokenizer:
         return self.pieces.get(token, b"").decode(errors="replace")
 
     def _pieces(self) -> Iterator[tuple[int, bytes]]:
-        letters = byte_letters()
+        # Each letter becomes the characters that Latin-1 encodes as its bytes.
+        letters = {chr(code): chr(code).encode() for code in range(256)} | byte_letters()
+        latin = str.maketrans({letter: data.decode("latin-1") for letter, data in letters.items()})
         fallback = "ByteFallback" in _kinds(self.about["decoder"])
         for name, token in self.vocabulary().items():
             if token in self.added:
                 yield token, b"" if self.added[token].special else name.encode()
             elif self.byte_level:
-                yield token, b"".join(letters.get(letter) or letter.encode() for letter in name)
+                try:
+                    yield token, name.translate(latin).encode("latin-1")
+                except UnicodeEncodeError:  # it has a character that is no letter of a byte
+                    yield token, b"".join(letters.get(letter) or letter.encode() for letter in name)
             elif fallback and (byte := BYTE.fullmatch(name)):
                 yield token, bytes.fromhex(byte[1])
             else:

@@ -36,7 +36,7 @@ def marey(words, files, output):
     if verb.startswith("-"):
         main.make_context("marey", list(words), resilient_parsing=True)
         return
-    command = main.commands[verb]
+    command = main.get_command(None, verb)
     for name in files:
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).touch()
@@ -109,7 +109,7 @@ def test_commands_parse(page, tmp_path, monkeypatch):
         program, *words = command.words
         try:
             PROGRAMS[program](words, files, command.output)
-        except (click.ClickException, MareyError, KeyError, AssertionError) as error:
+        except (click.ClickException, MareyError, AttributeError, KeyError, AssertionError) as error:
             pytest.fail(f"{command}: {type(error).__name__} {error}")
 
 
@@ -121,13 +121,13 @@ def test_commands_in_running_text_exist(page):
         words = [word for word in words if word not in PLACEHOLDERS]
         try:
             if program == "marey":
-                known = {option for parameter in main.commands[words[0]].params for option in parameter.opts} if (
+                known = {option for parameter in main.get_command(None, words[0]).params for option in parameter.opts} if (
                     words and not words[0].startswith("-")) else set()
                 options = {word.split("=")[0] for word in words if word.startswith("--")}
                 assert options <= known | {"--help", "--verify", "--no-verify"}, options - known
             else:
                 PROGRAMS[program](words, set(GIVEN), None)
-        except (KeyError, AssertionError) as error:
+        except (AttributeError, KeyError, AssertionError) as error:
             pytest.fail(f"{command}: {type(error).__name__} {error}")
 
 

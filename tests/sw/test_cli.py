@@ -25,7 +25,7 @@ GENERATE_KEYS = {"config", "backend", "model", "prompt_tokens", "tokens", "text"
 def test_bare_call_helps():
     result = marey()
     assert "generate" in result.output and "bench" in result.output
-    for verb in main.commands:
+    for verb in main.list_commands(None):
         assert marey(verb, "--help").exit_code == 0
 
 
