@@ -1,9 +1,11 @@
 """Measures what a bare tile costs on an ECP5, and the clock that it meets, by Yosys and nextpnr.
 
     python -m marey.boards.cost [CONFIG] [-o costs.json]
+    python -m marey.boards.cost PART
 
 No board is needed. The tile's link is connected to the pins of the largest package, and there is
-nothing else on the device, so the figures are those of the tile. With -o the result is added to a
+nothing else on the device, so the figures are those of the tile. PART is an external memory chip:
+then they are those of the engine that serves it. With -o the result is added to a
 JSON file, by configuration; that of `boards/costs.json` gives `marey report` and `marey fit` their
 clocks.
 """
@@ -13,36 +15,44 @@ import tempfile
 from pathlib import Path
 
 import click
+from amaranth.lib.wiring import Component
 
-from ..hdl.spec.config import Config
+from ..hdl.dram import DramEngine
+from ..hdl.spec.dram_parts import PARTS, part
 from ..hdl.spec.errors import MareyError
 from ..hdl.spec.named import configuration
+from ..hdl.tile import Tile
 from ..sim.files import write_file
 from .families import ECP5, report
-from .flow import ECP5_PLACER, NAME, synthesise_tile
+from .flow import ECP5_PLACER, NAME, synthesise_alone
 from .tools import run
 
 
-def cost(config: Config, target_mhz: float = 100.0) -> dict:
-    """Synthesises, places and routes a tile for an ECP5-85F of speed grade 6, which takes minutes.
+def component(name: str, target_mhz: float) -> Component:
+    """The tile of a configuration, or the engine of an external memory chip at a clock."""
+    return DramEngine(part(name).at(target_mhz)) if name in PARTS else Tile(configuration(name))
 
-    Returns {"config", "device", "clock_mhz_target", "clock_mhz_met", "resources": {"lut", "ff",
+
+def cost(name: str, target_mhz: float = 100.0) -> dict:
+    """Synthesises, places and routes a component for an ECP5-85F of speed grade 6, which takes minutes.
+
+    `name`: see `component`. Returns {"config", "device", "clock_mhz_target", "clock_mhz_met", "resources": {"lut", "ff",
     "bram", "dsp"}, "critical_path"}. ToolError if a tool is missing or fails.
     """
     with tempfile.TemporaryDirectory() as folder:
-        synthesise_tile(config, folder)
+        synthesise_alone(component(name, target_mhz), folder)
         run(folder, ECP5.nextpnr, "--85k", "--package", "CABGA756", *ECP5_PLACER, "--json", f"{NAME}.json", "--freq",
             str(target_mhz), "--lpf-allow-unconstrained", "--timing-allow-fail", "--report", "report.json", "-q")
-        return {"config": config.name, "device": "LFE5U-85F-6", "clock_mhz_target": target_mhz, **report(ECP5, folder)}
+        return {"config": name, "device": "LFE5U-85F-6", "clock_mhz_target": target_mhz, **report(ECP5, folder)}
 
 
 @click.command()
 @click.argument("config", default="ecp5_8x8")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="JSON file to add the result to.")
 def main(config, output):
-    """Measure what a tile costs on an ECP5-85F, and the clock that it meets."""
+    """Measure what a tile, or an external memory's engine, costs on an ECP5-85F, and the clock that it meets."""
     try:
-        result = cost(configuration(config))
+        result = cost(config)
     except MareyError as error:
         raise click.ClickException(str(error)) from None
     if output:

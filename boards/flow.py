@@ -12,7 +12,6 @@ from pathlib import Path
 from amaranth.lib.wiring import Component
 
 from ..hdl import verilog
-from ..hdl.tile import Tile
 from ..sim.files import write_file
 from ..sw.program.program import Program
 from .board import Board
@@ -130,13 +129,13 @@ def _unless_made(folder, name, sources):
     write_file(record, digest)
 
 
-def synthesise_tile(config, folder: Path) -> None:
-    """Writes the netlist of a tile alone, for an ECP5, to a folder: `marey.json`.
+def synthesise_alone(component: Component, folder: Path) -> None:
+    """Writes the netlist of a component alone, for an ECP5, to a folder: `marey.json`.
 
     ToolError if Yosys fails.
     """
-    write_file(Path(folder, "tile.v"), verilog.convert(Tile(config), Ecp5Parts()))
-    run(folder, "yosys", "-q", "-p", f"read_verilog -sv tile.v; {_REMOVE_CHECKS}{_synth_ecp5(verilog.TOP)} -json {NAME}.json")
+    write_file(Path(folder, "alone.v"), verilog.convert(component, Ecp5Parts()))
+    run(folder, "yosys", "-q", "-p", f"read_verilog -sv alone.v; {_REMOVE_CHECKS}{_synth_ecp5(verilog.TOP)} -json {NAME}.json")
 
 
 def device_options(board: Board, result: bool = True) -> list[str]:

@@ -10,7 +10,7 @@ from statistics import median
 ROOT = Path(__file__).parents[1]
 TREES = ("hdl", "sim", "sw", "boards")
 
-HDL = ({"spec"}, {"parts"}, {"sequencer", "mem", "mxm", "vxm", "scalars", "link"}, {"timing"}, {"tile"},
+HDL = ({"spec"}, {"parts"}, {"sequencer", "mem", "mxm", "vxm", "scalars", "link", "dram"}, {"timing"}, {"tile"},
        {"serial", "verilog", "manual", "cycles"})
 SW = ({"errors"}, {"text", "model"}, {"formats", "quant", "program"}, {"compiler"}, {"runtime"}, {"views"},
       {"train"}, {""}, {"cli"})

@@ -11,10 +11,12 @@ from marey.hdl.tile import Tile
 from marey.hdl.vxm import Vxm
 from tests.cocotb.runner import run
 from tests.configs import CONFIGS, GATED, WINDOWED
+from tests.dram import TIMING, EngineAndChip
 
 SLICES = {"serial": lambda config: SerialLink(8e6, 1_000_000), "link": Link,
-          "sequencer": Sequencer, "mem": Mem, "mxm": Mxm, "vxm": Vxm, "tile": Tile}
-CASES = [("serial", 0), ("link", 0), ("sequencer", 0), ("mem", 0), ("mem", 2), ("mxm", 0), ("mxm", 2), ("mxm", 4),
+          "sequencer": Sequencer, "mem": Mem, "mxm": Mxm, "vxm": Vxm, "tile": Tile,
+          "dram": lambda config: EngineAndChip(TIMING)}
+CASES = [("serial", 0), ("dram", 0), ("link", 0), ("sequencer", 0), ("mem", 0), ("mem", 2), ("mxm", 0), ("mxm", 2), ("mxm", 4),
          ("vxm", 0), ("vxm", 1), ("vxm", 2), ("tile", 2),
          ("sequencer", 5), ("mxm", 5), ("vxm", 5), ("tile", 5), ("mem", 7),
          ("vxm", 8), ("vxm", 9)]

@@ -1,0 +1,73 @@
+"""The cycles of a move between the tile and an SDRAM, as closed functions of the part's times.
+
+A move of n bursts looks like this, in cycles from `start`; s = `group` and e = `pause`::
+
+    0               takeover: a REFRESH is under way or issued now
+    rfc             ACTIVATE of the first row
+    rfc + rcd       first READ or WRITE; then one every 8 cycles, for s bursts
+      ...           PRECHARGE of all banks, REFRESH, ACTIVATE: e cycles, once after s bursts
+    rfc + rcd + 8k + e (k // s)     READ or WRITE of burst k
+
+The row of the next burst is opened under the burst before it, in another bank, so nothing but
+REFRESH ever interrupts the stream, and the cycles do not depend on the address.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from ..spec.dram_parts import BURST, PartError, Timing
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The distances between the commands of a move, in cycles.
+
+    Parameters: `timing`, the part at its clock. PartError if the engine cannot keep its times.
+    """
+
+    timing: Timing
+
+    def __post_init__(self):
+        turn = self.close - BURST
+        if not 1 <= turn < BURST or self.row > BURST - 1 or turn == BURST - self.row or self.group < 1:
+            raise PartError(f"{self.timing.part.name} at {self.timing.clock_mhz:g} MHz has times that the memory engine "
+                            "cannot keep: choose a slower clock")
+
+    @cached_property
+    def row(self) -> int:
+        """ACTIVATE to the first READ or WRITE. The way of the words to be written needs two cycles."""
+        return max(self.timing.rcd, 2)
+
+    @cached_property
+    def close(self) -> int:
+        """The last READ or WRITE of a row to its PRECHARGE."""
+        t = self.timing
+        return max(BURST + 1, BURST - 1 + t.wr, t.ras - self.row, t.rc - t.rp - self.row)
+
+    @cached_property
+    def takeover(self) -> int:
+        """Start to the first ACTIVATE."""
+        return self.timing.rfc
+
+    @cached_property
+    def pause(self) -> int:
+        """Cycles that a REFRESH within a move takes from the stream."""
+        return self.close + self.timing.rp + self.timing.rfc + self.row - BURST
+
+    @cached_property
+    def group(self) -> int:
+        """Bursts between two REFRESHes of a move, so many that no two are further apart than the part's interval."""
+        return (self.timing.interval - (self.timing.rfc - 1) - self.pause) // BURST
+
+    @cached_property
+    def period(self) -> int:
+        """Cycles from one REFRESH to the next, within a move and between moves."""
+        return BURST * self.group + self.pause
+
+    def burst(self, number: int) -> int:
+        """Start to the READ or WRITE of a burst; the first is number 0."""
+        return self.takeover + self.row + BURST * number + self.pause * (number // self.group)
+
+    def busy(self, bursts: int) -> int:
+        """Start of a move of so many bursts to the first cycle in which another may start."""
+        return self.burst(bursts - 1) + self.close + self.timing.rp
