@@ -27,7 +27,7 @@ PYSIM_S = 3
 VERBS = {
     "text": ("generate", "compile", "run"), "chat": ("chat",), "models": ("export", "fit", "eval"),
     "tile": ("asm", "disasm", "bench", "verilog", "configs"), "timetable": ("report", "timetable"),
-    "boards": ("boards", "build", "flash", "virtual"),
+    "boards": ("boards", "build", "flash", "virtual"), "serving": ("serve",),
 }
 """The commands, by the module that has them."""
 

@@ -1,6 +1,6 @@
 """Text generation: a prompt and what a model makes of it, with the cycles of each token."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 
@@ -146,19 +146,38 @@ def continued(decoder: Decoder, tokens: list[int], steps: int, sampler: Sampler,
     is called after each token with the number of tokens of the prompt that are still to be run, and ends the text if it
     returns False.
     """
+    result = begun(decoder, tokens, logprobs)
+    for text in pieces(decoder, result, steps, sampler, stops=stops, ends=ends, logprobs=logprobs, echo=echo,
+                       keep_going=keep_going):
+        show(text)
+    return result
+
+
+def begun(decoder: Decoder, tokens: list[int], logprobs: int = 0) -> Generation:
+    """A generation of which nothing has been run yet; `logprobs`: as for `continued`."""
+    return Generation(decoder.program.name, tokens, verified_by=decoder.verifier and decoder.verifier.reference.name,
+                      logprobs=[] if logprobs else None, known_count=decoder.known(tokens))
+
+
+def pieces(decoder: Decoder, result: Generation, steps: int, sampler: Sampler, *, stops: Iterable[str] = (),
+           ends: Iterable[int] = (), logprobs: int = 0, echo: bool = False,
+           keep_going: Callable[[int], bool] = lambda left: True) -> Iterator[str]:
+    """Does what `continued` does, for a generation that has just `begun`: yields the text that each token adds.
+
+    A text may be empty: within the prompt, and where it waits for the rest of a character or of a stop text. Each is in
+    `result`, with the token and its cycles, before it is yielded.
+    """
     program, verifier, tally = decoder.program, decoder.verifier, decoder.device.tally
-    facts, tokenizer = program.model, program.tokenizer
-    result = Generation(program.name, tokens, verified_by=verifier and verifier.reference.name,
-                        logprobs=[] if logprobs else None, known_count=decoder.known(tokens))
+    facts, tokenizer, tokens = program.model, program.tokenizer, result.prompt_tokens
     ends = {facts.shape.bos, *facts.shape.eos, *ends}
     decode, stop = tokenizer.stream(), Stops(stops)
 
-    def say(text):
+    def said(text):
         result.text += text
-        show(text)
+        return text
 
     for token in tokens if echo else ():
-        say(decode(token))
+        yield said(decode(token))
     for ran in decoder.decode(tokens, steps, sampler, bool(logprobs)):
         if ran.step is None:
             result.host_count = len(tokens) - ran.left - result.known_count
@@ -167,21 +186,22 @@ def continued(decoder: Decoder, tokens: list[int], steps: int, sampler: Sampler,
         if ran.made in ends:
             result.ended_by = END
             break
+        piece = ""
         if ran.made is not None:
             result.tokens.append(ran.made)
             if logprobs:
                 result.logprobs.append(log_probabilities(tokenizer, ran.logits, ran.made, logprobs))
-            say(stop(decode(ran.made)))
+            piece = said(stop(decode(ran.made)))
+        yield piece
         if stop.found or not keep_going(ran.left):
             result.ended_by = STOP if stop.found else INTERRUPTED
             break
     else:
         if len(result.tokens) < steps:
             result.ended_by = CONTEXT
-    say(stop(decode.rest()) + stop.rest())
     result.link_words = tally.link_words
     result.verified_count = verifier.token_count if verifier else 0
-    return result
+    yield said(stop(decode.rest()) + stop.rest())
 
 
 def log_probabilities(tokenizer: Tokenizer, logits: np.ndarray, token: int, count: int) -> dict:

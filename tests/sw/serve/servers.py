@@ -1,0 +1,86 @@
+"""Servers for tests, in a thread of this process, with a tiny model that has a chat template."""
+
+import asyncio
+import threading
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from marey.hdl.spec.config import preset
+from marey.sw.compiler.compile import compile_quantised
+from marey.sw.formats.tiny import tiny_model
+from marey.sw.model.config import ModelConfig
+from marey.sw.program.program import Program
+from marey.sw.quant.model import QuantisedModel
+from marey.sw.quant.quantise import quantise
+from marey.sw.runtime.verify import GoldenReference
+from marey.sw.serve import server
+from marey.sw.serve.promise import Clock
+from marey.sw.text.chat import ChatTemplate
+from tests.sw.serve.openers import Emulated
+from tests.vocabularies import byte_level
+
+SHAPE = ModelConfig(dim=16, hidden_dim=24, n_layers=1, n_heads=2, n_kv_heads=1, vocab_size=400, seq_len=32, bos=0, eos=(0,),
+                    tied=False)
+TEMPLATE = ChatTemplate("{% for m in messages %}<|im_start|>{{ m['role'][0] }}{{ m['content'] }}<|endoftext|>{% endfor %}"
+                        "{% if add_generation_prompt %}<|im_start|>a{% endif %}")
+CLOCK = Clock(8e6, "a test")
+MODEL = "tiny"
+
+
+@dataclass(frozen=True)
+class Known:
+    """The program that is served, and the integer model that it was compiled from."""
+
+    program: Program
+    integers: QuantisedModel
+
+    def greedy(self, tokens: list[int], steps: int, ends=(0,)) -> list[int]:
+        """The tokens that the golden model makes of a prompt, up to the one that ends a text."""
+        golden, made = GoldenReference(self.integers), []
+        for _ in range(min(steps, self.program.model.context - len(tokens) + 1)):
+            token, _ = golden.step([*tokens, *made])
+            if token in ends:
+                break
+            made.append(token)
+        return made
+
+
+@cache
+def known() -> Known:
+    """The program of the tiny model, compiled once."""
+    integers = quantise(tiny_model(SHAPE))
+    return Known(compile_quantised(integers, preset("tiny4x8"), byte_level(), MODEL), integers)
+
+
+class Running:
+    """A server that runs while the `with` block does. `url`: where; `service`: what it shares."""
+
+    def __init__(self, folder: Path, opener: Emulated, **settings):
+        path = folder / "program.marey"
+        known().program.save(path)
+        self._socket = server.listen("127.0.0.1", 0)
+        self.port = self._socket.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.service, self._server = server.prepare(known().program, path, opener,
+                                                    server.Settings(**{"clock": CLOCK, "template": TEMPLATE} | settings))
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._ready, self.error = threading.Event(), None
+
+    def _run(self):
+        try:
+            asyncio.run(server.run(self.service, self._server, self._socket, self._ready.set))
+        except BaseException as error:
+            self.error = error
+        finally:
+            self._ready.set()
+
+    def __enter__(self):
+        self._thread.start()
+        assert self._ready.wait(60) and self.error is None, self.error
+        return self
+
+    def __exit__(self, *_):
+        self._server.should_exit = True
+        self._thread.join(20)
+        assert not self._thread.is_alive() and self.error is None, self.error
