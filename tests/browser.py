@@ -86,14 +86,14 @@ class Browser:
             raise RuntimeError(f"{method}: {answer['error']['message']}")
         return answer["result"]
 
-    def open(self, path: Path, fragment: str = "", width: int = 1500, height: int = 1000, dark: bool = False) -> None:
-        """Opens a file in a window of some size, and waits until it is loaded."""
+    def open(self, place: Path | str, fragment: str = "", width: int = 1500, height: int = 1000, dark: bool = False) -> None:
+        """Opens a file, or a URL, in a window of some size, and waits until it is loaded."""
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         self.call("Emulation.setEmulatedMedia",
                   features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])
         # By way of an empty page, since a new fragment alone would not load it again.
         self.call("Page.navigate", url="about:blank")
-        self.call("Page.navigate", url=f"{path.absolute().as_uri()}{fragment}")
+        self.call("Page.navigate", url=f"{place if isinstance(place, str) else place.absolute().as_uri()}{fragment}")
         while self._receive().get("method") != "Page.loadEventFired":
             pass
         self.settle()

@@ -16,7 +16,7 @@ from ...sim.progress import progress
 from ..compiler.compile import compile_quantised, schedule
 from ..compiler.layout import CompileError
 from ..compiler.plan import ADVICE, lay_out_model
-from ..errors import FormatWarning
+from ..errors import FormatError, FormatWarning, ValuesError
 from ..formats import load_model, load_template, load_tokenizer
 from ..model.config import ModelConfig
 from ..model.families import graph_of
@@ -31,6 +31,8 @@ from .verdict import judge, remember
 
 READ_BYTES_PER_S = 100e6
 """Bytes of a model file that are read in a second; an estimate."""
+LOOKED_THROUGH = 20_000_000
+"""Weights up to which `small_weights` reads them."""
 COMPILE_S, COMPILED_MACS_PER_S = 2, 2.5e6
 """For an estimate of the compiler's time: seconds for a small model, and for a larger one multiply-accumulates of a token that
 are compiled in a second. Measured on one core of a busy server: 5 s for 7.2 million."""
@@ -98,6 +100,19 @@ def size_bytes(path: Path | str) -> int:
     """Bytes of a file, or of all files in a folder; 0 for what is not there."""
     path = Path(path)
     return sum(file.stat().st_size for file in (path, *path.glob("*")) if file.is_file())
+
+
+def small_weights(path: Path, shape: ModelConfig) -> Model | None:
+    """The model in a file, if its weights are there and few: whether they lie on a grid of 4 bits changes where it fits.
+    ValuesError for NaN and infinity."""
+    if graph_of(shape).macs(-1) > LOOKED_THROUGH:
+        return None
+    try:
+        return load_model(path)
+    except ValuesError:
+        raise
+    except FormatError:
+        return None
 
 
 def compile_file(path: Path | str, tokenizer: Path | str | None, config: Config,

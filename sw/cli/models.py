@@ -8,20 +8,16 @@ import click
 from ...boards.targets import targets
 from ...hdl.spec.errors import MareyError
 from ...sim.progress import progress
-from ..errors import ValuesError
-from ..formats import FormatError, gguf, huggingface, llama2c, load_model, load_shape, load_template, load_tokenizer
-from ..model.families import graph_of
+from ..formats import gguf, huggingface, llama2c, load_model, load_shape, load_template, load_tokenizer
 from ..views import evaluate as evaluation
 from ..views import fit as fitting
 from .base import JSON, MODEL_FILE, POSITIONS, TOKENIZER, check_output, main, on_device
-from .compiling import check_context, size_bytes
+from .compiling import check_context, size_bytes, small_weights
 from .configs import ConfigType
 from .verdict import FORCE, WORST, recall, said
 
 FIT_S = 5
 """Seconds that `fit` takes for all presets and boards; measured on one core of a busy server."""
-LOOKED_THROUGH = 20_000_000
-"""Weights up to which `fit` reads them, to see whether they are numbers, and whether they lie on a grid of 4 bits."""
 
 
 @main.command("export")
@@ -73,7 +69,7 @@ def fit_command(model, context, force, as_json):
     if all(target.baud is None for target in tried):
         click.echo("marey: boards are left out: they need pip install 'marey[boards]'", err=True)
     with progress("fitting the model", FIT_S):
-        rows = fitting.fit(shape, tried, _weights(model, shape), context)
+        rows = fitting.fit(shape, tried, small_weights(model, shape), context)
     known = {bits: recall(model, bits) for bits in sorted({target.config.weight_bits for target in tried}, reverse=True)}
     if not force:
         fitting.refuse(rows, tried, {bits: said(model.name, ratio) for bits, ratio in known.items() if ratio and ratio > WORST})
@@ -81,18 +77,6 @@ def fit_command(model, context, force, as_json):
         click.echo(fitting.as_json(model.name, rows, known))
         return
     click.echo("\n".join([*fitting.lines(rows), fitting.quality_line(known)]))
-
-
-def _weights(path, shape):
-    """The model, if its weights are there and at most LOOKED_THROUGH; else None. ValuesError for NaN and infinity."""
-    if graph_of(shape).macs(-1) > LOOKED_THROUGH:
-        return None
-    try:
-        return load_model(path)
-    except ValuesError:
-        raise
-    except FormatError:
-        return None
 
 
 @main.command("eval")

@@ -12,8 +12,9 @@ from ..formats.json_file import read_utf8
 from ..program.program import Program
 from ..runtime.conversation import template_of
 from ..text.chat import LIMIT
+from ..views.fit import fit
 from .base import BURNED, MODEL_FILE, POSITIONS, TOKENIZER, main, on_device
-from .compiling import load_or_compile_model
+from .compiling import load_or_compile_model, small_weights
 from .configs import CONFIG
 from .generation import TEMPLATE
 from .verdict import FORCE
@@ -61,12 +62,14 @@ def serve_command(model, tokenizer, config, context, force, template, host, http
         program = load_or_compile_model(model, tokenizer, config, _check, context, force).program
         where, path = f"http://{f'[{host}]' if ':' in host else host}:{sock.getsockname()[1]}", Path(folder, "program.marey")
         program.save(path)
+        shape = program.model.shape
         service, server = serving.prepare(program, path, connect, serving.Settings(
-            serving.Clock(*_clock(program, clock_mhz)), template_of(program, source), tile_count, burned, most_waiting,
-            most_body_bytes, api_key or None))
+            clock=serving.Clock(*_clock(program, clock_mhz)), template=template_of(program, source),
+            speeds=lambda: fit(shape, targets(), small_weights(model, shape)), tile_count=tile_count, burned=burned,
+            most_waiting=most_waiting, most_body_bytes=most_body_bytes, api_key=api_key or None))
         serving.serve(service, server, sock, lambda: say(
             f"marey: {program.name} on {tile_count} x {program.config.name}, {service.pool.tiles[0].backend}, at {where}: "
-            f"OpenAI's API is at {where}/v1, Ctrl-C ends it"))
+            f"a page to chat, and OpenAI's API at {where}/v1; Ctrl-C ends it"))
 
 
 def _module():

@@ -10,7 +10,7 @@ from .errors import ApiError
 from .metrics import Metrics
 
 OPEN = ("/", "/health")
-"""Paths that need no key: they say nothing that is not in every copy of Marey."""
+"""Paths that need no key: they say nothing that is not in every copy of Marey. The page asks for the key."""
 
 
 class Guard:

@@ -29,6 +29,7 @@ class Promise:
     these runs.
     """
 
+    prompt_count: int
     known_count: int
     prompt: tuple[int, ...]
     tokens: tuple[int, ...]
@@ -42,7 +43,8 @@ class Promise:
 
     def as_json(self) -> dict:
         """`promised` in the object `marey` of a response."""
-        return {"known_tokens": self.known_count, "prompt_cycles": sum(self.prompt), "token_cycles": [*self.tokens],
+        return {"prompt_tokens": self.prompt_count, "known_tokens": self.known_count,
+                "prompt_cycles": sum(self.prompt), "token_cycles": [*self.tokens],
                 "deadline_cycles": self.cycles, "deadline_seconds": self.seconds, "clock_hz": self.clock.hz,
                 "clock_of": self.clock.of}
 
@@ -62,7 +64,8 @@ def promise(program: Program, job: Job, known_count: int, clock: Clock) -> Promi
     runs += [(position, True) for position in range(last, last + job.steps)]
     cycles = [program.cycles(position, wanted) for position, wanted in runs]
     seconds = sum(token_seconds(program, clock.hz, position, clock.baud, wanted) for position, wanted in runs)
-    return Promise(known_count, tuple(cycles[:last - known_count]), tuple(cycles[last - known_count:]), seconds, clock)
+    return Promise(len(job.tokens), known_count, tuple(cycles[:last - known_count]), tuple(cycles[last - known_count:]),
+                   seconds, clock)
 
 
 def measured(job: Job, steps: Sequence[Step], clock: Clock) -> dict:

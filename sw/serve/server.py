@@ -17,6 +17,7 @@ from ..text.chat import ChatTemplate
 from .app import Service, application
 from .guard import Guard
 from .metrics import Metrics
+from .page import Speeds, routes
 from .pool import Pool
 from .promise import Clock
 from .tile import Tile
@@ -71,13 +72,14 @@ def listen(host: str, port: int) -> socket.socket:
 class Settings:
     """What can be chosen about a server.
 
-    `clock`: at which cycles are told as seconds. `template`: for chats, or None. `tile_count`: processes with a tile each;
-    `burned`: they hold the program already. `most_waiting`: requests that may wait. `api_key`: the bearer token of requests;
-    without one, the server answers to this machine's own names only.
+    `clock`: at which cycles are told as seconds. `template`: for chats, or None. `speeds`: see `Speeds`. `tile_count`:
+    processes with a tile each; `burned`: they hold the program already. `most_waiting`: requests that may wait. `api_key`:
+    the bearer token of requests; without one, the server answers to this machine's own names only.
     """
 
     clock: Clock
     template: ChatTemplate | None = None
+    speeds: Speeds = list
     tile_count: int = 1
     burned: bool = False
     most_waiting: int = 256
@@ -91,7 +93,8 @@ def prepare(program: Program, path: Path, opener: Opener, settings: Settings) ->
     tiles = [Tile(opener, path, settings.burned) for _ in range(settings.tile_count)]
     service = Service(program, program.name, settings.template, Pool(tiles, settings.most_waiting, metrics), metrics,
                       settings.clock, settings.most_body_bytes)
-    guard = Guard(application(service), metrics, None if settings.api_key else LOOPBACK, settings.api_key)
+    guard = Guard(application(service, *routes(program, settings.speeds)), metrics,
+                  None if settings.api_key else LOOPBACK, settings.api_key)
     return service, uvicorn.Server(uvicorn.Config(
         guard, http=Protocol, ws="none", lifespan="off", log_level="critical", access_log=False, server_header=False,
         timeout_keep_alive=KEEP_ALIVE_S, timeout_graceful_shutdown=END_S))

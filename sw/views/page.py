@@ -35,7 +35,12 @@ def page(program: Program, position: int = 0, count: int = 1, measurement: Measu
     # A closing tag within the data would end the script that holds them.
     parts = {"DATA": json.dumps(drawn, separators=(",", ":")).replace("</", "<\\/"), "STYLE": _web("page.css"),
              "SCRIPT": "".join(_web(f"{name}.js") for name in SCRIPTS)}
-    return re.sub("@(DATA|STYLE|SCRIPT)@", lambda match: parts[match[1]], _web("page.html"))
+    return filled(_web("page.html"), parts)
+
+
+def filled(html: str, parts: dict[str, str]) -> str:
+    """A page with its parts in the places that are marked @NAME@."""
+    return re.sub(f"@({'|'.join(parts)})@", lambda match: parts[match[1]], html)
 
 
 def _web(name):

@@ -103,6 +103,7 @@ def test_a_tile_that_fails_comes_back(tmp_path):
         until(lambda: busy(server)["marey_ready_tiles"] == 2)
 
 
+@pytest.mark.slow
 def test_two_tiles_answer_at_the_same_time(tmp_path):
     """And a prompt goes to the tile that knows it."""
     with Running(tmp_path, Emulated(0.02), tile_count=2) as server:
