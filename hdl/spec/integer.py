@@ -14,14 +14,14 @@ Scalar = tuple[np.ndarray, np.ndarray]
 MANTISSA_BITS = 15
 EXP2_BITS = 8
 """Address bits of the 2**-x table, over one octave."""
-GATE_UNIT = 10
-"""Inputs of a gate (the sigmoid, and that of GELU) count 2**-10, and so range over +-32."""
+GATE_UNIT = 9
+"""Inputs of a gate (the sigmoid, and that of GELU) count 2**-9, and so range over +-64."""
 GATE_BITS = 8
 """Address bits of a gate's table, which covers 0 to its RANGE. Beyond, the last entry holds; below 0,
 the complement of the entry for the magnitude."""
 SIGMOID_RANGE = 8
 SIGMOID_SHIFT = GATE_UNIT + 3 - GATE_BITS
-"""Input to table address: 32 inputs share an entry."""
+"""Input to table address: 16 inputs share an entry."""
 GELU_RANGE = 4
 GELU_SHIFT = GATE_UNIT + 2 - GATE_BITS
 """Input to table address: 16 inputs share an entry."""

@@ -16,6 +16,11 @@ BALANCE = 0.5
 SmoothQuant's alpha (Xiao et al., 2023, arXiv 2211.10438)."""
 
 
+SHORT_HEADROOM = 1.3
+"""Queries and keys of a model with a balanced residual may be this many times as large as in calibration:
+such models are large, and so their calibration sees few tokens. Measured on SmolLM2 (docs/integers.md)."""
+
+
 def head_steps(config: ModelConfig, largest: np.ndarray, high: np.ndarray, low: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The int8 steps of queries, [n_heads, head_dim], and of keys, [n_kv_heads, head_dim].
 
@@ -38,16 +43,17 @@ def head_steps(config: ModelConfig, largest: np.ndarray, high: np.ndarray, low: 
     return q.repeat(2, axis=1) / 127, k.repeat(2, axis=1) / 127
 
 
-def score_integers(config: ModelConfig, ranges: Mapping[str, np.ndarray],
-                   source: str) -> tuple[list[np.ndarray], dict[str, np.ndarray], int]:
+def score_integers(config: ModelConfig, ranges: Mapping[str, np.ndarray], source: str,
+                   headroom: float = 1.0) -> tuple[list[np.ndarray], dict[str, np.ndarray], int]:
     """(units of queries and keys before they have 8 bits, vectors, the shift of scores).
 
     The units are float64 [heads * head_dim] for each layer; the vectors are the factors of scores and
     the offsets of keys, see `QuantisedModel`. `ranges`: of a calibration; `source`: the queries with
-    the keys.
+    the keys. `headroom`: how many times as large as in calibration they may be.
     """
     group, layers = config.n_heads // config.n_kv_heads, range(config.n_layers)
-    steps = [head_steps(config, *(ranges[f"{layer}.{source}{side}"] for side in ("", ".high", ".low"))) for layer in layers]
+    steps = [head_steps(config, *(headroom * ranges[f"{layer}.{source}{side}"] for side in ("", ".high", ".low")))
+             for layer in layers]
     units = [np.concatenate([q.ravel(), k.ravel()]) / 2.0**FRACTION for q, k in steps]
     # (step of q) * (step of k) is the same for all channels of a head. exp(s) = 2**(s * log2(e)), in
     # units of 2**-8.

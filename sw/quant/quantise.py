@@ -21,7 +21,7 @@ from .calibrate import calibrate, steps_of
 from .fixed_point import linears, snapped, unit_bits, with_common_shift
 from .fold import fold_layer_norms, untied
 from .gptq import Integers, gptq, nearest, nearest_by_channel, on_grid
-from .heads import head_gains, head_units, score_integers, value_integers
+from .heads import SHORT_HEADROOM, head_gains, head_units, score_integers, value_integers
 from .model import Linear, QuantisedModel
 from .residual import Residual, filled_unit, gains_of, model_residuals, product_units, smoothing
 
@@ -276,7 +276,8 @@ class _Quantiser:
         """Sets the units of queries and keys, the offsets of keys and the factors of scores;
         returns the unit of scores."""
         source = operation.inputs[0].removesuffix(INTEGER)
-        units, vectors, self.shifts[operation.name] = score_integers(self.config, self.ranges, source)
+        units, vectors, self.shifts[operation.name] = score_integers(
+            self.config, self.ranges, source, SHORT_HEADROOM if self.balanced else 1.0)
         # Rotation keeps the units of its input.
         for name in (source, self.graph.producer(operation.inputs[0], region).inputs[0]):
             self.units.steps[name] = units

@@ -173,7 +173,7 @@ def test_stops_and_log_probabilities(program):
 
 def test_what_cannot_chat(tiny, model, program, tmp_path, monkeypatch):
     """In one line, before calibration."""
-    monkeypatch.setattr("marey.sw.cli.compiling.quantised", lambda *_, **__: pytest.fail("calibrated"))
+    monkeypatch.setattr("marey.sw.cli.calibrations.quantised", lambda *_, **__: pytest.fail("calibrated"))
     refused("chat", tiny, *TILE, word="tiny.bin: the model has no chat template")
     refused("generate", "x", "--model", tiny, *TILE, "--chat", word="give one with --template FILE")
     (tmp_path / "bad.jinja").write_text("{% for %}")

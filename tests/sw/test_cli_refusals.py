@@ -146,7 +146,7 @@ def test_a_prompt_that_is_no_text(tiny):
 @pytest.fixture
 def no_calibration(monkeypatch):
     """Calibration takes a minute for a real model: a command that comes so far fails the test."""
-    monkeypatch.setattr("marey.sw.cli.compiling.quantised", lambda *arguments, **options: pytest.fail("calibrated"))
+    monkeypatch.setattr("marey.sw.cli.calibrations.quantised", lambda *arguments, **options: pytest.fail("calibrated"))
 
 
 def test_what_must_fail_fails_before_calibration(tiny, tmp_path, no_calibration):

@@ -67,7 +67,7 @@ def test_a_simulator_that_cannot_be_built(program, monkeypatch, by_name):
 
 
 def test_options_of_a_board_are_checked_before_the_work(tiny, monkeypatch):
-    monkeypatch.setattr("marey.sw.cli.compiling.quantised", lambda *arguments, **options: pytest.fail("calibrated"))
+    monkeypatch.setattr("marey.sw.cli.calibrations.quantised", lambda *arguments, **options: pytest.fail("calibrated"))
     generate = ["generate", "x", "--model", tiny, "--config", "tiny4x8"]
     refused(*generate, "--port", "/dev/no-such-port", code=1, word="there is no port /dev/no-such-port")
     refused(*generate, "--backend", "serial", code=1, word="name it with --port")
