@@ -4,6 +4,7 @@ import os
 import time
 from dataclasses import dataclass
 
+from marey.sim.backends import open_transport
 from marey.sim.endpoint import Endpoint
 from marey.sw.runtime.driver import Device
 from marey.sw.runtime.session import ScheduleError
@@ -34,3 +35,8 @@ class Emulated:
 
         device.run = delayed
         return device
+
+
+def verilated(config):
+    """Opens a tile in Verilator."""
+    return Device(open_transport(config, "verilator"), config)

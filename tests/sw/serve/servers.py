@@ -8,6 +8,7 @@ from pathlib import Path
 
 from marey.hdl.spec.config import preset
 from marey.sw.compiler.compile import compile_quantised
+from marey.sw.formats import DEFAULT_MODEL, load_model, load_tokenizer
 from marey.sw.formats.tiny import tiny_model
 from marey.sw.model.config import ModelConfig
 from marey.sw.program.program import Program
@@ -16,8 +17,8 @@ from marey.sw.quant.quantise import quantise
 from marey.sw.runtime.verify import GoldenReference
 from marey.sw.serve import server
 from marey.sw.serve.promise import Clock
+from marey.sw.serve.worker import Opener
 from marey.sw.text.chat import ChatTemplate
-from tests.sw.serve.openers import Emulated
 from tests.vocabularies import byte_level
 
 SHAPE = ModelConfig(dim=16, hidden_dim=24, n_layers=1, n_heads=2, n_kv_heads=1, vocab_size=400, seq_len=32, bos=0, eos=(0,),
@@ -34,6 +35,12 @@ class Known:
 
     program: Program
     integers: QuantisedModel
+
+    @property
+    def ends(self) -> set[int]:
+        """The tokens that end a text."""
+        shape = self.program.model.shape
+        return {shape.bos, *shape.eos}
 
     def greedy(self, tokens: list[int], steps: int, ends=(0,)) -> list[int]:
         """The tokens that the golden model makes of a prompt, up to the one that ends a text."""
@@ -53,17 +60,25 @@ def known() -> Known:
     return Known(compile_quantised(integers, preset("tiny4x8"), byte_level(), MODEL), integers)
 
 
+@cache
+def stories() -> Known:
+    """The model that ships, on sim8x8."""
+    model = load_model(DEFAULT_MODEL)
+    integers, words = quantise(model), load_tokenizer(None, DEFAULT_MODEL, model.config.vocab_size)
+    return Known(compile_quantised(integers, preset("sim8x8"), words, MODEL), integers)
+
+
 class Running:
     """A server that runs while the `with` block does. `url`: where; `service`: what it shares."""
 
-    def __init__(self, folder: Path, opener: Emulated, **settings):
-        path = folder / "program.marey"
-        known().program.save(path)
+    def __init__(self, folder: Path, opener: Opener, program: Program | None = None, **settings):
+        path, program = folder / "program.marey", program or known().program
+        program.save(path)
         self._socket = server.listen("127.0.0.1", 0)
         self.port = self._socket.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
-        self.service, self._server = server.prepare(known().program, path, opener,
-                                                    server.Settings(**{"clock": CLOCK, "template": TEMPLATE} | settings))
+        chosen = server.Settings(**{"clock": CLOCK, "template": TEMPLATE} | settings)
+        self.service, self._server = server.prepare(program, path, opener, chosen)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._ready, self.error = threading.Event(), None
 
