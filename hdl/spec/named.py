@@ -41,7 +41,7 @@ def _changed(text: str, changes: str) -> dict[str, int]:
         name, equals, value = (part.strip() for part in change.partition("="))
         if not equals or not re.fullmatch(r"-?[0-9]{1,19}", value):
             raise ConfigError(f"configuration {text!r}: {change!r} is no change: write FIELD=NUMBER, such as rows=16")
-        _check_field(text, name)
+        check_field(text, name)
         if name in found:
             raise ConfigError(f"configuration {text!r}: gives {name} twice")
         found[name] = int(value)
@@ -64,7 +64,7 @@ def _from_file(path: Path) -> dict[str, int]:
     if base is not None and not isinstance(base, str):
         raise ConfigError(f"{path}: {BASE} must be the name of a preset in quotes, not {base!r}")
     for name in fields:
-        _check_field(str(path), name)
+        check_field(str(path), name)
     try:
         known = {} if base is None else asdict(preset(base))
     except ConfigError as error:
@@ -74,7 +74,7 @@ def _from_file(path: Path) -> dict[str, int]:
     return known | fields
 
 
-def _check_field(where: str, name: str) -> None:
+def check_field(where: str, name: str) -> None:
     """ConfigError for a name that no field has."""
     if name not in OPTIONS:
         near = difflib.get_close_matches(name, OPTIONS, 1)

@@ -1,0 +1,73 @@
+"""What a tile would take on an ECP5, estimated from the builds in builds.json without synthesis.
+
+Multipliers and block RAMs follow from the configuration. Logic cells are a line through the builds: so much for a tile,
+and so much for each multiply-accumulate. There are few builds, of two sizes of the array, so `Estimate.lut_error` says how
+far the line is from them, and a tile that is much larger or smaller than those is an extrapolation.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from math import ceil
+
+import numpy as np
+
+from ..hdl.spec.config import PRESETS, Config
+from .records import builds
+
+WIDTHS = {16384: 1, 8192: 2, 4096: 4, 2048: 9, 1024: 18, 512: 36}
+"""Bits of a word of a block RAM (DP16KD), by its words."""
+PARTS = {"LFE5U-25F": (24_288, 56, 28), "LFE5U-45F": (43_848, 108, 72), "LFE5U-85F": (83_640, 208, 156)}
+"""LUTs, block RAMs and multipliers of the devices, smallest first: ECP5 Family Data Sheet, FPGA-DS-02012."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Cells of a tile on an ECP5. `clock_mhz`: the slowest of the builds; `lut_error`: the largest deviation of the line
+    from a build, as a part of it; `part`: the smallest device with room, or None."""
+
+    lut: int
+    bram: int
+    dsp: int
+    clock_mhz: float
+    lut_error: float
+    part: str | None
+
+
+def estimate(config: Config) -> Estimate | None:
+    """The estimate for a configuration; None for a compact tile, of which there is no build for an ECP5."""
+    if config.compact:
+        return None
+    line, others, clock_mhz, error = _fitted()
+    lut, bram, dsp = round(line[0] + line[1] * config.macs), _memories(config) + others, _multipliers(config)
+    part = next((name for name, room in PARTS.items() if all(
+        needed <= most for needed, most in zip((lut, bram, dsp), room, strict=True))), None)
+    return Estimate(lut, bram, dsp, clock_mhz, error, part)
+
+
+@cache
+def _fitted() -> tuple[np.ndarray, int, float, float]:
+    """(LUTs of a tile and of a multiply-accumulate; block RAMs of all but W-RAM and MEM; clock in MHz; error of the LUTs)."""
+    known = [(PRESETS[build["config"]], build) for build in builds().values() if build["device"].startswith("LFE5U")]
+    macs = np.array([config.macs for config, _ in known])
+    lut = np.array([build["resources"]["lut"] for _, build in known])
+    line, *_ = np.linalg.lstsq(np.stack([np.ones_like(macs), macs], axis=1), lut, rcond=None)
+    error = float(np.abs((line[0] + line[1] * macs) / lut - 1).max())
+    others = round(float(np.median([build["resources"]["bram"] - _memories(config) for config, build in known])))
+    return line, others, min(build["clock_mhz_met"] for _, build in known), error
+
+
+def _multipliers(config: Config) -> int:
+    """One for each multiply-accumulate, two for each lane of the VXM."""
+    return config.macs + 2 * config.lanes
+
+
+def _memories(config: Config) -> int:
+    """Block RAMs of W-RAM and of the copies of MEM, one for each port that reads it."""
+    bits = {"act": config.rows * 16, "x": config.lanes * 16, "y": config.lanes * 16}
+    return config.cols * _blocks(config.wram_depth, config.rows * config.weight_bits) + sum(
+        _blocks(window.depth, bits[port]) for port, window in config.windows.items())
+
+
+def _blocks(words: int, bits: int) -> int:
+    """Block RAMs of a memory: as many as it takes in the best of the shapes that a block has."""
+    return min(ceil(words / depth) * ceil(bits / width) for depth, width in WIDTHS.items())

@@ -1,0 +1,32 @@
+"""The estimate of a tile's cells against the builds that it is made from."""
+
+from dataclasses import replace
+
+import pytest
+
+from marey.boards.estimate import PARTS, estimate
+from marey.boards.records import builds
+from marey.hdl.spec.config import preset
+
+ECP5 = {name: build for name, build in builds().items() if build["device"].startswith("LFE5U")}
+BRAM_ERROR = 0.09
+"""Largest deviation of the block RAMs: small memories of the tile are a constant of 12."""
+
+
+@pytest.mark.parametrize("name", ECP5)
+def test_it_is_near_every_build(name):
+    build = ECP5[name]
+    found, built = estimate(preset(build["config"])), build["resources"]
+    assert found.dsp == built["dsp"]
+    assert found.lut == pytest.approx(built["lut"], rel=found.lut_error + 1e-4) and found.lut_error < 0.06
+    assert found.bram == pytest.approx(built["bram"], rel=BRAM_ERROR)
+    # The smallest part with room is at most the one that the board has.
+    assert [*PARTS].index(found.part) <= [*PARTS].index(build["device"].split("-BG")[0].split("-MG")[0])
+    assert found.clock_mhz <= build["clock_mhz_met"]
+
+
+def test_what_has_no_room_and_no_build():
+    assert estimate(preset("up5k_4x4")) is None
+    assert estimate(preset("lpu16x16")).part is None
+    deeper = replace(preset("ecp5_8x8"), wram_depth=4096)
+    assert estimate(deeper).bram - estimate(preset("ecp5_8x8")).bram == 64

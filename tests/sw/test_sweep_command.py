@@ -1,0 +1,89 @@
+"""`marey sweep`: its files, how it goes on where it was stopped, and workers that are killed."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from marey.sw.cli import sweeping
+from marey.sw.formats.tiny import write_tiny
+from marey.sw.model.config import ModelConfig
+from tests.sw.commands import marey, refused
+
+SHAPE = ModelConfig(dim=8, hidden_dim=8, n_layers=1, n_heads=1, n_kv_heads=1, vocab_size=260, seq_len=16)
+OVER = ["--over", "rows=3,4 lanes=1,2", "--over", "cols=4", "--config", "tiny4x4"]
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    return write_tiny(tmp_path_factory.mktemp("small"), SHAPE)
+
+
+def test_its_files_and_how_it_goes_on(small, tmp_path, monkeypatch):
+    """A point that fails does not end the sweep, and is tried again; the others are not; a torn line counts as nothing."""
+    reckoned, reckon = [], sweeping.reckon
+
+    def failing(name, *arguments):
+        reckoned.append(name)
+        if len(reckoned) == 4:
+            raise ZeroDivisionError("a fault of the test")
+        return reckon(name, *arguments)
+
+    monkeypatch.setattr(sweeping, "reckon", failing)
+    command = ["sweep", small, *OVER, "--workers", 1, "-o", tmp_path]
+    first = marey(*command)
+    assert first.exit_code == 0, first.output
+    assert "4 tiles: 2 illegal, 1 resident, 1 failed" in first.stderr
+    with (tmp_path / "points.jsonl").open("a") as kept:
+        kept.write('{"key": "torn')
+    again = marey(*command)
+    assert "4 tiles: 2 illegal, 2 resident" in again.stderr and len(reckoned) == 5
+    found = json.loads((tmp_path / "points.json").read_text())
+    assert [row["config"] for row in csv.DictReader((tmp_path / "points.csv").read_text().splitlines())] == [
+        row["config"] for row in found["points"]] and len(found["points"]) == 4
+    assert found["front"] and (tmp_path / "front.svg").read_text().startswith("<svg")
+    assert found["front"][0] in again.stdout
+
+
+def test_what_cannot_be_swept(small, tmp_path):
+    refused("sweep", small, "--over", "row=4", "-o", tmp_path, word="did you mean rows")
+    refused("sweep", small, "--over", "rows=x", "-o", tmp_path, word="is not FIELD=N,N,...")
+    refused("sweep", small, "-o", tmp_path, word="--over")
+    refused("sweep", small, "--over", "rows=4", "--config", "nonesuch", "-o", tmp_path, word="there are sim8x8")
+    refused("sweep", tmp_path / "none.gguf", "--over", "rows=4", "-o", tmp_path, word="none.gguf")
+
+
+def workers_of(pid):
+    """Processes that a process has spawned."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            parent = int(stat.read_text().rsplit(")", 1)[1].split()[1])
+            if parent == pid and b"spawn_main" in stat.with_name("cmdline").read_bytes():
+                yield int(stat.parent.name)
+
+
+@pytest.mark.slow
+def test_a_killed_worker_loses_nothing(small, tmp_path):
+    pytest.importorskip("distributed", reason="the package distributed is not installed: pip install 'marey[campaign]'")
+    command = [sys.executable, "-c", "from marey.sw.cli import main\nif __name__ == '__main__': main()", "sweep", str(small),
+               "--config", "tiny4x4", "--over", "rows=4,8 cols=4,8 lanes=1,2,4 wram_depth=64,128,256,512",
+               "--workers", "2", "-o", str(tmp_path)]
+    kept, killed = tmp_path / "points.jsonl", None
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        while process.poll() is None and not killed:
+            if kept.exists() and len(kept.read_text().splitlines()) > 3:
+                killed = next(iter(workers_of(process.pid)), None)
+                if killed:
+                    os.kill(killed, signal.SIGKILL)
+            time.sleep(0.05)
+        told = process.communicate(timeout=300)[1]
+    assert killed and process.returncode == 0, told
+    assert "48 tiles" in told and len(json.loads((tmp_path / "points.json").read_text())["points"]) == 48
+    assert "failed" not in (tmp_path / "points.csv").read_text()
