@@ -42,6 +42,7 @@ def test_a_bad_tile_is_refused_in_one_line_by_every_command(tmp_path):
               if any("--config" in parameter.opts for parameter in command.params)]
     assert len(takers) > 8
     for verb in takers:
-        required = ["x", "-o", tmp_path / "x"] if verb in ("asm", "compile") else []
+        required = {"asm": ["x", "-o", tmp_path / "x"], "compile": ["x", "-o", tmp_path / "x"],
+                    "sweep": ["--over", "rows=4", "-o", tmp_path]}.get(verb, [])
         for config in ("nonesuch", "sim8x8,rows=3", tmp_path / "none.toml"):
             refused(verb, *required, "--config", config)
