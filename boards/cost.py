@@ -5,20 +5,22 @@
 
 No board is needed. The tile's link is connected to the pins of the largest package, and there is
 nothing else on the device, so the figures are those of the tile. PART is an external memory chip:
-then they are those of the engine that serves it. With -o the result is added to a
-JSON file, by configuration; that of `boards/costs.json` gives `marey report` and `marey fit` their
-clocks.
+then they are those of the slice that serves it on the tile ecp5_8x8, as if its ports were pins. With
+-o the result is added to a JSON file, by configuration; that of `boards/costs.json` gives `marey
+report` and `marey fit` their clocks.
 """
 
 import json
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import click
 from amaranth.lib.wiring import Component
 
-from ..hdl.dram import DramEngine
-from ..hdl.spec.dram_parts import PARTS, part
+from ..hdl.dram import Dram
+from ..hdl.spec.config import preset
+from ..hdl.spec.dram_parts import PARTS
 from ..hdl.spec.errors import MareyError
 from ..hdl.spec.named import configuration
 from ..hdl.tile import Tile
@@ -29,8 +31,10 @@ from .tools import run
 
 
 def component(name: str, target_mhz: float) -> Component:
-    """The tile of a configuration, or the engine of an external memory chip at a clock."""
-    return DramEngine(part(name).at(target_mhz)) if name in PARTS else Tile(configuration(name))
+    """The tile of a configuration; or the slice that serves an external memory chip, on the tile ecp5_8x8."""
+    if name not in PARTS:
+        return Tile(configuration(name))
+    return Dram(replace(preset("ecp5_8x8"), sdram=[*PARTS].index(name) + 1, sdram_mhz=round(target_mhz)))
 
 
 def cost(name: str, target_mhz: float = 100.0) -> dict:
@@ -50,7 +54,7 @@ def cost(name: str, target_mhz: float = 100.0) -> dict:
 @click.argument("config", default="ecp5_8x8")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="JSON file to add the result to.")
 def main(config, output):
-    """Measure what a tile, or an external memory's engine, costs on an ECP5-85F, and the clock that it meets."""
+    """Measure what a tile, or a slice of external memory, costs on an ECP5-85F, and the clock that it meets."""
     try:
         result = cost(config)
     except MareyError as error:

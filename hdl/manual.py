@@ -29,8 +29,8 @@ def encoding(config: Config) -> list[str]:
     """A section in Markdown: a table of every field of every instruction in a configuration."""
     isa = Isa(config)
     rows = [("all", name, isa.layout[name].offset, isa.layout[name].width) for name in ("op", "wait")]
-    rows += [(op.name, *field) for op in Op for field in _fields(isa, op)]
-    numbers = ", ".join(f"{op.name} {op.value}" for op in Op)
+    rows += [(op.name, *field) for op in isa.operands for field in _fields(isa, op)]
+    numbers = ", ".join(f"{op.name} {op.value}" for op in isa.operands)
     return [
         f"## Encoding on `{config.name}`: {isa.width} bits", "",
         "Bit 0 is the lowest. Every instruction begins with its operation and its wait.", "",

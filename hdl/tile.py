@@ -4,6 +4,7 @@ from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from .dram import Dram, Pins
 from .link import Link
 from .mem import Mem
 from .mxm import Mxm
@@ -53,13 +54,16 @@ class Tile(wiring.Component):
     Members:
         `rx : In(stream.Signature(32))`, `tx : Out(stream.Signature(32))`: link words, see
             `marey.hdl.spec.protocol`. They are the only handshakes.
+        `sdram : Out(Pins(part))`: with external memory, its chip. The link takes no word before the chip is
+            initialised.
         `probe : Out(PROBE)`: which units are at work, for tools that measure the timetable. A board
             leaves it open, and it costs nothing.
     """
 
     def __init__(self, config: Config):
         self.config = config
-        super().__init__({"rx": In(stream.Signature(32)), "tx": Out(stream.Signature(32)), "probe": Out(PROBE)})
+        super().__init__({"rx": In(stream.Signature(32)), "tx": Out(stream.Signature(32)), "probe": Out(PROBE)}
+                         | ({"sdram": Out(Pins(config.memory.part))} if config.memory else {}))
 
     def elaborate(self, platform):
         m = Module()
@@ -111,13 +115,29 @@ class Tile(wiring.Component):
                          for name in ("space", "address", "write", "data", "read")]
         m.d.comb += link.host.read_data.eq(sequencer.host.read_data | mem.host.read_data)
 
-        faults = count_broken_promises(m, {
+        faults = count_broken_promises(m, (connect_memory(m, self, link, sequencer, mem, mxm, vxm) if config.memory else {}) | {
             "mxm.overrun": mxm.overrun, "mxm.collision": mxm.collision,
             "vxm.overrun": vxm.overrun, "vxm.meeting": vxm.meeting, "vxm.starved": vxm.starved, "vxm.dropped": vxm.dropped,
             "scalars.overrun": scalars.overrun,
         }, link.start | link.reset, sequencer.cycles)
         m.d.comb += link.schedule_faults.eq(faults)
         return m
+
+
+def connect_memory(m: Module, tile: Tile, link: Link, sequencer: Sequencer, mem: Mem, mxm: Mxm, vxm: Vxm) -> dict[str, Value]:
+    """Adds the slice of external memory to a tile. Returns its promises, as `count_broken_promises` takes them."""
+    m.submodules.dram = dram = Dram(tile.config)
+    wiring.connect(m, dram.pins, wiring.flipped(tile.sdram))
+    m.d.comb += [
+        link.rx.valid.eq(tile.rx.valid & dram.ready), tile.rx.ready.eq(link.rx.ready & dram.ready),
+        dram.command.eq(sequencer.move), dram.stop.eq(link.reset), dram.x.eq(mem.x), mxm.fill.eq(dram.fill),
+    ]
+    with m.If(dram.reads):
+        m.d.comb += mem.x_address.eq(dram.x_address)
+    with m.If(dram.write_enable):
+        m.d.comb += [mem.write_enable.eq(1), mem.write_address.eq(dram.write_address), mem.write_data.eq(dram.write_data)]
+    return {"dram.overrun": dram.overrun, "mxm.crowded": mxm.crowded,
+            "mem.crowded": dram.write_enable & (vxm.write.to == To.MEM)}
 
 
 def count_broken_promises(m: Module, promises: dict[str, Value], restart: Value, cycles: Value) -> Value:

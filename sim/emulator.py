@@ -11,9 +11,10 @@ import numpy as np
 
 from ..hdl.spec import integer
 from ..hdl.spec.config import Config
+from ..hdl.spec.dram_parts import BURST
 from ..hdl.spec.integer import round_shift, saturate
-from ..hdl.spec.isa import TOKEN_BITS, Function, Instruction, Op, Reduce, Sfu, To, isa_of
-from ..hdl.spec.packing import pack_mem, pack_program, unpack_mem, unpack_program, unpack_wram
+from ..hdl.spec.isa import TOKEN_BITS, Function, Instruction, Op, Place, Reduce, Sfu, To, isa_of
+from ..hdl.spec.packing import octets_to_weights, pack_mem, pack_program, unpack_mem, unpack_program, unpack_wram
 from ..hdl.spec.ports import EXPONENT_BITS
 from ..hdl.spec.protocol import Space, entry_bits, parts
 from ..hdl.timing import (
@@ -37,6 +38,7 @@ class EmulatedTile:
 
     wram             weights, int8 [cols, wram_depth, rows]
     mem              MEM, int16 [mem_depth * rows]
+    sdram            words of external memory, uint16 or uint32; empty on a tile without
     scalars          mantissas (or values) and exponents, int64 [scalars, 2]
     program          encoded instructions, program_depth integers
     tokens           tokens that the last run has made
@@ -51,6 +53,8 @@ class EmulatedTile:
         self.mem = np.zeros(config.mem_depth * config.rows, np.int16)
         self.scalars = np.zeros((config.scalars, 2), np.int64)
         self.scalars[0] = 1, 0
+        part = config.memory.part if config.memory else None
+        self.sdram = np.zeros(part.bursts * BURST if part else 0, f"<u{part.bus_bits // 8 if part else 2}")
         self.program = [0] * config.program_depth
         self.tokens: list[int] = []
         self._faults: dict[tuple, int] = {}
@@ -115,6 +119,8 @@ class EmulatedTile:
                 self._vxm(issue, [stream.pop(cycle, nothing) for cycle in used.get(Unit.STREAM, np.empty(0)).tolist()])
             elif issue.op is Op.SFU:
                 self._sfu(issue)
+            elif issue.op is Op.MOVE:
+                self._move(issue.operands)
             for use in found:
                 self.busy[use.unit] += len(use.cycles)
         self.cycles = run_cycles(issue)
@@ -250,6 +256,22 @@ class EmulatedTile:
             case Reduce.NONE:
                 return
         self.scalars[into, 0], self.scalars[into, 1] = _wrapped(scalars, 32), 0
+
+    def _move(self, operands):
+        """Executes a MOVE. Addresses beyond the end of external memory begin again at 0."""
+        config, near = self.config, operands["near"]
+        far = (operands["far"] * BURST + np.arange(operands["count"] * BURST)) % len(self.sdram)
+        memory = self.mem.reshape(-1, config.lanes)
+        if operands["to"] is Place.WRAM:
+            weights = octets_to_weights(config, self.sdram[far].view(np.uint8))
+            word, column = np.divmod(np.arange(len(weights)), config.cols)
+            self.wram[column, (near + word) % config.wram_depth] = weights
+            return
+        granules = (near + np.arange(far.size * self.sdram.itemsize // (config.lanes * 2))) % len(memory)
+        if operands["to"] is Place.MEM:
+            memory[granules] = self.sdram[far].view("<i2").reshape(-1, config.lanes)
+        else:
+            self.sdram[far] = memory[granules].astype("<i2").ravel().view(self.sdram.dtype)
 
     def _sfu(self, issue):
         """Executes an SFU: scalars from scalars. A sum has no sign; exponents wrap, as in hardware."""

@@ -10,7 +10,7 @@ from amaranth.lib.wiring import Component
 from amaranth.sim import Simulator
 
 from ..hdl.spec.config import Config
-from ..hdl.tile import Tile
+from .sdram import simulated
 from .simulation import QUIET, BackendError, ScheduleFault, Simulation, quiet_cycles
 
 PATIENCE = 1 << 18
@@ -19,16 +19,22 @@ PATIENCE = 1 << 18
 MOST_WEIGHTS = 1 << 24
 """Weights of the largest tile that is simulated: Python keeps each word as an object."""
 
+MOST_BYTES = 1 << 20
+"""Bytes of the largest external memory that is simulated, for the same reason."""
+
 _HALF_S = 0.5e-6
 """Half a clock period in simulated seconds; the clock's rate matters to nothing."""
 
 
 def open_tile(config: Config) -> "PysimTransport":
-    """A tile of a configuration in Amaranth's simulator. BackendError for one with too many weights."""
+    """A tile of a configuration in Amaranth's simulator. BackendError for one with too many weights, or too much memory."""
     if config.weights > MOST_WEIGHTS:
         raise BackendError(f"{config.name} has room for {config.weights:,} weights, and Amaranth's simulator for "
                            f"{MOST_WEIGHTS:,}: use --backend verilator or emulator")
-    return PysimTransport(Tile(config), quiet=quiet_cycles(config))
+    if config.memory and config.memory.part.bytes > MOST_BYTES:
+        raise BackendError(f"{config.name} has {config.memory.part.bytes:,} bytes of external memory, and Amaranth's "
+                           f"simulator room for {MOST_BYTES:,}: use --backend verilator or emulator")
+    return PysimTransport(simulated(config), quiet=quiet_cycles(config))
 
 
 class PysimTransport(Simulation):

@@ -7,12 +7,13 @@ what `marey.hdl.verilog.convert` makes of it.
 from amaranth import Array, Assert, Cat, Format, Module, Mux, Signal, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import Component, In, Out
 
 from ..hdl.dram.pins import ALL_BANKS_BIT, Pins
-from ..hdl.spec.config import address_bits
+from ..hdl.spec.config import Config, address_bits
 from ..hdl.spec.dram_parts import BURST, Timing
 from ..hdl.spec.dram_rules import OPEN_TOO_LONG, RETENTION, ROW_CLOSED, ROW_OPEN, RULES, Command
+from ..hdl.tile import Tile
 from .sdram_gaps import GapWatch
 
 CLOCK_BITS = 32
@@ -25,7 +26,7 @@ WATCHED = (*RULES, BUS_CONFLICT)
 """The rules by the bits of `SdramModel.broken`."""
 
 
-class SdramModel(wiring.Component):
+class SdramModel(Component):
     """An SDRAM at its pins, initialised, with all banks closed.
 
     A command on the pins in cycle c is taken at the end of that cycle. The words of a READ are on the
@@ -86,7 +87,33 @@ class SdramModel(wiring.Component):
         return m
 
 
-class Bank(wiring.Component):
+def simulated(config: Config) -> Component:
+    """The tile, for simulation: with the model of its chip, if it has external memory. Its ports are `rx`, `tx`, `probe`."""
+    return TileAndChip(config) if config.memory else Tile(config)
+
+
+class TileAndChip(Component):
+    """A tile with external memory, and the model of the chip at its pins.
+
+    Parameters: `config`. Members: `rx`, `tx`, `probe`, as those of `Tile`.
+    """
+
+    def __init__(self, config: Config):
+        self._tile, self._timing = Tile(config), config.memory
+        super().__init__({name: member for name, member in self._tile.signature.members.items() if name != "sdram"})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.tile = tile = self._tile
+        m.submodules.chip = chip = SdramModel(self._timing)
+        wiring.connect(m, tile.sdram, chip.pins)
+        wiring.connect(m, wiring.flipped(self.rx), tile.rx)
+        wiring.connect(m, wiring.flipped(self.tx), tile.tx)
+        m.d.comb += self.probe.eq(tile.probe)
+        return m
+
+
+class Bank(Component):
     """The rows of a bank: which one is open, and how charged each is.
 
     Latency: `open`, `open_row` and `lost` follow a command by 1 cycle, `losses` by 2; the other faults
@@ -139,7 +166,7 @@ class Bank(wiring.Component):
         return m
 
 
-class Words(wiring.Component):
+class Words(Component):
     """The words of all banks, and the data bus.
 
     Parameters: `timing`.

@@ -166,14 +166,16 @@ def _verilog(config):
     It is cached by the text of its sources, because Amaranth takes seconds to write it.
     """
     sources = sorted(file for file in Path(hdl.__file__).parent.rglob("*") if file.suffix in (".py", ".v"))
+    if config.memory:
+        sources += sorted(Path(__file__).parent.glob("sdram*.py"))
     name = digest(str(config), amaranth.__version__, *(source.read_text() for source in sources))
 
     def make(folder):
         # Here, and not above, because the whole tile takes some tenths of a second to import.
         from ..hdl import verilog
-        from ..hdl.tile import Tile
+        from .sdram import simulated
         file = folder / "tile.v"
-        file.write_text(verilog.convert(Tile(config)))
+        file.write_text(verilog.convert(simulated(config)))
         return file
 
     return kept(name, ".v", make).read_text()

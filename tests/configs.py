@@ -32,6 +32,13 @@ WINDOWED = Config(name="windows", rows=4, cols=4, lanes=1, wram_depth=64, mem_de
                   y_depth=128, program_depth=64, link_timeout=32)
 """One whose copies of MEM keep windows of it."""
 
+MEMORY = [
+    Config(name="moves", rows=4, cols=4, lanes=4, wram_depth=64, mem_depth=64, program_depth=64, link_timeout=32, sdram=4),
+    Config(name="moves_int4", rows=8, cols=2, lanes=2, weight_bits=4, wram_depth=32, mem_depth=64, program_depth=64,
+           link_timeout=32, sdram=4, sdram_mhz=133),
+]
+"""Tiles with external memory."""
+
 ROOMY = [
     Config(name="s4", rows=4, cols=4, lanes=4, wram_depth=4096, mem_depth=2048),
     Config(name="n4", rows=4, cols=4, lanes=1, wram_depth=4096, mem_depth=2048),

@@ -9,11 +9,11 @@ from marey.hdl.spec.config import Config
 from marey.hdl.spec.isa import Instruction, Op, To, isa_of
 from marey.hdl.spec.packing import pack_mem, pack_program, pack_wram
 from marey.hdl.spec.protocol import Space, entry_bits, parts
-from marey.hdl.tile import Tile
 from marey.hdl.timing import check, next_issue, violations, vxm_beat
 from marey.hdl.vxm import Vxm
 from marey.sim.endpoint import Endpoint
 from marey.sim.pysim import PysimTransport
+from marey.sim.sdram import simulated
 from marey.sim.simulation import Simulation, quiet_cycles
 from marey.sw.compiler.emit import lay_out
 from marey.sw.runtime.link import Link
@@ -32,7 +32,7 @@ class Machines:
 
     def __init__(self, config: Config, transport: Simulation | None = None):
         self.config = config
-        self._transport = transport or PysimTransport(Tile(config), patience=PATIENCE, quiet=quiet_cycles(config))
+        self._transport = transport or PysimTransport(simulated(config), patience=PATIENCE, quiet=quiet_cycles(config))
         self.rtl, self.model = Link(self._transport, config), Link(Endpoint(config), config)
 
     def close(self) -> None:

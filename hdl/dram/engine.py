@@ -48,6 +48,7 @@ class DramEngine(wiring.Component):
     Members (no flow control):
         `start : In(1)`: a move begins; the operands are valid in this cycle
         `write : In(1)`: to the SDRAM, not from it
+        `stop : In(1)`: the burst at hand, or the next one, is the last of the move
         `address : In`: the first burst, `count : In(count_bits)`: bursts, at least 1
         `opens : Out(1)`: the first ACTIVATE of a move is in this cycle
         `soon : Out(1)`: a word is taken in `SOON` cycles
@@ -71,7 +72,7 @@ class DramEngine(wiring.Component):
         self._timing, self._plan, self._count_bits = timing, Plan(timing), count_bits
         part = timing.part
         super().__init__({
-            "start": In(1), "write": In(1), "address": In(sum(burst_bits(part))), "count": In(count_bits),
+            "start": In(1), "stop": In(1), "write": In(1), "address": In(sum(burst_bits(part))), "count": In(count_bits),
             "opens": Out(1), "soon": Out(1), "word": In(part.bus_bits), "arrived": Out(1), "data": Out(part.bus_bits),
             "ready": Out(1), "busy": Out(1), "overrun": Out(1), "pins": Out(Pins(part)),
         })
@@ -91,7 +92,7 @@ class DramEngine(wiring.Component):
             self.overrun.eq(self.start & (self.busy | ~self.ready)), self.opens.eq(streams & fresh),
             streams.eq(state == State.STREAMS), moves.eq(streams & ~lead & ~tail), more.eq(lead | ~(tail | bursts.stops)),
             self.soon.eq(streams & writing & Mux(phase < BURST - self.SOON, moves, more)),
-            bursts.load.eq(self.start), bursts.address.eq(self.address), bursts.count.eq(self.count),
+            bursts.load.eq(self.start), bursts.stop.eq(self.stop), bursts.address.eq(self.address), bursts.count.eq(self.count),
             bursts.step.eq(moves & (phase == BURST - 1)),
             slot.here.eq(bursts.here), slot.after.eq(bursts.after), slot.lead.eq(lead), slot.moves.eq(moves),
             slot.writing.eq(writing), slot.opens.eq(more & (lead | bursts.new_row)), slot.closes.eq(moves & left_row),

@@ -8,7 +8,7 @@ from ..parts.host import HostBus
 from ..spec.command import command_layout
 from ..spec.config import Config, address_bits
 from ..spec.isa import POSITION_BITS, TOKEN_BITS, Op
-from ..spec.ports import MEM_READ_LATENCY, VxmWrite
+from ..spec.ports import MEM_READ_LATENCY, VxmWrite, WramFill
 from .beats import Beats
 from .broadcast import Broadcast
 from .column import wave_layout
@@ -50,6 +50,8 @@ class Mxm(wiring.Component):
         `hold : Out(1)`: the host may write no word in this cycle
         `active : Out(1)`: there is a beat in this cycle
         `overrun : Out(1)`, `collision : Out(1)`: faults, as in `Beats` and in the array
+        `fill : In(WramFill(config))`: with external memory, entries from it, which are in W-RAM
+            `CACHE_LATENCY` cycle later; `crowded : Out(1)`: fault, one comes in the cycle of a key or value
     """
 
     CACHE_LATENCY = 1
@@ -91,7 +93,7 @@ class Mxm(wiring.Component):
             "collision": Out(1),
             "host": In(HostBus),
             "hold": Out(1),
-        })
+        } | ({"fill": In(WramFill(config)), "crowded": Out(1)} if config.memory else {}))
 
     def elaborate(self, platform):
         m = Module()
@@ -107,6 +109,8 @@ class Mxm(wiring.Component):
             self.act_address.eq(beats.act), self.active.eq(beats.active), self.overrun.eq(beats.overrun),
             self.granule.eq(array.granule), self.valid.eq(array.valid), self.collision.eq(array.collision),
         ]
+        if config.memory:
+            m.d.comb += [writer.fill.eq(self.fill), self.crowded.eq(writer.crowded)]
         # The beat waits for MEM's answer, and so may the address of its weights.
         address, wave = Signal.like(beats.wgt), Signal(wave_layout(config))
         m.d.sync += [

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from ..parts.host import EntryWriter, HostBus
 from ..spec.config import Config, address_bits
 from ..spec.isa import POSITION_BITS, To
-from ..spec.ports import VxmWrite
+from ..spec.ports import VxmWrite, WramFill
 from ..spec.protocol import Space
 
 
@@ -35,7 +35,8 @@ class WramWriter(wiring.Component):
     Latency: `write` is 1 cycle after `cache`, and 2 cycles after the last link word of a weight
     word. Keys and values go first, because they are in the timetable; a weight word of the host
     waits for them, and meanwhile `hold` keeps the link from sending another. Where W-RAM has one
-    port the host writes no weights during a run, and none waits.
+    port the host writes no weights during a run, and none waits. Entries from external memory come in
+    cycles without keys and values: the timetable has it so.
     Throughput: a word a cycle.
     Cost: a register for each column's word, and one for the host's.
 
@@ -45,6 +46,8 @@ class WramWriter(wiring.Component):
         `cache : In(VxmWrite(config))`: keys and values, no flow control
         `position : In(POSITION_BITS)`: of this step
         `host : In(HostBus)`: the link's bus
+        `fill : In(WramFill(config))`: entries from external memory, if there is one
+        `crowded : Out(1)`: fault, `fill` and `cache` write in one cycle; only with external memory
         `write : Out(WramWrite(config))`: to the columns
         `hold : Out(1)`: the host may write no word in this cycle
     """
@@ -57,7 +60,7 @@ class WramWriter(wiring.Component):
             "host": In(HostBus),
             "hold": Out(1),
             "write": Out(WramWrite(config)),
-        })
+        } | ({"fill": In(WramFill(config)), "crowded": Out(1)} if config.memory else {}))
 
     def elaborate(self, platform):
         m = Module()
@@ -73,6 +76,9 @@ class WramWriter(wiring.Component):
         if config.wram_ports == 2:
             waiting, kept_entry, kept = Signal(), Signal.like(host.entry), Signal(rows * bits, reset_less=True)
             cached = (self.cache.to == To.KEYS) | (self.cache.to == To.VALUES)
+            if config.memory:
+                m.d.comb += self.crowded.eq(cached & self.fill.enable)
+                cached |= self.fill.enable
             m.d.comb += self.hold.eq(cached)
             m.d.sync += waiting.eq(cached & (waiting | host.enable))
             with m.If(host.enable):
@@ -105,8 +111,11 @@ class WramWriter(wiring.Component):
                     write.enable[column].eq(Mux(here, row, 0)),
                     write.data[column].eq(values[column % lanes].replicate(rows)),
                 ]
-        with m.Elif(waiting | host.enable):
-            m.d.sync += write.address.eq(entry >> select)
-            for column in range(cols):
-                m.d.sync += [write.enable[column].eq(Mux((entry & cols - 1) == column, ~0, 0)), write.data[column].eq(word)]
+        entries = [(self.fill.enable, self.fill.entry, self.fill.data)] if config.memory else []
+        for present, number, value in (*entries, (waiting | host.enable, entry, word)):
+            with m.Elif(present):
+                m.d.sync += write.address.eq(number >> select)
+                for column in range(cols):
+                    m.d.sync += [write.enable[column].eq(Mux((number & cols - 1) == column, ~0, 0)),
+                        write.data[column].eq(value)]
         return m

@@ -9,13 +9,13 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from ..parts.multiply import multiply
-from ..spec.command import SLICES, Begin, command_layout
+from ..spec.command import Begin, command_layout, slices
 from ..spec.config import Config
 from ..spec.isa import FACTOR_BITS, POSITION_BITS, TOKEN_BITS, MxmBlocks, Op, Source, VxmBlocks, isa_of
 
-ADDRESSES = {Op.MXM: ("act", "wgt"), Op.VXM: ("x", "y", "dst"), Op.SFU: ()}
+ADDRESSES = {Op.MXM: ("act", "wgt"), Op.VXM: ("x", "y", "dst"), Op.SFU: (), Op.MOVE: ("far", "near")}
 SCALED = {Op.MXM: (("inner", MxmBlocks.INNER), ("middle", MxmBlocks.MIDDLE)),
-          Op.VXM: (("interval", VxmBlocks.INTERVAL), ("middle", VxmBlocks.MIDDLE)), Op.SFU: ()}
+          Op.VXM: (("interval", VxmBlocks.INTERVAL), ("middle", VxmBlocks.MIDDLE)), Op.SFU: (), Op.MOVE: ()}
 """Operands that are resolved, by operation: the n-th address by adder n, the n-th count by shifter n."""
 
 
@@ -39,8 +39,8 @@ class Decoder(wiring.Component):
         `chosen : In(TOKEN_BITS)`: by the VXM's last ARGMAX
         `jump : Out(1)`, `target : Out`: continue there
         `halt : Out(1)`: the run is over
-        `mxm : Out`, `vxm : Out`, `sfu : Out`: commands of the slices, with addresses and counts
-            resolved
+        `mxm : Out`, `vxm : Out`, `sfu : Out`, and `move : Out` if there is external memory: commands
+            of the slices, with addresses and counts resolved
         `period : Out`, `position : Out`, `token : Out`: registers
         `blocks : Out`: blocks of the KV cache that the position fills
         `made : Out(1)`: the token is a new one, for one cycle
@@ -61,9 +61,7 @@ class Decoder(wiring.Component):
             "jump": Out(1),
             "target": Out(isa.operands[Op.LOOP]["target"].shape),
             "halt": Out(1),
-            "mxm": Out(command_layout(config, Op.MXM)),
-            "vxm": Out(command_layout(config, Op.VXM)),
-            "sfu": Out(command_layout(config, Op.SFU)),
+            **{op.name.lower(): Out(command_layout(config, op)) for op in slices(config)},
             "period": Out(isa.count_bits),
             "blocks": Out(isa.count_bits),
             "position": Out(POSITION_BITS),
@@ -94,30 +92,31 @@ class Decoder(wiring.Component):
         counts = []
         for place in range(2):
             given, in_blocks = Signal(self._isa.count_bits), Signal()
-            for op, names in SCALED.items():
-                if names:
-                    name, blocks = names[place]
+            for op in slices(self._config):
+                if SCALED[op]:
+                    name, blocks = SCALED[op][place]
                     with m.If(self._is(op)):
                         of_op = operands[op.name.lower()]
                         m.d.comb += [given.eq(of_op[name]), in_blocks.eq(of_op.blocks == blocks)]
             counts.append(Signal(self._isa.count_bits, reset_less=True))
             m.d.sync += counts[-1].eq(Mux(in_blocks, self.blocks << given[:2], given))
-        for op in SLICES:
+        for op in slices(self._config):
             command = getattr(self, op.name.lower())
             m.d.comb += command.valid.eq(valid[op])
             places = dict(zip(ADDRESSES[op], numbers, strict=False))
             places |= {name: count for (name, _), count in zip(SCALED[op], counts, strict=False)}
             for name, _ in self._isa.operands[op]:
                 m.d.comb += command.operands[name].eq(places.get(name, kept[op.name.lower()][name]))
-            m.d.comb += command.operands.period.eq(self.period)
+            if op is not Op.MOVE:
+                m.d.comb += command.operands.period.eq(self.period)
         self._change(m, kept, registers, changed)
 
     def _address(self, m, place, base, offset):
         """Chooses the register and the offset that are resolved at a place."""
         operands = self.instruction.operands
-        for op, names in ADDRESSES.items():
-            if place < len(names):
-                given = operands[op.name.lower()][names[place]]
+        for op in slices(self._config):
+            if place < len(ADDRESSES[op]):
+                given = operands[op.name.lower()][ADDRESSES[op][place]]
                 with m.If(self._is(op)):
                     m.d.comb += [base.eq(given.base), offset.eq(given.offset)]
         if place == 0:
@@ -130,7 +129,7 @@ class Decoder(wiring.Component):
         Returns the addresses, a cycle later; for each slice, whether its command is valid; and what
         SET and ADD write, in the cycle of the issue.
         """
-        resolved, numbers, valid = [], [], {op: Signal(name=f"{op.name}_valid") for op in SLICES}
+        resolved, numbers, valid = [], [], {op: Signal(name=f"{op.name}_valid") for op in slices(self._config)}
         for place in range(3):
             read, offset = registers.read_port(domain="comb"), Signal(self._isa.register_bits)
             self._address(m, place, read.addr, offset)

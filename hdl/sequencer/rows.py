@@ -99,9 +99,9 @@ class Rows(wiring.Component):
         m = Module()
         m.submodules.program = program = RowMemory(self._config)
         wiring.connect(m, wiring.flipped(self.host), program.host)
-        row = Row(self._isa, program.row, Signal(range(ROWS)), Signal(Op), Signal())
+        row = Row(self._isa, program.row, Signal(range(ROWS)), Signal(self._isa.layout["op"].shape), Signal())
         # The first row waits until `wait` is over. Its operation is `kept` for the others.
-        first, kept, wait = row.number == 0, Signal(Op, reset_less=True), Signal(WAIT_BITS)
+        first, kept, wait = row.number == 0, Signal(row.op.shape(), reset_less=True), Signal(WAIT_BITS)
         m.d.comb += [
             row.op.eq(Mux(first, row.bits[OPERATION:NEXT], kept)), row.step.eq(self.running & ~(first & wait.any())),
             self.issuing.eq(row.step & first),
@@ -120,7 +120,7 @@ class Rows(wiring.Component):
         # The address of the next row.
         target = row.operand(Op.LOOP, "target")
         last, pc, following, jump = Signal(), Signal.like(target), Signal.like(target), self._jumps(m, row)
-        m.d.comb += last.eq(Cat((row.op == op) & (row.number == self.latency(op)) for op in Op).any())
+        m.d.comb += last.eq(Cat((row.op == op) & (row.number == self.latency(op)) for op in self._isa.operands).any())
         with m.If(self.start):
             m.d.comb += following.eq(self.begin.entry)
         with m.Elif(jump):

@@ -5,7 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..parts.host import HostBus
-from ..spec.command import Begin, command_layout
+from ..spec.command import Begin, command_layout, slices
 from ..spec.config import Config
 from ..spec.isa import POSITION_BITS, TOKEN_BITS, WAIT_BITS, Op
 from .decoder import Decoder
@@ -43,7 +43,8 @@ class Sequencer(wiring.Component):
         `running : Out(1)`: a run is on
         `cycles : Out(32)`: of this run, or the last
         `issuing : Out(1)`: an instruction issues in this cycle
-        `mxm : Out`, `vxm : Out`, `sfu : Out`: commands of the slices
+        `mxm : Out`, `vxm : Out`, `sfu : Out`, and `move : Out` if there is external memory: commands
+            of the slices
         `position : Out(POSITION_BITS)`, `token : Out(TOKEN_BITS)`: of this step
         `chosen : In(TOKEN_BITS)`: by the VXM's last ARGMAX
         `made : Out(1)`: the token is a new one, for one cycle
@@ -82,9 +83,7 @@ class Sequencer(wiring.Component):
             "running": Out(1),
             "cycles": Out(32),
             "issuing": Out(1),
-            "mxm": Out(command_layout(config, Op.MXM)),
-            "vxm": Out(command_layout(config, Op.VXM)),
-            "sfu": Out(command_layout(config, Op.SFU)),
+            **{op.name.lower(): Out(command_layout(config, op)) for op in slices(config)},
             "position": Out(POSITION_BITS),
             "token": Out(TOKEN_BITS),
             "chosen": In(TOKEN_BITS),
@@ -153,7 +152,7 @@ class Sequencer(wiring.Component):
             fetch.go.eq(self.start | decoder.jump), fetch.entry.eq(Mux(self.start, self.begin.entry, decoder.target)),
             decoder.issued.eq(issue), decoder.instruction.eq(instruction), decoder.start.eq(self.start),
             decoder.begin.eq(self.begin), decoder.chosen.eq(self.chosen),
-            self.mxm.eq(decoder.mxm), self.vxm.eq(decoder.vxm), self.sfu.eq(decoder.sfu),
+            *(getattr(self, op.name.lower()).eq(getattr(decoder, op.name.lower())) for op in slices(self._config)),
             self.position.eq(decoder.position), self.token.eq(decoder.token), self.made.eq(decoder.made),
         ]
         return decoder.halt

@@ -7,7 +7,7 @@ from amaranth.lib import data
 from .choice import members
 from .instructions import Address, EncodingError, Instruction, Op
 from .layouts import Layouts
-from .legal import check
+from .legal import check, check_operation
 from .row_encoding import COPIES, WAIT, bit
 
 ALL_BITS = (1 << 4) - 1
@@ -41,6 +41,7 @@ def decode(layouts: Layouts, code: int) -> Instruction:
     if number not in {op.value for op in Op}:
         raise EncodingError(f"{code:#x}: no operation has number {number}")
     op = Op(number)
+    check_operation(layouts, op)
     operands = {name: _value(code, op, name, field) for name, field in _operand_fields(layouts, op)}
     if layouts.config.profile.instruction_rows and op is Op.INDEX:
         bits = operands["bits"] + 1 - operands["right"]

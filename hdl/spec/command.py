@@ -13,7 +13,12 @@ Begin = data.StructLayout({
 """The begin of a run: first instruction, token, its position, and the number of tokens wanted."""
 
 SLICES = (Op.MXM, Op.VXM, Op.SFU)
-"""Operations that slices execute."""
+"""Operations that slices execute which every tile has."""
+
+
+def slices(config: Config) -> tuple[Op, ...]:
+    """The operations that slices of a tile execute."""
+    return (*SLICES, Op.MOVE) if config.memory else SLICES
 
 
 def command_layout(config: Config, op: Op) -> data.StructLayout:

@@ -4,6 +4,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, fields
 
+from .dram_parts import PARTS, PartError, Timing
 from .errors import MareyError
 from .field import OneOf, PowerOfTwo, Whole, option, options
 from .profile import PROFILES, Profile
@@ -14,7 +15,7 @@ class ConfigError(MareyError):
     """A configuration that is not legal, or a name that no preset has."""
 
 
-LATER = ("gelu",)
+LATER = ("gelu", "sdram", "sdram_mhz")
 """Fields that were added later: `Config.hash` leaves them out where they have their default."""
 MAX_BITS = 28
 """Width of a link address, which counts 32-bit words: no memory may need more."""
@@ -57,6 +58,9 @@ class Config:
     crc_bits: int = option("bits of a link word that enter its checksum in a cycle", OneOf((32, 16, 8, 4, 2, 1)), 32)
     multiply_bits: int = option("bits of a scalar that are multiplied in a cycle", OneOf((16, 8, 4, 2, 1)), 8)
     gelu: int = option("1: the VXM has the function GELU, at the price of a second table in each lane", OneOf((0, 1)), 0)
+    sdram: int = option("external memory; 0: none, " + ", ".join(f"{n}: {name}" for n, name in enumerate(PARTS, 1)),
+                        OneOf(range(len(PARTS) + 1)), 0)
+    sdram_mhz: int = option("the tile's clock, by which the external memory is timed", Whole(1, 200), 100)
 
     def __post_init__(self):
         def require(condition, what):
@@ -87,9 +91,29 @@ class Config:
                     f"{name} of a {profile.name} tile must be at most {most}, not {getattr(self, name)}")
         require(self.wram_ports == 2 or self.wram_latency == 1,
                 "wram_latency must be 1 where wram_ports is 1: that memory has no register behind it")
+        if self.sdram:
+            self._check_memory(require)
+        require(self.sdram or self.sdram_mhz == 100, "sdram_mhz is for a tile with external memory: set sdram, too")
         for name, words in (("wram_depth", self.wram_depth * self.cols * self.rows * self.weight_bits // 32),
                             ("mem_depth", self.mem_depth * self.rows), ("program_depth", self.program_depth * 8)):
             require(words < 1 << MAX_BITS, f"{name} {getattr(self, name)} is more than the link can address")
+
+    def _check_memory(self, require):
+        """Holds a tile with external memory to what such a tile must be."""
+        require(not self.compact, "a compact tile has no external memory: set compact or sdram to 0")
+        require(self.wram_ports == 2, "external memory needs a W-RAM that is read and written at once: set wram_ports to 2")
+        try:
+            bus_bits = self.memory.part.bus_bits
+        except PartError as error:
+            require(False, str(error))
+        for name, bits in (("rows", self.rows * self.weight_bits), ("lanes", self.lanes * 16)):
+            require(bits % bus_bits == 0, f"{name} ({getattr(self, name)}) is too small for external memory: an entry of "
+                                          f"{bits} bits is no multiple of the {bus_bits} bits of its bus")
+
+    @property
+    def memory(self) -> Timing | None:
+        """The external memory, in cycles of the tile's clock; None if the tile has none."""
+        return list(PARTS.values())[self.sdram - 1].at(self.sdram_mhz) if self.sdram else None
 
     @property
     def profile(self) -> Profile:

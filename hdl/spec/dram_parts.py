@@ -117,7 +117,7 @@ class Timing:
         return self.retention // self.part.refreshes
 
 
-PARTS = {part.name: part for part in (
+_CHIPS = (
     Part(name="IS42S16160G-7", bus_bits=16, banks=4, rows=8192, columns=512, refreshes=8192, retention_ns=64_000_000,
          rcd_ns=20, rp_ns=20, ras_ns=44, ras_most_ns=100_000, rc_ns=66, rfc_ns=70, wr_ns=20, rrd_ns=15,
          cas=((2, 100), (3, 143)),
@@ -133,8 +133,14 @@ PARTS = {part.name: part for part in (
          source="Colorlight i9. ESMT's data sheet of March 2007: sizes, 166 MHz, a refresh every 15.6 us. LiteDRAM has "
                 "tRCD = tRP = tWR = 15, tRFC = 55, tRAS = 40, tRRD = 10 ns for it: taken are the larger ones that are "
                 "usual for the grade"),
-)}
-"""By name: the chips of the boards. A figure that data sheets of a family disagree on is the slower one."""
+    Part(name="small", bus_bits=16, banks=4, rows=16, columns=32, refreshes=16, retention_ns=16 * 7_812,
+         rcd_ns=20, rp_ns=20, ras_ns=44, ras_most_ns=100_000, rc_ns=66, rfc_ns=70, wr_ns=20, rrd_ns=15, power_up_ns=500,
+         cas=((2, 100), (3, 143)),
+         source="no chip: the first one with fewer rows and columns, for simulation; a REFRESH is due as often"),
+)
+PARTS = {part.name: part for part in _CHIPS}
+"""By name: the chips of the boards. A figure that data sheets of a family disagree on is the slower one. Their numbers in
+`Config.sdram` are their places here, from 1 on: new ones come last."""
 
 
 def part(name: str) -> Part:

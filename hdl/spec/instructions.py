@@ -64,6 +64,13 @@ SFU    `count` times, a period apart: scalar register `into` = `function` of (sc
        `epsilon`). `into` is in the upper half of the registers, `a` in the lower half. For
        MULTIPLY, scalar `into` = scalar `a` * scalar `b`, all in the upper half. `a` and `b` step
        by 1 each time, `into` by 1 a result; QUANTISE has two results.
+MOVE   Moves `count` bursts of external memory, from burst `far` on, in ascending order.
+         to=WRAM   to W-RAM: word `near`, column 0, then column 1, and so on through all columns,
+                   then word `near` + 1
+         to=MEM    to MEM, from granule `near` on
+         to=SDRAM  from MEM, granule `near` on, to external memory
+       A burst has 8 words of the memory's bus. The lowest bits of an entry come first. `count`
+       must be such that the last entry is whole.
 ====== =================================================================================
 
 An address is an `offset` plus an address register (`base`); register 0 is always 0. MXM counts
@@ -113,6 +120,11 @@ class Op(enum.Enum, shape=4):
     MXM = 8
     VXM = 9
     SFU = 10
+    MOVE = 11
+
+
+OPTIONAL_OPERATIONS = {Op.MOVE: "sdram"}
+"""Operations that a tile has only if this field of its configuration is not 0."""
 
 
 class Source(enum.Enum, shape=1):
@@ -174,6 +186,14 @@ class Reduce(enum.Enum, shape=3):
     PICK = 5
 
 
+class Place(enum.Enum, shape=2):
+    """The place that a MOVE writes to."""
+
+    WRAM = 0
+    MEM = 1
+    SDRAM = 2
+
+
 class Sfu(enum.Enum, shape=2):
     """Functions of scalars, which `marey.hdl.spec.integer` defines.
 
@@ -191,7 +211,7 @@ COUNTS = ("inner", "middle", "outer", "interval", "count", "wrap")
 MOST_SHIFT = 3
 """The largest value of a count in blocks. It is a shift: 3 makes 8 times the number of blocks."""
 
-DEFAULT_WORDS = (Source.POSITION, MxmBlocks.NONE, VxmBlocks.NONE, Function.MULTIPLY, To.NOWHERE, Reduce.NONE)
+DEFAULT_WORDS = (Source.POSITION, MxmBlocks.NONE, VxmBlocks.NONE, Function.MULTIPLY, To.NOWHERE, Reduce.NONE, Place.WRAM)
 """Defaults of operands that are words, which the text form leaves out."""
 
 

@@ -20,6 +20,7 @@ from .instructions import (
     FACTOR_BITS,
     MOST_SHIFT,
     OPTIONAL_FUNCTIONS,
+    OPTIONAL_OPERATIONS,
     POSITION_BITS,
     SHIFT_BITS,
     TOKEN_BITS,
@@ -30,6 +31,7 @@ from .instructions import (
     Instruction,
     MxmBlocks,
     Op,
+    Place,
     Reduce,
     Sfu,
     Source,
@@ -40,9 +42,9 @@ from .layouts import Layouts
 from .operands import Widths, functions
 
 __all__ = [
-    "COUNTS", "EPSILON_BITS", "FACTOR_BITS", "MOST_SHIFT", "OPTIONAL_FUNCTIONS", "POSITION_BITS", "SHIFT_BITS",
-    "TOKEN_BITS", "WAIT_BITS", "Address", "EncodingError", "Function", "Instruction", "Isa", "MxmBlocks", "Op", "Reduce",
-    "Sfu", "Source", "To", "VxmBlocks", "functions", "isa_of", "members",
+    "COUNTS", "EPSILON_BITS", "FACTOR_BITS", "MOST_SHIFT", "OPTIONAL_FUNCTIONS", "OPTIONAL_OPERATIONS", "POSITION_BITS",
+    "SHIFT_BITS", "TOKEN_BITS", "WAIT_BITS", "Address", "EncodingError", "Function", "Instruction", "Isa", "MxmBlocks", "Op",
+    "Place", "Reduce", "Sfu", "Source", "To", "VxmBlocks", "functions", "isa_of", "members",
 ]
 
 
@@ -84,6 +86,7 @@ class Isa:
         An address may be given as a number. EncodingError for an operand that the operation does
         not have, or that is out of range.
         """
+        legal.check_operation(self._layouts, op)
         layout = self.operands[op]
         unknown = operands.keys() - {name for name, _ in layout}
         if unknown:

@@ -5,24 +5,36 @@ from amaranth.hdl import Shape, ShapeLike, unsigned
 from amaranth.lib import data
 
 from .choice import members
+from .config import Config
+from .dram_parts import BURST
 from .instructions import (
     COUNTS,
     MOST_SHIFT,
     OPTIONAL_FUNCTIONS,
+    OPTIONAL_OPERATIONS,
     WAIT_BITS,
     Address,
     EncodingError,
     Function,
     Instruction,
     Op,
+    Place,
     Reduce,
     Sfu,
 )
 from .layouts import Layouts
 
 
+def check_operation(layouts: Layouts, op: Op) -> None:
+    """Raises EncodingError for an operation that the tile does not have."""
+    if op not in layouts.operands:
+        raise EncodingError(f"{op.name}: tile {layouts.config.name!r} does not have this operation: "
+                            f"it takes a configuration with {OPTIONAL_OPERATIONS[op]}")
+
+
 def check(layouts: Layouts, instruction: Instruction) -> None:
     """Raises EncodingError unless the instruction has just its operands, each in range."""
+    check_operation(layouts, instruction.op)
     layout = layouts.operands[instruction.op]
     given, wanted = set(instruction.operands), {name for name, _ in layout}
     if given != wanted:
@@ -40,9 +52,23 @@ def check(layouts: Layouts, instruction: Instruction) -> None:
         else:
             _check_range(instruction, name, value, shape)
             _check_number(layouts.config.scalars // 2, instruction, name, value)
+    if instruction.op is Op.MOVE:
+        _check_move(layouts.config, instruction)
     if layouts.config.profile.instruction_rows and instruction.op is Op.INDEX and instruction["bits"]:
         # The encoding has the number of the highest bit instead of `bits`.
         _check_range(instruction, "right + bits", instruction["right"] + instruction["bits"], unsigned(4))
+
+
+def _check_move(config, instruction):
+    """Only whole entries are moved."""
+    bits = entry_bits(config, instruction["to"])
+    if instruction["count"] * BURST * config.memory.part.bus_bits % bits:
+        raise EncodingError(f"{instruction}: count must be such that the bursts are entries of {bits} bits")
+
+
+def entry_bits(config: Config, to: Place) -> int:
+    """Bits of an entry that a MOVE makes of the bus's words: a column's word of W-RAM, or a granule of MEM."""
+    return config.rows * config.weight_bits if to is Place.WRAM else config.lanes * 16
 
 
 def _check_word(layouts, instruction, name, value, words):

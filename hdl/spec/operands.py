@@ -16,12 +16,16 @@ from .instructions import (
     Function,
     MxmBlocks,
     Op,
+    Place,
     Reduce,
     Sfu,
     Source,
     To,
     VxmBlocks,
 )
+
+MOVE_COUNT_BITS = 16
+"""Width of the number of bursts of a MOVE."""
 
 
 def functions(config: Config) -> Choice:
@@ -44,6 +48,7 @@ class Widths:
     register_value contents of an address register
     count          a count, and a period
     number         number of a granule in its round
+    burst          address of a burst in external memory; 0 without
     """
 
     word: int
@@ -56,6 +61,7 @@ class Widths:
     register_value: int
     count: int
     number: int
+    burst: int
 
     @classmethod
     def of(cls, config: Config) -> "Widths":
@@ -65,12 +71,13 @@ class Widths:
         weight = address_bits(config.wram_depth)
         wram_parts = config.wram_depth * max(config.granules_per_word, config.beats_per_result)
         dst = max(granule, address_bits(wram_parts))
+        burst = address_bits(config.memory.part.bursts) if config.memory else 0
         return cls(
             word=word, granule=granule, weight=weight, dst=dst, target=address_bits(config.program_depth),
             scalar=address_bits(config.scalars), register=address_bits(profile.registers),
-            register_value=profile.register_bits or max(word, weight, dst),
+            register_value=profile.register_bits or max(word, weight, dst, burst),
             count=min(granule + profile.count_over_granule, profile.most_count_bits),
-            number=min(granule, TOKEN_BITS),
+            number=min(granule, TOKEN_BITS), burst=burst,
         )
 
 
@@ -95,6 +102,9 @@ def operand_layouts(config: Config) -> dict[Op, data.StructLayout]:
         Op.SFU: {"function": Sfu, "a": widths.scalar, "b": widths.scalar, "into": widths.scalar,
                  "epsilon": EPSILON_BITS, "count": widths.scalar},
     }
+    if config.memory:
+        layouts[Op.MOVE] = {"to": Place, "far": _address(widths, widths.burst),
+                            "near": _address(widths, max(widths.weight, widths.granule)), "count": MOVE_COUNT_BITS}
     return {op: data.StructLayout(fields) for op, fields in layouts.items()}
 
 

@@ -25,16 +25,26 @@ def pack_wram(config: Config, weights: np.ndarray) -> np.ndarray:
     Each row of weights is an entry. Entries count column by column: [words, cols, rows] fills words
     of W-RAM.
     """
-    weights = np.ascontiguousarray(weights, np.int8)
-    if config.weight_bits == 4:
-        nibbles = weights.view(np.uint8) & 15
-        weights = nibbles[..., 0::2] | nibbles[..., 1::2] << 4
-    return _words(config, Space.WRAM, weights.reshape(-1, weights.shape[-1]))
+    return _words(config, Space.WRAM, weights_to_octets(config, weights))
 
 
 def unpack_wram(config: Config, words: np.ndarray) -> np.ndarray:
     """uint32 link words to weights: int8 [entries, rows]."""
-    entries = _entries(config, Space.WRAM, words)
+    return octets_to_weights(config, _entries(config, Space.WRAM, words))
+
+
+def weights_to_octets(config: Config, weights: np.ndarray) -> np.ndarray:
+    """Weights, int8 [..., rows], to the bytes that they are in external memory: uint8 [entries, bytes]."""
+    weights = np.ascontiguousarray(weights, np.int8)
+    if config.weight_bits == 4:
+        nibbles = weights.view(np.uint8) & 15
+        weights = nibbles[..., 0::2] | nibbles[..., 1::2] << 4
+    return weights.reshape(-1, weights.shape[-1]).view(np.uint8)
+
+
+def octets_to_weights(config: Config, octets: np.ndarray) -> np.ndarray:
+    """The bytes of entries, the lowest first, to weights: int8 [entries, rows]."""
+    entries = octets.reshape(-1, config.rows * config.weight_bits // 8)
     if config.weight_bits == 4:
         entries = np.stack([entries << 4, entries & 0xF0], axis=-1).reshape(len(entries), -1).view(np.int8) >> 4
     return entries.view(np.int8)

@@ -6,7 +6,7 @@ No slice imports another. A slice that reads MEM knows its port from here, and t
 from amaranth.hdl import signed
 from amaranth.lib import data
 
-from .config import Config
+from .config import Config, address_bits
 from .isa import Op, To, isa_of
 
 TOP = "marey_tile"
@@ -19,6 +19,16 @@ SCALAR_BITS, EXPONENT_BITS = 16, 8
 """Widths of a scalar's value and of its exponent."""
 Scalar = data.StructLayout({"value": signed(SCALAR_BITS), "exponent": signed(EXPONENT_BITS)})
 """A scalar register as the VXM reads it: worth value * 2**-exponent."""
+
+
+def WramFill(config: Config) -> data.StructLayout:
+    """An entry of W-RAM that comes from external memory.
+
+    Fields: `enable`, there is one; `entry`, its number, which counts through all columns of a word and then through the
+    words; `data`, `rows` weights.
+    """
+    return data.StructLayout({
+        "enable": 1, "entry": address_bits(config.wram_depth * config.cols), "data": config.rows * config.weight_bits})
 
 
 def VxmWrite(config: Config) -> data.StructLayout:

@@ -10,6 +10,7 @@ from amaranth.lib import data
 from .choice import Choice, members
 from .instructions import Address, EncodingError, Op
 from .layouts import Layouts
+from .legal import check_operation
 
 _OPERAND = re.compile(r"(\w+)=(?:(-?\d+)|A(\d+)\+(\d+)|([A-Z]\w*))")
 """NAME=NUMBER, NAME=A<register>+NUMBER or NAME=WORD: name, number, register, offset, word."""
@@ -24,6 +25,7 @@ def parse(layouts: Layouts, line: str) -> tuple[Op, int, dict]:
     name, *words = line.split()
     if name not in Op.__members__:
         raise EncodingError(f"{name!r} is no operation: there are {', '.join(Op.__members__)}")
+    check_operation(layouts, Op[name])
     wait, operands, given = 0, {}, set()
     for word in words:
         match = _OPERAND.fullmatch(word)

@@ -1,13 +1,45 @@
-"""What a move does on the SDRAM's pins, cycle by cycle.
+"""What a MOVE does, cycle by cycle: to the units of the tile, and on the SDRAM's pins.
 
 It is written apart from the engine (`hdl/dram/`), from the same distances (`Plan`): the engine is
 held to it, and so is every program.
 """
 
-from ..dram import DramEngine, Plan
+from collections.abc import Iterator
+
+import numpy as np
+
+from ..dram import Dram, DramEngine, Gather, Plan, Scatter
 from ..dram.pins import burst_bits
+from ..mxm import Mxm
+from ..sequencer import Sequencer
+from ..spec.config import Config
 from ..spec.dram_parts import BURST, Part
 from ..spec.dram_rules import Action, Command
+from ..spec.isa import Op, Place
+from ..spec.legal import entry_bits
+from .unit import Unit
+
+
+def move_uses(config: Config, issued: int, operands: dict) -> Iterator[tuple[Unit, np.ndarray, np.ndarray | None]]:
+    """The units that a MOVE uses: unit, cycles int64 [n], and addresses int64 [n] or None.
+
+    `issued`: the cycle of its issue; `operands`: as numbers.
+    """
+    plan, start, to = Dram.plan(config), issued + Sequencer.latency(config, Op.MOVE), operands["to"]
+    number = np.arange(operands["count"])
+    bursts = start + plan.takeover + plan.row + BURST * number + plan.pause * (number // plan.group)
+    yield Unit.SDRAM_ENGINE, np.arange(start, start + plan.busy(len(number))), None
+    yield Unit.SDRAM_WRITE if to is Place.SDRAM else Unit.SDRAM_READ, bursts, operands["far"] + number
+    words = (bursts[:, None] + np.arange(BURST)).reshape(-1, entry_bits(config, to) // config.memory.part.bus_bits)
+    entries = np.arange(len(words))
+    if to is Place.SDRAM:
+        yield Unit.MEM_SENT, words[:, 0] - Scatter.LATENCY, operands["near"] + entries
+        return
+    written = words[:, -1] + Dram.read_latency(config) + Gather.LATENCY
+    if to is Place.MEM:
+        yield Unit.MEM_FILLED, written, operands["near"] + entries
+    else:
+        yield Unit.WRAM_FILLED, written + Mxm.CACHE_LATENCY, operands["near"] + entries // config.cols
 
 
 def place(part: Part, burst: int) -> tuple[int, int, int]:

@@ -66,7 +66,7 @@ class Prover:
         of_run: dict[tuple, Shape] = {}
         found = []
         for issue in issues:
-            if issue.op not in (Op.MXM, Op.VXM, Op.SFU, Op.TOKEN):
+            if issue.op not in (Op.MXM, Op.VXM, Op.SFU, Op.MOVE, Op.TOKEN):
                 found.append(None)
                 continue
             key = issue.pc, *key_of(self.config, issue)

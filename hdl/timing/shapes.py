@@ -13,12 +13,15 @@ import numpy as np
 from ..spec.config import Config
 from ..spec.isa import Op, To
 from .rules import reduced_rounds
+from .turns import ADDRESSES
 from .unit import Memory, Unit
 from .uses import Use, uses
 from .walk import Issue
 
 MOVED_BY = {Unit.ACT_READ: "act", Unit.WRAM_FIRST_READ: "wgt", Unit.WRAM_LAST_READ: "wgt", Unit.X_READ: "x",
-            Unit.Y_READ: "y", Unit.MEM_WRITE: "dst", Unit.KEY_WRITE: "dst", Unit.VALUE_WRITE: "dst"}
+            Unit.Y_READ: "y", Unit.MEM_WRITE: "dst", Unit.KEY_WRITE: "dst", Unit.VALUE_WRITE: "dst",
+           Unit.MEM_SENT: "near", Unit.MEM_FILLED: "near", Unit.WRAM_FILLED: "near", Unit.SDRAM_READ: "far",
+           Unit.SDRAM_WRITE: "far"}
 """The address operand by which a unit's addresses move. Those of the other units do not depend on addresses."""
 
 
@@ -89,7 +92,7 @@ def shape_of(config: Config, issue: Issue) -> Shape:
 
 def base_of(issue: Issue) -> dict[str, int]:
     """The address operands of an issue, by name."""
-    return {name: issue.operands[name] for name in ("act", "wgt", "x", "y", "dst") if name in issue.operands}
+    return {name: issue.operands[name] for name in ADDRESSES if name in issue.operands}
 
 
 def moved_entries(config: Config, part: Part, by: dict[str, int]) -> int:

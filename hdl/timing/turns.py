@@ -21,6 +21,9 @@ from ..spec.config import Config
 from ..spec.isa import Address, Instruction, Op, isa_of
 from .walk import ISSUE_LIMIT, Issue, ProgramError, State
 
+ADDRESSES = ("act", "wgt", "x", "y", "dst", "near", "far")
+"""Operands that are addresses in a memory."""
+
 
 @dataclass(frozen=True)
 class Turns:
@@ -122,7 +125,7 @@ def _alike(one, other, cycles):
 def is_address(issue: Issue, name: str) -> bool:
     """Whether an operand of an issue is an address in a memory, and not a count that has a register, or another number.
     """
-    return name in ("act", "wgt", "x", "y", "dst") and isinstance(issue.instruction[name], Address)
+    return name in ADDRESSES and isinstance(issue.instruction[name], Address)
 
 
 def _skip(state, turns, marks, bits):

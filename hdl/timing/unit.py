@@ -19,6 +19,7 @@ class Memory(StrEnum):
     SCALARS = "scalar"
     CHOICE = "choice"
     """The token that the last ARGMAX chose: one entry."""
+    SDRAM = "burst of external memory"
 
 
 class Kind(Enum):
@@ -65,6 +66,7 @@ class Facts:
     alone       message for a use without the partner
     access      what it does to a memory, for a unit that has addresses
     probed      True if the tile's probe shows it (`marey.hdl.tile.PROBE`)
+    drawn       True if the timetable has a row for it, unless it is SHARED
     """
 
     label: str
@@ -75,6 +77,7 @@ class Facts:
     alone: str = ""
     access: Access | None = None
     probed: bool = False
+    drawn: bool = True
 
 
 def _mem_words(config):
@@ -106,12 +109,22 @@ def _one(config):
     return 1
 
 
-def _reads(label, memory, depth, **more):
-    return Facts(label, Kind.ACCESS, access=Access(memory, False, depth, **more))
+def _bursts(config):
+    return config.memory.part.bursts if config.memory else 0
 
 
-def _writes(label, memory, depth, probed=False, clash=""):
-    return Facts(label, Kind.ACCESS, clash=clash, access=Access(memory, True, depth), probed=probed)
+def _reads(label, memory, depth, apart_from=None, **more):
+    return Facts(label, Kind.ACCESS, apart_from=apart_from, access=Access(memory, False, depth, **more))
+
+
+def _writes(label, memory, depth, probed=False, clash="", apart_from=None):
+    return Facts(label, Kind.ACCESS, clash=clash, apart_from=apart_from, access=Access(memory, True, depth), probed=probed)
+
+
+def _move(label, memory, writes, depth, clash="", apart_from=None, **more):
+    """What a MOVE reads or writes. No preset has external memory, so the timetable has no row for it yet."""
+    return Facts(label, Kind.ACCESS, clash=clash, apart_from=apart_from, access=Access(memory, writes, depth, **more),
+                 drawn=False)
 
 
 def _engine(label, of):
@@ -151,10 +164,10 @@ class Unit(StrEnum):
     VXM_ENGINE_1 = "engine1", _engine("VXM: engine 1", "the VXM's engine 1")
     VXM_BEAT = "vxm", Facts("VXM: beats", Kind.STAGE, probed=True,
                             clash="two beats enter the VXM in one cycle")
-    X_READ = "mem.x", _reads("MEM: x", Memory.MEM, _granules, window="x")
+    X_READ = "mem.x", _reads("MEM: x", Memory.MEM, _granules, apart_from="mem.sent", window="x")
     Y_READ = "mem.y", _reads("MEM: y", Memory.MEM, _granules, window="y")
     VXM_SCALAR_READ = "scalar.vxm", _reads("scalars: VXM reads", Memory.SCALARS, _scalars)
-    MEM_WRITE = "mem.write", _writes("MEM: write", Memory.MEM, _granules, probed=True)
+    MEM_WRITE = "mem.write", _writes("MEM: write", Memory.MEM, _granules, probed=True, apart_from="mem.filled")
     KEY_WRITE = "wram.keys", _writes("W-RAM: key written", Memory.WRAM, _wram_words, probed=True)
     VALUE_WRITE = "wram.values", _writes("W-RAM: value written", Memory.WRAM, _wram_words, probed=True)
     REDUCTION_WRITE = "scalar.reduced", _writes("scalars: reduction", Memory.SCALARS, _reduction_scalars,
@@ -166,6 +179,18 @@ class Unit(StrEnum):
     SFU_SCALAR_WRITE = "scalar.computed", _writes("scalars: SFU writes", Memory.SCALARS, _scalars)
     CHOICE_WRITE = "chosen.write", _writes("choice: made", Memory.CHOICE, _one)
     CHOICE_READ = "chosen", _reads("link: token out", Memory.CHOICE, _one)
+    SDRAM_ENGINE = "engine.sdram", Facts("external memory: engine", Kind.ENGINE, drawn=False,
+                                         clash="a MOVE begins before the one before it has ended")
+    SDRAM_READ = "sdram.read", _move("external memory: read", Memory.SDRAM, False, _bursts)
+    SDRAM_WRITE = "sdram.write", _move("external memory: written", Memory.SDRAM, True, _bursts)
+    MEM_SENT = "mem.sent", _move("MEM: to external memory", Memory.MEM, False, _granules, apart_from="mem.x", window="x",
+                                 clash="a MOVE and a VXM read MEM at port x in one cycle")
+    MEM_FILLED = "mem.filled", _move("MEM: from external memory", Memory.MEM, True, _granules, apart_from="mem.write",
+                                     clash="a MOVE and a VXM write MEM in one cycle")
+    WRAM_FILLED = "wram.filled", _move("W-RAM: from external memory", Memory.WRAM, True, _wram_words, apart_from="wram.cached",
+                                       clash="a MOVE and a key or value are written to W-RAM in one cycle")
+    # Keys and values, on a tile with external memory.
+    WRAM_CACHED = "wram.cached", Facts("W-RAM: key or value", Kind.SHARED, apart_from="wram.filled")
     # A column's W-RAM with one port, of any column. The clash is reported for the instruction that reads.
     WRAM_PORT_READ = "wram.read", Facts("the port of W-RAM", Kind.SHARED, apart_from="wram.write",
                                         clash="a column's W-RAM, which has one port, is read and written")
@@ -202,7 +227,7 @@ class Unit(StrEnum):
     @property
     def is_row(self) -> bool:
         """Whether the timetable has a row for it."""
-        return self.facts.kind is not Kind.SHARED
+        return self.facts.kind is not Kind.SHARED and self.facts.drawn
 
 
 VXM_ENGINES = (Unit.VXM_ENGINE_0, Unit.VXM_ENGINE_1)

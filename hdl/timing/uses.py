@@ -18,6 +18,7 @@ from ..spec.isa import Op, Reduce, Sfu, To
 from ..vxm import Vxm
 from .beats import beats, cached_word, mxm_addresses, mxm_interval, vxm_granules
 from .distances import engine_start, mxm_beat, sfu_beat, vxm_beat
+from .moves import move_uses
 from .unit import VXM_ENGINES, Unit
 from .walk import Issue
 
@@ -50,6 +51,8 @@ def uses(config: Config, issue: Issue) -> list[Use]:
         return _vxm_uses(config, issue)
     if issue.op is Op.SFU:
         return _sfu_uses(config, issue)
+    if issue.op is Op.MOVE:
+        return [Use(unit, cycles, addresses) for unit, cycles, addresses in move_uses(config, issue.cycle, issue.operands)]
     if issue.op is Op.TOKEN:
         read = issue.cycle + Sequencer.token_latency(config)
         return [Use(Unit.CHOICE_READ, np.array([read]), np.array([0]))]
@@ -109,6 +112,8 @@ def _vxm_writes(config, operands, cycles, dst):
     used = [Use(unit, cycles + Mxm.CACHE_LATENCY, cached_word(config, operands, word))]
     if config.wram_ports == 1:
         used.append(Use(Unit.WRAM_PORT_WRITE, cycles + Mxm.CACHE_LATENCY))
+    if config.memory:
+        used.append(Use(Unit.WRAM_CACHED, cycles + Mxm.CACHE_LATENCY))
     return used
 
 

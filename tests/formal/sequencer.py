@@ -134,12 +134,12 @@ def _rows(copies, on, config):
         m.d.sync += [differs.eq(~1), read.eq(0)]
     copies.assume(~(step & (op == Op.NOP) & (number == 1) & on & read))
     # What the encoding makes of any instruction: known operations, and no register in a last row.
-    last = Cat((op == of) & (number == Sequencer.latency(config, of)) for of in Op).any()
-    copies.assume(~one["running"] | Cat(op == of for of in Op).any())
+    last = Cat((op == of) & (number == Sequencer.latency(config, of)) for of in isa_of(config).operands).any()
+    copies.assume(~one["running"] | Cat(op == of for of in isa_of(config).operands).any())
     copies.check("first rows have no register", ~(on & first & read))
     copies.check("address register 0 is the same", ~on | ~differs[0])
     copies.check("rows end with their instruction",
-                 ~on | Cat((op == of) & (number <= Sequencer.latency(config, of)) for of in Op).any())
+                 ~on | Cat((op == of) & (number <= Sequencer.latency(config, of)) for of in isa_of(config).operands).any())
     copies.assume(~(step & last & row[NEXT:].any()))
     for place, copy in enumerate(copies.copies):
         copies.assume(~start | (copy["rows.counter"] == 1))

@@ -8,12 +8,23 @@ from dataclasses import replace
 from marey.hdl.manual import encoding
 from marey.hdl.spec import instructions, integer
 from marey.hdl.spec.config import Config, ConfigError
-from marey.hdl.spec.isa import OPTIONAL_FUNCTIONS, Function, Reduce, Sfu, To, functions
+from marey.hdl.spec.isa import (
+    OPTIONAL_FUNCTIONS,
+    OPTIONAL_OPERATIONS,
+    Function,
+    Op,
+    Place,
+    Reduce,
+    Sfu,
+    To,
+    functions,
+    isa_of,
+)
 from marey.hdl.spec.protocol import VERSION
 from marey.hdl.timing import trace, uses
 from tests.configs import op
 
-MEANT = {4: {"": "5ff7c746a826e791", "gelu": "5998b369c41b2eb2"}}
+MEANT = {4: {"": "5ff7c746a826e791", "gelu": "5998b369c41b2eb2", "sdram": "10e139bb71439bb3"}}
 """By version, the digests of `meaning`: for `CONFIGS` as they are, and with each field that adds a function."""
 
 CONFIGS = [
@@ -38,17 +49,23 @@ def samples(config):
                 for reduce in Reduce)
     yield from (make("SFU", function=function, into=half, count=2) for function in Sfu if function is not Sfu.MULTIPLY)
     yield make("SFU", function=Sfu.MULTIPLY, a=half, b=half, into=half)
+    if config.memory:
+        yield from (make("MOVE", to=to, far=3, near=1, count=200) for to in Place)
     yield from (make("TOKEN"), make("HALT"))
 
 
 def meaning(configs):
     """What a program compiled for these tiles counts on, in lines: encodings, cycles, tables of functions.
 
-    A function that none of the tiles has is left out: a new one does not change what their programs mean.
+    A function or an operation that none of the tiles has is left out: a new one does not change what their programs mean.
     """
     able = {function for config in configs for function in functions(config)}
+    operations = {op for config in configs for op in isa_of(config).operands}
     for kind in (value for value in vars(instructions).values() if isinstance(value, enum.EnumMeta) and list(value)):
-        kept = [(member.name, member.value) for member in kind if kind is not Function or member in able]
+        if kind is Place and Op.MOVE not in operations:
+            continue
+        has = {Function: able, Op: operations}.get(kind, set(kind))
+        kept = [(member.name, member.value) for member in kind if member in has]
         yield f"{kind.__name__} {kept}"
     for config in configs:
         yield from encoding(config)
@@ -72,7 +89,7 @@ def tiles(field):
 
 def test_a_change_of_meaning_is_a_new_version():
     digests = {field: hashlib.sha256("\n".join(meaning(list(tiles(field)))).encode()).hexdigest()[:16]
-               for field in ("", *OPTIONAL_FUNCTIONS.values())}
+               for field in ("", *OPTIONAL_FUNCTIONS.values(), *OPTIONAL_OPERATIONS.values())}
     assert MEANT[VERSION] == digests, (
         f"programs mean something else than in version {VERSION}: raise it in hdl/spec/protocol.py and in "
         f"sw/program/program.py, and put {digests} here")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from amaranth.hdl import Shape
 from amaranth.lib import data
 
-from marey.hdl.spec.isa import Address, Instruction, Op, isa_of, members
+from marey.hdl.spec.isa import Address, Instruction, isa_of, members
 from marey.hdl.timing import Unit, bounds, issues, rules, within
 
 
@@ -101,7 +101,7 @@ def known_classes() -> set[str]:
     found = set()
     for config in EXAMPLES:
         isa = isa_of(config)
-        for op in Op:
+        for op in isa.operands:
             found |= {f"{op.name}.wait=0", f"{op.name}.wait=some"}
             for name, member in isa.operands[op]:
                 where, shape = f"{op.name}.{name}", member.shape

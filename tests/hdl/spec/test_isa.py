@@ -25,12 +25,12 @@ from marey.hdl.spec.isa import (
     functions,
     members,
 )
-from tests.configs import CONFIGS, GATED, any_config
+from tests.configs import CONFIGS, GATED, MEMORY, any_config
 
 
 @st.composite
 def instructions(draw, isa):
-    op = draw(st.sampled_from(list(Op)))
+    op = draw(st.sampled_from(list(isa.operands)))
     operands, half = {}, isa.config.scalars // 2
     for name, member in isa.operands[op]:
         shape = member.shape
@@ -49,6 +49,9 @@ def instructions(draw, isa):
         operands |= {"into": operands["into"] | half, "a": operands["a"] % half + upper, "b": (operands["b"] | half) * multiply}
     elif op is Op.INDEX and isa.config.compact:
         operands["bits"] = min(operands["bits"], 15 - operands["right"])
+    elif op is Op.MOVE:
+        # Whole entries: both kinds have at most two bursts in these configurations.
+        operands["count"] = max(2, operands["count"] & ~1)
     elif op is Op.VXM:
         reduces = operands["reduce"] not in (Reduce.NONE, Reduce.ARGMAX)
         operands["into"] = max(1, operands["into"] % half) if reduces else 0
@@ -61,7 +64,7 @@ def _number(shape, low=None):
     return st.integers(least if low is None else low, least + (1 << shape.width) - 1)
 
 
-@given(data=st.data(), config=any_config)
+@given(data=st.data(), config=any_config | st.sampled_from(MEMORY))
 def test_round_trips(data, config):
     isa = Isa(config)
     instruction = data.draw(instructions(isa))
@@ -69,7 +72,7 @@ def test_round_trips(data, config):
     assert isa.parse(str(instruction)) == instruction
 
 
-@given(data=st.data(), config=any_config)
+@given(data=st.data(), config=any_config | st.sampled_from(MEMORY))
 def test_any_bits_are_one_instruction_or_none(data, config):
     isa = Isa(config)
     code = data.draw(st.integers(0, (1 << isa.width) - 1))

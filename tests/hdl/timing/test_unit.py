@@ -6,7 +6,7 @@ import pytest
 
 from marey.hdl.tile import PROBE
 from marey.hdl.timing import PROBED, ROWS, Kind, Memory, Unit, trace, uses
-from tests.configs import CONFIGS
+from tests.configs import CONFIGS, MEMORY
 from tests.hdl.test_version import samples
 
 NAMES = ["issue", "mem.act", "engine.mxm", "mxm", "wram", "wram.late", "drain", "stream", "engine0", "engine1", "vxm", "mem.x",
@@ -35,7 +35,7 @@ def test_the_probe_shows_the_probed_units():
     assert list(PROBE.members) == ["running", *PROBED]
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.name)
+@pytest.mark.parametrize("config", [*CONFIGS, MEMORY[0]], ids=lambda config: config.name)
 def test_uses_have_addresses_just_where_units_access_memories(config):
     seen = set()
     for issue in trace(config, list(samples(config))):
@@ -44,6 +44,6 @@ def test_uses_have_addresses_just_where_units_access_memories(config):
             assert (use.addresses is None) == (use.unit.access is None)
             if use.unit.access:
                 assert use.addresses.shape == use.cycles.shape
-    missing = {unit for unit in Unit if unit.facts.kind is not Kind.SHARED} - seen
+    missing = {unit for unit in Unit if unit.facts.kind is not Kind.SHARED and (unit.facts.drawn or config.memory)} - seen
     assert missing <= {Unit.ISSUE, Unit.VXM_ENGINE_1}
-    assert {unit.access.memory for unit in seen if unit.access} == set(Memory)
+    assert {unit.access.memory for unit in seen if unit.access} == set(Memory) - (set() if config.memory else {Memory.SDRAM})
