@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from .link.uart import WORD_BITS, UartReceiver, UartTransmitter, divisor
 from .link.words import WordGatherer, WordSplitter
-from .spec.config import Config
+from .spec.config import Config, ConfigError
 from .tile import Tile
 
 SILENCE_SECONDS = 0.004
@@ -79,6 +79,8 @@ class SerialTile(wiring.Component):
     """
 
     def __init__(self, config: Config, clock_hz: float, baud: int):
+        if config.memory:
+            raise ConfigError(f"configuration {config.name!r}: no board connects external memory yet: it is for simulation")
         self._link = SerialLink(clock_hz, baud)
         self._tile = Tile(replace(config, link_timeout=link_timeout(clock_hz, baud)))
         super().__init__({

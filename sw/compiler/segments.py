@@ -10,6 +10,7 @@ from ..quant.outline import Outline
 from .attention import Attention
 from .builder import Builder, log2
 from .emit import lay_out
+from .external import arrival
 from .kernels import choice, embedding, heads, steps_of
 from .layout import CompileError
 from .placement import Streamed
@@ -63,12 +64,22 @@ class _Sections:
                 head, timeline = timeline, behind_attention(builder)
             timeline.schedule(self._steps(operation))
             before = operation
+        arrived = self._arrival(section)
         if not section.cached:
-            return lay_out(config, self._halted(timeline).moved())
+            return arrived + lay_out(config, self._halted(timeline).moved())
         if before.kind is Kind.SCORES:
             head, timeline = timeline, behind_attention(builder)
         tail = self._halted(timeline)
-        return lay_out(config, head.moved()) + self.attention.program(tail.first_issue) + lay_out(config, tail.moved())
+        attention = self.attention.program(tail.first_issue)
+        return arrived + lay_out(config, head.moved()) + attention + lay_out(config, tail.moved())
+
+    def _arrival(self, section):
+        """The instructions that bring the section's segment from external memory, if it lies there."""
+        layout, builder = self.builder.layout, self.builder
+        if not section.stride:
+            return []
+        # Register "buffer" gets its value later, in each section with weights.
+        return arrival(builder.config, section, builder.registers["buffer"], layout.cells, layout.buffer, layout.segment)
 
     def _registers(self, section):
         """Steps that compute the registers "buffer" and "results" from the operand of the START,
@@ -79,7 +90,8 @@ class _Sections:
             steps.append(builder.index("buffer", Source.TOKEN, 0, layout.room, layout.buffer, bits=1))
         if section.chunks > 1:
             results = next(layout.matrices[step].results for step in section.steps if step in layout.matrices)
-            steps.append(builder.index("results", Source.TOKEN, 1, results * config.beats_per_result, 0))
+            times, bits = results * config.beats_per_result, section.chunk_bits
+            steps.append(builder.index("results", Source.TOKEN, 1, times, 0, bits=bits))
         return steps
 
     def _steps(self, operation: Operation) -> list[Step]:

@@ -8,6 +8,7 @@ from ...hdl.spec.isa import TOKEN_BITS
 from ..model.graph import Kind
 from ..program.stream import Section
 from ..quant.outline import Outline
+from .external import most_words, placed, whole_granules
 from .layout import RESULT_BUFFERS, Layout
 from .matrix import Matrix
 
@@ -28,6 +29,9 @@ class StreamedLayout(Layout):
     MEM: the constants that stay; from granule `segment` on, the constants of the current segment
     (`layer`: their offsets, for all sections); the buffers of the token.
 
+    On a tile with external memory the segments lie there (see `marey.sw.compiler.external`); else the host
+    sends them.
+
     `whole`: the logits of the whole vocabulary are kept in MEM, and the tile chooses the next token;
     else MEM has those of a chunk, and the host chooses. `why`: why the model is not resident.
     """
@@ -39,6 +43,9 @@ class StreamedLayout(Layout):
         self.begin = Section(tuple(operation.name for operation in outline.graph.begin))
         # A streamed model has no groups, and all factors and gains are in MEM, even if they are all the same.
         super().__init__(config, replace(outline, groups={}, uniform=frozenset()), context)
+        if config.memory and self.room:
+            self.layer_sections, free = placed(config, self.layer_sections, self.model.n_layers, self.cells, 0)
+            self.end_sections, _ = placed(config, self.end_sections, 1, self.cells, free)
 
     @property
     def cells(self) -> int:
@@ -91,7 +98,7 @@ class StreamedLayout(Layout):
         self.buffer = self.words = self.values + model.n_kv_heads * self.head // config.cols * self.value_hop
         self.matrices = {name: Matrix(0, inputs // config.rows, outputs // config.cols)
                          for name, (outputs, inputs) in self.shapes().items()}
-        room = min((config.wram_depth - self.buffer) // 2, MOST_TIMES)
+        room = min((config.wram_depth - self.buffer) // 2, MOST_TIMES, *([most_words(config)] if config.memory else []))
         if room < max(matrix.inner for matrix in self.matrices.values()):
             return
         end = self.graph.end if self.whole else self.graph.end[:-1]
@@ -167,7 +174,7 @@ class StreamedLayout(Layout):
             found, granules = self._lay(sizes, 0)
             self.layer |= found
             self.factors |= self._lay({name: values for name, values in sizes.items() if name in self.matrices}, 0)[0]
-            return replace(section, granules=granules)
+            return replace(section, granules=whole_granules(config, granules))
 
         self.begin = lay(self.begin)
         self.layer_sections = [lay(section) for section in self.layer_sections]

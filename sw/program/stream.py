@@ -34,6 +34,9 @@ class Section:
     MEM that a segment has. `chunks`: number of runs that the section takes in a token (or in a
     layer), each with a segment of its own. `entry`: number of its first instruction. `cached`: it
     uses the KV cache. `chooses`: it makes the next token.
+
+    In external memory: `far`, the burst at which the section's first segment begins; `stride`, bursts
+    from a segment to the next (0: segments come over the link); `chunk_bits`, bits of a chunk's number.
     """
 
     steps: tuple[str, ...]
@@ -43,6 +46,9 @@ class Section:
     entry: int = 0
     cached: bool = False
     chooses: bool = False
+    far: int = 0
+    stride: int = 0
+    chunk_bits: int = 0
 
     @property
     def name(self) -> str:
@@ -123,6 +129,16 @@ class Stream:
         return found
 
     @property
+    def external(self) -> bool:
+        """Whether the segments lie in external memory, and each run brings its own."""
+        return any(section.stride for section in self.sections)
+
+    def segment_number(self, run: Run) -> int:
+        """The number of a run's segment among those of its section in external memory."""
+        layer = run.layer if run.section in self.layer else 0
+        return layer << run.section.chunk_bits | run.chunk
+
+    @property
     def sections(self) -> tuple[Section, ...]:
         """All sections, in order."""
         return (self.begin, *self.layer, *self.end)
@@ -149,8 +165,10 @@ class Stream:
         it."""
         words = 0
         for section, times in self.counted(wanted):
-            words += times * (write_words(config, Space.WRAM, section.words * config.cols)
-                              + write_words(config, Space.MEM, section.granules) + run_words(int(section.chooses)))
+            words += times * run_words(int(section.chooses))
+            if not section.stride:
+                words += times * (write_words(config, Space.WRAM, section.words * config.cols)
+                                  + write_words(config, Space.MEM, section.granules))
             if self.chunk_logits and "classifier" in section.steps:
                 words += times * read_words(config, Space.MEM, -(-self.chunk_logits // config.lanes))
         return words
@@ -159,8 +177,13 @@ class Stream:
         """The operand with which a run is started; the START has it in the place of a token.
 
         Bit 0: `half`, the number of the weight buffer. From bit 1 on: layer * `cells` + position //
-        `cell` if the section uses the KV cache, else the number of the chunk.
+        `cell` if the section uses the KV cache, else the number of the chunk. In external memory there is
+        one buffer, bit 0 is 0, and the number of the segment takes the place of that of the chunk.
         """
+        if self.external:
+            layer = run.layer if run.section in self.layer else 0
+            cell = layer * self.cells + position // self.cell
+            return (cell if run.section.cached else self.segment_number(run)) << 1
         where = run.layer * self.cells + position // self.cell if run.section.cached else run.chunk
         return where << 1 | half
 

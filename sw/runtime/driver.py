@@ -14,6 +14,7 @@ from ...sim.progress import Share, progress
 from ...sim.transport import Transport
 from ..model.families import graph_of
 from ..program.program import Program
+from .external import load_external
 from .link import Link, LinkError
 from .resident import ResidentRunner
 from .session import Session, Tally
@@ -71,6 +72,8 @@ class Device:
         def sent(words):
             share.done += 4 * words
 
+        if program.stream and program.stream.external:
+            load_external(session, program.stream)
         with progress("loading the tile", share.expected_s):
             session.write(Space.PROGRAM, 0, code, sent)
             session.write_mem(image.granule, image.constants, sent)

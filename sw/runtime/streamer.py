@@ -14,6 +14,7 @@ class Streamer:
     """Makes tokens with a streamed program.
 
     W-RAM has two buffers for segments: while a run computes with one, the next segment is written to the other, the idle one.
+    Segments in external memory come with the runs themselves.
     """
 
     def __init__(self, session: Session, program: Program):
@@ -52,10 +53,11 @@ class Streamer:
         following, chosen = next(upcoming), None
         self._logits = []
         for run in runs:
-            if run.section.words:
+            if run.section.words and not stream.external:
                 self._fetch(run)
                 self._half, self._fetched, following = 1 - self._half, None, next(upcoming)
-            session.write_mem(stream.segment, self._constants(run, token, position))
+            if not run.section.stride:
+                session.write_mem(stream.segment, self._constants(run, token, position))
             made = session.execute(self._program, run.section.entry, token=stream.operand(run, self._half, position),
                                    position=position, count=int(run.section.chooses),
                                    meanwhile=lambda following=following: self._fetch(following))
@@ -68,8 +70,8 @@ class Streamer:
         return chosen
 
     def _fetch(self, run):
-        """Writes the weights of a run to the idle buffer, unless they are there."""
-        if self._fetched != run:
+        """Writes the weights of a run to the idle buffer, unless they are there, or come from external memory."""
+        if self._fetched != run and not self._stream.external:
             stream = self._stream
             self._session.write_weights(stream.buffer + (1 - self._half) * stream.room,
                                         stream.weights[run.word:run.word + run.section.words])
