@@ -1,8 +1,10 @@
-"""Loads external memory: the host writes a piece into MEM, and a program of one MOVE takes it to the chip."""
+"""Loads external memory, after a check that it is there: the host writes a piece into MEM, and a program of one MOVE takes it
+to the chip."""
 
 import numpy as np
 
 from ...hdl.spec.dram_parts import BURST
+from ...hdl.spec.errors import MareyError
 from ...hdl.spec.isa import Instruction, Op, Place, isa_of
 from ...hdl.spec.packing import pack_program, weights_to_octets
 from ...hdl.spec.protocol import Space
@@ -13,6 +15,12 @@ from .session import ScheduleError, Session
 
 MOST_BURSTS = 1024
 """Bursts that a MOVE takes at most, so that a HALT can wait for it."""
+
+
+class ExternalMemoryError(MareyError):
+    """External memory does not hold what was written to it."""
+
+    exit_code = 1
 
 
 def image_of(session: Session, stream: Stream) -> np.ndarray:
@@ -33,11 +41,38 @@ def image_of(session: Session, stream: Stream) -> np.ndarray:
 def load_external(session: Session, stream: Stream) -> None:
     """Writes the segments of a stream to external memory. It uses MEM, and the program memory from entry 0 on.
 
-    ScheduleError if a MOVE does not take the predicted cycles.
+    ExternalMemoryError if the memory does not pass `check_external`. ScheduleError if a MOVE does not take the predicted
+    cycles.
     """
+    check_external(session)
     image = image_of(session, stream)
     with progress("loading external memory", None):
         write_bursts(session, 0, image)
+
+
+def check_external(session: Session) -> None:
+    """Writes a pattern to bursts that differ in one address bit from burst 0, and reads all of them back.
+
+    So it finds a memory that is absent, a data or address pin that is stuck or connected to another, and a chip that is
+    smaller than the configuration says. ExternalMemoryError for the first burst that holds something else. The bursts lose
+    what they held.
+    """
+    part = session.config.memory.part
+    size = BURST * part.bus_bits // 8
+    count = max(1, session.config.lanes * 2 // size)
+    places = [0, *(1 << bit for bit in range(count.bit_length() - 1, (part.bursts - 1).bit_length()))]
+    patterns = np.random.default_rng(1).integers(0, 256, (len(places), count * size)).astype(np.uint8)
+    for place, pattern in zip(places, patterns, strict=True):
+        write_bursts(session, place, pattern)
+    for place, pattern in zip(places, patterns, strict=True):
+        found = read_bursts(session, place, count)
+        if wrong := np.flatnonzero(found != pattern).tolist():
+            word = wrong[0] * 8 // part.bus_bits * part.bus_bits // 8
+            held, written = (int.from_bytes(octets[word:word + part.bus_bits // 8].tobytes(), "little")
+                             for octets in (found, pattern))
+            raise ExternalMemoryError(
+                f"external memory: a word of burst {place} is {held:#x}, and {written:#x} was written: the chip is absent, "
+                f"miswired, too fast for its clock, or no {part.name}")
 
 
 def write_bursts(session: Session, first: int, octets: np.ndarray) -> None:

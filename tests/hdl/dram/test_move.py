@@ -116,6 +116,24 @@ def test_a_run_of_moves_takes_the_cycles_that_its_length_says(tiles):
     assert len(found) == 1 and found.pop() > plan.busy(3)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("to", Place)
+def test_a_reset_ends_a_move(tiles, to):
+    """Wherever the RESET comes: the chip's rules hold, nothing is written to the tile later, and further moves are right."""
+    config = tiles.config
+    for late in (1, 2, 5, 9, 40, 333, 800):
+        long = op(config, "MOVE", to=to, far=0, near=0, count=room(config, to) - 1)
+        tiles.load(lay_out(config, [(0, op(config, "NOP")), (1000 - late, long), (9000, op(config, "HALT"))]))
+        tiles.rtl.start(0)
+        tiles.rtl.reset()
+        tiles.fill(late)
+        tiles.compare()
+        tiles.fill(late)
+        tiles.run(timed(config, [{"to": Place.SDRAM, "far": 7, "near": 0, "count": 12},
+                                 {"to": Place.MEM, "far": 9, "near": 30, "count": 5}]))
+        tiles.compare()
+
+
 @both
 def test_programs_that_break_a_rule(config):
     """Each rule of a MOVE has a program that breaks it, and is legal a little later."""

@@ -9,6 +9,7 @@ from marey.hdl.spec.config import preset
 from marey.hdl.spec.dram_parts import BURST
 from marey.hdl.spec.isa import Op
 from marey.sim import verilator
+from marey.sim.emulator import EmulatedTile
 from marey.sim.endpoint import Endpoint
 from marey.sw.compiler.compile import compile_quantised, schedule
 from marey.sw.compiler.external import bursts_of
@@ -20,7 +21,7 @@ from marey.sw.program.program import Program
 from marey.sw.quant.outline import outline_of_shape
 from marey.sw.quant.quantise import quantise
 from marey.sw.runtime.driver import Device
-from marey.sw.runtime.external import image_of, read_bursts, write_bursts
+from marey.sw.runtime.external import ExternalMemoryError, check_external, image_of, read_bursts, write_bursts
 from tests.configs import MODELS, ROOMY
 from tests.greedy import greedy_steps
 
@@ -102,6 +103,31 @@ def test_a_model_larger_than_the_memory_is_refused(model):
 def test_a_tile_whose_words_are_no_bursts_is_refused(model):
     with pytest.raises(CompileError, match="a word of W-RAM of s4_external is no multiple of a burst of external memory"):
         compile_quantised(model, external(ROOMY[0], COLORLIGHT))
+
+
+FAULTS = {
+    "address": lambda operands, sdram: operands | {"far": operands["far"] & ~(1 << 9)},
+    "smaller": lambda operands, sdram: operands | {"far": operands["far"] % (1 << 18)},
+    "data": lambda operands, sdram: sdram.__iand__(0xFFDF) is None or operands,
+    "absent": lambda operands, sdram: sdram.fill(0xFFFF) or operands,
+}
+"""What a broken memory makes of a MOVE: an address pin or a data pin is stuck, the chip is smaller, or there is none."""
+MESSAGE = (r"^external memory: a word of burst \d+ is 0x[0-9a-f]+, and 0x[0-9a-f]+ was written: the chip is absent, "
+           r"miswired, too fast for its clock, or no IS42S16160G-7$")
+
+
+@pytest.mark.parametrize("fault", ["address", *(pytest.param(name, marks=pytest.mark.slow) for name in list(FAULTS)[1:])])
+def test_a_broken_memory_is_found_before_it_is_loaded(monkeypatch, fault):
+    move = EmulatedTile._move
+
+    def broken(tile, operands):
+        move(tile, FAULTS[fault](operands, tile.sdram))
+        FAULTS[fault](operands, tile.sdram)
+
+    config = replace(external(ROOMY[4]), program_depth=16)
+    monkeypatch.setattr(EmulatedTile, "_move", broken)
+    with Device(Endpoint(config), config) as device, pytest.raises(ExternalMemoryError, match=MESSAGE):
+        check_external(device.session)
 
 
 @pytest.mark.slow
