@@ -11,7 +11,7 @@ from marey.hdl.dram import Dram
 from marey.hdl.spec.config import Config, ConfigError
 from marey.hdl.spec.isa import EncodingError, Op, Place, To, isa_of
 from marey.hdl.spec.packing import pack_mem, unpack_mem
-from marey.hdl.spec.protocol import Space
+from marey.hdl.spec.protocol import Register, Space
 from marey.hdl.timing import Prover, Unit, check, trace, uses, violations
 from marey.sim.verilator import open_tile
 from marey.sw.compiler.emit import lay_out
@@ -121,11 +121,15 @@ def test_a_run_of_moves_takes_the_cycles_that_its_length_says(tiles):
 def test_a_reset_ends_a_move(tiles, to):
     """Wherever the RESET comes: the chip's rules hold, nothing is written to the tile later, and further moves are right."""
     config = tiles.config
-    for late in (1, 2, 5, 9, 40, 333, 800):
-        long = op(config, "MOVE", to=to, far=0, near=0, count=room(config, to) - 1)
-        tiles.load(lay_out(config, [(0, op(config, "NOP")), (1000 - late, long), (9000, op(config, "HALT"))]))
+    count = room(config, to) - 1
+    for late in (1, 2, 3, 4, 5, 6, 7, 8, 30, 60, 90, 120):
+        # One move after the other, for as long as the RESET may take to come.
+        starts = range(late, late + 4000, Dram.plan(config).busy(count))
+        tiles.load(lay_out(config, [(0, op(config, "NOP")), *((at, op(config, "MOVE", to=to, count=count)) for at in starts),
+                                    (starts[-1] + 2000, op(config, "HALT"))]))
         tiles.rtl.start(0)
         tiles.rtl.reset()
+        assert tiles.rtl.registers()[Register.CYCLES] < starts[-1]
         tiles.fill(late)
         tiles.compare()
         tiles.fill(late)
