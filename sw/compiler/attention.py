@@ -7,49 +7,50 @@ instructions keep them. When a program is made, `verify` checks the rules for ev
 
 from dataclasses import replace
 
-from ...hdl.mxm.mxm import Mxm
+import numpy as np
+
 from ...hdl.scalars.scalars import Scalars
 from ...hdl.spec.isa import Function, Instruction, MxmBlocks, Op, Reduce, Sfu, To, VxmBlocks
-from ...hdl.timing import mxm_beat, next_issue, sfu_beat, vxm_beat
+from ...hdl.timing import issue_cycles, mxm_beat, next_issue, sfu_beat, vxm_beat
 from ...hdl.vxm.vxm import Vxm
 from ..model.graph import Kind
 from .builder import REDUCED, Builder, log2
-from .cycles import Cycles
+from .cycles import Cycles, fitted
 from .distances import stream_offset
 from .kernels.heads import in_blocks
+from .pace import Head, pace_of, take_distance
 
 BLOCKS = 8
 """Number of the first address register that holds a multiple of the number of blocks, in a compact
 tile."""
-AHEAD = 2
-"""Periods from a head's EXP2 to its product with the values, which reads the exponentials."""
+MOST_TIMES = 255
+"""The largest factor of the blocks in a PERIOD."""
 
 
 class Attention:
     """Makes the instructions for the softmax and the values of all heads.
 
-    `scores`, `powers`, `inner`: cycles that one head takes for each block: for its scores, for its
-    EXP2, and for each dot product with its values. `groups`: MXM results (of cols values) in the
-    output of a head.
+    `head`: the cycles that a head takes. `blocks`: the most blocks of the KV cache.
     """
 
     def __init__(self, builder: Builder):
         self.builder, self.config = builder, builder.config
         config, layout = builder.config, builder.layout
-        self.heads = builder.shape.n_heads
-        self.groups = layout.head // config.cols
-        self.scores = config.block // config.cols * max(layout.head // config.rows * layout.halves, config.beats_per_result)
-        self.powers, self.inner = config.block // config.lanes, config.block // config.rows * layout.halves
+        self.heads, self.blocks = builder.shape.n_heads, layout.context // config.block
+        self.head = head = Head(
+            count=self.heads, kv_heads=builder.shape.n_kv_heads, groups=layout.head // config.cols, halves=layout.halves,
+            powers=config.block // config.lanes, inner=config.block // config.rows * layout.halves,
+            scores=config.block // config.cols * max(layout.head // config.rows * layout.halves, config.beats_per_result))
         self.softmax = next(builder.graph.of_kind(Kind.SOFTMAX))
         self.values = next(builder.graph.of_kind(Kind.VALUES))
         if config.compact:
-            needed = {config.block // config.cols, self.powers, self.inner, self.heads * self.scores,
-                      self.heads * self.powers, (self.heads * self.groups - 1) * self.inner} - {0}
+            needed = {config.block // config.cols, head.powers, head.inner, head.count * head.scores,
+                      head.count * head.powers, (head.count * head.groups - 1) * head.inner} - {0}
             for register, times in enumerate(sorted(needed), BLOCKS):
                 builder.registers.add(f"{times} blocks", register, times)
             self.multiples = sorted(needed)
         else:
-            self.multiples = []
+            self.multiples, self.pace = [], pace_of(config, head, self.blocks)
 
     def program(self, first: int) -> list[Instruction]:
         """The instructions between the VXM that takes the scores and the next section.
@@ -63,36 +64,38 @@ class Attention:
         self.builder.operation = operation or self.softmax
         return self.builder.op(op, note, **operands)
 
-    def _exponentials(self, **how):
-        """The VXM that applies EXP2 to all heads' scores and sums each head's exponentials in a
-        scalar register."""
-        builder = self.builder
+    def _exponentials(self, first=0, end=None, **how):
+        """The VXM that applies EXP2 to the scores of the heads `first` to `end` - 1, all if there is no
+        `end`, and sums each head's exponentials in a scalar register."""
+        builder, count = self.builder, (self.heads if end is None else end) - first
         row = builder.layout.in_granules(builder.layout.context)
         return self._op(Op.VXM, "exp", **builder.second_engine, function=Function.EXP2,
-                        x=builder.buffer["score"], dst=builder.buffer["score"], x_step=1, x_hop=row, dst_hop=row,
-                        outer=self.heads, **in_blocks(builder, VxmBlocks.MIDDLE, self.powers), shift=14,
-                        narrow=1, mask=1, to=To.MEM, scalar=REDUCED, scalar_hop=1, reduce=Reduce.SUM,
-                        into=REDUCED + self.heads, **how)
+                        x=builder.buffer["score"] + first * row, dst=builder.buffer["score"] + first * row, x_step=1,
+                        x_hop=row, dst_hop=row, outer=count, **in_blocks(builder, VxmBlocks.MIDDLE, self.head.powers),
+                        shift=14, narrow=1, mask=1, to=To.MEM, scalar=REDUCED + first, scalar_hop=1, reduce=Reduce.SUM,
+                        into=REDUCED + self.heads + first, **how)
 
-    def _reciprocals(self):
-        """The SFU that computes the reciprocals of all heads' sums; a period lies between one and
-        the next."""
-        return self._op(Op.SFU, "1/sum", function=Sfu.RECIPROCAL, a=REDUCED + self.heads, into=self.builder.reciprocals,
-                        count=self.heads)
+    def _reciprocals(self, first=0, end=None):
+        """The SFU that computes the reciprocals of these heads' sums; a period lies between one and the
+        next."""
+        return self._op(Op.SFU, "1/sum", function=Sfu.RECIPROCAL, a=REDUCED + self.heads + first,
+                        into=self.builder.reciprocals + first, count=(self.heads if end is None else end) - first)
 
-    def _products(self, **how):
-        """The MXM that multiplies all heads' exponentials by the cached values, and the VXM that
+    def _products(self, first=0, end=None, **how):
+        """The MXM that multiplies these heads' exponentials by the cached values, and the VXM that
         takes the results."""
-        builder, layout, config = self.builder, self.builder.layout, self.config
+        builder, layout, config, head = self.builder, self.builder.layout, self.config, self.head
         wide = {"wide": 1} if layout.halves > 1 else {}
-        mxm = self._op(Op.MXM, "values", self.values, act=builder.word("score"), act_hop=layout.context // config.rows,
-                       wgt=builder.place.values, wgt_step=layout.value_hop * layout.halves,
-                       wgt_hop=self.groups * layout.value_hop * layout.halves, wrap=builder.shape.n_kv_heads,
-                       middle=self.groups, outer=self.heads, **in_blocks(builder, MxmBlocks.INNER, self.inner), **wide, **how)
-        vxm = self._op(Op.VXM, "values", self.values, stream=1, dst=builder.buffer["o"], dst_hop=builder.head_granules,
-                       inner=config.beats_per_result, middle=self.groups, outer=self.heads,
-                       **in_blocks(builder, VxmBlocks.INTERVAL, self.inner), scalar=builder.reciprocals, scalar_hop=1,
-                       shift=-builder.shifts[self.values.name], narrow=1, to=To.MEM, **how)
+        words, count = layout.context // config.rows, (self.heads if end is None else end) - first
+        hop, values = head.groups * layout.value_hop * layout.halves, builder.place.values
+        mxm = self._op(Op.MXM, "values", self.values, act=builder.word("score") + first * words, act_hop=words,
+                       wgt=replace(values, offset=values.offset + first % head.kv_heads * hop), wgt_hop=hop, wrap=head.kv_heads,
+                       wgt_step=layout.value_hop * layout.halves, middle=head.groups, outer=count,
+                       **in_blocks(builder, MxmBlocks.INNER, head.inner), **wide, **how)
+        vxm = self._op(Op.VXM, "values", self.values, stream=1, dst=builder.buffer["o"] + first * builder.head_granules,
+                       dst_hop=builder.head_granules, inner=config.beats_per_result, middle=head.groups, outer=count,
+                       **in_blocks(builder, VxmBlocks.INTERVAL, head.inner), scalar=builder.reciprocals + first,
+                       scalar_hop=1, shift=-builder.shifts[self.values.name], narrow=1, to=To.MEM, **how)
         return mxm, vxm
 
     # One engine of the VXM
@@ -102,7 +105,8 @@ class Attention:
         their values."""
         config, apart = self.config, self.config.beats_per_result
         mxm_next, vxm_next, sfu_next, pause = (next_issue(config, op) for op in (Op.MXM, Op.VXM, Op.SFU, Op.NOP))
-        inner, turns, results, heads = self.inner, self.heads - 1, self.heads * self.groups - 1, self.heads
+        head, heads = self.head, self.heads
+        inner, turns, results = head.inner, heads - 1, heads * head.groups - 1
         mxm, vxm = self._products()
         # From the issue of the MXM to that of the VXM, without the beats of the first product.
         offset = stream_offset(config, 0)
@@ -110,18 +114,18 @@ class Attention:
         # From the issue of the exponentials to that of the reciprocals, without the beats of the
         # exponentials. Each sum must be in its register before its reciprocal begins.
         busy, least = Scalars.LATENCY + 1, vxm_next + next_issue(config, Op.PERIOD) + pause
-        summed = max(least, vxm_beat(config) + Vxm.reduce_latency(config) - sfu_beat(config) - turns * min(busy, self.powers))
+        summed = max(least, vxm_beat(config) + Vxm.reduce_latency(config) - sfu_beat(config) - turns * min(busy, head.powers))
         # Wait after the SFU's issue. First line: the exponentials must be in MEM before the product reads
         # them. Second line: each reciprocal, which may take longer than a head's product, must be there
         # before the VXM reads it.
         late = max(vxm_beat(config) + Vxm.latency(config) - mxm_beat(config) - summed,
-                   busy + sfu_beat(config) - vxm_beat(config) + turns * max(0, busy - self.groups * inner) - offset - inner)
+                   busy + sfu_beat(config) - vxm_beat(config) + turns * max(0, busy - head.groups * inner) - offset - inner)
         rest = vxm_beat(config) + apart - 1 + first + results * max(0, apart - inner) - vxm_next - pause
         return [
-            self._pause(Cycles(alone - vxm_next - pause, heads * self.scores)),
+            self._pause(Cycles(alone - vxm_next - pause, heads * head.scores)),
             self._exponentials(),
             self._op(Op.PERIOD, value=busy),
-            self._pause(Cycles(summed - least, heads * self.powers)),
+            self._pause(Cycles(summed - least, heads * head.powers)),
             replace(self._reciprocals(), wait=max(0, late - sfu_next)),
             mxm,
             self._pause(Cycles(offset - mxm_next - pause, inner)),
@@ -137,58 +141,64 @@ class Attention:
     # Two engines
 
     def _paced(self, first):
-        """The instructions for a tile with two VXM engines: a head each period.
+        """The instructions for a tile with two VXM engines: a head each period, see `pace`."""
+        config, pace, head = self.config, self.pace, self.head
+        nop, results = next_issue(config, Op.NOP), (head.groups - 1) * head.inner
+        to_head = self._period(pace.period)
+        # A head's dot products but for the first: NOPs of powers of two.
+        nops = [self._op(Op.NOP, blocks=shift + 1) for shift in range(results.bit_length()) if results >> shift & 1]
+        program = self._wait(self._scored(), next_issue(config, Op.VXM))
+        for begin in range(0, self.heads, pace.size):
+            end = min(begin + pace.size, self.heads)
+            mxm, vxm = self._products(begin, end, paced=1)
+            if begin == 0:
+                program += self._until(self._exponentials(0, end), pace.lead, to_head)
+            else:
+                program[-1] = replace(program[-1], wait=pace.behind - next_issue(config, Op.VXM) - nop * len(nops))
+                program += [*nops, *self._until(self._exponentials(begin, end, paced=1), pace.follow, to_head)]
+            program += [
+                mxm,
+                replace(self._op(Op.NOP, blocks=log2(head.inner) + 1), wait=take_distance(config) - 3 * nop - Scalars.LATENCY),
+                replace(self._reciprocals(begin, end), wait=Scalars.LATENCY),
+                vxm]
+        # To the last beat of the stream, which is the next section's origin.
+        nops.append(self._op(Op.NOP, turns=end - begin - 1))
+        most = max(config.beats_per_result - head.inner, 0) * (head.groups - 1)
+        rest = vxm_beat(config) + config.beats_per_result - 1 + most + first - next_issue(config, Op.VXM) - nop * len(nops)
+        return [*program, *nops[:-1], replace(nops[-1], wait=max(0, rest))]
 
-        In a head's period its EXP2 takes a beat for each granule of scores. Its product with the
-        values follows `AHEAD` periods later. The VXM takes the product's results after the EXP2 of
-        one head and before that of the next, so the two engines do not collide.
+    def _scored(self):
+        """Cycles from the issue of the VXM that takes the scores to that of the first EXP2.
+
+        All scores must be taken, since the VXM has one reducer, and each head's maximum be there.
         """
-        config, apart = self.config, self.config.beats_per_result
-        latency = Mxm.latency(config) - 1 - Vxm.STREAM_LATENCY
-        period = self._head_period(latency)
-        nop, set_period = next_issue(config, Op.NOP), next_issue(config, Op.PERIOD)
-        # From one instruction to the next with a PERIOD, a NOP and a PERIOD between them.
-        between = 2 * set_period + 2 * nop
-        # With one block, the first head's EXP2 must wait for the head's maximum.
-        soon = max(0, self.scores + Vxm.reduce_latency(config) - self.heads * self.scores - between)
-        mxm, vxm = self._products(paced=1)
-        ahead = period.times(AHEAD) + Cycles(-latency - between, self.powers - self.inner, -latency - between)
-        program = [
-            self._period(Cycles(0, self.scores)),
-            replace(self._op(Op.NOP, turns=self.heads), wait=soon),
-            self._period(period),
-            self._exponentials(paced=1),
-            self._period(ahead),
-            self._op(Op.NOP, turns=1),
-            self._period(period),
-            mxm,
-            replace(self._op(Op.NOP, blocks=log2(self.inner) + 1), wait=latency - 3 * nop + 1 - (Scalars.LATENCY + 1)),
-            replace(self._reciprocals(), wait=Scalars.LATENCY),
-            vxm,
-        ]
-        # From here to the last beat of the stream, which is the next section's origin.
-        rest = vxm_beat(config) + apart - 1 + first - 2 * nop
-        if self.groups == 1:
-            return [*program, replace(self._op(Op.NOP, turns=self.heads - 1), wait=rest)]
-        return [
-            *program,
-            self._op(Op.NOP, turns=self.heads - 1),
-            self._period(Cycles((self.groups - 1) * apart, (self.groups - 1) * self.inner)),
-            replace(self._op(Op.NOP, turns=1), wait=max(0, rest - set_period - nop)),
-        ]
+        blocks = np.arange(1, self.blocks + 1)
+        maxima = [(self.head.scores * (number + 1) - self.head.powers * number) * blocks + Vxm.reduce_latency(self.config)
+                  for number in range(min(self.pace.size, self.heads))]
+        return fitted(np.max([self.heads * self.head.scores * blocks, *maxima], axis=0), self.heads * self.head.scores)
 
-    def _head_period(self, latency):
-        """Cycles from one head to the next; `latency`: from an MXM's last beat to the VXM's beat
-        that takes the result."""
-        config, apart = self.config, self.config.beats_per_result
-        # From the last beat of a sum to the first beat that can use its reciprocal.
-        sum_to_use = Vxm.reduce_latency(config) + 1 + Scalars.LATENCY + 1
-        # A product must not read exponentials before they are written, nor a reciprocal its sum.
-        least = -(-max(latency + Vxm.latency(config) + 1, sum_to_use) // AHEAD)
-        per_block = max(self.powers, self.inner) + (self.groups - 1) * self.inner
-        if self.powers != self.inner:
-            return Cycles(max(self.groups * apart, least), per_block)
-        return Cycles(self.groups * apart, per_block, least)
+    def _wait(self, cycles, passed):
+        """A PERIOD and a NOP that end so many cycles after an instruction; `passed`: cycles of that
+        instruction.
+
+        The NOP waits for several periods if one would be too long for the tile.
+        """
+        passed += next_issue(self.config, Op.PERIOD) + next_issue(self.config, Op.NOP)
+        fewest = max(-(-cycles.per_block // MOST_TIMES), (cycles.at(self.blocks) >> self.builder.isa.count_bits - 1) + 1)
+        turns = next(turns for turns in range(fewest, cycles.per_block + 2) if cycles.per_block % turns == 0)
+        if turns == 1:
+            return [self._period(cycles + Cycles(-passed, 0, -passed)), self._op(Op.NOP, turns=1)]
+        late = max(0, cycles.at(1) - cycles.per_block - passed)
+        return [self._period(Cycles(0, cycles.per_block // turns)), replace(self._op(Op.NOP, turns=turns), wait=late)]
+
+    def _until(self, instruction, cycles, last):
+        """An instruction, and others behind it, the last of which is `last`; the next issues so many
+        cycles after the first."""
+        config = self.config
+        passed = issue_cycles(config, instruction) + issue_cycles(config, last)
+        if cycles.per_block == 0:
+            return [replace(instruction, wait=max(cycles.base, cycles.least) - passed), last]
+        return [instruction, *self._wait(cycles, passed), last]
 
     def _period(self, cycles: Cycles) -> Instruction:
         """A PERIOD instruction that sets the period to so many cycles."""

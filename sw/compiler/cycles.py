@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class Cycles:
@@ -26,3 +28,14 @@ class Cycles:
         Where only one of the two is at its `least`, this may differ from the sum of their cycles.
         """
         return Cycles(self.base + other.base, self.per_block + other.per_block, max(self.least + other.least, 0))
+
+
+def fitted(needed: np.ndarray, per_block: int) -> Cycles:
+    """The least `Cycles` that rise by `per_block` and are no smaller than `needed`: int64 [n], for 1 to n
+    blocks."""
+    rising = per_block * np.arange(1, len(needed) + 1)
+    # From some number of blocks on they rise, and `base` is enough there; before it `least` is.
+    base = np.maximum.accumulate((needed - rising)[::-1])[::-1]
+    least = np.concatenate([[0], np.maximum.accumulate(needed)[:-1]])
+    first = np.maximum(least[:, None], base[:, None] + rising).sum(axis=1).argmin()
+    return Cycles(int(base[first]), per_block, int(least[first]))

@@ -9,7 +9,7 @@ before the pass that writes the vector has ended.
 
 from collections.abc import Iterable
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -17,47 +17,13 @@ from ...hdl.spec.config import Config
 from ...hdl.spec.isa import Address, Instruction, Op
 from ...hdl.timing import VXM_ENGINES, Issue, Memory, Unit, Use, entries_of, issue_cycles, uses
 from ...hdl.vxm.vxm import Vxm
+from .accesses import LONG_AGO, Access, Entries
 from .steps import ORIGIN, REGISTERS, After, Step
 
-BEFORE = 4096
+BEFORE = -LONG_AGO
 """Cycles before a section's origin in which a timeline can place an instruction."""
-LONG_AGO = -BEFORE
-"""The cycle of anything that is too long ago to matter."""
-
-
-@dataclass
-class Entries:
-    """The last accesses to each entry of a memory, int64 [entries] each.
-
-    `written`, `accessed`: the last cycle in which the entry was written, or read or written.
-    `writer`, `user`: the last issue of an instruction that writes the entry, or reads or writes it.
-
-    The arrays end behind the last entry that was used: a section uses a small part of a large W-RAM.
-    """
-
-    written: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
-    accessed: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
-    writer: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
-    user: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
-
-    def reach(self, entries: np.ndarray) -> None:
-        """Extends the arrays to these entries, by ones that nothing has used."""
-        end = int(np.max(entries)) + 1
-        if end > len(self.written):
-            more = np.full(end + end // 2 - len(self.written), LONG_AGO, np.int64)
-            for name in ("written", "accessed", "writer", "user"):
-                setattr(self, name, np.concatenate([getattr(self, name), more]))
-
-
-@dataclass(frozen=True)
-class Access:
-    """The accesses of an instruction, issued in cycle 0, to a memory: `entries[n]` is accessed in
-    `cycles[n]`."""
-
-    memory: Memory
-    entries: np.ndarray
-    cycles: np.ndarray
-    write: bool
+TRIED = 64
+"""Cycles that are tried at once when the first free one is looked for."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +64,7 @@ class Timeline:
     def __post_init__(self):
         self.registers = dict(self.registers)
         self._ready: dict[int, int] = {}
+        self._known: dict[tuple, tuple] = {}
         self._memories = {memory: Entries() for memory in Memory}
         self._busy = {unit: np.zeros(BEFORE, bool) for unit in Unit if unit.rival or unit is Unit.ISSUE}
         self._keep_busy(Unit.ISSUE, -1)
@@ -129,18 +96,45 @@ class Timeline:
         self._busy[unit][:BEFORE + until + 1] = True
 
     def schedule(self, steps: Iterable[Step]) -> "Timeline":
-        """Places steps, one after another, each as early as possible; returns the timeline."""
-        for step in steps:
-            self.place(step)
+        """Places steps, one after another, each as early as possible; returns the timeline.
+
+        Of a step's choices it takes the one with which the last of all steps ends first, if each step
+        in between takes the choice that ends first; of those that are alike in this, the one that ends
+        first.
+        """
+        steps = list(steps)
+        for number, step in enumerate(steps):
+            choices = _by_choice(step)
+            if len(choices) > 1:
+                choices.sort(key=self._end_of)
+                ends = [self._copy()._last_end([choice, *steps[number + 1:]]) for choice in choices]
+                choices = [choices[int(np.argmin(ends))]]
+            self.place(choices[0])
         return self
 
+    def _last_end(self, steps):
+        """Places steps, each with the choice that ends first; returns the end of the last."""
+        for step in steps:
+            first = min(_by_choice(step), key=self._end_of)
+            end = self._end_of(first)
+            self.place(first)
+        return end
+
+    def _end_of(self, step):
+        """The last cycle in which a step, which has one choice, would use a unit."""
+        cycle, units, _ = self._find(step)
+        return cycle + max(int(cycles[-1]) for _, cycles in units)
+
     def place(self, step: Step) -> int:
-        """Places a step as early as possible; returns the cycle of its first instruction."""
-        after = max([self.barrier, *(self._bound(bound) for bound in step.after)])
-        instructions = step.choices[0] if len(step.choices) == 1 else self._first_to_end(step, after)
-        cycle, accesses = self._take(step.planned or instructions, step.offsets, after)
+        """Places a step, which has one choice, as early as possible; returns the cycle of its first
+        instruction."""
+        cycle, units, accesses = self._find(step)
+        for unit, cycles in units:
+            self._grow(unit, int(cycles[-1]) + cycle + 1)
+            self._busy[unit][cycles + cycle + BEFORE] = True
         for shift, access in accesses:
             self._record(access, cycle, shift)
+        (instructions,) = step.choices
         self.placed += [(cycle + offset, instruction)
                         for offset, instruction in zip(step.offsets, instructions, strict=True)]
         for offset, instruction in zip(step.offsets, instructions, strict=True):
@@ -156,27 +150,25 @@ class Timeline:
         last = self.beats if after.unit in self._busy else self.last
         return last(after.unit) + after.distance
 
-    def _take(self, instructions, offsets, after):
-        """Finds the first cycle, no earlier than `after`, for instructions at these offsets, and
-        marks their units as in use.
+    def _find(self, step):
+        """Finds the first cycle for a step, which has one choice.
 
-        Returns the cycle, and [(offset, Access)] of their accesses to memories.
+        Returns the cycle, and what the step uses if its first instruction issues in cycle 0: [(unit,
+        cycles)], and [(offset, Access)] of its accesses to memories.
         """
-        after = max([after] + [self._ready[value.base] - offset
-                               for offset, instruction in zip(offsets, instructions, strict=True)
-                               for value in instruction.operands.values()
-                               if isinstance(value, Address) and value.base in self._ready])
-        parts = [(offset, self._uses(instruction)) for offset, instruction in zip(offsets, instructions, strict=True)]
+        instructions = step.planned or step.choices[0]
+        placed = list(zip(step.offsets, instructions, strict=True))
+        after = max([self.barrier, *(self._bound(bound) for bound in step.after)]
+                    + [self._ready[value.base] - offset for offset, instruction in placed
+                       for value in instruction.operands.values() if isinstance(value, Address) and value.base in self._ready])
+        parts = [(offset, self._uses(instruction)) for offset, instruction in placed]
         accesses = [(shift, access) for shift, (_, found) in parts for access in found]
         issuable = int(self._busy[Unit.ISSUE].argmin()) - BEFORE
         cycle = max([after, issuable, *(self._earliest(access, shift) for shift, access in accesses)])
         units = [(unit, cycles + shift) for shift, (found, _) in parts for unit, cycles in found.items()]
-        while not all(self._free(unit.rival or unit, cycles + cycle) for unit, cycles in units):
-            cycle += 1
-        for unit, cycles in units:
-            self._grow(unit, int(cycles[-1]) + cycle + 1)
-            self._busy[unit][cycles + cycle + BEFORE] = True
-        return cycle, accesses
+        while later := max(self._blocked(unit.rival or unit, cycles + cycle) for unit, cycles in units):
+            cycle += later
+        return cycle, units, accesses
 
     def _update(self, instruction, cycle):
         """Notes what an instruction that issues in `cycle` changes in the sequencer: address
@@ -191,15 +183,6 @@ class Timeline:
                 # No later step may issue before the PERIOD: it would have the period that was set before.
                 self.period = instruction["value"]
                 self._keep_busy(Unit.ISSUE, self.beats(Unit.ISSUE))
-
-    def _first_to_end(self, step, after):
-        """The choice that ends first; each choice has one instruction."""
-        ends = []
-        for (choice,) in step.choices:
-            trial = self._copy()
-            cycle, _ = trial._take((choice,), (0,), after)
-            ends.append(cycle + max(int(cycles[-1]) for cycles in trial._uses(choice)[0].values()))
-        return step.choices[int(np.argmin(ends))]
 
     def beats(self, unit: Unit = Unit.VXM_BEAT) -> int:
         """The last cycle in which a unit is in use; for units that take one use a cycle (those with
@@ -229,26 +212,37 @@ class Timeline:
     def uses(self, instruction: Instruction, cycle: int = 0) -> list[Use]:
         """The units that an instruction, issued in `cycle`, uses; addresses are resolved with
         `registers` and `period`."""
-        operands = {
-            name: value.offset + self.registers.get(value.base, 0) if isinstance(value, Address) else value
-            for name, value in instruction.operands.items()}
-        return uses(self.config, Issue(cycle, 0, instruction, operands, self.period))
+        return uses(self.config, Issue(cycle, 0, instruction, self._resolved(instruction), self.period))
+
+    def _resolved(self, instruction):
+        """The operands of an instruction, with addresses as numbers."""
+        return {name: value.offset + self.registers.get(value.base, 0) if isinstance(value, Address) else value
+                for name, value in instruction.operands.items()}
 
     def _copy(self):
-        """A copy for a trial; it shares all that `_take` does not change with this timeline."""
+        """A copy for a trial."""
         twin = copy(self)
+        twin.registers, twin.placed, twin._ready = dict(self.registers), list(self.placed), dict(self._ready)
         twin._busy = {unit: busy.copy() for unit, busy in self._busy.items()}
+        twin._memories = {memory: entries.copy() for memory, entries in self._memories.items()}
         return twin
 
     def _uses(self, instruction):
         """({unit: cycles}, [Access]) of an instruction that issues in cycle 0; only units that take
         one use a cycle."""
+        key = instruction.op, self.period, frozenset(self._resolved(instruction).items())
+        if key not in self._known:
+            self._known[key] = self._used(instruction)
+        return self._known[key]
+
+    def _used(self, instruction):
+        """What `_uses` returns, and keeps for the trials."""
         units = {Unit.ISSUE: np.arange(issue_cycles(self.config, instruction))}
         accesses = []
         found = self.uses(instruction)
         for use in found:
             if use.unit.rival:
-                units[use.unit] = np.union1d(units.get(use.unit, np.zeros(0, np.int64)), use.cycles)
+                units[use.unit] = np.union1d(units[use.unit], use.cycles) if use.unit in units else np.sort(use.cycles)
             if access := use.unit.access:
                 cycles = np.repeat(use.cycles, access.entries(self.config))
                 accesses.append(Access(access.memory, entries_of(self.config, use), cycles, access.writes))
@@ -279,15 +273,31 @@ class Timeline:
             np.maximum.at(last, access.entries, at)
             np.maximum.at(issued, access.entries, cycle + shift)
 
-    def _free(self, unit, cycles):
-        """Whether a unit is free in all these cycles, which ascend."""
+    def _blocked(self, unit, cycles):
+        """0 if a unit is free in all these cycles, which ascend; else how much later they must be at
+        least."""
         busy = self._busy[unit]
-        at = cycles + BEFORE
-        at = at[at < len(busy)]
-        return (len(at) == 0 or at[0] >= 0) and not busy[at].any()
+        at = cycles[cycles < len(busy) - BEFORE] + BEFORE
+        if not len(at):
+            return 0
+        if at[0] < 0:
+            return -int(at[0])
+        if at[-1] - at[0] + 1 == len(at):
+            used = np.concatenate([[at[0] - 1], np.flatnonzero(busy[at[0]:]) + at[0], [len(busy) + len(cycles)]])
+            return int(used[np.argmax(np.diff(used) > len(cycles))]) + 1 - int(at[0])
+        if not busy[at].any():
+            return 0
+        later = np.minimum(at[:, None] + np.arange(1, TRIED), len(busy) - 1)
+        free = np.flatnonzero(~busy[later].any(axis=0))
+        return int(free[0]) + 1 if len(free) else TRIED
 
     def _grow(self, unit, cycles):
         """Makes room in a unit's account for cycles below `cycles`."""
         busy = self._busy[unit]
-        if cycles + BEFORE > len(busy):
+        if cycles + BEFORE >= len(busy):
             self._busy[unit] = np.concatenate([busy, np.zeros(cycles + BEFORE - len(busy) + 1024, bool)])
+
+
+def _by_choice(step):
+    """A step of one choice for each choice of `step`."""
+    return [replace(step, choices=(choice,)) for choice in step.choices]

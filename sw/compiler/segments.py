@@ -55,23 +55,17 @@ class _Sections:
         self.placement.chunks = section.chunks
         operations = [builder.graph.find(step) for step in section.steps]
         timeline = Timeline(config, builder.registers.values)
-        timeline.schedule([*paced(builder, operations), *self._registers(section)])
-        before = None
-        for operation in operations:
-            if operation.kind in (Kind.SOFTMAX, Kind.VALUES):
-                continue
-            if before and before.kind is Kind.SCORES:
-                head, timeline = timeline, behind_attention(builder)
-            timeline.schedule(self._steps(operation))
-            before = operation
+        kinds = [operation.kind for operation in operations]
+        first = kinds.index(Kind.SCORES) + 1 if section.cached else len(kinds)
+        steps = [step for operation in operations[:first] for step in self._steps(operation)]
+        head = timeline.schedule([*paced(builder, operations), *self._registers(section), *steps])
         arrived = self._arrival(section)
         if not section.cached:
-            return arrived + lay_out(config, self._halted(timeline).moved())
-        if before.kind is Kind.SCORES:
-            head, timeline = timeline, behind_attention(builder)
-        tail = self._halted(timeline)
-        attention = self.attention.program(tail.first_issue)
-        return arrived + lay_out(config, head.moved()) + attention + lay_out(config, tail.moved())
+            return arrived + lay_out(config, self._halted(head).moved())
+        behind = [operation for operation in operations[first:] if operation.kind not in (Kind.SOFTMAX, Kind.VALUES)]
+        tail = behind_attention(builder).schedule(step for operation in behind for step in self._steps(operation))
+        tail = self._halted(tail)
+        return arrived + lay_out(config, head.moved()) + self.attention.program(tail.first_issue) + lay_out(config, tail.moved())
 
     def _arrival(self, section):
         """The instructions that bring the section's segment from external memory, if it lies there."""

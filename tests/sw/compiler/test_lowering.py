@@ -12,6 +12,7 @@ from marey.hdl.spec.config import preset
 from marey.sim.endpoint import Endpoint
 from marey.sw.compiler.compile import compile_quantised
 from marey.sw.compiler.layout import CompileError
+from marey.sw.compiler.pace import MOST_GROUPS
 from marey.sw.compiler.plan import plan
 from marey.sw.formats.tiny import tiny_model
 from marey.sw.model.config import ModelConfig
@@ -122,12 +123,12 @@ def test_any_shape(data):
 
 
 def test_the_program_does_not_grow_with_the_layers():
-    """It does not grow with the context either."""
+    """With the context it grows by no more than the instructions for further groups of heads."""
     shape = ModelConfig(dim=32, hidden_dim=44, n_layers=1, n_heads=4, n_kv_heads=2, vocab_size=50, seq_len=32)
     config = replace(ROOMY[0], wram_depth=1 << 14)
-    sizes = {len(compile_quantised(quantise(tiny_model(other)), config).image.instructions)
-             for other in (shape, replace(shape, n_layers=5), replace(shape, seq_len=128))}
-    assert len(sizes) == 1 and sizes.pop() < preset("tiny4x4").program_depth
+    one, deep, long = (len(compile_quantised(quantise(tiny_model(other)), config).image.instructions)
+                       for other in (shape, replace(shape, n_layers=5), replace(shape, seq_len=128)))
+    assert one == deep <= long <= one + 12 * (MOST_GROUPS - 1) and long < preset("tiny4x4").program_depth
 
 
 def test_cycles_grow_with_the_position_by_the_formula():
