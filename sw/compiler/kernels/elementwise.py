@@ -4,7 +4,7 @@ from ....hdl.spec.integer import MANTISSA_BITS, PRODUCT_RANGE_SHIFT, RESCALE_SHI
 from ....hdl.spec.isa import Function, Reduce
 from ...model.graph import Kind, Operation
 from ..builder import ABSMAX, Builder
-from ..steps import Step, best, step
+from ..steps import Step, best
 from .filling import Filling
 
 FUNCTIONS = {"silu": Function.SILU, "gelu": Function.GELU}
@@ -24,10 +24,13 @@ def activate(builder: Builder, operation: Operation) -> list[Step]:
 
 
 def rescale(builder: Builder, operation: Operation) -> list[Step]:
-    """Multiplies the residual by a number of its own in each channel, in place."""
-    x = builder.buffer["x"]
-    return [step(builder.vector_pass("rescale", builder.dim_granules, x=x, y=builder.place.constant(operation.name), y_step=1,
-                                     by_vector=1, dst=x, shift=RESCALE_SHIFT))]
+    """Multiplies the residual by a number of its own in each channel, in place.
+
+    The pass can use the cycles in which the VXM waits for results of the products before the scores.
+    """
+    x, scores = builder.buffer["x"], next(builder.graph.of_kind(Kind.SCORES))
+    return [best(builder.spread("rescale", builder.dim_granules, _rate(builder, scores), x=x, dst=x, shift=RESCALE_SHIFT,
+                                y=builder.place.constant(operation.name), y_step=1, by_vector=1))]
 
 
 def multiply(builder: Builder, operation: Operation) -> list[Step]:

@@ -4,7 +4,7 @@ from ....hdl.spec.integer import GAIN_RANGE_SHIFT, SQUARE_SHIFT, UNIT_RANGE_SHIF
 from ....hdl.spec.isa import Instruction, Op, Reduce, Sfu, To
 from ...model.graph import Kind, Operation
 from ..builder import ABSMAX, SQUARES, Builder
-from ..steps import Step, step
+from ..steps import Step, best, step
 from .filling import Filling
 
 
@@ -23,13 +23,24 @@ def measure(builder: Builder, operation: Operation) -> list[Step]:
     """
     if builder.outline.balanced:
         gained, in_units = _fillings(builder, operation)
-        return [step(gained.measure()), step(in_units.measure()),
+        return [best([gained.measure(), *_following(builder, operation, gained)]), step(in_units.measure()),
                 *gained.fill(builder.buffer["gained"], reduce=Reduce.ABSMAX, into=ABSMAX)]
     if operation.name in builder.layout.uniform:
         return []
     return [step(builder.vector_pass(
         "norm: gain", builder.dim_granules, x=builder.buffer["x"], y=builder.place.constant(operation.name), by_vector=1,
         y_step=1, dst=builder.buffer["gained"], shift=builder.shifts[operation.name], reduce=Reduce.ABSMAX, into=ABSMAX))]
+
+
+def _following(builder, operation, gained):
+    """The pass that finds the largest product, as it follows the results of the matrix that writes the residual: a
+    choice if that is in the norm's section, else none."""
+    layer, beats = builder.graph.layer, builder.config.beats_per_result
+    before = layer[:layer.index(operation)] if operation in layer else ()
+    for add in (each for each in before if each.output.name == operation.inputs[0]):
+        matrix = builder.place.matrix(builder.graph.producer(add.inputs[1], layer).name)
+        return [gained.measure(inner=beats, middle=gained.count // beats, interval=matrix.inner)]
+    return []
 
 
 def _fillings(builder, operation):
@@ -62,21 +73,22 @@ def normalise(builder: Builder, operation: Operation) -> list[Step]:
 def _normalise_balanced(builder, operation):
     """`normalise` for a balanced residual; see `Golden`.
 
-    The pass that makes the int8 values comes as early as it can, since the next product waits for
-    it; the scalar is needed later, when the product has its first results.
+    The VXM has a beat in nearly every cycle from the first pass on. The next product waits for the last pass,
+    which makes the int8 values, and its first results for the scalar, whose factors are made as early as they
+    can be: only 1/rms and one product are left when the squares are summed.
     """
     normal, (gained, in_units) = builder.buffer["normal"], _fillings(builder, operation)
     return [
         step(builder.op(Op.SFU, "norm: int8 scale", function=Sfu.QUANTISE, a=ABSMAX, into=builder.quantiser)),
         *in_units.fill(normal),
-        step(to_int8(builder, "norm", builder.buffer["gained"], builder.dim_granules)),
-        step(builder.vector_pass("norm: squares", in_units.count, x=normal, y=normal, y_step=1, by_vector=1,
-                                 shift=UNIT_SQUARE_SHIFT, to=To.NOWHERE, reduce=Reduce.SUM, into=SQUARES)),
         *gained.scalars(),
         *in_units.scalars(),
         step(builder.op(Op.SFU, "norm: step", function=Sfu.MULTIPLY, a=builder.step, b=gained.power, into=builder.step)),
         step(builder.op(Op.SFU, "norm: step", function=Sfu.MULTIPLY, a=builder.step, b=in_units.power + 1,
                         into=builder.step)),
+        step(builder.vector_pass("norm: squares", in_units.count, x=normal, y=normal, y_step=1, by_vector=1,
+                                 shift=UNIT_SQUARE_SHIFT, to=To.NOWHERE, reduce=Reduce.SUM, into=SQUARES)),
+        step(to_int8(builder, "norm", builder.buffer["gained"], builder.dim_granules)),
         step(builder.op(Op.SFU, "norm: 1/rms", function=Sfu.RSQRT, a=SQUARES, into=builder.root)),
         step(builder.op(Op.SFU, "norm: scalar", function=Sfu.MULTIPLY, a=builder.step, b=builder.root, into=builder.scalar)),
     ]

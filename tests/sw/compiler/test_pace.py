@@ -56,7 +56,8 @@ def test_groups_are_few(heads):
 def test_long_waits_fit_the_tile():
     """The scores of 32 heads of 128 take longer than a PERIOD can say."""
     config = replace(preset("lpu16x16"), mem_depth=1 << 17)
-    shape = ModelConfig(dim=128, hidden_dim=64, n_layers=1, n_heads=32, n_kv_heads=8, vocab_size=64, seq_len=2048, head_width=128)
+    shape = ModelConfig(dim=128, hidden_dim=64, n_layers=1, n_heads=32, n_kv_heads=8, vocab_size=64, seq_len=2048,
+                        head_width=128)
     outline = outline_of_shape(shape)
     program = schedule(lay_out_model(config, outline, 2048), outline)
     assert program.cycles(2047) > program.cycles(1023) + 31 * 1024
