@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from ...hdl.spec.command import SLICES
 from ...hdl.spec.config import Config
-from ...hdl.spec.isa import Instruction, Op, Source, To, isa_of
+from ...hdl.spec.isa import Address, Instruction, Op, Source, To, isa_of
 from ...hdl.vxm.vxm import Vxm
 from ..model.graph import Graph, Kind, Operation
 from ..quant.outline import Outline
@@ -24,6 +24,11 @@ not need them."""
 def log2(value: int) -> int:
     """The binary logarithm of a power of two."""
     return value.bit_length() - 1
+
+
+def moved_by(address: int | Address, granules: int) -> int | Address:
+    """An address that is so many granules later."""
+    return replace(address, offset=address.offset + granules) if isinstance(address, Address) else address + granules
 
 
 class Builder:
@@ -89,19 +94,26 @@ class Builder:
         usual = self.second_engine | {"x_step": 1, "inner": count, "to": To.MEM}
         return self.op(Op.VXM, note, **(usual | operands))
 
-    def spread(self, note: str, count: int, rate: int, **operands) -> list[Instruction]:
+    def spread(self, note: str, count: int, rate: int, **operands) -> list[Step]:
         """Choices for `best`: a pass over `count` granules in one piece, or cut into turns that fit
         the gaps of a stream.
 
         `rate`: cycles from one result of the stream to the next; the VXM takes each in
-        `beats_per_result` of them, and a turn may use the others.
+        `beats_per_result` of them, and a turn may use the others. Turns of all of them may leave a rest,
+        for an instruction of its own, unless the pass is reduced.
         """
         free = rate - self.config.beats_per_result
-        found = [self.vector_pass(note, count, **operands)]
+        found = [step(self.vector_pass(note, count, **operands))]
         for inner in range(1, min(free, count - 1) + 1):
-            if count % inner == 0:
-                found.append(self.vector_pass(note, count,
-                                              **operands | {"inner": inner, "middle": count // inner, "interval": rate}))
+            middle, rest = divmod(count, inner)
+            turns = self.vector_pass(note, count, **operands | {"inner": inner, "middle": middle, "interval": rate})
+            if not rest:
+                found.append(step(turns))
+            elif inner == free and "reduce" not in operands:
+                moved = {name: moved_by(operands[name], middle * inner) for name in ("x", "dst")}
+                if operands.get("y_step"):
+                    moved["y"] = moved_by(operands["y"], middle * inner)
+                found.append(step(turns, self.vector_pass(note, rest, **operands | moved), offsets=(0, middle * rate)))
         return found
 
     def rounds(self, note: str, heads: int, rate: int, **operands) -> list[Instruction]:

@@ -9,7 +9,7 @@ before the pass that writes the vector has ended.
 
 from collections.abc import Iterable
 from copy import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -99,14 +99,13 @@ class Timeline:
         """Places steps, one after another, each as early as possible; returns the timeline.
 
         Of a step's choices it takes the one with which the last of all steps ends first, if each step
-        in between takes the choice that ends first; of those that are alike in this, the one that ends
-        first.
+        in between takes the choice that ends first; of those that are alike in this, the one with the fewest
+        instructions, and then the one that ends first.
         """
         steps = list(steps)
         for number, step in enumerate(steps):
-            choices = _by_choice(step)
+            choices = sorted(step.choices, key=lambda each: (len(each.instructions), self._end_of(each))) or [step]
             if len(choices) > 1:
-                choices.sort(key=self._end_of)
                 ends = [self._copy()._last_end([choice, *steps[number + 1:]]) for choice in choices]
                 choices = [choices[int(np.argmin(ends))]]
             self.place(choices[0])
@@ -115,18 +114,18 @@ class Timeline:
     def _last_end(self, steps):
         """Places steps, each with the choice that ends first; returns the end of the last."""
         for step in steps:
-            first = min(_by_choice(step), key=self._end_of)
+            first = min(step.choices or (step,), key=self._end_of)
             end = self._end_of(first)
             self.place(first)
         return end
 
     def _end_of(self, step):
-        """The last cycle in which a step, which has one choice, would use a unit."""
+        """The last cycle in which a step without choices would use a unit."""
         cycle, units, _ = self._find(step)
         return cycle + max(int(cycles[-1]) for _, cycles in units)
 
     def place(self, step: Step) -> int:
-        """Places a step, which has one choice, as early as possible; returns the cycle of its first
+        """Places a step without choices as early as possible; returns the cycle of its first
         instruction."""
         cycle, units, accesses = self._find(step)
         for unit, cycles in units:
@@ -134,7 +133,7 @@ class Timeline:
             self._busy[unit][cycles + cycle + BEFORE] = True
         for shift, access in accesses:
             self._record(access, cycle, shift)
-        (instructions,) = step.choices
+        instructions = step.instructions
         self.placed += [(cycle + offset, instruction)
                         for offset, instruction in zip(step.offsets, instructions, strict=True)]
         for offset, instruction in zip(step.offsets, instructions, strict=True):
@@ -151,12 +150,12 @@ class Timeline:
         return last(after.unit) + after.distance
 
     def _find(self, step):
-        """Finds the first cycle for a step, which has one choice.
+        """Finds the first cycle for a step without choices.
 
         Returns the cycle, and what the step uses if its first instruction issues in cycle 0: [(unit,
         cycles)], and [(offset, Access)] of its accesses to memories.
         """
-        instructions = step.planned or step.choices[0]
+        instructions = step.planned or step.instructions
         placed = list(zip(step.offsets, instructions, strict=True))
         after = max([self.barrier, *(self._bound(bound) for bound in step.after)]
                     + [self._ready[value.base] - offset for offset, instruction in placed
@@ -296,8 +295,3 @@ class Timeline:
         busy = self._busy[unit]
         if cycles + BEFORE >= len(busy):
             self._busy[unit] = np.concatenate([busy, np.zeros(cycles + BEFORE - len(busy) + 1024, bool)])
-
-
-def _by_choice(step):
-    """A step of one choice for each choice of `step`."""
-    return [replace(step, choices=(choice,)) for choice in step.choices]

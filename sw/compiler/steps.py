@@ -37,24 +37,25 @@ class Step:
     """Instructions that are placed together: instruction n issues `offsets[n]` cycles after the
     first.
 
-    `choices`: alternatives with the same result; the scheduler takes the one that ends first; an
-    alternative of a step with several has one instruction. `after`: bounds. `barrier`: no step that
-    is placed later issues before this one. `planned`: instructions that the scheduler uses instead
-    of the only choice's while it looks for a cycle, such as those with one block of the KV cache.
+    `after`: bounds. `barrier`: no step that is placed later issues before this one. `planned`:
+    instructions that the scheduler uses instead of the step's while it looks for a cycle, such as those
+    with one block of the KV cache. `choices`: steps with the same result, one of which the scheduler
+    takes in the place of this one; the step is then nothing by itself.
     """
 
-    choices: tuple[tuple[Instruction, ...], ...]
+    instructions: tuple[Instruction, ...]
     offsets: tuple[int, ...] = (0,)
     after: tuple[After, ...] = ()
     barrier: bool = False
     planned: tuple[Instruction, ...] = ()
+    choices: tuple["Step", ...] = ()
 
 
 def step(*instructions: Instruction, offsets: tuple[int, ...] = (0,), **how) -> Step:
-    """A step with one choice, these instructions; `how`: other fields of `Step`."""
-    return Step((instructions,), offsets, **how)
+    """A step of these instructions; `how`: other fields of `Step`."""
+    return Step(instructions, offsets, **how)
 
 
-def best(choices: list[Instruction], **how) -> Step:
-    """A step of one instruction with several choices; `how`: other fields of `Step`."""
-    return Step(tuple((choice,) for choice in choices), **how)
+def best(choices: list[Instruction | Step]) -> Step:
+    """A step with choices: steps, or instructions that are steps by themselves."""
+    return Step((), choices=tuple(choice if isinstance(choice, Step) else step(choice) for choice in choices))
