@@ -73,7 +73,7 @@ from .isa import isa_of
 
 REQUEST_MAGIC = 0x4D
 RESPONSE_MAGIC = 0xE5
-VERSION = 4
+VERSION = 5
 """Version of this protocol and of the meaning of programs; see `tests/hdl/test_version.py`."""
 
 

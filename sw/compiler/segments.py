@@ -65,7 +65,8 @@ class _Sections:
         behind = [operation for operation in operations[first:] if operation.kind not in (Kind.SOFTMAX, Kind.VALUES)]
         tail = behind_attention(builder).schedule(step for operation in behind for step in self._steps(operation))
         tail = self._halted(tail)
-        return arrived + lay_out(config, head.moved()) + self.attention.program(tail.first_issue) + lay_out(config, tail.moved())
+        attention = self.attention.program(tail.first_issue)
+        return arrived + lay_out(config, head.moved()) + attention + lay_out(config, tail.moved())
 
     def _arrival(self, section):
         """The instructions that bring the section's segment from external memory, if it lies there."""

@@ -26,7 +26,7 @@ from .assembly import disassemble
 from .stream import ARRAYS, Stream
 from .verified import verify_once
 
-VERSION = 7
+VERSION = 8
 """Version of the file format. It rises when the format, or the meaning of an instruction,
 changes."""
 
