@@ -57,7 +57,7 @@ class Known:
 def known() -> Known:
     """The program of the tiny model, compiled once."""
     integers = quantise(tiny_model(SHAPE))
-    return Known(compile_quantised(integers, preset("tiny4x8"), byte_level(), MODEL), integers)
+    return Known(compile_quantised(integers, preset("sim8x8"), byte_level(), MODEL), integers)
 
 
 @cache

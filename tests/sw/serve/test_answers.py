@@ -91,12 +91,11 @@ def test_stop_texts_seeds_and_the_end_of_the_context(server, program):
     body = {"model": MODEL, "prompt": TOKENS, "temperature": 0}
     text = ask(server, TEXT, body | {"max_tokens": 6}).json["choices"][0]["text"]
     stop = text[3:6]
-    for stops in (stop, [stop, "never"]):
-        found = ask(server, TEXT, body | {"stop": stops}).json
-        assert found["choices"][0]["text"] == text[:text.index(stop)] and found["choices"][0]["finish_reason"] == "stop"
-        streamed = ask(server, TEXT, body | {"stop": stops, "stream": True}).chunks
-        assert "".join(chunk["choices"][0]["text"] for chunk in streamed) == text[:text.index(stop)]
-    body["max_tokens"] = 4
+    found = ask(server, TEXT, body | {"stop": stop}).json
+    assert found["choices"][0]["text"] == text[:text.index(stop)] and found["choices"][0]["finish_reason"] == "stop"
+    streamed = ask(server, TEXT, body | {"stop": [stop, "never"], "stream": True}).chunks
+    assert "".join(chunk["choices"][0]["text"] for chunk in streamed) == text[:text.index(stop)]
+    body["max_tokens"] = 3
     drawn = [ask(server, TEXT, body | {"temperature": 1.5, "seed": seed}).json for seed in (3, 3, -1)]
     assert drawn[0]["choices"] == drawn[1]["choices"] != drawn[2]["choices"] and drawn[0]["marey"]["seed"] == 3
     likeliest = ask(server, TEXT, body | {"temperature": 1.5, "top_p": 1e-9}).json

@@ -24,6 +24,7 @@ def file(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_it_runs_until_it_is_interrupted(file, tmp_path):
     template = tmp_path / "template.jinja"
     template.write_text("{{ messages[-1].content }}")
@@ -32,7 +33,7 @@ def test_it_runs_until_it_is_interrupted(file, tmp_path):
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | {"MAREY_API_KEY": ""})
     try:
         line = process.stderr.readline()
-        assert "tiny on 1 x tiny4x8, emulator, at http://127.0.0.1:" in line
+        assert "tiny on 1 x sim8x8, emulator, at http://127.0.0.1:" in line
         url = re.search(r"http://[\d.]+:\d+", line)[0]
         with urllib.request.urlopen(f"{url}/v1/models", timeout=20) as answer:
             assert b'"clock_hz": 12000000.0, "clock_of": "--clock-mhz"' in answer.read()
