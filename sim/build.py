@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..hdl.spec.ports import TOP
+from . import rewriting
 from .cache import cache_folder, digest, kept
 from .files import write_file
 from .progress import progress, say
@@ -26,8 +27,16 @@ _VERILATE = ["--cc", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--thre
              "--prefix", "Vtile", "--Mdir", ".", *(f"-Wno-{name}" for name in _LINT)]
 _COMPILE = ["-std=c++17", "-fPIC", "-fvisibility=hidden", "-I.", "-DVERILATOR=1", "-DVM_COVERAGE=0", "-DVM_SC=0",
             "-DVM_TIMING=0", "-DVM_TRACE_FST=0", "-DVM_TRACE_SAIF=0"]
-# A model at -O2 takes three times as long to compile (sim8x8: 25 s and 9 s), and is no faster: 0.4 million cycles a second.
-_LEVEL = "-Og"
+_LEVEL, _GATES_LEVEL, _RUNTIME_LEVEL = "-O1", "-Og", "-O0"
+"""How far the compiler optimises a model, a netlist, and Verilator's runtime, of which little is called in a cycle. A model at
+-O2 takes half as long again to compile, and is 4 % faster."""
+_UNOPTIMISED = """#ifdef __clang__
+#pragma clang optimize off
+#else
+#pragma GCC optimize("O0")
+#endif
+"""
+"""What stands before the parts of a model that run once."""
 _MEMORY = re.compile(r"VlUnpacked<.*> (\w+__DOT__rows);")
 """A memory in Verilator's header: an array of the module `marey_ram`."""
 _RUNTIME = (Path(__file__).with_name("runtime.h"), Path(__file__).with_name("runtime.cpp"))
@@ -47,6 +56,8 @@ class Design:
     lint          names of Verilator's warnings to leave out
     gates         whether it is a netlist: a hundred thousand small statements, which go into many
                   C++ functions, because a compiler takes an hour for a long one
+    written       whether `marey.hdl.verilog` wrote the text, and the harness never resets it: then
+                  it is rewritten before (see `rewriting`)
     ============= ====================================================================
     """
 
@@ -58,6 +69,7 @@ class Design:
     traced: bool = False
     lint: Sequence[str] = ()
     gates: bool = False
+    written: bool = False
 
     @property
     def verilate_flags(self) -> list[str]:
@@ -102,7 +114,7 @@ def build(design: Design) -> Path:
     """
     kit = tools()
     name = digest(design.text, design.harness.read_text(), *_runtime_parts(design.traced, kit), *_VERILATE,
-                  *design.verilate_flags)
+                  *design.verilate_flags, _LEVEL, _GATES_LEVEL, _UNOPTIMISED, *(rewriting.sources() if design.written else ()))
 
     def make(folder):
         text = f"building the simulator of {design.name}"
@@ -131,19 +143,22 @@ def load(library: Path, functions: Mapping[str, tuple]) -> ctypes.CDLL:
 
 def _make(design: Design, kit: Tools, folder: Path, log: Path) -> Path:
     """Builds the library in an empty folder, and returns its file."""
-    (folder / "tile.v").write_text(design.text)
+    text = rewriting.rewritten(design.text, design.top, design.traced) if design.written else design.text
+    (folder / "tile.v").write_text(text)
     translate = [*kit.verilator, *_VERILATE, *design.verilate_flags, "tile.v"]
     _run("Verilator", log, folder, translate, kit.environment)
     shutil.copy(design.harness, folder / "harness.cpp")
-    # One source file for the whole model: its parts share headers that take longer to compile than they do.
-    model = "".join(f'#include "{path.name}"\n' for path in sorted(folder.glob("Vtile*.cpp")))
-    (folder / "model.cpp").write_text(model)
+    # One source file for all: its parts share headers that take longer to compile than they do.
+    parts = sorted(folder.glob("Vtile*.cpp"), key=lambda path: ("__Slow" in path.name, path.name))
+    names = ["harness.cpp", *(path.name for path in parts)]
+    first_slow = next(index for index, name in enumerate([*names, "__Slow"]) if "__Slow" in name)
+    lines = [f'#include "{name}"\n' for name in names]
+    (folder / "model.cpp").write_text("".join([*lines[:first_slow], _UNOPTIMISED, *lines[first_slow:]]))
     (folder / "memories.inc").write_text("".join(f"MEMORY({name})\n" for name in _memories(folder)))
     probe = ["-DMAREY_PROBE"] if design.has_probe else []
-    for source in ("model", "harness"):
-        _compile(source, design.traced, kit, folder, log, probe)
+    _compile("model", design.traced, kit, folder, log, _GATES_LEVEL if design.gates else _LEVEL, probe)
     runtime = _runtime(design.traced, kit, log)
-    link = [kit.compiler, "-shared", "-o", "tile.so", "model.o", "harness.o", str(runtime), "-pthread"]
+    link = [kit.compiler, "-shared", "-o", "tile.so", "model.o", str(runtime), "-pthread"]
     _run(Path(kit.compiler).name, log, folder, link, dict(os.environ))
     log.unlink(missing_ok=True)
     return folder / "tile.so"
@@ -161,7 +176,7 @@ def _runtime(traced: bool, kit: Tools, log: Path) -> Path:
     It is the same for all designs, and takes 8 seconds to compile.
     """
     def make(folder):
-        _compile("runtime", traced, kit, folder, log)
+        _compile("runtime", traced, kit, folder, log, _RUNTIME_LEVEL)
         return folder / "runtime.o"
 
     return kept(digest(*_runtime_parts(traced, kit)), ".o", make)
@@ -169,15 +184,15 @@ def _runtime(traced: bool, kit: Tools, log: Path) -> Path:
 
 def _runtime_parts(traced, kit):
     """All that the runtime is made from, as texts."""
-    return *(file.read_text() for file in _RUNTIME), kit.versions, _LEVEL, *_COMPILE, str(traced)
+    return *(file.read_text() for file in _RUNTIME), kit.versions, _RUNTIME_LEVEL, *_COMPILE, str(traced)
 
 
-def _compile(source: str, traced: bool, kit: Tools, folder: Path, log: Path, flags: Sequence[str] = ()) -> None:
-    """Compiles SOURCE.cpp in a folder to SOURCE.o; it can include the runtime's header."""
+def _compile(source: str, traced: bool, kit: Tools, folder: Path, log: Path, level: str, flags: Sequence[str] = ()) -> None:
+    """Compiles SOURCE.cpp in a folder to SOURCE.o, optimised at a level; it can include the runtime's header."""
     for file in _RUNTIME:
         shutil.copy(file, folder)
     include = kit.root / "include"
-    options = [*_COMPILE, _LEVEL, f"-I{include}", f"-I{include / 'vltstd'}", f"-DVM_TRACE={int(traced)}",
+    options = [*_COMPILE, level, f"-I{include}", f"-I{include / 'vltstd'}", f"-DVM_TRACE={int(traced)}",
                f"-DVM_TRACE_VCD={int(traced)}", *flags]
     command = [kit.compiler, *options, "-c", f"{source}.cpp"]
     _run(Path(kit.compiler).name, log, folder, command, dict(os.environ))

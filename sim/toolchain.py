@@ -59,7 +59,7 @@ def tools() -> Tools:
 
     BackendError names what is missing.
     """
-    compiler = shutil.which(os.environ.get("CXX", "")) or shutil.which("g++") or shutil.which("clang++")
+    compiler = shutil.which(os.environ.get("CXX", "")) or shutil.which("clang++") or shutil.which("g++")
     if compiler is None:
         raise BackendError("no C++ compiler on PATH: install g++ or clang++, or use --backend emulator")
     found = [candidate for candidate in (_on_path(), _in_wheel()) if candidate and candidate.usable]

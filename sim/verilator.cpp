@@ -34,13 +34,14 @@ class Simulation {
     std::vector<uint32_t> queue;  // words to the tile; those before `head` were sent
     size_t head = 0;
 
+#if VM_TRACE
+    // Half a clock cycle, for a waveform with a clock in it.
     void half(bool clock) {
         tile->clk = clock;
         tile->eval();
-#if VM_TRACE
         trace.dump(2 * cycles + clock);
-#endif
     }
+#endif
 
 public:
     uint64_t cycles = 0;
@@ -54,8 +55,8 @@ public:
         tile->trace(&trace, 1);
         trace.open(trace_file);
 #endif
-        tile->rst = 0;
         tile->tx___05Fready = 1;
+        tile->eval();
     }
 
     // The memories that build.py has found in the model's header. It writes memories.inc: MEMORY(member) for each.
@@ -90,12 +91,15 @@ public:
         uint32_t word;
     };
 
-    // One clock cycle. Inputs change while the clock is low, so that outputs settle before the edge.
+    // One clock cycle. No output depends on an input of the same cycle, so it is known before the inputs change. Without a
+    // waveform each change of the clock is an edge (rewriting.py), and a cycle takes one evaluation.
     Moved step() {
         const bool valid = head < queue.size();
         tile->rx___05Fvalid = valid;
         tile->rx___05Fpayload = valid ? queue[head] : 0;
+#if VM_TRACE
         half(false);
+#endif
 #ifdef MAREY_PROBE
         if (watching && (seen.empty() || seen.back() != tile->probe)) {
             seen.push_back(cycles);
@@ -103,7 +107,12 @@ public:
         }
 #endif
         const Moved moved{valid && tile->rx___05Fready, tile->tx___05Fvalid != 0, tile->tx___05Fpayload};
+#if VM_TRACE
         half(true);
+#else
+        tile->clk = !tile->clk;
+        tile->eval();
+#endif
         head += moved.sent;
         ++cycles;
         return moved;

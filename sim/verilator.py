@@ -50,7 +50,7 @@ def open_tile(config: Config, *, checked: bool = False, trace: Path | None = Non
 
 
 class VerilatorTransport(Simulation):
-    """A `Simulation` of Verilog that `marey.hdl.verilog.convert` wrote.
+    """A `Simulation` of Verilog that `marey.hdl.verilog.convert` wrote. No output may depend on an input of the same cycle.
 
     Parameters: `text`, the Verilog; `name`, what messages call it; `patience` and `quiet`, see
     `Simulation`; `checked`, whether the design's assertions are tested, at some cost in speed;
@@ -63,7 +63,8 @@ class VerilatorTransport(Simulation):
     def __init__(self, text: str, *, name: str = "the design", patience: int = PATIENCE, quiet: int = QUIET,
                  checked: bool = False, trace: Path | None = None):
         super().__init__(patience, quiet)
-        design = Design(text=text, name=name, harness=HARNESS, checked=checked, traced=trace is not None)
+        design = Design(text=text, name=name, harness=HARNESS, checked=checked, traced=trace is not None,
+                        written=True)
         self._library = load(build(design), _FUNCTIONS)
         self._handle = self._library.marey_open(str(trace).encode() if trace else None)
         self._finalizer = weakref.finalize(self, self._library.marey_close, self._handle)

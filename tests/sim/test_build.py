@@ -21,9 +21,15 @@ from tests.configs import CONFIGS
 ECHO = """
 module marey_tile(input clk, input rst, input rx__valid, input [31:0] rx__payload, output rx__ready,
                   output tx__valid, output [31:0] tx__payload, input tx__ready);
+  reg valid = 0;
+  reg [31:0] payload;
   assign rx__ready = 1;
-  assign tx__valid = rx__valid;
-  assign tx__payload = ~rx__payload;
+  assign tx__valid = valid;
+  assign tx__payload = payload;
+  always @(posedge clk) begin
+    valid <= rx__valid;
+    payload <= ~rx__payload;
+  end
 endmodule
 """
 """Answers each word with its complement: compiled in seconds."""
