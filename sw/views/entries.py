@@ -1,5 +1,6 @@
 """The entries of a run's timetable: each issue, with its phase, its layer and its heads."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
@@ -8,7 +9,7 @@ import numpy as np
 from ...hdl.spec.isa import Op
 from ...hdl.timing import Issue, Unit, Use, run_cycles, trace, uses
 from ..compiler.fill import head_order
-from ..model.graph import Phase
+from ..model.graph import Kind, Phase
 from ..program.program import Program
 
 OTHER = "other"
@@ -67,7 +68,7 @@ def entries(program: Program, position: int = 0, count: int = 1) -> Iterator[Ent
     """
     graph = program.graph
     operations = {operation.name: operation for operation in graph.operations} if graph else {}
-    start = 0
+    start, names = 0, graph and _HeadNames(program.model.shape)
     for number, run in enumerate(_runs(program, position, count)):
         layer = run.layer
         for issue in trace(program.config, program.image.instructions, run.entry, position=run.position, count=run.count,
@@ -81,7 +82,7 @@ def entries(program: Program, position: int = 0, count: int = 1) -> Iterator[Ent
                         layer = None
             operation = operations.get(issue.instruction.operation)
             phase = operation.phase if operation else Phase.CONTROL
-            heads = _heads(program.model.shape, issue) if operation and operation.output.heads else ()
+            heads = names.of(operation, issue) if operation and operation.output.heads else ()
             # The HALT after the last TOKEN, which has stepped the position, belongs to that token.
             token = run.token + min(issue.position - run.position, max(run.count, 1) - 1)
             used = [Use(Unit.ISSUE, np.array([issue.cycle])), *uses(program.config, issue)]
@@ -102,10 +103,26 @@ def _runs(program, position, count):
             half ^= 1
 
 
-def _heads(shape, issue):
-    """Names of the heads that an issue's rounds compute: () unless it has as many rounds as there
-    are heads, KV heads, or both together."""
-    rounds = issue.operands.get("count" if issue.op is Op.SFU else "outer", 1)
-    heads = tuple(f"head {head}" for head in head_order(shape))
-    kv_heads = tuple(f"KV head {head}" for head in range(shape.n_kv_heads))
-    return next((names for names in (heads, kv_heads, heads + kv_heads) if rounds == len(names) > 1), ())
+class _HeadNames:
+    """Names the heads that the issues of a run compute."""
+
+    def __init__(self, shape):
+        self.heads = tuple(f"head {head}" for head in head_order(shape))
+        self.kv_heads = tuple(f"KV head {head}" for head in range(shape.n_kv_heads))
+        # {(operation, op, note): heads that earlier issues of the layer have computed}
+        self.computed = Counter()
+
+    def of(self, operation, issue):
+        """The names of the heads that an issue's rounds compute, one a round.
+
+        Behind the scores, heads go in groups, one issue a group. Elsewhere an issue has as many rounds
+        as there are heads, KV heads, or both together, or its rounds are no heads: then ().
+        """
+        rounds = issue.operands.get("count" if issue.op is Op.SFU else "outer", 1)
+        if operation.kind in (Kind.SOFTMAX, Kind.VALUES) and len(self.heads) > 1:
+            key = operation.name, issue.op, issue.instruction.note
+            first = self.computed[key]
+            self.computed[key] = (first + rounds) % len(self.heads)
+            return self.heads[first:first + rounds]
+        every = self.heads, self.kv_heads, self.heads + self.kv_heads
+        return next((names for names in every if rounds == len(names) > 1), ())

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from marey.hdl.parts.host import HOST_READ_LATENCY
 from marey.hdl.spec.packing import pack_program
-from marey.hdl.spec.protocol import MOST_TOKENS, REQUEST_MAGIC, Opcode, Register, Space, Status, entry_bits, parts
+from marey.hdl.spec.protocol import ID, MOST_TOKENS, REQUEST_MAGIC, Opcode, Register, Space, Status, entry_bits, parts
 from marey.sim import pysim, verilator
 from marey.sim.build import missing
 from marey.sim.endpoint import Endpoint
@@ -278,7 +278,7 @@ def test_tokens_come_as_they_are_made(line):
 
 def test_several_frames_at_once(line):
     line.send(np.concatenate([frame(Opcode.READ, 1, Space.REGISTER, 0, 1), frame(Opcode.READ, 2, Space.REGISTER, 1, 1)]))
-    assert [answer(line)[2] for _ in range(2)] == [[0x4D525904], [CONFIG.hash]]
+    assert [answer(line)[2] for _ in range(2)] == [[ID], [CONFIG.hash]]
 
 
 @given(noise=st.lists(st.integers(0, (1 << 32) - 1), min_size=1, max_size=12))

@@ -39,6 +39,25 @@ def program(tiny_model):
     return compile_model(tiny_model, preset("sim8x8"), name="tiny")
 
 
+@pytest.fixture(scope="module")
+def default_program():
+    return compile_model(load_model(DEFAULT_MODEL), preset("sim8x8"), name="stories")
+
+
+@pytest.mark.parametrize("position", [0, 20, 127])
+def test_every_head_is_named_once_in_each_layer(default_program, position):
+    """Whichever groups the heads go in behind the scores: their exponentials, their sums' reciprocals, the products with the
+    values, and what takes their results."""
+    shape, named = default_program.model.shape, {}
+    for entry in entries(default_program, position):
+        operation = entry.issue.instruction.operation
+        if operation in ("softmax", "values") and entry.issue.op in (Op.VXM, Op.MXM, Op.SFU):
+            named.setdefault((entry.layer, operation, entry.issue.op), []).extend(entry.heads)
+    assert len(named) == 4 * shape.n_layers
+    for names in named.values():
+        assert sorted(names) == sorted(f"head {head}" for head in range(shape.n_heads))
+
+
 def test_a_tile_with_one_port_and_one_bank():
     """What its units share is no row of the timetable."""
     program = compile_model(load_model(DEFAULT_MODEL), preset("up5k_4x4"))
