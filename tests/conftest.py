@@ -10,6 +10,7 @@ from hypothesis import settings
 from marey.sim.build import missing
 from marey.sw.formats import load_model
 from marey.sw.formats.tiny import write_tiny
+from tests.browser import Browser
 
 # CI draws the same examples every time, so that what it says of a change is due to the change; others explore.
 settings.register_profile("ci", derandomize=True)
@@ -20,6 +21,13 @@ settings.load_profile("ci" if os.environ.get("CI") else "default")
 gc.set_threshold(100_000, 10, 10)
 
 STORIES = Path(__file__).parents[2] / "shared" / "models" / "stories260K.bin"
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    """A headless browser; what asks for it is skipped where there is none."""
+    with Browser(tmp_path_factory.mktemp("profile")) as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

@@ -68,6 +68,11 @@ class Part:
         return self.banks * self.rows * self.columns * self.bus_bits // 8
 
     @property
+    def burst_bytes(self) -> int:
+        """Bytes of a burst."""
+        return BURST * self.bus_bits // 8
+
+    @property
     def bursts(self) -> int:
         """Bursts in the chip. Their numbers are the addresses of instructions: row, then bank, then column."""
         return self.banks * self.rows * self.columns // BURST

@@ -6,7 +6,6 @@ from amaranth.lib import data
 
 from .choice import members
 from .config import Config
-from .dram_parts import BURST
 from .instructions import (
     COUNTS,
     MOST_SHIFT,
@@ -62,7 +61,7 @@ def check(layouts: Layouts, instruction: Instruction) -> None:
 def _check_move(config, instruction):
     """Only whole entries are moved."""
     bits = entry_bits(config, instruction["to"])
-    if instruction["count"] * BURST * config.memory.part.bus_bits % bits:
+    if instruction["count"] * config.memory.part.burst_bytes * 8 % bits:
         raise EncodingError(f"{instruction}: count must be such that the bursts are entries of {bits} bits")
 
 

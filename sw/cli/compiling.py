@@ -21,7 +21,7 @@ from ..formats import load_model, load_template, load_tokenizer
 from ..model.config import ModelConfig
 from ..model.families import graph_of
 from ..model.model import Model
-from ..program.program import Program
+from ..program.program import RESIDENT, STREAMED, Program
 from ..quant.outline import outline_of_shape
 from ..quant.quantise import GROUP
 from ..views.fit import Target, fit
@@ -163,7 +163,7 @@ def _cure(shape: ModelConfig, config: Config, context: int | None) -> str:
     """The end of the message that refuses a model: a preset that can run it, or what else to change."""
     others = [Target(other.name, other) for other in PRESETS.values() if other.hash != config.hash]
     modes = {row["name"]: row["mode"] for row in fit(shape, others, context=context)}
-    for mode in ("resident", "streamed"):
+    for mode in (RESIDENT, STREAMED):
         for name, found in modes.items():
             if found == mode:
                 return f": --config {name} runs it, {mode}"

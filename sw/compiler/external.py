@@ -8,7 +8,6 @@ bring its own. So the host is silent but for the START of each run, and the cons
 from dataclasses import replace
 
 from ...hdl.spec.config import Config
-from ...hdl.spec.dram_parts import BURST
 from ...hdl.spec.isa import FACTOR_BITS, TOKEN_BITS, Address, Instruction, Op, Place, Source, isa_of
 from ...hdl.timing import Issue, next_issue, uses
 from ..program.stream import Section
@@ -18,7 +17,7 @@ from .layout import CompileError
 
 def burst_bits(config: Config) -> int:
     """Bits of a burst."""
-    return BURST * config.memory.part.bus_bits
+    return config.memory.part.burst_bytes * 8
 
 
 def whole_granules(config: Config, granules: int) -> int:
@@ -61,8 +60,9 @@ def placed(config: Config, sections: list[Section], layers: int, cells: int, fir
         found.append(replace(section, far=at, stride=stride, chunk_bits=bits))
         at += segments * stride
     if at > config.memory.part.bursts:
-        raise CompileError(f"the model takes {at * burst_bits(config) // 8:,} bytes of external memory, and {config.name} has "
-                           f"{config.memory.part.bytes:,}: choose a larger one")
+        part = config.memory.part
+        raise CompileError(f"the model takes {at * part.burst_bytes:,} bytes of external memory, and {config.name} has "
+                           f"{part.bytes:,}: choose a larger one")
     return found, at
 
 

@@ -26,6 +26,8 @@ from .assembly import disassemble
 from .stream import ARRAYS, Stream
 from .verified import verify_once
 
+RESIDENT, STREAMED = "resident", "streamed"
+"""How a model is run: its weights lie in W-RAM, or come for each token."""
 VERSION = 8
 """Version of the file format. It rises when the format, or the meaning of an instruction,
 changes."""
@@ -159,8 +161,8 @@ class Program:
 
     @property
     def mode(self) -> str:
-        """How the model is run: "resident" or "streamed"."""
-        return "streamed" if self.stream else "resident"
+        """How the model is run: `RESIDENT` or `STREAMED`."""
+        return STREAMED if self.stream else RESIDENT
 
     def check_burnable(self, config: Config) -> None:
         """MareyError if the program cannot be burned into the tile's bitstream.

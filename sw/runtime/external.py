@@ -3,7 +3,6 @@ to the chip."""
 
 import numpy as np
 
-from ...hdl.spec.dram_parts import BURST
 from ...hdl.spec.errors import MareyError
 from ...hdl.spec.isa import Instruction, Op, Place, isa_of
 from ...hdl.spec.packing import pack_program, weights_to_octets
@@ -25,7 +24,7 @@ class ExternalMemoryError(MareyError):
 
 def image_of(session: Session, stream: Stream) -> np.ndarray:
     """What external memory holds for a stream, from burst 0 on: uint8 [bytes], whole bursts."""
-    config, size = session.config, BURST * session.config.memory.part.bus_bits // 8
+    config, size = session.config, session.config.memory.part.burst_bytes
     ends = [section.far + section.stride * (max(stream.layers, 1) << section.chunk_bits) for section in stream.sections]
     image = np.zeros(max(ends) * size, np.uint8)
     for run in stream.runs():
@@ -58,7 +57,7 @@ def check_external(session: Session) -> None:
     what they held.
     """
     part = session.config.memory.part
-    size = BURST * part.bus_bits // 8
+    size = part.burst_bytes
     count = max(1, session.config.lanes * 2 // size)
     places = [0, *(1 << bit for bit in range(count.bit_length() - 1, (part.bursts - 1).bit_length()))]
     patterns = np.random.default_rng(1).integers(0, 256, (len(places), count * size)).astype(np.uint8)
@@ -77,7 +76,7 @@ def check_external(session: Session) -> None:
 
 def write_bursts(session: Session, first: int, octets: np.ndarray) -> None:
     """Writes bytes, uint8 [n], whole bursts of them, to external memory from a burst on. See `load_external`."""
-    size = BURST * session.config.memory.part.bus_bits // 8
+    size = session.config.memory.part.burst_bytes
     for start, count in _pieces(session, len(octets) // size):
         values = octets[start * size:(start + count) * size].view("<i2").astype(np.int16)
         session.write_mem(0, values)
@@ -86,7 +85,7 @@ def write_bursts(session: Session, first: int, octets: np.ndarray) -> None:
 
 def read_bursts(session: Session, first: int, count: int) -> np.ndarray:
     """Reads bursts of external memory: uint8 [bytes]. It uses memories as `load_external` does."""
-    found, size = [], BURST * session.config.memory.part.bus_bits // 8
+    found, size = [], session.config.memory.part.burst_bytes
     for start, part in _pieces(session, count):
         _move(session, to=Place.MEM, far=first + start, near=0, count=part)
         found.append(session.read_mem(0, part * size // 2).astype("<i2").view(np.uint8))
@@ -96,7 +95,7 @@ def read_bursts(session: Session, first: int, count: int) -> np.ndarray:
 def _pieces(session, bursts):
     """(first, count) of bursts, counted from 0, that MEM holds at a time. Each piece is whole granules if the last is."""
     config = session.config
-    room = config.granules * config.lanes * 16 // (BURST * config.memory.part.bus_bits)
+    room = config.granules * config.lanes * 2 // config.memory.part.burst_bytes
     most = min(MOST_BURSTS, room) & ~3
     return [(start, min(most, bursts - start)) for start in range(0, bursts, most)]
 

@@ -14,6 +14,8 @@ from ..quant.quantise import GROUP
 from .report import memory
 from .speed import link_assumption, middle, tokens_per_second
 
+NO = "no"
+"""The mode of a target that cannot run a model; for the others see `marey.sw.program.program`."""
 ASSUMPTIONS = ("tokens/s: at the target's clock, in the middle of the context. A streamed model waits for its link: a board's "
                "serial line, or, on a preset, a word in every clock cycle.")
 
@@ -33,7 +35,7 @@ def fit(shape: ModelConfig, targets: list[Target], model: Model | None = None, c
     """For each target {"name", "config", "mode", "why", "positions", "memory", "cycles", "link_words", "clock_mhz",
     "tokens_per_second", "link"}.
 
-    `mode` is "resident", "streamed" or "no"; `why` says in a line why the model is not resident, or cannot run. `cycles` are
+    `mode` is `RESIDENT`, `STREAMED` or `NO`; `why` says in a line why the model is not resident, or cannot run. `cycles` are
     those of a token at three positions: 0, mid (half the context) and last. `tokens_per_second` is that of the token at mid
     (`marey.sw.views.speed`), None without a clock; `link` says what it assumes of the link. Where the model cannot run, all
     its figures are None. Cycles depend on the groups of weights of 4 bits: they are those of `model` if its weights are on a
@@ -65,7 +67,7 @@ def _scheduled(config, shape, model, context):
 
 def _facts(program, why):
     if program is None:
-        return {"mode": "no", "why": why, "positions": None, "memory": None, "cycles": None, "link_words": None}
+        return {"mode": NO, "why": why, "positions": None, "memory": None, "cycles": None, "link_words": None}
     last = program.model.context - 1
     return {"mode": program.mode, "why": why, "positions": last + 1, "memory": memory(program),
             "cycles": {"0": program.cycles(0), "mid": program.cycles((last + 1) // 2), "last": program.cycles(last)},
@@ -75,7 +77,7 @@ def _facts(program, why):
 def refuse(rows: list[dict], targets: list[Target], reasons: dict[int, str]) -> None:
     """Turns the rows of targets whose weights have bits that are in `reasons`, {bits: why}, into refusals."""
     for row, target in zip(rows, targets, strict=True):
-        if row["mode"] != "no" and (why := reasons.get(target.config.weight_bits)):
+        if row["mode"] != NO and (why := reasons.get(target.config.weight_bits)):
             row.update(_facts(None, why), tokens_per_second=None, link=None)
 
 
@@ -84,7 +86,7 @@ def lines(rows: list[dict]) -> list[str]:
     found = [f"{'target':<16}{'tile':<15}{'mode':<10}{'positions':>9}{'W-RAM':>8}{'MEM':>7}"
              f"{'cycles at 0':>13}{'mid':>12}{'last':>12}{'MHz':>7}{'tokens/s':>10}"]
     for row in rows:
-        if row["mode"] == "no":
+        if row["mode"] == NO:
             found.append(f"{row['name']:<16}{row['config']:<15}no        {row['why']}")
             continue
         used = [f"{kind['used'] / kind['of']:.0%}" for kind in row["memory"].values()]

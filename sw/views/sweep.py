@@ -11,10 +11,11 @@ from ...hdl.spec.named import configuration
 from ..model.config import ModelConfig
 from ..model.families import graph_of
 from ..model.model import Model
-from .fit import Target, fit
+from ..program.program import RESIDENT
+from .fit import NO, Target, fit
 
-RESIDENT, NO, ILLEGAL, FAILED = "resident", "no", "illegal", "failed"
-"""Modes of a point: two of those that `fit` has; of a configuration that is not legal; of one that could not be reckoned."""
+ILLEGAL, FAILED = "illegal", "failed"
+"""Modes of a point beside those that `fit` has: its configuration is not legal; it could not be reckoned."""
 
 
 def points(base: str, over: Mapping[str, Sequence[int]]) -> list[str]:

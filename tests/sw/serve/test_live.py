@@ -4,7 +4,6 @@ import time
 
 import pytest
 
-from tests.browser import Browser
 from tests.sw.serve.http import CHAT, ask
 from tests.sw.serve.openers import Emulated
 from tests.sw.serve.servers import MODEL, Running
@@ -16,12 +15,6 @@ SPEEDS = [{"name": "a <board>", "config": "tiny4x8", "mode": "resident", "clock_
 
 def speeds():
     return SPEEDS
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    with Browser(tmp_path_factory.mktemp("profile")) as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

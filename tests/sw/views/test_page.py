@@ -15,7 +15,7 @@ from marey.sw.views.entries import entries
 from marey.sw.views.measure import measure
 from marey.sw.views.page import page
 from marey.sw.views.timetable import chart
-from tests.browser import CONTROL, SHIFT, Browser
+from tests.browser import CONTROL, SHIFT
 from tests.faults import moved
 
 FRAME_MILLISECONDS = 1000 / 30
@@ -33,12 +33,6 @@ TIMES = """(() => {
   return milliseconds.sort((a, b) => a - b)[20];
 })()"""
 """JavaScript: the median of the milliseconds that a frame takes."""
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    with Browser(tmp_path_factory.mktemp("profile")) as found:
-        yield found
 
 
 @pytest.fixture(scope="module")
