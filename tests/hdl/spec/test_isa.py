@@ -35,7 +35,8 @@ def instructions(draw, isa):
     for name, member in isa.operands[op]:
         shape = member.shape
         if isinstance(shape, data.Layout):
-            operands[name] = Address(*(draw(_number(shape[part].shape)) for part in ("offset", "base")))
+            address = Address(*(draw(_number(shape[part].shape)) for part in ("offset", "base")))
+            operands[name] = Address(1) if name in COUNTS and address == Address(0) else address  # a count is at least 1
         elif words := members(shape):
             operands[name] = draw(st.sampled_from(words))
         else:
