@@ -7,7 +7,10 @@ The tokenizer is `tokenizer.json`, or else `vocab.json` and `merges.txt` as GPT-
 
 import json
 import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
+
+import numpy as np
 
 from ...sim.files import new_contents
 from ..errors import FormatError
@@ -26,6 +29,8 @@ from .safetensors_folder import SafetensorsFolder
 
 CONFIG_LIMIT = 1 << 20
 """Bytes; a larger config.json is not read."""
+Header = tuple[tuple[int, ...], str]
+"""Shape and type of a tensor."""
 SHARD = 1 << 30
 """Bytes in a file of weights that is written. A larger model is written as several files, for each
 is in memory twice.
@@ -36,10 +41,20 @@ def read(folder: Path) -> Model:
     """The model in a folder. FormatError for one that is damaged, or that Marey cannot do."""
     family, config = read_config(folder)
     files = SafetensorsFolder(folder, family.prefix)
-    _check_headers(folder, family, config, files)
+    return assemble(str(folder), family, config, files.headers(), files.get)
+
+
+def assemble(where: str, family: Family, config: ModelConfig, headers: Mapping[str, Header],
+             get: Callable[[str], np.ndarray]) -> Model:
+    """The model of a checkpoint's tensors. FormatError, which begins with `where`, for a tensor that is missing or wrong.
+
+    `headers`: shape and type, one of `safetensors_folder.TYPES`, of each tensor, by name without the family's prefix.
+    `get`: a tensor's values, float32.
+    """
+    _check_headers(where, family, config, headers)
     shapes, weights = weight_shapes(config), {}
     for tensor in family.tensors(config):
-        weights |= tensor.split(files.get(tensor.name), shapes)
+        weights |= tensor.split(get(tensor.name), shapes)
     return Model(config, weights)
 
 
@@ -53,7 +68,7 @@ def read_shape(folder: Path) -> ModelConfig:
     files = SafetensorsFolder(folder, family.prefix)
     others = any((folder / name).is_file() for name in safetensors_folder.OTHER_WEIGHTS)
     if files.has_weights() or others:
-        _check_headers(folder, family, config, files)
+        _check_headers(str(folder), family, config, files.headers())
     return config
 
 
@@ -115,13 +130,13 @@ def _full_name(family: Family, name: str) -> str:
     return name if name == "lm_head.weight" else family.prefix + name
 
 
-def _check_headers(folder: Path, family: Family, config: ModelConfig, files: SafetensorsFolder) -> None:
+def _check_headers(where: str, family: Family, config: ModelConfig, headers: Mapping[str, Header]) -> None:
     """FormatError if the tensors in the headers are not those that the model needs."""
-    found, shapes = files.headers(), weight_shapes(config)
+    shapes = weight_shapes(config)
     ignored = family.ignored + (r"|lm_head\.weight" if config.tied else "")
-    found = {name: header for name, header in found.items() if not re.fullmatch(ignored, name)}
+    found = {name: header for name, header in headers.items() if not re.fullmatch(ignored, name)}
     expected = {tensor.name: tensor.shape(shapes) for tensor in family.tensors(config)}
-    check_tensors(str(folder), expected, found, safetensors_folder.TYPES)
+    check_tensors(where, expected, found, safetensors_folder.TYPES)
 
 
 def read_config(folder: Path) -> tuple[Family, ModelConfig]:
@@ -131,25 +146,31 @@ def read_config(folder: Path) -> tuple[Family, ModelConfig]:
     FormatError for one that Marey cannot do.
     """
     path = folder / CONFIG
-    found = read_json(path, CONFIG_LIMIT)
+    found, where = read_json(path, CONFIG_LIMIT), f"{path}"
+    if (folder / GENERATION).is_file():
+        ends = read_json(folder / GENERATION, CONFIG_LIMIT).get("eos_token_id")
+        if ends is not None:
+            return parse_config(where, found | {"eos_token_id": ends}, f", with the end tokens of {GENERATION},")
+    return parse_config(where, found)
+
+
+def parse_config(where: str, found: dict, also: str = ":") -> tuple[Family, ModelConfig]:
+    """The family and the shape of a model from the contents of its `config.json`. FormatError, which begins with `where`,
+    for one that Marey cannot do. `also`: follows `where` in messages about numbers.
+    """
     kind = found.get("model_type")
     if not isinstance(kind, str) or kind not in FAMILIES:
-        raise FormatError(f"{path}: model_type is {json.dumps(kind)[:80]}, and Marey reads "
+        raise FormatError(f"{where}: model_type is {json.dumps(kind)[:80]}, and Marey reads "
                           f"{', '.join(FAMILIES)}")
     family = FAMILIES[kind]
     for name, able in family.settings.items():
         if found.get(name, able[0]) not in able:
-            raise FormatError(f"{path}: {name} is {json.dumps(found[name])[:80]}, and Marey can do only "
+            raise FormatError(f"{where}: {name} is {json.dumps(found[name])[:80]}, and Marey can do only "
                               f"{' or '.join(map(json.dumps, able))}")
     if not isinstance(found.get("tie_word_embeddings", False), bool):
-        raise FormatError(f"{path}: tie_word_embeddings is {json.dumps(found['tie_word_embeddings'])[:80]}, "
+        raise FormatError(f"{where}: tie_word_embeddings is {json.dumps(found['tie_word_embeddings'])[:80]}, "
                           "expected true or false")
-    where = f"{path}:"
-    if (folder / GENERATION).is_file():
-        ends = read_json(folder / GENERATION, CONFIG_LIMIT).get("eos_token_id")
-        if ends is not None:
-            found, where = found | {"eos_token_id": ends}, f"{path}, with the end tokens of {GENERATION},"
-    return family, family.config(where, found)
+    return family, family.config(f"{where}{also}", found)
 
 
 def _is_gpt2(folder: Path) -> bool:

@@ -7,7 +7,7 @@ that only integers need (`Kind.QUANTISE`), and `check` says between passes wheth
 """
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ...hdl.spec.errors import MareyError
@@ -162,13 +162,15 @@ class Rule:
     """What is legal for one kind of operation.
 
     `inputs`, `output`: the kinds of numbers that it reads and makes. `weights`: fewest and most
-    weights. `functions`: the names that `Operation.function` may have.
+    weights. `functions`: the names that `Operation.function` may have; `biased`: those with which it may
+    have a bias.
     """
 
     inputs: tuple[Number, ...]
     output: Number
     weights: tuple[int, int] = (0, 0)
     functions: tuple[str, ...] = ("",)
+    biased: tuple[str, ...] = ()
 
 
 _I, _W, _N = Number.INDEX, Number.WIDE, Number.NARROW
@@ -176,8 +178,8 @@ LEGAL = {
     Kind.EMBED: Rule((_I,), _W, (1, 1)),
     Kind.POSITION: Rule((_W, _I), _W, (1, 1)),
     Kind.ANGLES: Rule((_I,), Number.ANGLES),
-    Kind.NORM: Rule((_W,), _N, (0, 1), ("rms", "layer")),
-    Kind.LINEAR: Rule((_N,), _W, (1, 2)),
+    Kind.NORM: Rule((_W,), _N, (0, 1), ("rms", "layer"), biased=("layer",)),
+    Kind.LINEAR: Rule((_N,), _W, (1, 2), biased=("",)),
     Kind.HEAD_NORM: Rule((_W,), _W, (2, 2)),
     Kind.ROTATE: Rule((_W, Number.ANGLES), _W),
     Kind.SPLIT: Rule((_W,), _W),
@@ -191,7 +193,7 @@ LEGAL = {
     Kind.QUANTISE: Rule((_W,), _N),
     Kind.CHOOSE: Rule((_W,), _I),
 }
-"""What is legal, by kind of operation. A LINEAR and a layer norm may also have a bias."""
+"""What is legal, by kind of operation."""
 
 
 def check(graph: Graph, integers: bool = False) -> Graph:
@@ -208,7 +210,7 @@ def check(graph: Graph, integers: bool = False) -> Graph:
     for region in (graph.begin, graph.layer, graph.end):
         made = set()
         for operation in region:
-            _check_operation(operation, known, integers)
+            check_operation(operation, known, integers)
             if operation.output.name in made:
                 raise GraphError(f"{operation.name}: {operation.output.name} is made twice")
             made.add(operation.output.name)
@@ -221,8 +223,11 @@ def check(graph: Graph, integers: bool = False) -> Graph:
     return graph
 
 
-def _check_operation(operation, known, integers):
-    rule = LEGAL[operation.kind]
+def check_operation(operation: Operation, known: Mapping[str, Value], integers: bool,
+                    legal: Mapping[Kind, Rule] = LEGAL) -> None:
+    """GraphError if an operation breaks its rule in the table `legal`. `known`: values that are made before it, by name;
+    `integers`: as for `check`."""
+    rule = legal[operation.kind]
 
     def require(condition, what):
         if not condition:
@@ -237,8 +242,7 @@ def _check_operation(operation, known, integers):
     require(operation.output.number is rule.output, f"its output must be {rule.output.value}")
     require(rule.weights[0] <= len(operation.weights) <= rule.weights[1], f"{len(operation.weights)} weights")
     require(operation.function in rule.functions, f"function {operation.function!r}")
-    biased = operation.kind is Kind.LINEAR or operation.function == "layer"
-    require(biased or not operation.bias, "only a matrix and a layer norm have a bias")
+    require(not operation.bias or operation.function in rule.biased, "such an operation has no bias")
     if operation.kind in (Kind.ADD, Kind.MULTIPLY):
         sizes = [known[name].size for name in operation.inputs]
         require(sizes == [operation.output.size] * 2, f"sizes {sizes} and {operation.output.size} differ")

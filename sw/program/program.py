@@ -20,6 +20,7 @@ from ..model.config import ModelConfig
 from ..model.families import graph_of
 from ..model.graph import Graph
 from ..model.integer_graph import integer_graph
+from ..model.network import Network
 from ..text.chat import ChatTemplate
 from ..text.tokenizer import Tokenizer
 from .assembly import disassemble
@@ -97,7 +98,7 @@ class Program:
     A resident model's program makes one or more tokens in one run from instruction 0 on. If there is
     a `stream`, a token takes the stream's runs, and the image has only what stays on the tile.
     `name`: of the model. `sections`: {number of an instruction: name of the section of the listing
-    that begins there}.
+    that begins there}. `network`: of a program that makes no tokens, but turns a vector into another one.
     """
 
     config: Config
@@ -108,6 +109,7 @@ class Program:
     sections: dict[int, str] = field(default_factory=dict)
     stream: Stream | None = None
     template: ChatTemplate | None = None
+    network: Network | None = None
 
     @classmethod
     def from_instructions(cls, config: Config, instructions: list[Instruction]) -> "Program":
@@ -154,10 +156,10 @@ class Program:
             self.image.known_cycles[self._run(position, count, entry)] = cycles
 
     @property
-    def graph(self) -> Graph | None:
-        """The model's integer graph, whose operations the instructions belong to; None for a
-        program without a model."""
-        return integer_graph(graph_of(self.model.shape)) if self.model else None
+    def graph(self) -> Graph | Network | None:
+        """The model's integer graph, or the network, whose operations the instructions belong to; None for a program
+        that was written by hand."""
+        return integer_graph(graph_of(self.model.shape)) if self.model else self.network
 
     @property
     def mode(self) -> str:
@@ -230,8 +232,11 @@ class Program:
         """Writes the program as a numpy archive of arrays and a JSON description. OSError if it
         cannot be written.
 
-        An existing file is replaced only when the new one is complete.
+        An existing file is replaced only when the new one is complete. MareyError for the program of a network, which
+        files have no place for.
         """
+        if self.network:
+            raise MareyError("the program of a network is not written to a file: compile its module again")
         size = (Isa(self.config).width + 7) // 8
         codes = b"".join(code.to_bytes(size, "little") for code in self.image.codes(self.config))
         arrays = {"program": np.frombuffer(codes, np.uint8).reshape(-1, size), "weights": self.image.weights,

@@ -68,7 +68,7 @@ def entries(program: Program, position: int = 0, count: int = 1) -> Iterator[Ent
     """
     graph = program.graph
     operations = {operation.name: operation for operation in graph.operations} if graph else {}
-    start, names = 0, graph and _HeadNames(program.model.shape)
+    start, names = 0, program.model and _HeadNames(program.model.shape)
     for number, run in enumerate(_runs(program, position, count)):
         layer = run.layer
         for issue in trace(program.config, program.image.instructions, run.entry, position=run.position, count=run.count,

@@ -44,6 +44,24 @@ def report(program: Program, position: int, costs: Iterable[dict] = ()) -> dict:
     }
 
 
+def network_report(program: Program) -> dict:
+    """A report on the program of a feed-forward network, with those keys of `report` that are not about tokens."""
+    config, network = program.config, program.network
+    cycles, floor = program.cycles(wanted=False), network.macs() / config.macs
+    used = {"wram_words": {"used": program.wram_words, "of": config.wram_depth},
+            "mem_words": {"used": -(-(program.image.granule + len(program.image.constants)) // config.granules_per_word),
+                          "of": config.mem_depth},
+            "program_words": {"used": len(program.image.instructions), "of": config.program_depth}}
+    summary = {
+        "program": "{used} instructions of {of}".format(**used["program_words"]),
+        "W-RAM": "{used:,} words of {of:,}".format(**used["wram_words"]),
+        "MEM": "{used:,} words of {of:,}".format(**used["mem_words"]),
+        "cycles": f"{cycles:,}", "MACs' floor": f"{floor:,.0f} cycles, {floor / cycles:.1%}"}
+    return {"model": program.name, "config": config.name, "program_words": len(program.image.instructions), "memory": used,
+            "cycles": cycles, "mac_floor_cycles": floor, "utilisation": floor / cycles, "phases": phases(program, 0),
+            "summary": summary}
+
+
 def memory(program: Program) -> dict[str, dict[str, int]]:
     """For each memory, the words that a model's program uses, and the words that the tile has:
     {"used", "of"}."""

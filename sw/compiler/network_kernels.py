@@ -1,0 +1,147 @@
+"""Kernels of feed-forward networks: functions from an operation to steps."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from ...hdl.spec.command import SLICES
+from ...hdl.spec.integer import HEAD_FILL_SHIFT, HEAD_ROOT_SHIFT, MANTISSA_BITS, UNIT_SQUARE_SHIFT
+from ...hdl.spec.isa import Function, Instruction, Op, Reduce, Sfu, To, isa_of
+from ...hdl.timing import mxm_interval
+from ..model.graph import Kind, Operation
+from ..quant.network import QuantisedNetwork
+from .builder import ABSMAX
+from .distances import stream_offset
+from .network_layout import FACTORS, HIGH, LOW, NetworkLayout
+from .steps import Step, step
+
+REDUCED = ABSMAX + 1
+"""The scalar register of the reductions of a NORM."""
+FUNCTIONS = {"silu": Function.SILU, "gelu": Function.GELU, "gelu_erf": Function.GELU}
+"""Functions of the VXM, by the name of an ACTIVATE's function."""
+
+
+@dataclass(frozen=True)
+class NetworkBuilder:
+    """What the kernels share: the network's integers, its layout, and the operation whose kernel runs."""
+
+    model: QuantisedNetwork
+    layout: NetworkLayout
+    operation: Operation = field(default=None)
+
+    def op(self, op: Op, note: str = "", **operands) -> Instruction:
+        """An instruction that belongs to the operation, if it is for a slice."""
+        made = isa_of(self.layout.config).make(op, note=f"{self.operation.name}{note and ': '}{note}", **operands)
+        return replace(made, operation=self.operation.name) if op in SLICES else made
+
+    def vector_pass(self, note: str, value: str, **operands) -> Instruction:
+        """A VXM that goes through a value, padding included; it writes to MEM unless told otherwise."""
+        usual = {"engine": 1} if self.layout.config.engines > 1 else {}
+        count = self.layout.granules_of(self.layout.network.values[value].size)
+        return self.op(Op.VXM, note, **usual | {"x_step": 1, "inner": count, "to": To.MEM} | operands)
+
+    def at(self, value: str) -> int:
+        """The granule at which a value begins."""
+        return self.layout.buffers[value]
+
+    @property
+    def measured(self) -> dict:
+        """Operands with which the last instruction that writes the operation's result finds its largest magnitude; none
+        unless a QUANTISE reads it."""
+        readers = self.layout.network.readers(self.operation.output.name)
+        return {"reduce": Reduce.ABSMAX, "into": ABSMAX} if any(each.kind is Kind.QUANTISE for each in readers) else {}
+
+
+def steps_of(builder: NetworkBuilder, operation: Operation) -> list[Step]:
+    """The steps of an operation, from the kernel of its kind. An EMBED has none: the host writes the row."""
+    return KERNELS[operation.kind](replace(builder, operation=operation), operation) if operation.kind in KERNELS else []
+
+
+def quantise(builder: NetworkBuilder, operation: Operation) -> list[Step]:
+    """Brings a value to int8; its factor and its step are scalars. What the host has written is measured first."""
+    (source,), scalar = operation.inputs, builder.layout.scalars[operation.name]
+    made = builder.layout.network.producer(source)
+    by_host = [] if made and made.kind is not Kind.EMBED else [step(builder.vector_pass(
+        "largest", source, x=builder.at(source), to=To.NOWHERE, reduce=Reduce.ABSMAX, into=ABSMAX))]
+    return [*by_host,
+            step(builder.op(Op.SFU, "int8 scale", function=Sfu.QUANTISE, a=ABSMAX, into=scalar)),
+            step(builder.vector_pass("to int8", source, x=builder.at(source), scalar=scalar,
+                                     dst=builder.at(operation.output.name), narrow=1))]
+
+
+def linear(builder: NetworkBuilder, operation: Operation) -> list[Step]:
+    """Multiplies a vector by a matrix and adds the bias.
+
+    The scalar of the vector is multiplied into the factors first, while the product is under way.
+    """
+    layout, name, (source,) = builder.layout, operation.name, operation.inputs
+    config, matrix, out = layout.config, layout.matrices[operation.name], operation.output.name
+    scalar, factors = layout.scalars[source] + 1, layout.buffers[name + FACTORS]
+    interval = mxm_interval(config, {"inner": matrix.inner, "fetch": 0})
+    plus = {"plus": 1, "x": layout.constants[operation.bias[0]], "x_step": 1} if operation.bias else {}
+    multiply = builder.op(Op.MXM, act=builder.at(source) // config.granules_per_word, wgt=matrix.word, inner=matrix.inner,
+                          middle=matrix.results, wgt_step=matrix.inner)
+    take = builder.op(Op.VXM, stream=1, by_vector=1, y=factors, y_step=1, inner=config.beats_per_result,
+                      middle=matrix.results, interval=interval, shift=builder.model.linears[name].shift, scalar=scalar,
+                      to=To.MEM, dst=builder.at(out), **plus, **builder.measured)
+    return [step(builder.vector_pass("factors", out, x=layout.constants[name], scalar=scalar, bare=1, shift=MANTISSA_BITS,
+                                     dst=factors)),
+            step(multiply, take, offsets=(0, stream_offset(config, matrix.inner)))]
+
+
+def activate(builder: NetworkBuilder, operation: Operation) -> list[Step]:
+    """A function of each channel. A ReLU takes two passes, which saturate: see `network_golden.relu`."""
+    (source,), dst = operation.inputs, builder.at(operation.output.name)
+    if operation.function != "relu":
+        return [step(builder.vector_pass("", source, function=FUNCTIONS[operation.function], x=builder.at(source), dst=dst,
+                                         shift=MANTISSA_BITS, **builder.measured))]
+    low, high = (builder.layout.constants[name] for name in (LOW, HIGH))
+    return [step(builder.vector_pass("saturate", source, x=builder.at(source), plus=1, y=low, dst=dst)),
+            step(builder.vector_pass("back", source, x=dst, plus=1, y=high, dst=dst, **builder.measured))]
+
+
+def add(builder: NetworkBuilder, operation: Operation) -> list[Step]:
+    """The sum of two values."""
+    return [_of_two(builder, operation, plus=1)]
+
+
+def multiply(builder: NetworkBuilder, operation: Operation) -> list[Step]:
+    """The product of two values, channel by channel."""
+    return [_of_two(builder, operation, by_vector=1, shift=builder.model.shifts[operation.name])]
+
+
+def _of_two(builder, operation, **how):
+    one, other = map(builder.at, operation.inputs)
+    return step(builder.vector_pass("", operation.output.name, x=one, y=other, y_step=1, dst=builder.at(operation.output.name),
+                                    **how, **builder.measured))
+
+
+def norm(builder: NetworkBuilder, operation: Operation) -> list[Step]:
+    """Divides a value by its root mean square, as `integer.normalised`, then multiplies by the gains and adds the bias."""
+    (source,), dst, constants = operation.inputs, builder.at(operation.output.name), builder.layout.constants
+    scalar = builder.layout.scalars[operation.name]
+
+    def one_pass(what, **operands):
+        return step(builder.vector_pass(what, source, **operands))
+
+    def root(what, function):
+        return step(builder.op(Op.SFU, what, function=function, a=REDUCED, into=scalar))
+
+    reduced = {"to": To.NOWHERE, "into": REDUCED}
+    gains = {"y": constants[operation.name], "y_step": 1, "by_vector": 1, "shift": builder.model.shifts[operation.name]}
+    bias = [{"x": dst, "plus": 1, "y": constants[name], "y_step": 1} for name in operation.bias]
+    last = [{"x": dst} | gains, *bias]
+    return [
+        one_pass("largest", x=builder.at(source), reduce=Reduce.ABSMAX, **reduced),
+        root("1/largest", Sfu.RECIPROCAL),
+        one_pass("fill 16 bits", x=builder.at(source), scalar=scalar, shift=HEAD_FILL_SHIFT, dst=dst),
+        one_pass("squares", x=dst, y=dst, by_vector=1, y_step=1, shift=UNIT_SQUARE_SHIFT, reduce=Reduce.SUM, **reduced),
+        root("1/rms", Sfu.RSQRT),
+        one_pass("normalise", x=dst, scalar=scalar, shift=HEAD_ROOT_SHIFT, dst=dst),
+        *(one_pass(("gains", "bias")[number], dst=dst, **operands, **(builder.measured if number + 1 == len(last) else {}))
+          for number, operands in enumerate(last)),
+    ]
+
+
+KERNELS: dict[Kind, Callable[[NetworkBuilder, Operation], list[Step]]] = {
+    Kind.QUANTISE: quantise, Kind.LINEAR: linear, Kind.ACTIVATE: activate, Kind.ADD: add, Kind.MULTIPLY: multiply,
+    Kind.NORM: norm}

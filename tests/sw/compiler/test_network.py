@@ -1,0 +1,77 @@
+"""Feed-forward networks on the tile: for networks and tiles of any shape, results equal the golden model's, in the
+predicted cycles."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from marey.hdl.spec.config import Config, preset
+from marey.hdl.spec.errors import MareyError
+from marey.sim.endpoint import Endpoint
+from marey.sim.pysim import open_tile
+from marey.sw.compiler.layout import CompileError
+from marey.sw.compiler.network import compile_network
+from marey.sw.model.graph import Number
+from marey.sw.quant.network import quantise_network
+from marey.sw.quant.network_golden import golden
+from marey.sw.runtime.driver import Device
+from marey.sw.runtime.network import NetworkRunner
+from tests.configs import ONE_PORT, ROOMY
+from tests.networks import every_kind, networks, with_weights
+
+TILES = [*ROOMY, *(config for config in ONE_PORT if config.weight_bits == 8),
+         Config(name="c8", rows=4, cols=4, lanes=1, wram_depth=4096, mem_depth=1024, compact=1)]
+"""Tiles whose weights have 8 bits; the last one is compact."""
+
+
+def run(network, config, seed, connect=Endpoint, count=2):
+    """Runs a network with random weights and inputs; returns (program, results of the tile, the golden model's)."""
+    rng, model = np.random.default_rng(seed), with_weights(network, seed)
+    x = rng.integers(0, 20, 9) if network.source.number is Number.INDEX else rng.normal(size=(9, network.source.size))
+    integers = quantise_network(model, x)
+    program, layout = compile_network(integers, config, "network")
+    whole = integers.integers(x[:count])
+    with Device(connect(config), config) as device:
+        found = NetworkRunner(device, program, layout, integers).run(whole)
+        tally = device.tally
+    assert tally.measured == tally.predicted == count * program.cycles(wanted=False)
+    return program, found, golden(integers, whole)
+
+
+@settings(max_examples=20, deadline=None)
+@given(network=networks(), config=st.sampled_from(TILES), seed=st.integers(0, 1000))
+def test_drawn_networks(network, config, seed):
+    try:
+        _, found, expected = run(network, config, seed)
+    except MareyError as error:  # values that a gate cannot read, and tiles that are too small
+        assert "reaches" in str(error) or "no unit of" in str(error) or isinstance(error, CompileError)
+        return
+    assert np.array_equal(found, expected)
+
+
+@pytest.mark.slow  # Amaranth's simulator; the digits of tests/sw/modules are on Verilator
+@pytest.mark.parametrize("config", [Config(name="g4", rows=4, cols=4, lanes=2, wram_depth=256, mem_depth=256, gelu=1)],
+                         ids=lambda config: config.name)
+def test_the_rtl_runs_every_kind_of_operation(config):
+    for gate in ("silu", "gelu"):
+        _, found, expected = run(every_kind(7, 6, gate), config, 5, open_tile, count=1)
+        assert np.array_equal(found, expected)
+
+
+@pytest.mark.parametrize(("name", "what"), [
+    ("sim8x8_int4", "weights need 8 bits"), ("ecp5_8x8_deep", "all of MEM"), ("hx8k_2x2", "W-RAM words")])
+def test_tiles_that_cannot_run_a_network_say_why(name, what):
+    with pytest.raises(CompileError, match=what):
+        run(every_kind(40, 40), preset(name), 0)
+
+
+def test_gelu_needs_its_table():
+    with pytest.raises(CompileError, match="gelu=1"):
+        run(every_kind(4, 4, "gelu"), preset("sim8x8"), 0)
+
+
+def test_no_file_has_a_place_for_a_network(tmp_path):
+    program, _, _ = run(every_kind(4, 4), preset("sim8x8"), 0)
+    with pytest.raises(MareyError, match="not written to a file"):
+        program.save(tmp_path / "network.marey")
