@@ -39,7 +39,7 @@ def run(network, config, seed, connect=Endpoint, count=2):
     return program, found, golden(integers, whole)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(network=networks(), config=st.sampled_from(TILES), seed=st.integers(0, 1000))
 def test_drawn_networks(network, config, seed):
     try:

@@ -94,7 +94,7 @@ def gpt2(transformers):
         vocab_size=48, n_embd=32, n_layer=1, n_head=4, n_positions=24, bos_token_id=0, eos_token_id=0))
 
 
-@pytest.mark.parametrize(("make", "config"), [(llama, "sim8x8"), (gpt2, "sim8x8_gelu")])
+@pytest.mark.parametrize(("make", "config"), [(llama, "sim8x8"), pytest.param(gpt2, "sim8x8_gelu", marks=pytest.mark.slow)])
 def test_language_models_of_transformers(make, config):
     transformers = pytest.importorskip("transformers", reason="transformers is not installed: pip install 'marey[dev]'")
     torch.manual_seed(3)
