@@ -11,7 +11,7 @@ EXTRAS ?= boards,dev
 NEXT := now: source $(BIN)/activate; then: marey --help
 
 .DEFAULT_GOAL := help
-.PHONY: help install run smollm2 test test-slow proof bench cost bitstreams train screenshot docs lint clean
+.PHONY: help install run smollm2 test test-slow proof bench cost bitstreams train screenshot docs site lint clean
 
 help:
 	@echo "make install    install the command marey in $(VENV), and say how to call it"
@@ -26,6 +26,7 @@ help:
 	@echo "make train      train the default model anew: PyTorch, and half an hour"
 	@echo "make screenshot docs/timetable.png, of stories260K's timetable, by a headless Chromium"
 	@echo "make docs       docs/instructions.md and docs/cycles.md, from layouts and latencies"
+	@echo "make site       the documentation site, in build/site"
 	@echo "make lint       ruff"
 	@echo "make clean      remove the virtual environment and everything built"
 
@@ -91,6 +92,11 @@ screenshot: $(VENV)/use
 docs: $(VENV)/use
 	@$(BIN)/python -m marey.hdl.manual > docs/instructions.md
 	@$(BIN)/python -m marey.hdl.cycles > docs/cycles.md
+
+site: $(VENV)/use
+	@$(BIN)/python -m pip install --quiet --editable '.[site]'
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict -f site/mkdocs.yml
+	@echo "open build/site/index.html" >&2
 
 lint: $(VENV)/with-$(EXTRAS)
 	@$(BIN)/ruff check .
