@@ -45,8 +45,8 @@ def _moved(text):
 def _commands():
     """The help of all commands."""
     parts = ["# Commands\n", "What `marey COMMAND --help` prints.\n"]
-    for name, command in [("", main), *sorted(main.commands.items())]:
-        path = f"marey {name}".strip()
+    for name in ("", *main.list_commands(None)):
+        command, path = main.get_command(None, name) if name else main, f"marey {name}".strip()
         with click.Context(command, info_name=path, max_content_width=100, terminal_width=100) as context:
             parts += [f"## {path}\n", "```text", command.get_help(context), "```\n"]
     return "\n".join(parts)
