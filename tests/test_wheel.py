@@ -34,18 +34,22 @@ def installed(tmp_path_factory) -> Path:
     (wheel,) = folder.glob("marey-*.whl")
     venv.create(folder / "environment", with_pip=True)
     commands = folder / "environment" / ("Scripts" if os.name == "nt" else "bin")
-    subprocess.run([commands / "python", "-m", "pip", "install", "--quiet", wheel], check=True)
+    subprocess.run([commands / "python", "-m", "pip", "install", "--quiet", wheel], check=True, env=without_python())
     with zipfile.ZipFile(wheel) as archive:
         assert not [name for name in archive.namelist() if not name.startswith(("marey/", "marey-"))]
     return commands
 
 
+def without_python():
+    """This process's environment without what leads Python to this checkout."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+
+
 def run(installed, *words):
-    """The output of a command of the environment, in an empty folder and without this checkout on Python's path."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    """The output of a command of the environment, in an empty folder."""
     folder = installed.parent / "empty"
     folder.mkdir(exist_ok=True)
-    done = subprocess.run([installed / words[0], *words[1:]], capture_output=True, text=True, cwd=folder, env=environment)
+    done = subprocess.run([installed / words[0], *words[1:]], capture_output=True, text=True, cwd=folder, env=without_python())
     assert done.returncode == 0, done.stderr
     return done.stdout
 
