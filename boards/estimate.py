@@ -18,6 +18,9 @@ WIDTHS = {16384: 1, 8192: 2, 4096: 4, 2048: 9, 1024: 18, 512: 36}
 """Bits of a word of a block RAM (DP16KD), by its words."""
 PARTS = {"LFE5U-25F": (24_288, 56, 28), "LFE5U-45F": (43_848, 108, 72), "LFE5U-85F": (83_640, 208, 156)}
 """LUTs, block RAMs and multipliers of the devices, smallest first: ECP5 Family Data Sheet, FPGA-DS-02012."""
+PRICES_USD = {"LFE5U-25F": 15.0, "LFE5U-45F": 25.0, "LFE5U-85F": 45.0}
+"""What one piece of each device costs, in US dollars: assumed, in round numbers, and not looked up. Prices differ by
+package, speed grade and number; `marey sweep --price` has others."""
 
 
 @dataclass(frozen=True)

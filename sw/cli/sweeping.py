@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 from tqdm import tqdm
 
-from ...boards.estimate import estimate
+from ...boards.estimate import PRICES_USD, estimate
 from ...hdl.spec.errors import MareyError
 from ...hdl.spec.named import check_field, configuration
 from ...sim.files import write_file
@@ -45,6 +45,23 @@ class Over(click.ParamType):
         return found
 
 
+class Price(click.ParamType):
+    """PART=DOLLARS."""
+
+    name = "price"
+
+    def convert(self, value, param, ctx):
+        part, _, usd = value.partition("=")
+        try:
+            if part not in PRICES_USD:
+                self.fail(f"{part!r} is none of {', '.join(PRICES_USD)}", param, ctx)
+            if (price := float(usd)) > 0:
+                return part, price
+        except ValueError:
+            pass
+        self.fail(f"{value!r} is not PART=DOLLARS", param, ctx)
+
+
 @main.command("sweep")
 @MODEL_FILE
 @click.option("--over", "overs", type=Over(), multiple=True, required=True, metavar="FIELD=N,N,...",
@@ -54,13 +71,16 @@ class Over(click.ParamType):
               help="Configuration that has the other fields.")
 @POSITIONS
 @click.option("--clock-mhz", type=click.FloatRange(min=0, min_open=True), help="Clock of all tiles. Default: the estimate's.")
+@click.option("--price", "prices", type=Price(), multiple=True, metavar="PART=DOLLARS",
+              help="What one piece of an FPGA costs, such as LFE5U-25F=14.2. Default: round numbers, which are assumed.")
 @click.option("--workers", type=click.IntRange(min=1), default=os.cpu_count() or 1, show_default="the processors",
               help="Local processes; several need pip install 'marey[campaign]'.")
 @click.option("--scheduler", metavar="ADDRESS", help="Dask scheduler to use instead, such as tcp://host:8786.")
 @click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False), default=Path("build/sweep"),
               show_default=True,
-              help="Folder for points.csv, points.json and front.svg; a sweep that was stopped goes on from what is there.")
-def sweep_command(model, overs, base, context, clock_mhz, workers, scheduler, output):
+              help="Folder for points.csv, points.json, front.svg and front.png; a sweep that was stopped goes on from what "
+                   "is there.")
+def sweep_command(model, overs, base, context, clock_mhz, prices, workers, scheduler, output):
     """Reckon MODEL on every combination of values of some fields of a tile: cycles, memories, and for an ECP5 the estimated
     cells, clock and tokens a second; and the Pareto front of speed over cells."""
     over = {name: values for fields in overs for name, values in fields.items()}
@@ -80,7 +100,8 @@ def sweep_command(model, overs, base, context, clock_mhz, workers, scheduler, ou
             if row["mode"] != FAILED:  # which is tried again next time
                 kept.write(json.dumps({"key": key, "row": row}) + "\n")
                 kept.flush()
-    rows = [with_speed(row, _cells(row), clock_mhz) for name in names if (row := found.get(_key(name, shape, context)))]
+    usd = PRICES_USD | dict(prices)
+    rows = [with_speed(row, _cells(row), clock_mhz, usd) for name in names if (row := found.get(_key(name, shape, context)))]
     _write(output, model.name, rows)
 
 
@@ -126,7 +147,7 @@ def _results(stack, path, context, waiting, workers, scheduler) -> Iterator[tupl
     except ModuleNotFoundError as error:
         raise MareyError(f"several --workers need {error.name}: pip install 'marey[campaign]', or --workers 1") from None
     if scheduler is None:
-        scheduler = stack.enter_context(LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None,
+        scheduler = stack.enter_context(LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0",
                                                      silence_logs=logging.CRITICAL))
     try:
         client = stack.enter_context(Client(scheduler))
@@ -156,15 +177,31 @@ def _write(output: Path, title: str, rows: list[dict]) -> None:
     write_file(output / "points.csv", as_csv(rows))
     drawn = [row for row in rows if row.get("lut") and row.get("tokens_per_second")]
     if drawn:
-        write_file(output / "front.svg", scatter(f"{title}: tokens a second over LUTs of an ECP5, estimated", drawn, best,
-                                                 ("lut", "LUT"), ("tokens_per_second", "tokens a second")))
+        plot = scatter(f"{title}: tokens a second over LUTs of an ECP5, estimated", drawn, best, ("lut", "LUT"),
+                       ("tokens_per_second", "tokens a second"))
+        write_file(output / "front.svg", plot)
+        if png := _png(plot):
+            write_file(output / "front.png", png)
     counts = {mode: sum(row["mode"] == mode for row in rows) for mode in dict.fromkeys(row["mode"] for row in rows)}
     click.echo(f"{len(rows)} tiles: {', '.join(f'{count} {mode}' for mode, count in counts.items())}; {output}/points.csv, "
                "points.json, front.svg", err=True)
-    click.echo(f"{'on the front':<44}{'LUT':>8}{'BRAM':>6}{'DSP':>6}{'cycles':>10}{'utilisation':>12}{'tokens/s':>10}  part")
-    line = "{config:<44}{lut:>8,}{bram:>6}{dsp:>6}{cycles:>10,}{utilisation:>12.1%}{tokens_per_second:>10,g}  {part}"
+    click.echo(f"{'on the front':<44}{'LUT':>8}{'BRAM':>6}{'DSP':>6}{'cycles':>10}{'utilisation':>12}{'tokens/s':>10}"
+               f"{'/LUT':>8}{'/$':>8}  part")
     for row in best:
-        click.echo(line.format(**row | {"part": row["part"] or "none"}))
+        by_usd = f"{row['tokens_per_second_per_usd']:,g}" if "usd" in row else "-"
+        click.echo("{config:<44}{lut:>8,}{bram:>6}{dsp:>6}{cycles:>10,}{utilisation:>12.1%}{tokens_per_second:>10,g}"
+                   "{tokens_per_second_per_lut:>8.3g}".format(**row) + f"{by_usd:>8}  {row['part'] or 'none'}")
     if best:
         click.echo(f"LUTs are estimated: a line through the boards' builds, which are off it by up to "
-                   f"{best[0]['lut_error']:.0%}; arrays other than 4x4 and 8x8 are an extrapolation", err=True)
+                   f"{best[0]['lut_error']:.0%}; arrays other than 4x4 and 8x8 are an extrapolation; prices of "
+                   "parts are assumed, unless --price gives them", err=True)
+
+
+def _png(svg: str) -> bytes | None:
+    """A plot as PNG, of twice as many pixels; None where the renderer is not installed."""
+    try:
+        # Here, and not above, because it is in the optional extra `campaign`.
+        from resvg_py import svg_to_bytes
+    except ModuleNotFoundError:
+        return None
+    return bytes(svg_to_bytes(svg_string=svg, zoom=2))

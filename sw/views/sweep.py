@@ -45,17 +45,25 @@ def reckon(name: str, shape: ModelConfig, model: Model | None, context: int | No
         **{kind: used["used"] for kind, used in row["memory"].items()}, "link_words": row["link_words"]}
 
 
-def with_speed(row: dict, cells: Mapping[str, object] | None, clock_mhz: float | None = None) -> dict:
+def with_speed(row: dict, cells: Mapping[str, object] | None, clock_mhz: float | None = None,
+               prices_usd: Mapping[str, float] | None = None) -> dict:
     """A point with its cells (`marey.boards.estimate.Estimate`, as a dict), and {"tokens_per_second",
     "tokens_per_second_per_lut"} at their clock, or at `clock_mhz`. A streamed model waits for its link, which a sweep does
-    not know: it has no speed."""
+    not know: it has no speed.
+
+    `prices_usd`: of devices, by name. A point that has room on one of them gets {"usd", "tokens_per_second_per_usd"}.
+    """
     clock_mhz = clock_mhz or (cells and cells["clock_mhz"])
     row = row | {**(cells or {}), "clock_mhz": clock_mhz}
     if row["mode"] != RESIDENT or not clock_mhz:
         return row
     speed = clock_mhz * 1e6 / row["cycles"]
-    return row | {"tokens_per_second": float(f"{speed:.4g}")} | (
-        {"tokens_per_second_per_lut": float(f"{speed / cells['lut']:.4g}")} if cells else {})
+    found = {"tokens_per_second": speed}
+    if cells:
+        found["tokens_per_second_per_lut"] = speed / cells["lut"]
+        if usd := (prices_usd or {}).get(cells.get("part")):
+            found |= {"usd": usd, "tokens_per_second_per_usd": speed / usd}
+    return row | {name: float(f"{value:.4g}") for name, value in found.items()}
 
 
 def front(rows: Iterable[dict], cost: str, gain: str) -> list[dict]:

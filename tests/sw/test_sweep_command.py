@@ -49,7 +49,21 @@ def test_its_files_and_how_it_goes_on(small, tmp_path, monkeypatch):
     assert [row["config"] for row in csv.DictReader((tmp_path / "points.csv").read_text().splitlines())] == [
         row["config"] for row in found["points"]] and len(found["points"]) == 4
     assert found["front"] and (tmp_path / "front.svg").read_text().startswith("<svg")
-    assert found["front"][0] in again.stdout
+    assert found["front"][0] in again.stdout and "/LUT" in again.stdout and "/$" in again.stdout
+
+
+def test_prices_and_the_plot_as_png(small, tmp_path):
+    pytest.importorskip("resvg_py", reason="the package resvg_py is not installed: pip install 'marey[campaign]'")
+    command = ["sweep", small, "--over", "rows=4 cols=4", "--config", "ecp5_4x4", "--workers", 1]
+    assert marey(*command, "--price", "LFE5U-25F=7.5", "-o", tmp_path).exit_code == 0
+    (row,) = json.loads((tmp_path / "points.json").read_text())["points"]
+    assert row["part"] == "LFE5U-25F" and row["usd"] == 7.5
+    assert row["tokens_per_second_per_usd"] == pytest.approx(row["tokens_per_second"] / 7.5, rel=1e-3)
+    assert row["tokens_per_second_per_lut"] == pytest.approx(row["tokens_per_second"] / row["lut"], rel=1e-3)
+    png = (tmp_path / "front.png").read_bytes()
+    assert png.startswith(b"\x89PNG") and int.from_bytes(png[16:20], "big") == 2 * 760
+    for wrong in ("LFE5U-25F=0", "LFE5U-25F=nan", "LFE5U-25F", "XC7=3"):
+        refused(*command, "--price", wrong, "-o", tmp_path, word="LFE5U-25F")
 
 
 def test_what_cannot_be_swept(small, tmp_path):

@@ -33,7 +33,9 @@ def test_the_figures_are_those_of_a_compiled_program():
     spoken = with_speed(row, {"lut": 1000, "clock_mhz": 50.0})
     assert spoken["tokens_per_second"] == float(f"{50e6 / row['cycles']:.4g}")
     assert with_speed(row, None, 25.0)["tokens_per_second"] == float(f"{25e6 / row['cycles']:.4g}")
-    assert "tokens_per_second" not in with_speed(row, None)
+    assert "tokens_per_second" not in with_speed(row, None) and "usd" not in spoken
+    priced = with_speed(row, {"lut": 1000, "clock_mhz": 50.0, "part": "small"}, None, {"small": 5.0})
+    assert priced["tokens_per_second_per_usd"] == float(f"{10e6 / row['cycles']:.4g}") and priced["usd"] == 5.0
 
 
 def test_a_point_that_cannot_be_says_why():
