@@ -204,4 +204,4 @@ def _png(svg: str) -> bytes | None:
         from resvg_py import svg_to_bytes
     except ModuleNotFoundError:
         return None
-    return bytes(svg_to_bytes(svg_string=svg, zoom=2))
+    return bytes(svg_to_bytes(svg_string=svg, zoom=2, background="white"))

@@ -11,6 +11,7 @@ from marey.hdl.spec.errors import MareyError  # noqa: E402
 from marey.sw.errors import FormatError  # noqa: E402
 from marey.sw.modules import compile  # noqa: E402
 from marey.sw.modules.errors import ModuleError  # noqa: E402
+from tests.docs.pages import ROOT, blocks  # noqa: E402
 
 nn = torch.nn
 ROWS = 200
@@ -117,6 +118,15 @@ def test_language_models_that_marey_cannot_do_are_refused_as_their_files_are():
     transformers = pytest.importorskip("transformers", reason="transformers is not installed: pip install 'marey[dev]'")
     with pytest.raises(FormatError, match=r'LlamaForCausalLM\.config: hidden_act is "gelu"'):
         compile(llama(transformers, hidden_act="gelu"), torch.zeros(1, 2, dtype=torch.long))
+
+
+def test_the_example_of_the_page(compiler, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (example,) = blocks(ROOT / "docs" / "pytorch.md", "python")
+    exec(example, made := {})
+    assert made["logits"].shape == (5, 10) and f"{made['compiled'].cycles:,}" in capsys.readouterr().out
+    assert "</html>" in (tmp_path / "timetable.html").read_text(encoding="utf-8")
+    made["compiled"].close()
 
 
 def test_what_is_no_module_is_refused():
