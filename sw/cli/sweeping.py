@@ -27,6 +27,9 @@ KEPT = "points.jsonl"
 """The file of points that are done: a line for each, with its key."""
 TRIALS = 5
 """Times that a point is tried whose worker dies."""
+QUIET = {"distributed.worker.profile.enabled": False, "distributed.admin.tick.interval": "500ms",
+         "distributed.admin.system-monitor.interval": "5s"}
+"""Settings of Dask for local processes. Its profiler and monitors would take a quarter of the workers' time."""
 
 
 class Over(click.ParamType):
@@ -143,10 +146,12 @@ def _results(stack, path, context, waiting, workers, scheduler) -> Iterator[tupl
         return
     try:
         # Here, and not above, because Dask is in the optional extra `campaign`.
+        from dask import config
         from distributed import Client, LocalCluster, as_completed
     except ModuleNotFoundError as error:
         raise MareyError(f"several --workers need {error.name}: pip install 'marey[campaign]', or --workers 1") from None
     if scheduler is None:
+        stack.enter_context(config.set(QUIET))
         scheduler = stack.enter_context(LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0",
                                                      silence_logs=logging.CRITICAL))
     try:
