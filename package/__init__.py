@@ -5,8 +5,23 @@ Everything is imported when it is first asked for, so that `import marey` takes 
 
 from importlib import import_module, metadata
 
-OFFERED = ("Config", "Conversation", "Decoder", "Device", "Generation", "Program", "Sampler", "compile_model", "configuration",
-           "generate", "load_model", "load_template", "load_tokenizer", "open_device", "preset")
+OFFERED = (
+    "Config",
+    "Conversation",
+    "Decoder",
+    "Device",
+    "Generation",
+    "Program",
+    "Sampler",
+    "compile_model",
+    "configuration",
+    "generate",
+    "load_model",
+    "load_template",
+    "load_tokenizer",
+    "open_device",
+    "preset",
+)
 """What `marey.sw` offers."""
 
 

@@ -1,4 +1,5 @@
-"""A hook of MkDocs that adds pages to those of docs/, and shows mkdocstrings where the package's folders are."""
+"""A hook of MkDocs that adds pages to those of docs/, and shows mkdocstrings where the package's
+folders are."""
 
 from pathlib import Path
 
@@ -29,7 +30,9 @@ def on_files(files, config):
     for name, page in PAGES.items():
         files.append(File.generated(config, page, content=_moved((ROOT / name).read_text(encoding="utf-8"))))
     for path in sorted((ROOT / "site" / "reference").glob("*.md")):
-        files.append(File.generated(config, f"reference/{path.name}", content=path.read_text(encoding="utf-8")))
+        files.append(
+            File.generated(config, f"reference/{path.name}", content=path.read_text(encoding="utf-8"))
+        )
     files.append(File.generated(config, "reference/commands.md", content=_commands()))
     return files
 

@@ -9,23 +9,49 @@ from marey.sw.model.network import Network, Weights, check_network
 
 def operation(kind, name, inputs, size, **how):
     """An operation that makes a value of its own name."""
-    return Operation(kind=kind, name=name, inputs=tuple(inputs), output=Value(name, size, Number.WIDE), phase=Phase.FFN, **how)
+    return Operation(
+        kind=kind,
+        name=name,
+        inputs=tuple(inputs),
+        output=Value(name, size, Number.WIDE),
+        phase=Phase.FFN,
+        **how,
+    )
 
 
 def linear(name, source, size, bias=True):
     """A matrix with its bias."""
-    return operation(Kind.LINEAR, name, [source], size, weights=(f"{name}.weight",), bias=(f"{name}.bias",) * bias)
+    return operation(
+        Kind.LINEAR, name, [source], size, weights=(f"{name}.weight",), bias=(f"{name}.bias",) * bias
+    )
 
 
 def every_kind(inputs: int, size: int, gate: str = "silu") -> Network:
     """A network that has every kind of operation but EMBED."""
-    return check_network(Network(Value("in", inputs, Number.WIDE), (
-        linear("first", "in", size), operation(Kind.ACTIVATE, "relu", ["first"], size, function="relu"),
-        operation(Kind.NORM, "norm", ["relu"], size, function="rms", weights=("norm.gain",), bias=("norm.bias",)),
-        linear("second", "norm", size), operation(Kind.ADD, "sum", ["second", "relu"], size),
-        operation(Kind.ACTIVATE, gate, ["sum"], size, function=gate),
-        operation(Kind.MULTIPLY, "product", [gate, "norm"], size), linear("third", "product", size, bias=False)),
-        {"norm": 1e-5}))
+    return check_network(
+        Network(
+            Value("in", inputs, Number.WIDE),
+            (
+                linear("first", "in", size),
+                operation(Kind.ACTIVATE, "relu", ["first"], size, function="relu"),
+                operation(
+                    Kind.NORM,
+                    "norm",
+                    ["relu"],
+                    size,
+                    function="rms",
+                    weights=("norm.gain",),
+                    bias=("norm.bias",),
+                ),
+                linear("second", "norm", size),
+                operation(Kind.ADD, "sum", ["second", "relu"], size),
+                operation(Kind.ACTIVATE, gate, ["sum"], size, function=gate),
+                operation(Kind.MULTIPLY, "product", [gate, "norm"], size),
+                linear("third", "product", size, bias=False),
+            ),
+            {"norm": 1e-5},
+        )
+    )
 
 
 def with_weights(network: Network, seed: int = 0) -> Weights:
@@ -35,14 +61,18 @@ def with_weights(network: Network, seed: int = 0) -> Weights:
         inputs = network.values[each.inputs[0]].size
         for name in (*each.weights, *each.bias):
             matrix = each.kind is Kind.LINEAR and name in each.weights
-            arrays[name] = rng.normal(size=(each.output.size, inputs)) / inputs**0.5 if matrix else rng.normal(
-                size=(20, each.output.size) if each.kind is Kind.EMBED else each.output.size)
+            arrays[name] = (
+                rng.normal(size=(each.output.size, inputs)) / inputs**0.5
+                if matrix
+                else rng.normal(size=(20, each.output.size) if each.kind is Kind.EMBED else each.output.size)
+            )
     return Weights(network, {name: values.astype(np.float32) for name, values in arrays.items()})
 
 
 @st.composite
 def networks(draw, gates=("silu", "relu")) -> Network:
-    """A network of up to six operations, each of which reads values that are there; the input is a vector or a row."""
+    """A network of up to six operations, each of which reads values that are there; the input is a
+    vector or a row."""
     size = draw(st.integers(1, 20))
     source = Value("in", size, Number.WIDE)
     operations, known = [], {"in": size}
@@ -57,14 +87,23 @@ def networks(draw, gates=("silu", "relu")) -> Network:
             case "linear":
                 made = linear(name, read, draw(st.integers(1, 20)), draw(st.booleans()))
             case "function":
-                made = operation(Kind.ACTIVATE, name, [read], known[read], function=draw(st.sampled_from(gates)))
+                made = operation(
+                    Kind.ACTIVATE, name, [read], known[read], function=draw(st.sampled_from(gates))
+                )
             case "add":
                 made = operation(Kind.ADD, name, [read, draw(st.sampled_from(pairs))], known[read])
             case "multiply":
                 made = operation(Kind.MULTIPLY, name, [read, draw(st.sampled_from(pairs))], known[read])
             case "norm":
-                made = operation(Kind.NORM, name, [read], known[read], function="rms",
-                                 weights=(f"{name}.gain",) * draw(st.booleans()), bias=(f"{name}.bias",) * draw(st.booleans()))
+                made = operation(
+                    Kind.NORM,
+                    name,
+                    [read],
+                    known[read],
+                    function="rms",
+                    weights=(f"{name}.gain",) * draw(st.booleans()),
+                    bias=(f"{name}.bias",) * draw(st.booleans()),
+                )
                 epsilon[name] = 1e-5
         operations.append(made)
         known[name] = made.output.size

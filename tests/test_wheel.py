@@ -19,7 +19,12 @@ FOLDERS = PROJECT["tool"]["setuptools"]["package-dir"]
 def test_every_file_beside_the_code_is_package_data():
     """Whether git is there or not: without it setuptools takes what the patterns say."""
     patterns = PROJECT["tool"]["setuptools"]["package-data"]
-    held = {path for package, names in patterns.items() for name in names for path in (ROOT / FOLDERS[package]).glob(name)}
+    held = {
+        path
+        for package, names in patterns.items()
+        for name in names
+        for path in (ROOT / FOLDERS[package]).glob(name)
+    }
     found = {path for tree in ("package", "hdl", "sim", "sw", "boards") for path in (ROOT / tree).rglob("*")
              if path.is_file() and path.suffix not in (".py", ".pyc")}
     assert {path.relative_to(ROOT).as_posix() for path in found - held} == set()
@@ -27,14 +32,17 @@ def test_every_file_beside_the_code_is_package_data():
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory) -> Path:
-    """The folder of the commands of an environment into which the built wheel alone was installed, with what it needs."""
+    """The folder of the commands of an environment into which the built wheel alone was installed,
+    with what it needs."""
     folder = tmp_path_factory.mktemp("wheel")
     pip = [sys.executable, "-m", "pip"]
     subprocess.run([*pip, "wheel", "--quiet", "--no-deps", "-w", folder, ROOT], check=True)
     (wheel,) = folder.glob("marey-*.whl")
     venv.create(folder / "environment", with_pip=True)
     commands = folder / "environment" / ("Scripts" if os.name == "nt" else "bin")
-    subprocess.run([commands / "python", "-m", "pip", "install", "--quiet", wheel], check=True, env=without_python())
+    subprocess.run(
+        [commands / "python", "-m", "pip", "install", "--quiet", wheel], check=True, env=without_python()
+    )
     with zipfile.ZipFile(wheel) as archive:
         assert not [name for name in archive.namelist() if not name.startswith(("marey/", "marey-"))]
     return commands
@@ -49,7 +57,9 @@ def run(installed, *words):
     """The output of a command of the environment, in an empty folder."""
     folder = installed.parent / "empty"
     folder.mkdir(exist_ok=True)
-    done = subprocess.run([installed / words[0], *words[1:]], capture_output=True, text=True, cwd=folder, env=without_python())
+    done = subprocess.run(
+        [installed / words[0], *words[1:]], capture_output=True, text=True, cwd=folder, env=without_python()
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -57,13 +67,18 @@ def run(installed, *words):
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["emulator", "verilator"])
 def test_it_tells_a_story_without_a_checkout(installed, compiler, backend):
-    assert run(installed, "marey", "generate", "One day", "--steps", "4", "--backend", backend).startswith("One day")
+    assert run(installed, "marey", "generate", "One day", "--steps", "4", "--backend", backend).startswith(
+        "One day"
+    )
 
 
 @pytest.mark.slow
 def test_it_has_the_version_and_the_package(installed):
     said = run(installed, "marey", "--version").split()[-1]
-    assert run(installed, "python", "-c", "import marey; print(marey.__version__, marey.__file__)").split()[0] == said
+    assert (
+        run(installed, "python", "-c", "import marey; print(marey.__version__, marey.__file__)").split()[0]
+        == said
+    )
     run(installed, "marey", "verilog", "--config", "tiny4x8", "-o", "tile")
     run(installed, "marey", "timetable", "-o", "page.html")
     run(installed, "marey", "fit", "--json")

@@ -14,7 +14,7 @@ VARIABLE = "_MAREY_COMPLETE"
 def completion_command(shell):
     """Print what SHELL needs to complete commands, options and presets.
 
-    For bash, put  eval "$(marey completion bash)"  into ~/.bashrc; for zsh the same with zsh into ~/.zshrc; for fish,
-    marey completion fish | source  into ~/.config/fish/config.fish.
+    For bash, put  eval "$(marey completion bash)"  into ~/.bashrc; for zsh the same with zsh into
+    ~/.zshrc; for fish, marey completion fish | source  into ~/.config/fish/config.fish.
     """
     click.echo(get_completion_class(shell)(main, {}, "marey", VARIABLE).source())

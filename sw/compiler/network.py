@@ -25,8 +25,8 @@ RELU = {LOW: -32767, HIGH: 32767}
 def compile_network(model: QuantisedNetwork, config: Config, name: str = "") -> tuple[Program, NetworkLayout]:
     """Lowers, schedules and checks a network for a configuration; returns its program and its layout.
 
-    The host writes the input to MEM, starts the program at instruction 0 for no token, and reads the result. CompileError
-    if the tile cannot run the network.
+    The host writes the input to MEM, starts the program at instruction 0 for no token, and reads
+    the result. CompileError if the tile cannot run the network.
     """
     layout = lay_out_network(config, model.network)
     try:
@@ -34,8 +34,11 @@ def compile_network(model: QuantisedNetwork, config: Config, name: str = "") -> 
     except EncodingError as error:
         raise CompileError(f"a number is too large for an instruction of {config.name}: {error}") from None
     if len(code) > config.program_depth:
-        raise CompileError(f"the program has {len(code)} instructions, and {config.name} has room for {config.program_depth}: "
-                           "choose a larger configuration")
+        raise CompileError(
+            f"the program has {len(code)} instructions, and {config.name} has room for "
+            f"{config.program_depth}: "
+            "choose a larger configuration"
+        )
     check(config, code, count=0)
     weights, constants = _fill(model, layout)
     image = Image(code, weights, constants, granule=layout.first_constant)
@@ -59,7 +62,9 @@ def _fill(model, layout):
     values = np.zeros((layout.granules - layout.first_constant, config.lanes), np.int16)
 
     def put(name, vector):
-        values.reshape(-1)[(layout.constants[name] - layout.first_constant) * config.lanes:][:vector.size] = vector
+        values.reshape(-1)[(layout.constants[name] - layout.first_constant) * config.lanes :][
+            : vector.size
+        ] = vector
 
     for operation in model.network.operations:
         match operation.kind:

@@ -30,7 +30,8 @@ class NetworkBuilder:
 
     def op(self, op: Op, note: str = "", **operands) -> Instruction:
         """An instruction that belongs to the operation, if it is for a slice."""
-        made = isa_of(self.layout.config).make(op, note=f"{self.operation.name}{note and ': '}{note}", **operands)
+        note = f"{self.operation.name}{note and ': '}{note}"
+        made = isa_of(self.layout.config).make(op, note=note, **operands)
         return replace(made, operation=self.operation.name) if op in SLICES else made
 
     def vector_pass(self, note: str, value: str, **operands) -> Instruction:
@@ -45,19 +46,23 @@ class NetworkBuilder:
 
     @property
     def measured(self) -> dict:
-        """Operands with which the last instruction that writes the operation's result finds its largest magnitude; none
-        unless a QUANTISE reads it."""
+        """Operands with which the last instruction that writes the operation's result finds its
+        largest magnitude; none unless a QUANTISE reads it."""
         readers = self.layout.network.readers(self.operation.output.name)
-        return {"reduce": Reduce.ABSMAX, "into": ABSMAX} if any(each.kind is Kind.QUANTISE for each in readers) else {}
+        quantised = any(each.kind is Kind.QUANTISE for each in readers)
+        return {"reduce": Reduce.ABSMAX, "into": ABSMAX} if quantised else {}
 
 
 def steps_of(builder: NetworkBuilder, operation: Operation) -> list[Step]:
     """The steps of an operation, from the kernel of its kind. An EMBED has none: the host writes the row."""
-    return KERNELS[operation.kind](replace(builder, operation=operation), operation) if operation.kind in KERNELS else []
+    if operation.kind is Kind.EMBED:
+        return []
+    return KERNELS[operation.kind](replace(builder, operation=operation), operation)
 
 
 def quantise(builder: NetworkBuilder, operation: Operation) -> list[Step]:
-    """Brings a value to int8; its factor and its step are scalars. What the host has written is measured first."""
+    """Brings a value to int8; its factor and its step are scalars. What the host has written is
+    measured first."""
     (source,), scalar = operation.inputs, builder.layout.scalars[operation.name]
     made = builder.layout.network.producer(source)
     by_host = [] if made and made.kind is not Kind.EMBED else [step(builder.vector_pass(
@@ -78,13 +83,13 @@ def linear(builder: NetworkBuilder, operation: Operation) -> list[Step]:
     scalar, factors = layout.scalars[source] + 1, layout.buffers[name + FACTORS]
     interval = mxm_interval(config, {"inner": matrix.inner, "fetch": 0})
     plus = {"plus": 1, "x": layout.constants[operation.bias[0]], "x_step": 1} if operation.bias else {}
-    multiply = builder.op(Op.MXM, act=builder.at(source) // config.granules_per_word, wgt=matrix.word, inner=matrix.inner,
-                          middle=matrix.results, wgt_step=matrix.inner)
+    multiply = builder.op(Op.MXM, act=builder.at(source) // config.granules_per_word, wgt=matrix.word,
+                          inner=matrix.inner, middle=matrix.results, wgt_step=matrix.inner)
     take = builder.op(Op.VXM, stream=1, by_vector=1, y=factors, y_step=1, inner=config.beats_per_result,
-                      middle=matrix.results, interval=interval, shift=builder.model.linears[name].shift, scalar=scalar,
-                      to=To.MEM, dst=builder.at(out), **plus, **builder.measured)
-    return [step(builder.vector_pass("factors", out, x=layout.constants[name], scalar=scalar, bare=1, shift=MANTISSA_BITS,
-                                     dst=factors)),
+                      middle=matrix.results, interval=interval, shift=builder.model.linears[name].shift,
+                      scalar=scalar, to=To.MEM, dst=builder.at(out), **plus, **builder.measured)
+    return [step(builder.vector_pass("factors", out, x=layout.constants[name], scalar=scalar, bare=1,
+                                     shift=MANTISSA_BITS, dst=factors)),
             step(multiply, take, offsets=(0, stream_offset(config, matrix.inner)))]
 
 
@@ -92,7 +97,8 @@ def activate(builder: NetworkBuilder, operation: Operation) -> list[Step]:
     """A function of each channel. A ReLU takes two passes, which saturate: see `network_golden.relu`."""
     (source,), dst = operation.inputs, builder.at(operation.output.name)
     if operation.function != "relu":
-        return [step(builder.vector_pass("", source, function=FUNCTIONS[operation.function], x=builder.at(source), dst=dst,
+        function = FUNCTIONS[operation.function]
+        return [step(builder.vector_pass("", source, function=function, x=builder.at(source), dst=dst,
                                          shift=MANTISSA_BITS, **builder.measured))]
     low, high = (builder.layout.constants[name] for name in (LOW, HIGH))
     return [step(builder.vector_pass("saturate", source, x=builder.at(source), plus=1, y=low, dst=dst)),
@@ -111,12 +117,14 @@ def multiply(builder: NetworkBuilder, operation: Operation) -> list[Step]:
 
 def _of_two(builder, operation, **how):
     one, other = map(builder.at, operation.inputs)
-    return step(builder.vector_pass("", operation.output.name, x=one, y=other, y_step=1, dst=builder.at(operation.output.name),
-                                    **how, **builder.measured))
+    made = operation.output.name
+    return step(builder.vector_pass("", made, x=one, y=other, y_step=1, dst=builder.at(made), **how,
+                                    **builder.measured))
 
 
 def norm(builder: NetworkBuilder, operation: Operation) -> list[Step]:
-    """Divides a value by its root mean square, as `integer.normalised`, then multiplies by the gains and adds the bias."""
+    """Divides a value by its root mean square, as `integer.normalised`, then multiplies by the
+    gains and adds the bias."""
     (source,), dst, constants = operation.inputs, builder.at(operation.output.name), builder.layout.constants
     scalar = builder.layout.scalars[operation.name]
 
@@ -127,21 +135,24 @@ def norm(builder: NetworkBuilder, operation: Operation) -> list[Step]:
         return step(builder.op(Op.SFU, what, function=function, a=REDUCED, into=scalar))
 
     reduced = {"to": To.NOWHERE, "into": REDUCED}
-    gains = {"y": constants[operation.name], "y_step": 1, "by_vector": 1, "shift": builder.model.shifts[operation.name]}
-    bias = [{"x": dst, "plus": 1, "y": constants[name], "y_step": 1} for name in operation.bias]
-    last = [{"x": dst} | gains, *bias]
+    shift = builder.model.shifts[operation.name]
+    last = {"gains": {"y": constants[operation.name], "by_vector": 1, "shift": shift}}
+    for name in operation.bias:
+        last["bias"] = {"plus": 1, "y": constants[name]}
+    end = list(last)[-1]
     return [
         one_pass("largest", x=builder.at(source), reduce=Reduce.ABSMAX, **reduced),
         root("1/largest", Sfu.RECIPROCAL),
         one_pass("fill 16 bits", x=builder.at(source), scalar=scalar, shift=HEAD_FILL_SHIFT, dst=dst),
-        one_pass("squares", x=dst, y=dst, by_vector=1, y_step=1, shift=UNIT_SQUARE_SHIFT, reduce=Reduce.SUM, **reduced),
+        one_pass("squares", x=dst, y=dst, by_vector=1, y_step=1, shift=UNIT_SQUARE_SHIFT, reduce=Reduce.SUM,
+                 **reduced),
         root("1/rms", Sfu.RSQRT),
         one_pass("normalise", x=dst, scalar=scalar, shift=HEAD_ROOT_SHIFT, dst=dst),
-        *(one_pass(("gains", "bias")[number], dst=dst, **operands, **(builder.measured if number + 1 == len(last) else {}))
-          for number, operands in enumerate(last)),
+        *(one_pass(what, x=dst, y_step=1, dst=dst, **operands, **(builder.measured if what == end else {}))
+          for what, operands in last.items()),
     ]
 
 
 KERNELS: dict[Kind, Callable[[NetworkBuilder, Operation], list[Step]]] = {
-    Kind.QUANTISE: quantise, Kind.LINEAR: linear, Kind.ACTIVATE: activate, Kind.ADD: add, Kind.MULTIPLY: multiply,
-    Kind.NORM: norm}
+    Kind.QUANTISE: quantise, Kind.LINEAR: linear, Kind.ACTIVATE: activate, Kind.ADD: add,
+    Kind.MULTIPLY: multiply, Kind.NORM: norm}

@@ -1,6 +1,7 @@
 """The layout of a feed-forward network: where its matrices, constants and values lie in W-RAM and MEM.
 
-A value is kept from the operation that makes it to the last one that reads it; then another one takes its place.
+A value is kept from the operation that makes it to the last one that reads it; then another one
+takes its place.
 """
 
 from collections.abc import Mapping
@@ -14,22 +15,24 @@ from .layout import CompileError
 from .matrix import Matrix
 
 FACTORS, NORM = ".factors", ".norm"
-"""Suffixes in the names of what an operation keeps while it runs: a LINEAR's factors times the scalar of its input; the
-scalar registers of a NORM."""
+"""Suffixes in the names of what an operation keeps while it runs: a LINEAR's factors times the
+scalar of its input; the scalar registers of a NORM."""
 LOW, HIGH = "relu low", "relu high"
 """Constants of a ReLU."""
 SCALARS = 2
-"""Scalar registers of a QUANTISE, the factor and the step; and of a NORM, whose upper registers are two, too."""
+"""Scalar registers of a QUANTISE, the factor and the step; and of a NORM, whose upper registers are
+two, too."""
 
 
 @dataclass(frozen=True)
 class NetworkLayout:
     """Addresses of a network. Those in MEM count granules, those in W-RAM words.
 
-    `matrices`: by operation. `buffers`: of values, and of factors (see `FACTORS`). `constants`: the factors of a LINEAR and
-    the gains of a NORM by the operation's name, biases by their own. They begin at granule `first_constant`, behind the
-    buffers. `scalars`: the first of two scalar registers in the upper half, by the name of a QUANTISE or a NORM. `words`,
-    `granules`: all that the network takes.
+    `matrices`: by operation. `buffers`: of values, and of factors (see `FACTORS`). `constants`: the
+    factors of a LINEAR and the gains of a NORM by the operation's name, biases by their own. They
+    begin at granule `first_constant`, behind the buffers. `scalars`: the first of two scalar
+    registers in the upper half, by the name of a QUANTISE or a NORM. `words`, `granules`: all that
+    the network takes.
     """
 
     config: Config
@@ -71,24 +74,41 @@ def lay_out_network(config: Config, network: Network) -> NetworkLayout:
                              for operation in network.of_kind(Kind.QUANTISE, Kind.NORM)})
     upper = config.scalars // 2
     if word > config.wram_depth or at > config.granules or upper + used > config.scalars:
-        raise CompileError(f"the network needs {word} W-RAM words, {-(-at // config.granules_per_word)} MEM words and "
-                           f"{2 * used} scalar registers, and {config.name} has {config.wram_depth}, {config.mem_depth} and "
-                           f"{config.scalars}: choose a larger configuration")
-    return NetworkLayout(config, network, matrices, buffers, constants, {name: upper + at for name, at in scalars.items()},
-                         end, word, at)
+        raise CompileError(
+            f"the network needs {word} W-RAM words, {-(-at // config.granules_per_word)} MEM words and "
+            f"{2 * used} scalar registers, and {config.name} has {config.wram_depth}, {config.mem_depth} and "
+            f"{config.scalars}: choose a larger configuration"
+        )
+    return NetworkLayout(
+        config,
+        network,
+        matrices,
+        buffers,
+        constants,
+        {name: upper + at for name, at in scalars.items()},
+        end,
+        word,
+        at,
+    )
 
 
 def _check_tile(config, network):
     functions = {operation.function for operation in network.of_kind(Kind.ACTIVATE)}
-    widest = max((network.values[operation.inputs[0]].size for operation in network.of_kind(Kind.LINEAR)), default=1)
+    widest = max(
+        (network.values[operation.inputs[0]].size for operation in network.of_kind(Kind.LINEAR)), default=1
+    )
     longest = max(operation.output.size for operation in network.operations)
     for missing, what in (
-            (config.weight_bits != 8, "weights need 8 bits"), (not config.whole, "all of MEM must be readable"),
-            (functions & {"gelu", "gelu_erf"} and not config.gelu, "GELU needs its table: gelu=1"),
-            (widest << 14 >= 1 << config.accumulator_bits - 1,
-             f"dot products of {widest} values need more than {config.accumulator_bits} bits"),
-            (longest > 1 << 15, f"a vector has {longest} values, and at most 32768 can be measured"),
-            (config.scalars // 2 <= ABSMAX + 2, "a network needs more scalar registers")):
+        (config.weight_bits != 8, "weights need 8 bits"),
+        (not config.whole, "all of MEM must be readable"),
+        (functions & {"gelu", "gelu_erf"} and not config.gelu, "GELU needs its table: gelu=1"),
+        (
+            widest << 14 >= 1 << config.accumulator_bits - 1,
+            f"dot products of {widest} values need more than {config.accumulator_bits} bits",
+        ),
+        (longest > 1 << 15, f"a vector has {longest} values, and at most 32768 can be measured"),
+        (config.scalars // 2 <= ABSMAX + 2, "a network needs more scalar registers"),
+    ):
         if missing:
             raise CompileError(f"{config.name} cannot run the network: {what}: choose another configuration")
 
@@ -122,8 +142,8 @@ def _life(network, name):
 
 
 def _packed(lives: Mapping[str, tuple[int, int, int]]) -> tuple[dict[str, int], int]:
-    """({name: first place}, the end of all) for things of (first, last, size): each at the first place that is free from
-    `first` to `last`."""
+    """({name: first place}, the end of all) for things of (first, last, size): each at the first
+    place that is free from `first` to `last`."""
     places: dict[str, int] = {}
     for name, (first, last, size) in sorted(lives.items(), key=lambda item: (item[1][0], -item[1][2])):
         taken = sorted((places[other], places[other] + lives[other][2]) for other in places

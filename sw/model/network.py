@@ -15,23 +15,24 @@ from .graph import LEGAL, GraphError, Kind, Number, Operation, Rule, Value, chec
 GATES = ("silu", "gelu", "gelu_erf")
 """Functions of an ACTIVATE that the VXM computes with a table, by names of `FUNCTIONS`."""
 FUNCTIONS = (*GATES, "relu")
-"""Functions that an ACTIVATE may have. "gelu_erf" is GELU by the error function; the tile computes it as "gelu",
-its tanh approximation: they differ by less than 2**-11."""
+"""Functions that an ACTIVATE may have. "gelu_erf" is GELU by the error function; the tile computes
+it as "gelu", its tanh approximation: they differ by less than 2**-11."""
 _AS_IN_TOKENS = (Kind.EMBED, Kind.ADD, Kind.MULTIPLY, Kind.LINEAR, Kind.QUANTISE)
 NETWORK_LEGAL = MappingProxyType({kind: LEGAL[kind] for kind in _AS_IN_TOKENS} | {
     Kind.ACTIVATE: Rule((Number.WIDE,), Number.WIDE, functions=FUNCTIONS),
     Kind.NORM: Rule((Number.WIDE,), Number.WIDE, (0, 1), ("rms",), biased=("rms",)),
 })
-"""What is legal in a network, by kind of operation. Unlike that of a token, a NORM makes 16-bit integers, which any
-operation may read."""
+"""What is legal in a network, by kind of operation. Unlike that of a token, a NORM makes 16-bit
+integers, which any operation may read."""
 
 
 @dataclass(frozen=True)
 class Network:
     """The operations of a network, in their order.
 
-    `source`: the input: a vector, Number.WIDE, or the number of a row, Number.INDEX, which the first operation, an EMBED,
-    reads. The last operation makes the result. `epsilon`: what each NORM, by its name, adds to the mean of squares.
+    `source`: the input: a vector, Number.WIDE, or the number of a row, Number.INDEX, which the
+    first operation, an EMBED, reads. The last operation makes the result. `epsilon`: what each
+    NORM, by its name, adds to the mean of squares.
     """
 
     source: Value
@@ -66,7 +67,11 @@ class Network:
 
     def macs_of(self, operation: Operation, position: int = 0) -> int:
         """Useful multiply-accumulates of an operation; they do not depend on a position."""
-        return operation.output.size * self.values[operation.inputs[0]].size if operation.kind is Kind.LINEAR else 0
+        return (
+            operation.output.size * self.values[operation.inputs[0]].size
+            if operation.kind is Kind.LINEAR
+            else 0
+        )
 
     def macs(self, position: int = 0) -> int:
         """Useful multiply-accumulates of one run of the network."""
@@ -76,9 +81,9 @@ class Network:
 def check_network(network: Network, integers: bool = False) -> Network:
     """Checks a network and returns it. GraphError names the first operation that breaks a rule.
 
-    Rules: each value is made once, before it is read; numbers are of the kinds that `NETWORK_LEGAL` names; both operands of
-    a sum or a product have the size of the result; only the first operation is an EMBED; the result is a vector of 16-bit
-    numbers. `integers`: as for `graph.check`.
+    Rules: each value is made once, before it is read; numbers are of the kinds that `NETWORK_LEGAL`
+    names; both operands of a sum or a product have the size of the result; only the first operation
+    is an EMBED; the result is a vector of 16-bit numbers. `integers`: as for `graph.check`.
     """
     if not network.operations:
         raise GraphError("a network without operations")
@@ -107,7 +112,9 @@ def integer_network(network: Network) -> Network:
     def narrow(value):
         output = Value(f"{value.name}.int8", value.size, Number.NARROW)
         phase = next(each.phase for each in network.of_kind(Kind.LINEAR) if each.inputs[0] == value.name)
-        return Operation(kind=Kind.QUANTISE, name=output.name, inputs=(value.name,), output=output, phase=phase)
+        return Operation(
+            kind=Kind.QUANTISE, name=output.name, inputs=(value.name,), output=output, phase=phase
+        )
 
     made = [narrow(network.source)] if network.source.name in read else []
     for operation in network.operations:
@@ -123,7 +130,8 @@ def integer_network(network: Network) -> Network:
 class Weights:
     """A network with its weights.
 
-    `arrays`: float32 by name: matrices [outputs, inputs], biases and gains [channels], tables [rows, channels].
+    `arrays`: float32 by name: matrices [outputs, inputs], biases and gains [channels], tables
+    [rows, channels].
     """
 
     network: Network

@@ -15,11 +15,13 @@ FUNCTIONS = ACTIVATIONS | {
 """Functions of an ACTIVATE, by name."""
 
 
-def run(model: Weights, x: np.ndarray, observe: Callable[[str, np.ndarray], None] = lambda name, value: None) -> np.ndarray:
+def run(
+    model: Weights, x: np.ndarray, observe: Callable[[str, np.ndarray], None] = lambda name, value: None
+) -> np.ndarray:
     """The result of a network, float64 [batch, channels].
 
-    `x`: its input: float [batch, channels], or row numbers, int [batch]. `observe`: gets each value with its name, the
-    input included.
+    `x`: its input: float [batch, channels], or row numbers, int [batch]. `observe`: gets each value
+    with its name, the input included.
     """
     network = model.network
     values = {network.source.name: x if x.ndim == 1 else x.astype(np.float64)}
@@ -33,7 +35,9 @@ def run(model: Weights, x: np.ndarray, observe: Callable[[str, np.ndarray], None
             case Kind.LINEAR:
                 made = inputs[0] @ weight.T.astype(np.float64)
             case Kind.NORM:
-                made = inputs[0] / np.sqrt(np.mean(inputs[0] ** 2, axis=-1, keepdims=True) + network.epsilon[operation.name])
+                made = inputs[0] / np.sqrt(
+                    np.mean(inputs[0] ** 2, axis=-1, keepdims=True) + network.epsilon[operation.name]
+                )
                 made = made if weight is None else made * weight
             case Kind.ACTIVATE:
                 made = FUNCTIONS[operation.function](inputs[0])

@@ -27,8 +27,10 @@ def build(module: torch.nn.Module, example: torch.Tensor, config: Config | None,
     if isinstance(example, (tuple, list)) and len(example) == 1:
         (example,) = example
     if not isinstance(module, torch.nn.Module) or not isinstance(example, torch.Tensor):
-        raise ModuleError(f"expected a module of PyTorch and one tensor as an example, not {type(module).__name__} and "
-                          f"{type(example).__name__}")
+        raise ModuleError(
+            f"expected a module of PyTorch and one tensor as an example, not {type(module).__name__} and "
+            f"{type(example).__name__}"
+        )
     name = type(module).__name__
     with _as_it_is_used(module):
         if decoder.reads(module):

@@ -24,10 +24,13 @@ def reads(module: torch.nn.Module) -> bool:
 
 
 def model_of(module: torch.nn.Module) -> Model:
-    """The model of a module, through its configuration and its state. FormatError for one that Marey cannot do."""
+    """The model of a module, through its configuration and its state. FormatError for one that
+    Marey cannot do."""
     settings, name = module.config.to_dict(), type(module).__name__
     # A model without a tokenizer may name tokens that it does not have; nothing here ends a text.
-    family, config = huggingface.parse_config(f"{name}.config", settings | {"bos_token_id": 0, "eos_token_id": None})
+    family, config = huggingface.parse_config(
+        f"{name}.config", settings | {"bos_token_id": 0, "eos_token_id": None}
+    )
     state = {key.removeprefix(family.prefix): value for key, value in module.state_dict().items()}
     headers = {key: (tuple(value.shape), "F32") for key, value in state.items()}
     return huggingface.assemble(name, family, config, headers,
@@ -35,15 +38,24 @@ def model_of(module: torch.nn.Module) -> Model:
 
 
 class CompiledDecoder:
-    """A language model on a tile. It is called like the module, with tokens [batch, n], and returns an object with
-    `logits`, [batch, n, vocabulary].
+    """A language model on a tile. It is called like the module, with tokens [batch, n], and returns
+    an object with `logits`, [batch, n, vocabulary].
 
-    `model`: in floating point. `integers`: in integers. `program`: what the tile runs. `cycles`: predicted cycles of a call
-    with tokens like the example; a run that takes others is a ScheduleError. `tile`: where it runs.
+    `model`: in floating point. `integers`: in integers. `program`: what the tile runs. `cycles`:
+    predicted cycles of a call with tokens like the example; a run that takes others is a
+    ScheduleError. `tile`: where it runs.
     """
 
-    def __init__(self, model: Model, module: torch.nn.Module, example: torch.Tensor, config: Config, tile: Tile, name: str,
-                 context: int | None = None):
+    def __init__(
+        self,
+        model: Model,
+        module: torch.nn.Module,
+        example: torch.Tensor,
+        config: Config,
+        tile: Tile,
+        name: str,
+        context: int | None = None,
+    ):
         self.model, self.tile, self.name, self._loaded = model, tile, name, False
         tokens = self._checked(example)
         found = _reference_logits(model, tokens)
@@ -73,7 +85,9 @@ class CompiledDecoder:
     def golden(self, input_ids: torch.Tensor) -> "Logits":
         """The same logits, computed by the golden integer model."""
         tokens, reference = self._checked(input_ids), GoldenReference(self.integers)
-        rows = [[reference.step(text[:count])[1] for count in range(1, len(text) + 1)] for text in tokens.tolist()]
+        rows = [
+            [reference.step(text[:count])[1] for count in range(1, len(text) + 1)] for text in tokens.tolist()
+        ]
         return Logits(torch.from_numpy(np.array(rows, np.float32)))
 
     def report(self, position: int = 0) -> Report:
@@ -92,16 +106,22 @@ class CompiledDecoder:
     def _checked(self, tokens):
         vocabulary = self.model.config.vocab_size
         if tokens.dim() != 2 or tokens.is_floating_point() or not tokens.numel():
-            raise ModuleError(f"{self.name} reads tokens, integers [batch, n], not {tokens.dtype} {list(tokens.shape)}")
+            raise ModuleError(
+                f"{self.name} reads tokens, integers [batch, n], not {tokens.dtype} {list(tokens.shape)}"
+            )
         if int(tokens.min()) < 0 or int(tokens.max()) >= vocabulary:
-            raise ModuleError(f"{self.name} reads tokens 0 to {vocabulary - 1}, not {int(tokens.min())} to {int(tokens.max())}")
+            raise ModuleError(
+                f"{self.name} reads tokens 0 to {vocabulary - 1}, not {int(tokens.min())} to "
+                f"{int(tokens.max())}"
+            )
         return tokens.cpu().numpy().astype(np.int64)
 
     def _repr_html_(self) -> str:
         return table(f"{self.name} on {self.program.config.name}", self.report()["summary"])
 
     def __repr__(self):
-        return f"<{self.name} on {self.program.config.name}: {self.program.cycles():,} cycles for the first token>"
+        cycles = f"{self.program.cycles():,} cycles for the first token"
+        return f"<{self.name} on {self.program.config.name}: {cycles}>"
 
 
 class Logits:
@@ -114,4 +134,6 @@ class Logits:
 def _reference_logits(model, tokens):
     """Float logits of all tokens, [batch, n, vocabulary]."""
     reference = Reference(model, len(tokens))
-    return np.stack([reference.step(tokens[:, position], position) for position in range(tokens.shape[1])], axis=1)
+    return np.stack(
+        [reference.step(tokens[:, position], position) for position in range(tokens.shape[1])], axis=1
+    )

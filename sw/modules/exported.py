@@ -1,7 +1,8 @@
 """Any module of known operations, by `torch.export`: from its operations to a feed-forward network.
 
-`torch.export` writes a module as a list of operations of the library ATen, each with the place in the module that it comes
-from. Each is mapped to operations of a `Network`; what has no mapping is an error that names its place.
+`torch.export` writes a module as a list of operations of the library ATen, each with the place in
+the module that it comes from. Each is mapped to operations of a `Network`; what has no mapping is
+an error that names its place.
 """
 
 from collections.abc import Callable
@@ -15,12 +16,14 @@ from ..model.network import Network, Weights, check_network
 from .errors import ModuleError
 from .tracing import Parameter, Scaled, Trace, Vector
 
-LAYERS = ("Linear, Embedding, LayerNorm, RMSNorm, ReLU, SiLU, GELU, Dropout and Flatten, sums and products of vectors, and "
-          "causal language models of transformers (Llama, Mistral, Qwen2, Qwen3, GPT-2)")
+LAYERS = ("Linear, Embedding, LayerNorm, RMSNorm, ReLU, SiLU, GELU, Dropout and Flatten, sums and "
+          "products of vectors, and causal language models of transformers (Llama, Mistral, Qwen2, Qwen3, "
+          "GPT-2)")
 """What can be mapped, for messages."""
 Found = Vector | Parameter | Scaled | str
-SAME = {"dropout", "flatten", "unflatten", "view", "reshape", "unsqueeze", "squeeze", "_unsafe_view", "alias", "clone",
-        "contiguous", "detach", "to", "_to_copy", "identity", "feature_dropout", "alpha_dropout", "lift_fresh_copy"}
+SAME = {"dropout", "flatten", "unflatten", "view", "reshape", "unsqueeze", "squeeze", "_unsafe_view", "alias",
+        "clone", "contiguous", "detach", "to", "_to_copy", "identity", "feature_dropout", "alpha_dropout",
+        "lift_fresh_copy"}
 """Names of operations of ATen that change neither the values of a vector nor their order."""
 
 
@@ -112,20 +115,21 @@ class _Mapping:
             inputs = [None]
         self._trace.at(place.path.removeprefix(self.root).strip(".") or name, node)
         made = None
-        mutated = name.endswith("_") and node.args and isinstance(node.args[0], Node) and len(node.args[0].users) > 1
+        mutated = name.endswith("_") and isinstance(node.args[0], Node) and len(node.args[0].users) > 1
         if None not in inputs and not mutated:
             if name in SAME:
                 made = self._same(node)
             elif name.removesuffix("_") in OPERATIONS:
-                made = OPERATIONS[name.removesuffix("_")](self._trace, node, lambda each: self._found.get(each, each))
+                mapping = OPERATIONS[name.removesuffix("_")]
+                made = mapping(self._trace, node, lambda each: self._found.get(each, each))
         if isinstance(made, str):
             raise ModuleError(f"{place.path}: {made}")
         if made is None:
             raise self._unmapped(node, place, name)
         size = node.meta["val"].numel() if hasattr(node.meta.get("val"), "numel") else 0
         if isinstance(made, Vector) and made.size * self.batch != size:
-            raise ModuleError(f"{place.path}: {place.owner} works on {list(node.meta['val'].shape)}, and Marey maps operations "
-                              "on whole vectors, [batch, channels]")
+            raise ModuleError(f"{place.path}: {place.owner} works on {list(node.meta['val'].shape)}, and "
+                              "Marey maps operations on whole vectors, [batch, channels]")
         return made
 
     def _same(self, node):
@@ -139,7 +143,8 @@ class _Mapping:
         what = place.owner if place.of_torch else f"{name} in {place.owner}"
         source = node.meta.get("stack_trace", "")
         line = source.strip().splitlines()[-1].strip() if source and not place.of_torch else ""
-        return ModuleError(f"{place.path}: {what}{line and f' ({line})'} cannot be mapped: Marey maps {LAYERS}")
+        what += line and f" ({line})"
+        return ModuleError(f"{place.path}: {what} cannot be mapped: Marey maps {LAYERS}")
 
 
 def _name_of(node) -> str:
@@ -152,7 +157,7 @@ Get = Callable[[object], object]
 
 def _linear(trace: Trace, node: Node, get: Get) -> Found | None:
     x, weight, bias = (*map(get, node.args), None)[:3]
-    if isinstance(x, Vector) and isinstance(weight, Parameter) and (bias is None or isinstance(bias, Parameter)):
+    if isinstance(x, Vector) and isinstance(weight, Parameter) and isinstance(bias, Parameter | None):
         return trace.linear(x, weight, bias)
     return None
 
@@ -166,7 +171,8 @@ def _matmul(trace: Trace, node: Node, get: Get) -> Found | None:
 
 def _addmm(trace: Trace, node: Node, get: Get) -> Found | None:
     bias, x, weight = map(get, node.args)
-    if not node.kwargs and isinstance(x, Vector) and isinstance(weight, Parameter) and isinstance(bias, Parameter):
+    mapped = isinstance(x, Vector) and isinstance(weight, Parameter) and isinstance(bias, Parameter)
+    if mapped and not node.kwargs:
         return trace.linear(x, weight.transposed(), bias)
     return None
 
@@ -265,9 +271,9 @@ def _multiply(trace: Trace, node: Node, get: Get) -> Found | None:
 
 
 OPERATIONS = {
-    "linear": _linear, "matmul": _matmul, "mm": _matmul, "addmm": _addmm, "t": _transpose, "numpy_T": _transpose,
-    "embedding": _embedding, "layer_norm": _layer_norm, "rms_norm": _rms_norm, "relu": _activation("relu"),
-    "silu": _activation("silu"), "gelu": _activation("gelu"), "sigmoid": _sigmoid, "pow": _square, "square": _square,
-    "mean": _mean, "rsqrt": _rsqrt, "add": _add, "mul": _multiply}
-"""How an operation of ATen is mapped, by its name: to a `Vector`, or something that the next operation needs; a text says
-why it cannot be; so does None, without a reason."""
+    "linear": _linear, "matmul": _matmul, "mm": _matmul, "addmm": _addmm, "t": _transpose,
+    "numpy_T": _transpose, "embedding": _embedding, "layer_norm": _layer_norm, "rms_norm": _rms_norm,
+    "relu": _activation("relu"), "silu": _activation("silu"), "gelu": _activation("gelu"),
+    "sigmoid": _sigmoid, "pow": _square, "square": _square, "mean": _mean, "rsqrt": _rsqrt, "add": _add, "mul": _multiply}
+"""How an operation of ATen is mapped, by its name: to a `Vector`, or something that the next
+operation needs; a text says why it cannot be; so does None, without a reason."""

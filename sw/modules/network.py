@@ -19,11 +19,20 @@ from .tile import Tile
 class CompiledNetwork:
     """A module on a tile. It is called like the module, with a tensor [batch, ...]; each row is a run.
 
-    `weights`: the network in floating point. `integers`: the network in integers. `program`: what the tile runs. `cycles`:
-    predicted cycles of one run; a run that takes others is a ScheduleError. `tile`: where it runs.
+    `weights`: the network in floating point. `integers`: the network in integers. `program`: what
+    the tile runs. `cycles`: predicted cycles of one run; a run that takes others is a
+    ScheduleError. `tile`: where it runs.
     """
 
-    def __init__(self, weights: Weights, module: torch.nn.Module, example: torch.Tensor, config: Config, tile: Tile, name: str):
+    def __init__(
+        self,
+        weights: Weights,
+        module: torch.nn.Module,
+        example: torch.Tensor,
+        config: Config,
+        tile: Tile,
+        name: str,
+    ):
         self.weights, self.tile, self.name = weights, tile, name
         expected = module(example)
         self._shape = tuple(expected.shape[1:])
@@ -35,7 +44,9 @@ class CompiledNetwork:
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """The module's result as float32, computed by the tile."""
-        self._runner = self._runner or NetworkRunner(self.tile.open(), self.program, self._layout, self.integers)
+        self._runner = self._runner or NetworkRunner(
+            self.tile.open(), self.program, self._layout, self.integers
+        )
         return self._result(self._runner.run(self.integers.integers(self._checked(x))))
 
     def golden(self, x: torch.Tensor) -> torch.Tensor:
@@ -62,7 +73,9 @@ class CompiledNetwork:
         return made
 
     def _result(self, integers):
-        return torch.from_numpy(self.integers.floats(integers).astype(np.float32)).reshape(len(integers), *self._shape)
+        return torch.from_numpy(self.integers.floats(integers).astype(np.float32)).reshape(
+            len(integers), *self._shape
+        )
 
     def _repr_html_(self) -> str:
         return table(f"{self.name} on {self.program.config.name}", self.report()["summary"])

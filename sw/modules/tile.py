@@ -6,8 +6,8 @@ from ..runtime.driver import Device
 
 
 class Tile:
-    """A tile of a configuration in a backend; see `open_transport`. `tally`: the sums over its runs, or None before the
-    first one."""
+    """A tile of a configuration in a backend; see `open_transport`. `tally`: the sums over its
+    runs, or None before the first one."""
 
     def __init__(self, config: Config, backend: str | None = None):
         self.config, self._backend = config, backend
@@ -16,7 +16,9 @@ class Tile:
     def open(self) -> Device:
         """The device, which is opened once."""
         if self._device is None:
-            self._device = Device(open_transport(self.config, self._backend or default_backend()), self.config)
+            self._device = Device(
+                open_transport(self.config, self._backend or default_backend()), self.config
+            )
         return self._device
 
     @property

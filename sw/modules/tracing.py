@@ -29,7 +29,9 @@ class Parameter:
 
     def transposed(self) -> "Parameter":
         """The matrix with rows and columns exchanged, under a name of its own."""
-        return Parameter(self.name.removesuffix(".T") if self.name.endswith(".T") else f"{self.name}.T", self.values.T)
+        return Parameter(
+            self.name.removesuffix(".T") if self.name.endswith(".T") else f"{self.name}.T", self.values.T
+        )
 
     @property
     def array(self) -> np.ndarray:
@@ -39,8 +41,8 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Scaled:
-    """A part of an operation that several of ATen make up: "square" and "mean" of the squares of a vector, the "root" of
-    it, 1 / sqrt(mean + `epsilon`), and the "sigmoid" of a vector."""
+    """A part of an operation that several of ATen make up: "square" and "mean" of the squares of a
+    vector, the "root" of it, 1 / sqrt(mean + `epsilon`), and the "sigmoid" of a vector."""
 
     what: str
     of: Vector
@@ -93,9 +95,14 @@ class Trace:
     def linear(self, x: Vector, weight: Parameter, bias: Parameter | None) -> Vector | str:
         """weight @ x + bias; or why not."""
         if weight.values.dim() != 2 or weight.values.shape[1] != x.size:
-            return (f"a matrix {list(weight.values.shape)} reads vectors of {x.size} values: Marey maps matrices that read "
-                    "whole vectors, [batch, channels]")
-        return self._write(Kind.LINEAR, [x.name], weight.values.shape[0], weights=self._keep(weight), bias=self._keep(bias))
+            return (
+                f"a matrix {list(weight.values.shape)} reads vectors of {x.size} values: Marey maps matrices "
+                "that read "
+                "whole vectors, [batch, channels]"
+            )
+        return self._write(
+            Kind.LINEAR, [x.name], weight.values.shape[0], weights=self._keep(weight), bias=self._keep(bias)
+        )
 
     def embedding(self, table: Parameter, rows: Vector) -> Vector:
         """The row of a table."""
@@ -111,11 +118,15 @@ class Trace:
 
     def multiply(self, one: Vector, other: Vector) -> Vector | None:
         """The product of two vectors of one size, channel by channel."""
-        return self._write(Kind.MULTIPLY, [one.name, other.name], one.size) if one.size == other.size else None
+        return (
+            self._write(Kind.MULTIPLY, [one.name, other.name], one.size) if one.size == other.size else None
+        )
 
     def norm(self, x: Vector, gain: Parameter | None, bias: Parameter | None, epsilon: float) -> Vector:
         """x / sqrt(mean of squares + epsilon) * gain + bias."""
-        made = self._write(Kind.NORM, [x.name], x.size, weights=self._keep(gain), bias=self._keep(bias), function="rms")
+        made = self._write(
+            Kind.NORM, [x.name], x.size, weights=self._keep(gain), bias=self._keep(bias), function="rms"
+        )
         self.epsilon[self.operations[-1].name] = float(epsilon)
         return made
 
@@ -123,11 +134,15 @@ class Trace:
                    node: Node) -> Vector:
         """Like `norm`, after the mean is subtracted.
 
-        If a matrix makes x, and nothing else reads it, its outputs get the mean 0. Otherwise another matrix, of
-        elements -1 / channels, makes the mean.
+        If a matrix makes x, and nothing else reads it, its outputs get the mean 0. Otherwise
+        another matrix, of elements -1 / channels, makes the mean.
         """
         source = self._producer(x)
-        if source is not None and self.operations[source].kind is Kind.LINEAR and len(node.args[0].users) == 1:
+        if (
+            source is not None
+            and self.operations[source].kind is Kind.LINEAR
+            and len(node.args[0].users) == 1
+        ):
             self._centre(source)
             return self.norm(x, gain, bias, epsilon)
         mean = f"{self._name}.mean"
@@ -138,7 +153,9 @@ class Trace:
 
     def _producer(self, x):
         """The number of the operation that makes x; None for the input."""
-        return next((number for number, each in enumerate(self.operations) if each.output.name == x.name), None)
+        return next(
+            (number for number, each in enumerate(self.operations) if each.output.name == x.name), None
+        )
 
     def _centre(self, number):
         """Gives the outputs of a matrix the mean 0."""
@@ -151,7 +168,8 @@ class Trace:
                                           bias=tuple(names[name] for name in source.bias))
 
     def biased(self, x: Vector, bias: Parameter) -> Vector | None:
-        """x plus a parameter, if a matrix or a norm makes x, has no bias yet, and nothing else reads x; else None."""
+        """x plus a parameter, if a matrix or a norm makes x, has no bias yet, and nothing else
+        reads x; else None."""
         return self._with_parameter(x, bias, (Kind.LINEAR, Kind.NORM), "bias")
 
     def gained(self, x: Vector, gain: Parameter) -> Vector | None:

@@ -1,8 +1,8 @@
 """The quantiser of feed-forward networks: a unit for each value, integers for each matrix.
 
-A value is int16 times a unit that is a power of two. Its range is measured on examples. Before a product a vector becomes
-int8 with a step of its own (`integer.quantise`), so the 8 bits are always used; the step is a scalar that is applied
-behind the product, as in the models of tokens.
+A value is int16 times a unit that is a power of two. Its range is measured on examples. Before a
+product a vector becomes int8 with a step of its own (`integer.quantise`), so the 8 bits are always
+used; the step is a scalar that is applied behind the product, as in the models of tokens.
 """
 
 from collections.abc import Mapping
@@ -27,10 +27,11 @@ GATE_RANGE = 32767 / 2**GATE_UNIT
 class QuantisedNetwork:
     """A network in integers.
 
-    `network`: with the operations that only integers need. `bits`: by value, the n of its unit 2**-n. `linears`: by
-    operation. `vectors`: int16 by name: the gains of a NORM, by the operation's name, the bias of a NORM, by its own, and
-    the table of an EMBED, [rows, channels], by the operation's. `shifts`: bits, by operation: of each MULTIPLY, and of the
-    gains of each NORM.
+    `network`: with the operations that only integers need. `bits`: by value, the n of its unit
+    2**-n. `linears`: by operation. `vectors`: int16 by name: the gains of a NORM, by the
+    operation's name, the bias of a NORM, by its own, and the table of an EMBED, [rows, channels],
+    by the operation's. `shifts`: bits, by operation: of each MULTIPLY, and of the gains of each
+    NORM.
     """
 
     network: Network
@@ -43,7 +44,9 @@ class QuantisedNetwork:
         """The input as int16, [batch, channels], from floats; row numbers stay as they are."""
         if x.ndim == 1:
             return x
-        return np.clip(np.rint(x * 2.0 ** self.bits[self.network.source.name]), -32768, 32767).astype(np.int64)
+        return np.clip(np.rint(x * 2.0 ** self.bits[self.network.source.name]), -32768, 32767).astype(
+            np.int64
+        )
 
     def floats(self, y: np.ndarray) -> np.ndarray:
         """The real values, float64, of integer results."""
@@ -51,7 +54,8 @@ class QuantisedNetwork:
 
 
 def quantise_network(model: Weights, examples: np.ndarray) -> QuantisedNetwork:
-    """The integers of a network, whose ranges are measured on `examples`: inputs, as for `network_reference.run`.
+    """The integers of a network, whose ranges are measured on `examples`: inputs, as for
+    `network_reference.run`.
 
     MareyError if a value is not finite, or too large for the function that reads it.
     """
@@ -75,7 +79,11 @@ class _Quantiser:
         bits = self._units()
         made, vectors, shifts = {}, {}, {}
         for operation in self.network.operations:
-            weight, bias, out = self.model.of(operation), self.model.bias(operation), bits[operation.output.name]
+            weight, bias, out = (
+                self.model.of(operation),
+                self.model.bias(operation),
+                bits[operation.output.name],
+            )
             whole = None if bias is None else _int16(bias * 2.0**out)
             match operation.kind:
                 case Kind.EMBED:
@@ -95,8 +103,8 @@ class _Quantiser:
         return QuantisedNetwork(integer_network(self.network), bits, made, vectors, shifts)
 
     def _units(self):
-        """{value: bits of its unit}. The operands and the result of a sum have the same unit, and so have those of a
-        ReLU; what a gate reads and makes counts 2**-GATE_UNIT."""
+        """{value: bits of its unit}. The operands and the result of a sum have the same unit, and
+        so have those of a ReLU; what a gate reads and makes counts 2**-GATE_UNIT."""
         network, gated = self.network, set()
         for operation in network.operations:
             names = (*operation.inputs, operation.output.name)
@@ -114,15 +122,22 @@ class _Quantiser:
         fixed = set(map(self._class, gated))
         for name in sorted(fixed):
             if ranges[name] > GATE_RANGE:
-                raise MareyError(f"{name} reaches {ranges[name]:.4g}, and the tile's SiLU and GELU read values up to "
-                                 f"{GATE_RANGE:.0f}")
+                raise MareyError(
+                    f"{name} reaches {ranges[name]:.4g}, and the tile's SiLU and GELU read values up to "
+                    f"{GATE_RANGE:.0f}"
+                )
         found = {name: GATE_UNIT if name in fixed else unit_bits(largest) for name, largest in ranges.items()}
         for operation in network.of_kind(Kind.MULTIPLY):
             # The result has no finer unit than the product of its operands.
-            product, made = sum(found[self._class(name)] for name in operation.inputs), self._class(operation.output.name)
+            product, made = (
+                sum(found[self._class(name)] for name in operation.inputs),
+                self._class(operation.output.name),
+            )
             if product < found[made] and made in fixed:
-                raise MareyError(f"{operation.name}: the operands reach so large values that their product has no unit of "
-                                 f"2**-{GATE_UNIT}, which the function behind it reads")
+                raise MareyError(
+                    f"{operation.name}: the operands reach so large values that their product has no unit of "
+                    f"2**-{GATE_UNIT}, which the function behind it reads"
+                )
             found[made] = min(found[made], product)
         return {name: found[self._class(name)] for name in network.values}
 

@@ -12,7 +12,8 @@ from .network import QuantisedNetwork
 def relu(x: np.ndarray) -> np.ndarray:
     """max(x, -1) of int16 values.
 
-    The tile has no maximum, but it saturates: x - 32767 is -32768 for all x below 0, and adding 32767 gives -1.
+    The tile has no maximum, but it saturates: x - 32767 is -32768 for all x below 0, and adding
+    32767 gives -1.
     """
     return np.maximum(x, -1)
 
@@ -22,7 +23,8 @@ FUNCTIONS = {"relu": relu, "silu": integer.silu, "gelu": integer.gelu, "gelu_erf
 
 
 def golden(model: QuantisedNetwork, x: np.ndarray) -> np.ndarray:
-    """The result of a network: int64 [batch, channels] of int16 values. `x`: integers, as `model.integers` makes them."""
+    """The result of a network: int64 [batch, channels] of int16 values. `x`: integers, as
+    `model.integers` makes them."""
     values, steps = {model.network.source.name: x}, {}
     for operation in model.network.operations:
         name, inputs = operation.name, [values[each] for each in operation.inputs]

@@ -21,17 +21,22 @@ class NetworkRunner:
         source = model.network.source
         self._embedding = model.network.operations[0] if source.number is Number.INDEX else None
         first = self._embedding.output if self._embedding else source
-        self._granule, self._room = layout.buffers[first.name], layout.granules_of(first.size) * layout.config.lanes
+        self._granule, self._room = (
+            layout.buffers[first.name],
+            layout.granules_of(first.size) * layout.config.lanes,
+        )
         device.load(program)
 
     def run(self, x: np.ndarray) -> np.ndarray:
-        """The integer results, int64 [batch, channels], of integer inputs as `QuantisedNetwork.integers` makes them; one
-        run for each."""
+        """The integer results, int64 [batch, channels], of integer inputs as
+        `QuantisedNetwork.integers` makes them; one run for each."""
         result = self.layout.network.result
         if self._embedding:
             table = self.model.vectors[self._embedding.name]
             if x.min(initial=0) < 0 or x.max(initial=0) >= len(table):
-                raise MareyError(f"row numbers from {x.min()} to {x.max()}, and the table has {len(table)} rows")
+                raise MareyError(
+                    f"row numbers from {x.min()} to {x.max()}, and the table has {len(table)} rows"
+                )
             x = table[x]
         rows = []
         for vector in x:

@@ -22,8 +22,11 @@ class Report(dict):
 
 def table(title: str, rows: Mapping[str, object]) -> str:
     """A table of two columns, as HTML."""
-    body = "".join(f"<tr><th style='text-align:left'>{html.escape(str(name))}</th><td style='text-align:left'>"
-                   f"{html.escape(str(value))}</td></tr>" for name, value in rows.items())
+    body = "".join(
+        f"<tr><th style='text-align:left'>{html.escape(str(name))}</th><td style='text-align:left'>"
+        f"{html.escape(str(value))}</td></tr>"
+        for name, value in rows.items()
+    )
     return f"<table><caption>{html.escape(title)}</caption><tbody>{body}</tbody></table>"
 
 

@@ -14,10 +14,26 @@ OTHERWISE = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHA
 
 
 def test_the_site_is_built_without_a_warning(tmp_path):
-    pytest.importorskip("mkdocstrings", reason="the site's tools are not installed: pip install 'marey[site]'")
+    pytest.importorskip(
+        "mkdocstrings", reason="the site's tools are not installed: pip install 'marey[site]'"
+    )
     done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "-f", ROOT / "site" / "mkdocs.yml", "-d", tmp_path],
-        capture_output=True, text=True, env=os.environ | {"NO_MKDOCS_2_WARNING": "1"})
+        [
+            sys.executable,
+            "-m",
+            "mkdocs",
+            "build",
+            "--quiet",
+            "--strict",
+            "-f",
+            ROOT / "site" / "mkdocs.yml",
+            "-d",
+            tmp_path,
+        ],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
+    )
     assert done.returncode == 0 and not done.stdout + done.stderr, done.stdout + done.stderr
     for page in PAGES:
         name = OTHERWISE.get(name_of(page), name_of(page).removeprefix("docs/"))

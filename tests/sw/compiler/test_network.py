@@ -1,5 +1,5 @@
-"""Feed-forward networks on the tile: for networks and tiles of any shape, results equal the golden model's, in the
-predicted cycles."""
+"""Feed-forward networks on the tile: for networks and tiles of any shape, results equal the golden
+model's, in the predicted cycles."""
 
 import numpy as np
 import pytest
@@ -26,9 +26,14 @@ TILES = [*ROOMY, *(config for config in ONE_PORT if config.weight_bits == 8),
 
 
 def run(network, config, seed, connect=Endpoint, count=2):
-    """Runs a network with random weights and inputs; returns (program, results of the tile, the golden model's)."""
+    """Runs a network with random weights and inputs; returns (program, results of the tile, the
+    golden model's)."""
     rng, model = np.random.default_rng(seed), with_weights(network, seed)
-    x = rng.integers(0, 20, 9) if network.source.number is Number.INDEX else rng.normal(size=(9, network.source.size))
+    x = (
+        rng.integers(0, 20, 9)
+        if network.source.number is Number.INDEX
+        else rng.normal(size=(9, network.source.size))
+    )
     integers = quantise_network(model, x)
     program, layout = compile_network(integers, config, "network")
     whole = integers.integers(x[:count])
@@ -51,8 +56,11 @@ def test_drawn_networks(network, config, seed):
 
 
 @pytest.mark.slow  # Amaranth's simulator; the digits of tests/sw/modules are on Verilator
-@pytest.mark.parametrize("config", [Config(name="g4", rows=4, cols=4, lanes=2, wram_depth=256, mem_depth=256, gelu=1)],
-                         ids=lambda config: config.name)
+@pytest.mark.parametrize(
+    "config",
+    [Config(name="g4", rows=4, cols=4, lanes=2, wram_depth=256, mem_depth=256, gelu=1)],
+    ids=lambda config: config.name,
+)
 def test_the_rtl_runs_every_kind_of_operation(config):
     for gate in ("silu", "gelu"):
         _, found, expected = run(every_kind(7, 6, gate), config, 5, open_tile, count=1)

@@ -20,7 +20,13 @@ def refused(network, what):
 
 def test_a_legal_network_is_returned():
     assert check_network(NETWORK) is NETWORK
-    assert {each.kind for each in NETWORK.operations} == {Kind.LINEAR, Kind.ACTIVATE, Kind.NORM, Kind.ADD, Kind.MULTIPLY}
+    assert {each.kind for each in NETWORK.operations} == {
+        Kind.LINEAR,
+        Kind.ACTIVATE,
+        Kind.NORM,
+        Kind.ADD,
+        Kind.MULTIPLY,
+    }
 
 
 def test_what_is_illegal_is_named():
@@ -28,7 +34,10 @@ def test_what_is_illegal_is_named():
     refused(Network(NETWORK.source, ()), "without operations")
     refused(replace(NETWORK, operations=tuple(rest)), "read before it is made")
     refused(replace(NETWORK, operations=(first, *NETWORK.operations)), "is made twice")
-    refused(replace(NETWORK, operations=(replace(first, kind=Kind.SCORES, weights=(), bias=()),)), "not in a network")
+    refused(
+        replace(NETWORK, operations=(replace(first, kind=Kind.SCORES, weights=(), bias=()),)),
+        "not in a network",
+    )
     refused(replace(NETWORK, operations=(first, replace(rest[0], function="tanh"))), "function 'tanh'")
     late = replace(operation(Kind.EMBED, "late", ["in"], 6), weights=("table",))
     refused(replace(NETWORK, operations=(first, late)), "its inputs must be a token")

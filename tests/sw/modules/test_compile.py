@@ -1,4 +1,5 @@
-"""`marey.compile`: modules on the tile give the golden model's results, near the module's own, in the predicted cycles."""
+"""`marey.compile`: modules on the tile give the golden model's results, near the module's own, in
+the predicted cycles."""
 
 
 import numpy as np
@@ -19,8 +20,11 @@ ROWS = 200
 
 
 def digits():
-    """(images to train with, their digits, images to test with, their digits) of scikit-learn, in a fixed order."""
-    data = pytest.importorskip("sklearn.datasets", reason="scikit-learn is not installed: pip install 'marey[dev]'")
+    """(images to train with, their digits, images to test with, their digits) of scikit-learn, in a
+    fixed order."""
+    data = pytest.importorskip(
+        "sklearn.datasets", reason="scikit-learn is not installed: pip install 'marey[dev]'"
+    )
     images, numbers = data.load_digits(return_X_y=True)
     order = np.random.default_rng(0).permutation(len(images))
     images, numbers = torch.tensor(images[order] / 16, dtype=torch.float32), torch.tensor(numbers[order])
@@ -77,7 +81,9 @@ def test_a_compiled_module_tells_what_it_takes():
 
 
 def test_rows_of_a_table():
-    compiled = compile(nn.Sequential(nn.Embedding(9, 6), nn.Linear(6, 4)), torch.arange(9), backend="emulator")
+    compiled = compile(
+        nn.Sequential(nn.Embedding(9, 6), nn.Linear(6, 4)), torch.arange(9), backend="emulator"
+    )
     found = compiled(torch.tensor([3, 8]))
     assert torch.equal(found, compiled.golden(torch.tensor([3, 8])))
     with pytest.raises(MareyError, match="the table has 9 rows"):
@@ -85,9 +91,20 @@ def test_rows_of_a_table():
 
 
 def llama(transformers, **more):
-    return transformers.LlamaForCausalLM(transformers.LlamaConfig(**{
-        "vocab_size": 48, "hidden_size": 32, "intermediate_size": 40, "num_hidden_layers": 2, "num_attention_heads": 4,
-        "num_key_value_heads": 2, "max_position_embeddings": 24} | more))
+    return transformers.LlamaForCausalLM(
+        transformers.LlamaConfig(
+            **{
+                "vocab_size": 48,
+                "hidden_size": 32,
+                "intermediate_size": 40,
+                "num_hidden_layers": 2,
+                "num_attention_heads": 4,
+                "num_key_value_heads": 2,
+                "max_position_embeddings": 24,
+            }
+            | more
+        )
+    )
 
 
 def gpt2(transformers):
@@ -95,9 +112,13 @@ def gpt2(transformers):
         vocab_size=48, n_embd=32, n_layer=1, n_head=4, n_positions=24, bos_token_id=0, eos_token_id=0))
 
 
-@pytest.mark.parametrize(("make", "config"), [(llama, "sim8x8"), pytest.param(gpt2, "sim8x8_gelu", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("make", "config"), [(llama, "sim8x8"), pytest.param(gpt2, "sim8x8_gelu", marks=pytest.mark.slow)]
+)
 def test_language_models_of_transformers(make, config):
-    transformers = pytest.importorskip("transformers", reason="transformers is not installed: pip install 'marey[dev]'")
+    transformers = pytest.importorskip(
+        "transformers", reason="transformers is not installed: pip install 'marey[dev]'"
+    )
     torch.manual_seed(3)
     module, tokens = make(transformers), torch.randint(48, (2, 4))
     with torch.no_grad():
@@ -109,13 +130,17 @@ def test_language_models_of_transformers(make, config):
     # 8-bit weights and activations of a model that is not trained.
     assert (found - exact).abs().max() < 0.05 * exact.abs().max()
     assert compiled.tile.tally.measured == compiled.cycles == compiled.cycles_of(2, 4)
-    assert compiled.report(3)["cycles"] == compiled.program.cycles(3) and "softmax" in str(compiled.timetable(3))
+    assert compiled.report(3)["cycles"] == compiled.program.cycles(3) and "softmax" in str(
+        compiled.timetable(3)
+    )
     with pytest.raises(ModuleError, match="tokens 0 to 47, not 48 to 48"):
         compiled(torch.tensor([[48]]))
 
 
 def test_language_models_that_marey_cannot_do_are_refused_as_their_files_are():
-    transformers = pytest.importorskip("transformers", reason="transformers is not installed: pip install 'marey[dev]'")
+    transformers = pytest.importorskip(
+        "transformers", reason="transformers is not installed: pip install 'marey[dev]'"
+    )
     with pytest.raises(FormatError, match=r'LlamaForCausalLM\.config: hidden_act is "gelu"'):
         compile(llama(transformers, hidden_act="gelu"), torch.zeros(1, 2, dtype=torch.long))
 

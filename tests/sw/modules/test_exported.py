@@ -1,4 +1,5 @@
-"""Modules become networks that compute what the modules compute; what has no mapping is named with its place."""
+"""Modules become networks that compute what the modules compute; what has no mapping is named with
+its place."""
 
 import numpy as np
 import pytest
@@ -51,11 +52,19 @@ def test_a_network_computes_what_its_module_does(shape):
 
 def test_a_table_and_a_chain_of_layers():
     torch.manual_seed(2)
-    module = nn.Sequential(nn.Embedding(9, 6), nn.Linear(6, 7), nn.LayerNorm(7), nn.SiLU(inplace=True), nn.Linear(7, 3))
+    module = nn.Sequential(
+        nn.Embedding(9, 6), nn.Linear(6, 7), nn.LayerNorm(7), nn.SiLU(inplace=True), nn.Linear(7, 3)
+    )
     network, found, expected = result(module, torch.arange(9))
     np.testing.assert_allclose(found, expected, atol=1e-5)
     # The mean of the norm is subtracted from the matrix before it: no operation is needed for it.
-    assert [each.kind for each in network.operations] == [Kind.EMBED, Kind.LINEAR, Kind.NORM, Kind.ACTIVATE, Kind.LINEAR]
+    assert [each.kind for each in network.operations] == [
+        Kind.EMBED,
+        Kind.LINEAR,
+        Kind.NORM,
+        Kind.ACTIVATE,
+        Kind.LINEAR,
+    ]
     assert [each.name for each in network.operations] == ["0", "1", "2", "3", "4"]
 
 
@@ -80,16 +89,30 @@ class TwoRows(nn.Module):
         return functional.softmax(x.reshape(-1, 2, 2) @ x.reshape(-1, 2, 2), dim=-1)
 
 
-@pytest.mark.parametrize(("inner", "what"), [
-    (nn.Unflatten(1, (1, 4)), "view"),
-    (nn.Sequential(nn.Unflatten(1, (1, 4)), nn.Conv1d(1, 1, 3)), r"Place\.layers\.1\.mixer\.1: Conv1d cannot be mapped"),
-    (nn.BatchNorm1d(4), r"Place\.layers\.1\.mixer: BatchNorm1d cannot be mapped"),
-    (nn.Sequential(nn.Unflatten(1, (2, 2)), nn.Linear(2, 2)),
-     r"Place\.layers\.1\.mixer\.1: a matrix \[2, 2\] reads vectors of 4 values"),
-    (nn.Sequential(nn.Unflatten(1, (2, 2)), nn.LayerNorm(2)), r"mixer\.1: norms of a part of a vector"),
-    (Handmade(), r"Place\.layers\.1\.mixer: sin in Handmade \(return torch\.sin\(x\) \+ 1\) cannot be mapped"),
-    (TwoRows(), r"mixer: matmul in TwoRows"), (nn.Tanh(), r"mixer: Tanh cannot"), (nn.GELU("tanh"), None)],
-    ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else "")
+@pytest.mark.parametrize(
+    ("inner", "what"),
+    [
+        (nn.Unflatten(1, (1, 4)), "view"),
+        (
+            nn.Sequential(nn.Unflatten(1, (1, 4)), nn.Conv1d(1, 1, 3)),
+            r"Place\.layers\.1\.mixer\.1: Conv1d cannot be mapped",
+        ),
+        (nn.BatchNorm1d(4), r"Place\.layers\.1\.mixer: BatchNorm1d cannot be mapped"),
+        (
+            nn.Sequential(nn.Unflatten(1, (2, 2)), nn.Linear(2, 2)),
+            r"Place\.layers\.1\.mixer\.1: a matrix \[2, 2\] reads vectors of 4 values",
+        ),
+        (nn.Sequential(nn.Unflatten(1, (2, 2)), nn.LayerNorm(2)), r"mixer\.1: norms of a part of a vector"),
+        (
+            Handmade(),
+            r"Place\.layers\.1\.mixer: sin in Handmade \(return torch\.sin\(x\) \+ 1\) cannot be mapped",
+        ),
+        (TwoRows(), r"mixer: matmul in TwoRows"),
+        (nn.Tanh(), r"mixer: Tanh cannot"),
+        (nn.GELU("tanh"), None),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else "",
+)
 def test_what_has_no_mapping_is_named_with_its_place(inner, what):
     if what in (None, "view"):
         assert network_of(Place(inner).eval(), torch.randn(3, 4)).network.source.size == 4
@@ -103,10 +126,16 @@ class Two(nn.Module):
         return x, x
 
 
-@pytest.mark.parametrize(("module", "example", "what"), [
-    (nn.Linear(4, 4), torch.randn(4), "expected \\[batch"), (Two(), torch.randn(2, 4), "must return one tensor"),
-    (nn.Identity(), torch.randn(2, 4), "nothing to compute"), (nn.Linear(3, 4), torch.randn(2, 4), "cannot be exported"),
-    (nn.Embedding(4, 4), torch.zeros(2, 3, dtype=torch.long), "works on \\[2, 3, 4\\]")])
+@pytest.mark.parametrize(
+    ("module", "example", "what"),
+    [
+        (nn.Linear(4, 4), torch.randn(4), "expected \\[batch"),
+        (Two(), torch.randn(2, 4), "must return one tensor"),
+        (nn.Identity(), torch.randn(2, 4), "nothing to compute"),
+        (nn.Linear(3, 4), torch.randn(2, 4), "cannot be exported"),
+        (nn.Embedding(4, 4), torch.zeros(2, 3, dtype=torch.long), "works on \\[2, 3, 4\\]"),
+    ],
+)
 def test_modules_of_another_form_are_refused(module, example, what):
     with pytest.raises(ModuleError, match=what):
         network_of(module, example)
@@ -114,8 +143,10 @@ def test_modules_of_another_form_are_refused(module, example, what):
 
 def test_a_graph_that_computes_something_else_is_refused():
     check_agreement("it", np.ones((2, 3)), torch.ones(2, 3) * (1 + 1e-5))
-    for found, expected, what in ((np.ones((2, 3)), torch.ones(2, 3) * 1.001, "differs from the module's by up to 0.001"),
-                                  (np.ones((2, 3)), torch.ones(2, 4), r"\[2, 3\] values, and the module \[2, 4\]"),
-                                  (np.ones((2, 3)), torch.full((2, 3), torch.nan), "not finite")):
+    for found, expected, what in (
+        (np.ones((2, 3)), torch.ones(2, 3) * 1.001, "differs from the module's by up to 0.001"),
+        (np.ones((2, 3)), torch.ones(2, 4), r"\[2, 3\] values, and the module \[2, 4\]"),
+        (np.ones((2, 3)), torch.full((2, 3), torch.nan), "not finite"),
+    ):
         with pytest.raises(ModuleError, match=what):
             check_agreement("it", found, expected)

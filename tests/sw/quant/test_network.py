@@ -41,7 +41,9 @@ def test_both_operands_of_a_sum_have_one_unit_and_no_value_saturates():
 
 
 def test_values_that_a_gate_cannot_read_are_refused():
-    network = Network(Value("in", 4, Number.WIDE), (operation(Kind.ACTIVATE, "silu", ["in"], 4, function="silu"),))
+    network = Network(
+        Value("in", 4, Number.WIDE), (operation(Kind.ACTIVATE, "silu", ["in"], 4, function="silu"),)
+    )
     model = Weights(network, {})
     quantise_network(model, np.full((1, 4), GATE_RANGE))
     with pytest.raises(MareyError, match="reaches 65"):
