@@ -65,6 +65,7 @@ class EmulatedTile:
     def reset(self) -> None:
         """Does what a RESET does: sets the counters to zero. Memories keep their contents."""
         self._chosen = 0
+        self._largest, self._passed = LOWEST, 0
         self.cycles = 0
         self.schedule_faults = 0
         self.busy = Counter()
@@ -249,13 +250,20 @@ class EmulatedTile:
                 lanes = self.config.lanes
                 scalars = result[:, :, issue.token % lanes].sum(axis=1)
             case Reduce.ARGMAX:
-                number, lane = divmod(int(np.where(keep, flat, LOWEST)[-1].argmax()), self.config.lanes)
-                number %= 1 << isa_of(self.config).number_bits
-                self._chosen = (number * self.config.lanes + lane) % (1 << TOKEN_BITS)
+                self._choose_largest(np.where(keep, flat, LOWEST)[-1], bool(issue.operands["into"]))
                 return
             case Reduce.NONE:
                 return
         self.scalars[into, 0], self.scalars[into, 1] = _wrapped(scalars, 32), 0
+
+    def _choose_largest(self, values, more):
+        """Executes an ARGMAX of values, int64 [n]. With `more` it goes on where the one before has ended."""
+        at, passed = int(values.argmax()), self._passed if more else 0
+        if not more or values[at] > self._largest:
+            number, lane = divmod(at, self.config.lanes)
+            number = number % (1 << isa_of(self.config).number_bits) + passed
+            self._chosen, self._largest = (number * self.config.lanes + lane) % (1 << TOKEN_BITS), values[at]
+        self._passed = passed + len(values) // self.config.lanes
 
     def _move(self, operands):
         """Executes a MOVE. Addresses beyond the end of external memory begin again at 0."""

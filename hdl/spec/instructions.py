@@ -57,7 +57,9 @@ VXM    Computes on `lanes` values in each beat, one beat a cycle:
                    of words; the low 4 bits of y go to the first word of a pair, or with
                    `high` the next 4 bits to the second
        reduce      each round of o leaves a scalar, in the registers from `into` on, which
-                   must be in the lower half
+                   must be in the lower half. ARGMAX leaves none: `into` is 0; with external
+                   memory 1 says that it goes on where the ARGMAX before it has ended, with the
+                   largest value and the number of granules so far
        mask        y is 0, and is left out of the reduction, for values of the round whose
                    number is above the position
 SFU    `count` times, a period apart: scalar register `into` = `function` of (scalar `a` +

@@ -50,7 +50,7 @@ def check(layouts: Layouts, instruction: Instruction) -> None:
             _check_word(layouts, instruction, name, value, words)
         else:
             _check_range(instruction, name, value, shape)
-            _check_number(layouts.config.scalars // 2, instruction, name, value)
+            _check_number(layouts.config, instruction, name, value)
     if instruction.op is Op.MOVE:
         _check_move(layouts.config, instruction)
     if layouts.config.profile.instruction_rows and instruction.op is Op.INDEX and instruction["bits"]:
@@ -93,12 +93,13 @@ def _check_address(instruction, name, value, shape):
         raise EncodingError(f"{instruction}: {name} must be at least 1")
 
 
-def _check_number(half, instruction, name, value):
-    """Rules for a number besides its range; `half`: half the number of scalar registers."""
+def _check_number(config, instruction, name, value):
+    """Rules for a number besides its range."""
+    half = config.scalars // 2
     op, in_blocks = instruction.op, instruction.counted_in_blocks == name
     if value == 0 and name == "register" and op is not Op.NOP:
         raise EncodingError(f"{instruction}: address register 0 is always 0")
-    if name == "into" and not _may_write(half, instruction, value):
+    if name == "into" and not _may_write(config, instruction, value):
         raise EncodingError(f"{instruction}: {op.name} does not write scalar register {value}")
     if op is Op.SFU and name in ("a", "b") and not _may_read(half, instruction, name, value):
         function = instruction["function"].name
@@ -109,14 +110,18 @@ def _check_number(half, instruction, name, value):
         raise EncodingError(f"{instruction}: {name} is in blocks: it is a shift, of at most {MOST_SHIFT}")
 
 
-def _may_write(half, instruction, register):
+def _may_write(config, instruction, register):
     """Whether an instruction may write a scalar register.
 
-    An SFU writes the upper half; a reduction the lower half, but not register 0, which is always 1.
+    An SFU writes the upper half; a reduction the lower half, but not register 0, which is always 1. For an
+    ARGMAX on a tile with external memory, 1 says that it goes on.
     """
+    half = config.scalars // 2
     if instruction.op is Op.SFU:
         return register >= half
-    return register == 0 if instruction["reduce"] in (Reduce.NONE, Reduce.ARGMAX) else 0 < register < half
+    if instruction["reduce"] is Reduce.ARGMAX:
+        return register <= int(config.memory is not None)
+    return register == 0 if instruction["reduce"] is Reduce.NONE else 0 < register < half
 
 
 def _may_read(half, instruction, name, register):

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ..sequencer import Sequencer
-from ..spec.config import Config
+from ..spec.config import Config, address_bits
 from ..spec.errors import MareyError
-from ..spec.isa import WAIT_BITS, Address, Instruction, Op, Source, isa_of
+from ..spec.isa import WAIT_BITS, Address, Instruction, Op, Place, Source, isa_of
 from .distances import issue_cycles
 
 ISSUE_LIMIT = 1 << 20
@@ -143,6 +143,9 @@ class State:
                 width = isa_of(self.config).command(instruction.op)[name].width
                 address = value.offset + self.register(value.base, self.pc, instruction)
                 resolved[name] = address % (1 << width)
+        if instruction.op is Op.MOVE and resolved["to"] is Place.WRAM:
+            # W-RAM takes the lower bits, so two halves of it may take turns.
+            resolved["near"] %= 1 << address_bits(self.config.wram_depth)
         if count := instruction.counted_in_blocks:
             resolved[count] = self.blocks << resolved[count]
         return resolved

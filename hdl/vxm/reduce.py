@@ -36,6 +36,8 @@ class Reducer(wiring.Component):
         `active : In(1)`: there is a granule in this cycle
         `first : In(1)`, `ends : In(1)`: it begins or ends a round
         `number : In`: of the granule in its round, for the index
+        `more : In(1)`: with external memory, an ARGMAX goes on where the ARGMAX before it has ended: it compares with
+            the largest value so far, and numbers its granules behind those
         `lane : In`: the lane that PICK picks
         `result : Out(signed(32))`: the reduced value
         `index : Out(TOKEN_BITS)`: where in the round the maximum is
@@ -63,7 +65,7 @@ class Reducer(wiring.Component):
             "active": In(1), "first": In(1), "ends": In(1), "number": In(isa_of(config).number_bits),
             "lane": In(address_bits(config.lanes)),
             "result": Out(signed(32)), "index": Out(TOKEN_BITS), "done": Out(1), "argmax": Out(1), "chosen": Out(TOKEN_BITS),
-        })
+        } | ({"more": In(1)} if config.memory else {}))
 
     def elaborate(self, platform):
         m = Module()
@@ -96,13 +98,17 @@ class Reducer(wiring.Component):
                 terms = [terms[i] + terms[i + 1] for i in range(0, len(terms), 2)]
         (((key, lane),), (term,)) = self._register(pipe, self.WHOLE, best, terms)
 
-        beat = data.StructLayout({"active": 1, "first": 1, "ends": 1, "kind": Reduce, "number": self.number.shape()})
+        beat = data.StructLayout({"active": 1, "first": 1, "ends": 1, "kind": Reduce, "number": self.number.shape()}
+                                 | ({"more": 1} if self._config.memory else {}))
         given, better, most = Signal(beat), Signal(), Signal.like(key, name="most", reset_less=True)
         m.d.comb += [getattr(given, name).eq(getattr(self, name)) for name, _ in beat]
         now = pipe.through(range(self.HALF, self.RESULT), given, "beat", reset_less=False)
         m.d.sync += [self.done.eq(0), self.argmax.eq(0)]
-        index = (now.number << levels) | lane if levels else now.number
+        number = self._number(m, now) if self._config.memory else now.number
+        index = (number << levels) | lane if levels else number
         summing = (now.kind == Reduce.SUM) | (now.kind == Reduce.PICK)
+        if self._config.memory:
+            self._choose(m, now, key, index)
         m.d.comb += better.eq(now.first | (key > most))
         with m.If(now.active):
             m.d.sync += [self.done.eq(now.ends & (now.kind != Reduce.ARGMAX)),
@@ -110,10 +116,26 @@ class Reducer(wiring.Component):
             with m.If(summing & ~now.first):
                 m.d.sync += self.result.eq(term + self.result)
             with m.Elif(summing | better):
-                m.d.sync += [self.result.eq(Mux(summing, term, (key >> 1) + key[0])), most.eq(key), self.index.eq(index)]
+                m.d.sync += [self.result.eq(Mux(summing, term, (key >> 1) + key[0])), most.eq(key)]
+                if not self._config.memory:
+                    m.d.sync += self.index.eq(index)
         with m.If(self.argmax):
             m.d.sync += self.chosen.eq(self.index)
         return m
+
+    def _number(self, m, now):
+        """The number of a granule: in its round, or in that of all ARGMAX that go on."""
+        passed, number = Signal(TOKEN_BITS), Signal(TOKEN_BITS)
+        m.d.comb += number.eq(now.number + Mux(now.more, passed, 0))
+        with m.If(now.active & now.ends & (now.kind == Reduce.ARGMAX)):
+            m.d.sync += passed.eq(number + 1)
+        return number
+
+    def _choose(self, m, now, key, index):
+        """Keeps the index of an ARGMAX apart from other reductions, which may come before it goes on."""
+        top = Signal(signed(17), reset_less=True)
+        with m.If(now.active & (now.kind == Reduce.ARGMAX) & ((now.first & ~now.more) | (key > top))):
+            m.d.sync += [top.eq(key), self.index.eq(index)]
 
     def _better(self, m, one, other, name):
         """The candidate with the larger key; of two equal ones the first."""

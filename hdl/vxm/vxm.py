@@ -144,6 +144,8 @@ class Vxm(wiring.Component):
             self.reduced.eq(reducer.done), self.reduced_into.eq(into),
             self.reduced_value.eq(reducer.result), self.chosen.eq(reducer.chosen),
         ]
+        if config.memory:
+            m.d.comb += reducer.more.eq(done.into[0])
         if config.weight_bits == 4:
             m.d.comb += self.write.high.eq(done.high)
         with m.If(done.active & done.complete):
