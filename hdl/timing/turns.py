@@ -76,7 +76,7 @@ def abridged(config: Config, program: Sequence[Instruction], entry: int = 0, *, 
         elif issue.op is Op.LOOP:
             mark = _marked(issue, state, len(issues))
             marks = [*(each for each in marks[-2:] if each.pc == mark.pc and each.others == mark.others), mark]
-            turns = _left_out(issue, issues, marks, state)
+            turns = _left_out(config, issue, issues, marks, state)
             if turns:
                 _skip(state, turns, marks, isa_of(config).register_bits)
                 left -= turns.times * (turns.end - turns.first)
@@ -91,7 +91,7 @@ def _marked(issue, state, issues):
     return _Mark(issue.pc, issues, state.cycle, tuple(state.registers), others)
 
 
-def _left_out(issue, issues, marks, state):
+def _left_out(config, issue, issues, marks, state):
     """The turns that can be left out behind a LOOP, or None."""
     counter = issue.operands.get("counter", 0)
     turns = state.counters[counter]
@@ -103,7 +103,8 @@ def _left_out(issue, issues, marks, state):
     earlier, later = issues[before.issues:first.issues], issues[first.issues:end.issues]
     if len(earlier) != len(later) or _moved(before, first) != _moved(first, end) or None in _moved(first, end):
         return None
-    if not all(_alike(one, other, cycles) for one, other in zip(earlier, later, strict=True)):
+    if not all(_alike(one, other, cycles) and _goes_straight(config, one, other, times)
+               for one, other in zip(earlier, later, strict=True)):
         return None
     return Turns(first.issues, end.issues, times, cycles, counter)
 
@@ -120,6 +121,16 @@ def _alike(one, other, cycles):
             other.pc, other.cycle, other.period, other.position, other.token):
         return False
     return all(value == other.operands[name] or is_address(one, name) for name, value in one.operands.items())
+
+
+def _goes_straight(config, one, other, times):
+    """Whether the addresses of an issue, which have moved since an earlier one, can move as far so many times more."""
+    for name in other.operands:
+        if is_address(other, name):
+            end = other.operands[name] + times * (other.operands[name] - one.operands[name])
+            if not 0 <= end < 1 << isa_of(config).command(other.op)[name].width:
+                return False
+    return True
 
 
 def is_address(issue: Issue, name: str) -> bool:

@@ -96,7 +96,7 @@ def timetable_command(model, output, position, tokens, as_text, perfetto, measur
         check_output(path, model, image, tokenizer, *made[:index])
     def check(program):
         _check_positions(program, model, position, tokens)
-        if program.stream and (measured or vcd or fst):
+        if not program.one_run and (measured or vcd or fst):
             raise MareyError(f"{model}: is streamed through {program.config.name} in many runs, and one run is measured: leave "
                              "out --measure, --vcd and --fst, or choose a larger --config")
 

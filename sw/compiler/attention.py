@@ -36,11 +36,14 @@ class Attention:
     def __init__(self, builder: Builder):
         self.builder, self.config = builder, builder.config
         config, layout = builder.config, builder.layout
-        self.heads, self.blocks = builder.shape.n_heads, layout.context // config.block
+        # Blocks of the KV cache, and blocks that are counted as one: all, if their number is the same at each position.
+        self.once = builder.place.blocks or 1
+        self.heads, self.blocks = builder.shape.n_heads, layout.context // config.block // self.once
         self.head = head = Head(
             count=self.heads, kv_heads=builder.shape.n_kv_heads, groups=layout.head // config.cols, halves=layout.halves,
-            powers=config.block // config.lanes, inner=config.block // config.rows * layout.halves,
-            scores=config.block // config.cols * max(layout.head // config.rows * layout.halves, config.beats_per_result))
+            powers=config.block // config.lanes * self.once, inner=config.block // config.rows * layout.halves * self.once,
+            scores=config.block // config.cols * max(layout.head // config.rows * layout.halves, config.beats_per_result)
+            * self.once)
         self.softmax = next(builder.graph.of_kind(Kind.SOFTMAX))
         self.values = next(builder.graph.of_kind(Kind.VALUES))
         if config.compact:
@@ -71,7 +74,7 @@ class Attention:
         row = builder.layout.in_granules(builder.layout.context)
         return self._op(Op.VXM, "exp", **builder.second_engine, function=Function.EXP2,
                         x=builder.buffer["score"] + first * row, dst=builder.buffer["score"] + first * row, x_step=1,
-                        x_hop=row, dst_hop=row, outer=count, **in_blocks(builder, VxmBlocks.MIDDLE, self.head.powers),
+                        x_hop=row, dst_hop=row, outer=count, **in_blocks(builder, VxmBlocks.MIDDLE, self.head.powers // self.once),
                         shift=14, narrow=1, mask=1, to=To.MEM, scalar=REDUCED + first, scalar_hop=1, reduce=Reduce.SUM,
                         into=REDUCED + self.heads + first, **how)
 
@@ -91,10 +94,10 @@ class Attention:
         mxm = self._op(Op.MXM, "values", self.values, act=builder.word("score") + first * words, act_hop=words,
                        wgt=replace(values, offset=values.offset + first % head.kv_heads * hop), wgt_hop=hop, wrap=head.kv_heads,
                        wgt_step=layout.value_hop * layout.halves, middle=head.groups, outer=count,
-                       **in_blocks(builder, MxmBlocks.INNER, head.inner), **wide, **how)
+                       **in_blocks(builder, MxmBlocks.INNER, head.inner // self.once), **wide, **how)
         vxm = self._op(Op.VXM, "values", self.values, stream=1, dst=builder.buffer["o"] + first * builder.head_granules,
                        dst_hop=builder.head_granules, inner=config.beats_per_result, middle=head.groups, outer=count,
-                       **in_blocks(builder, VxmBlocks.INTERVAL, head.inner), scalar=builder.reciprocals + first,
+                       **in_blocks(builder, VxmBlocks.INTERVAL, head.inner // self.once), scalar=builder.reciprocals + first,
                        scalar_hop=1, shift=-builder.shifts[self.values.name], narrow=1, to=To.MEM, **how)
         return mxm, vxm
 
@@ -146,7 +149,7 @@ class Attention:
         nop, results = next_issue(config, Op.NOP), (head.groups - 1) * head.inner
         to_head = self._period(pace.period)
         # A head's dot products but for the first: NOPs of powers of two.
-        nops = [self._op(Op.NOP, blocks=shift + 1) for shift in range(results.bit_length()) if results >> shift & 1]
+        nops = self._nops(results)
         program = self._wait(self._scored(), next_issue(config, Op.VXM))
         for begin in range(0, self.heads, pace.size):
             end = min(begin + pace.size, self.heads)
@@ -158,14 +161,31 @@ class Attention:
                 program += [*nops, *self._until(self._exponentials(begin, end, paced=1), pace.follow, to_head)]
             program += [
                 mxm,
-                replace(self._op(Op.NOP, blocks=log2(head.inner) + 1), wait=take_distance(config) - 3 * nop - Scalars.LATENCY),
+                self._later(self._nops(head.inner)[0], take_distance(config) - 3 * nop - Scalars.LATENCY),
                 replace(self._reciprocals(begin, end), wait=Scalars.LATENCY),
                 vxm]
         # To the last beat of the stream, which is the next section's origin.
-        nops.append(self._op(Op.NOP, turns=end - begin - 1))
+        nops.append(self._turns(end - begin - 1))
         most = max(config.beats_per_result - head.inner, 0) * (head.groups - 1)
         rest = vxm_beat(config) + config.beats_per_result - 1 + most + first - next_issue(config, Op.VXM) - nop * len(nops)
-        return [*program, *nops[:-1], replace(nops[-1], wait=max(0, rest))]
+        return [*program, *nops[:-1], self._later(nops[-1], max(0, rest))]
+
+    def _nops(self, per_block):
+        """NOPs that wait so many cycles a block, beside their own."""
+        if self.builder.place.blocks:
+            return [replace(self._op(Op.NOP), wait=per_block)] if per_block else []
+        return [self._op(Op.NOP, blocks=shift + 1) for shift in range(per_block.bit_length()) if per_block >> shift & 1]
+
+    def _turns(self, turns):
+        """A NOP that waits for so many periods of a head."""
+        if self.builder.place.blocks:
+            return replace(self._op(Op.NOP), wait=turns * self.pace.period.at(1))
+        return self._op(Op.NOP, turns=turns)
+
+    @staticmethod
+    def _later(instruction, cycles):
+        """An instruction that waits so many cycles more."""
+        return replace(instruction, wait=instruction.wait + cycles)
 
     def _scored(self):
         """Cycles from the issue of the VXM that takes the scores to that of the first EXP2.
@@ -183,6 +203,8 @@ class Attention:
 
         The NOP waits for several periods if one would be too long for the tile.
         """
+        if self.builder.place.blocks:
+            return [replace(self._op(Op.NOP), wait=max(cycles.at(1) - passed - next_issue(self.config, Op.NOP), 0))]
         passed += next_issue(self.config, Op.PERIOD) + next_issue(self.config, Op.NOP)
         fewest = max(-(-cycles.per_block // MOST_TIMES), (cycles.at(self.blocks) >> self.builder.isa.count_bits - 1) + 1)
         turns = next(turns for turns in range(fewest, cycles.per_block + 2) if cycles.per_block % turns == 0)
@@ -202,4 +224,6 @@ class Attention:
 
     def _period(self, cycles: Cycles) -> Instruction:
         """A PERIOD instruction that sets the period to so many cycles."""
+        if self.builder.place.blocks:
+            return self._op(Op.PERIOD, value=cycles.at(1))
         return self._op(Op.PERIOD, times=cycles.per_block, value=cycles.base, least=cycles.least)

@@ -17,6 +17,7 @@ import numpy as np
 from ..program.program import Program
 from ..quant.model import QuantisedModel
 from ..quant.outline import Outline
+from .external import ExternalLayout
 from .layout import Layout
 from .streamed import StreamedLayout
 
@@ -26,8 +27,10 @@ def layout_of(program: Program, model: QuantisedModel) -> Layout:
     outline = Outline.of(model)
     if program.stream is None:
         return Layout(program.config, outline, program.model.context)
-    return StreamedLayout(program.config, outline, program.stream.cells * program.stream.cell,
-                          whole=not program.stream.chunk_logits)
+    context, whole = program.stream.cells * program.stream.cell, not program.stream.chunk_logits
+    if program.stream.external:
+        return ExternalLayout(program.config, outline, context, whole, program.stream.room)
+    return StreamedLayout(program.config, outline, context, whole)
 
 
 def contents(layout: Layout, keys: np.ndarray, values: np.ndarray, first: int) -> Iterator[tuple[int, np.ndarray]]:
@@ -39,7 +42,7 @@ def contents(layout: Layout, keys: np.ndarray, values: np.ndarray, first: int) -
     position is 0.
     """
     config, groups = layout.config, layout.head // layout.config.cols
-    streamed = isinstance(layout, StreamedLayout)
+    streamed = isinstance(layout, StreamedLayout) and not isinstance(layout, ExternalLayout)
     strides = (layout.key_words, layout.value_words) if streamed else (layout.cache_stride, layout.cache_stride)
     parts = _by_position(layout, keys, first, config.cols), _by_position(layout, values, first, config.rows)
     # [layers, KV heads, words, cols, rows], and for values [layers, KV heads, groups, words, cols, rows].

@@ -11,6 +11,7 @@ import numpy as np
 from ...hdl.timing import Issue, ProgramError, Unit, trace, uses
 from ..model.graph import Kind
 from ..program.program import Program
+from .external import ExternalLayout
 from .layout import Layout
 from .streamed import StreamedLayout
 
@@ -20,6 +21,9 @@ Region = list[tuple[int, int]]
 
 def regions(layout: Layout) -> tuple[Region, Region]:
     """The W-RAM words of the keys and of the values of all layers."""
+    if isinstance(layout, ExternalLayout):
+        half, keys, values = layout.config.wram_depth // 2, layout.keys * layout.halves, layout.values * layout.halves
+        return [(keys, half)], [(values, 2 * half)]
     if isinstance(layout, StreamedLayout):
         return [(0, layout.values)], [(layout.values, layout.buffer)]
     keys, values, end = (words * layout.halves for words in (layout.keys, layout.values, layout.cache_stride))
@@ -46,7 +50,7 @@ def _issues(program: Program) -> Iterator[Issue]:
     """The issues of a token's runs at the first and at the last position of the context."""
     config, code = program.config, program.image.instructions
     for position in (0, program.model.context - 1):
-        if program.stream is None:
+        if program.one_run:
             yield from trace(config, code, position=position)
             continue
         for section in program.stream.sections:

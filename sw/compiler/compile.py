@@ -14,9 +14,11 @@ from ..quant.outline import Outline
 from ..quant.quantise import GROUP, quantise
 from ..text.tokenizer import Tokenizer
 from .cache_regions import check_cache
+from .external import ExternalLayout
 from .fill import constants_start, fill
 from .fill_streamed import fill_stream, stream, tables_of
 from .layout import CompileError, Layout
+from .overlapped import lower_external
 from .plan import lay_out_model
 from .resident import lower
 from .segments import lower_streamed
@@ -67,7 +69,10 @@ def _schedule(layout, outline):
     if not isinstance(layout, StreamedLayout):
         code = lower(layout, outline)
         return Program(config, Image(code.instructions, weights, constants), model=facts, sections=code.sections)
-    code, entries = lower_streamed(layout, outline)
+    if isinstance(layout, ExternalLayout):
+        code, entries = lower_external(layout, outline), {}
+    else:
+        code, entries = lower_streamed(layout, outline)
     return Program(config, Image(code.instructions, weights, constants), model=facts, sections=code.sections,
                    stream=stream(layout, entries, weights, constants))
 
@@ -81,5 +86,5 @@ def _filled(program, layout, model):
                                               granule=constants_start(layout)))
     weights, constants, stay = fill_stream(layout, model)
     filled = replace(program.stream, weights=weights, constants=constants, embedding=model.embedding,
-                     factors=model.embedding_factors[0], **tables_of(layout, model))
+                     factors=np.ascontiguousarray(model.embedding_factors.T), **tables_of(layout, model))
     return replace(program, image=replace(program.image, constants=stay), stream=filled)

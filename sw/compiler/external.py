@@ -1,18 +1,33 @@
-"""Segments in external memory: where they lie, and the instructions that bring one to the tile.
+"""The layout of a model in external memory: sections of one matrix each, in segments that come while the tile computes.
 
-A model that does not fit into the tile is cut into sections, as for streaming over the link. On a
-tile with external memory the segments of all sections lie there, and each run begins with MOVEs that
-bring its own. So the host is silent but for the START of each run, and the constants of the first.
+The graph is cut behind each matrix. A section is a matrix with the operations before it, back to the
+matrix before; a matrix that is larger than a buffer is cut into chunks of its results. Each chunk has a
+segment in external memory: its weights, then its constants. The segments lie there in the order in which
+a token needs them.
+
+W-RAM has two halves of the same size. Each has a buffer for weights, then a half of the KV cache::
+
+    0        keys         depth / 2          values       depth
+    | buffer | keys ...   | other buffer     | values ... |
+
+While the tile computes with one buffer, the next segment comes to the other. An address register that
+grows by half of W-RAM points to the two in turns, since W-RAM takes the lower bits of an address only.
 """
 
 from dataclasses import replace
 
 from ...hdl.spec.config import Config
-from ...hdl.spec.isa import FACTOR_BITS, TOKEN_BITS, Address, Instruction, Op, Place, Source, isa_of
-from ...hdl.timing import Issue, next_issue, uses
-from ..program.stream import Section
-from .emit import lay_out
+from ..model.graph import Kind
+from ..program.stream import Section, arriving
+from ..quant.outline import Outline
 from .layout import CompileError
+from .matrix import Matrix
+from .streamed import StreamedLayout, joined
+
+MOVE_CYCLES = 24
+"""About what a MOVE takes beside its bursts; so many cycles more a chunk weigh against smaller chunks."""
+MORE_CHUNKS = 8
+"""Numbers of chunks that are tried, from the smallest on."""
 
 
 def burst_bits(config: Config) -> int:
@@ -21,69 +36,137 @@ def burst_bits(config: Config) -> int:
 
 
 def whole_granules(config: Config, granules: int) -> int:
-    """So many granules, or a few more that are whole bursts; without external memory the same."""
-    if not config.memory:
-        return granules
+    """So many granules, or a few more that are whole bursts."""
     parts = max(1, burst_bits(config) // (config.lanes * 16))
     return -(-granules // parts) * parts
 
 
-def most_words(config: Config) -> int:
-    """Words of W-RAM of the largest segment, so that an INDEX can step over it: an eighth is left for constants."""
-    return (7 << FACTOR_BITS - 3) * burst_bits(config) // (config.cols * config.rows * config.weight_bits)
+def bursts_of(config: Config, words: int, granules: int) -> tuple[int, int]:
+    """Bursts of so many words of W-RAM, and of so many granules."""
+    return (words * config.cols * config.rows * config.weight_bits // burst_bits(config),
+            granules * config.lanes * 16 // burst_bits(config))
 
 
-def bursts_of(config: Config, section: Section) -> tuple[int, int]:
-    """Bursts of the weights, and of the constants, of a section's segment."""
-    return (section.words * config.cols * config.rows * config.weight_bits // burst_bits(config),
-            section.granules * config.lanes * 16 // burst_bits(config))
+class ExternalLayout(StreamedLayout):
+    """The addresses of a model whose segments lie in external memory.
 
+    W-RAM: see above. `matrices`: one chunk of each; `word` is 0, counted from the buffer. `keys`, `values`: the first words
+    of the cache in the two halves; a layer's cache is `cache_stride` words in each. If weights have 4 bits, these count
+    pairs of words.
 
-def placed(config: Config, sections: list[Section], layers: int, cells: int, first: int) -> tuple[list[Section], int]:
-    """The sections with the places of their segments, from burst `first` on, and the first free burst.
+    MEM: as for a `StreamedLayout`. The constants of a chunk begin with its matrix's factors.
 
-    A section has a segment for each of `layers` layers and each of its chunks. CompileError if a distance of segments does
-    not fit an INDEX, or if they do not fit into the memory.
+    `buffer_words`: the most words of a segment. `room_words`: words of a half of W-RAM that the KV cache leaves.
     """
-    found, at = [], first
-    if config.cols * config.rows * config.weight_bits % burst_bits(config):
-        raise CompileError(f"a word of W-RAM of {config.name} is no multiple of a burst of external memory: choose more rows "
-                           "or columns")
-    for section in sections:
-        bits = (section.chunks - 1).bit_length()
-        stride, segments = sum(bursts_of(config, section)), layers << bits
-        if segments > 1 and stride >> FACTOR_BITS:
-            raise CompileError(f"a segment of {stride} bursts is too large for an INDEX of {config.name}: choose a smaller "
-                               "wram_depth")
-        if (layers * max(cells if section.cached else 1, 1 << bits)) << 1 >> TOKEN_BITS:
-            raise CompileError(f"the operand of a run of {section.name} does not fit into {TOKEN_BITS} bits")
-        found.append(replace(section, far=at, stride=stride, chunk_bits=bits))
-        at += segments * stride
-    if at > config.memory.part.bursts:
-        part = config.memory.part
-        raise CompileError(f"the model takes {at * part.burst_bytes:,} bytes of external memory, and {config.name} has "
-                           f"{part.bytes:,}: choose a larger one")
-    return found, at
 
+    def __init__(self, config: Config, outline: Outline, context: int, whole: bool, buffer_words: int, why: str = ""):
+        self._kept, self._buffer_words = outline.groups, buffer_words
+        super().__init__(config, outline, context, whole, why)
 
-def arrival(config: Config, section: Section, register: int, cells: int, buffer: int, segment: int) -> list[Instruction]:
-    """The instructions that bring a section's segment: weights to W-RAM word `buffer`, constants to MEM granule `segment`.
+    def _kept_groups(self, outline):
+        return dict(outline.groups)
 
-    They end when all of it has arrived. `register`: an address register that they may use. See `Stream.operand` for where
-    the number of the segment is.
-    """
-    isa = isa_of(config)
-    right = 1 + ((cells - 1).bit_length() if section.cached else 0)
-    times = section.stride % (1 << FACTOR_BITS)
-    timed = [(0, isa.make(Op.INDEX, register=register, source=Source.TOKEN, right=right, times=times, value=section.far))]
-    at, end, offset = next_issue(config, Op.INDEX), 0, 0
-    for to, near, count in zip((Place.WRAM, Place.MEM), (buffer, segment), bursts_of(config, section), strict=True):
-        if count:
-            move = isa.make(Op.MOVE, to=to, far=Address(offset, register), near=near, count=count)
-            timed.append((at, move))
-            operands = {"to": to, "far": 0, "near": near, "count": count}
-            used = {use.unit: int(use.cycles[-1]) for use in uses(config, Issue(at, 0, move, operands))}
-            at, end, offset = max(at, *used.values()) + 1, max(used.values()) + 1, offset + count
-    if len(timed) == 1:
-        return []
-    return lay_out(config, [*timed, (end, isa.make(Op.NOP))])
+    @property
+    def fits(self) -> bool:
+        """Whether the layout fits the tile's memories."""
+        return self.room > 0 and self.granules <= self.config.granules
+
+    @property
+    def image_bursts(self) -> int:
+        """Bursts of all segments."""
+        sections = [(section, self.model.n_layers) for section in self.layer_sections]
+        sections += [(section, 1) for section in self.end_sections]
+        return sum(times * sum(bursts_of(self.config, *arriving(self.layer_sections, self.end_sections, section, chunk)))
+                   for section, times in sections for chunk in range(section.chunks))
+
+    @property
+    def logit_bursts(self) -> int:
+        """Bursts of a chunk's logits."""
+        granules = self.matrices["classifier"].results * self.config.beats_per_result
+        return bursts_of(self.config, 0, whole_granules(self.config, granules))[1]
+
+    @property
+    def logits_far(self) -> int:
+        """The burst from which on a token leaves its logits in external memory; 0 if they are in MEM."""
+        return 0 if self.whole else self.image_bursts
+
+    def check_size(self) -> None:
+        """CompileError if external memory is too small."""
+        part, chunks = self.config.memory.part, self.classifier_chunks
+        needed = self.image_bursts + (0 if self.whole else chunks * self.logit_bursts)
+        if needed > part.bursts:
+            raise CompileError(f"the model takes {needed * part.burst_bytes:,} bytes of external memory, and {self.config.name} "
+                               f"has {part.bytes:,}: choose a larger one")
+
+    def _lay_words(self):
+        config, model = self.config, self.model
+        half = config.wram_depth // 2
+        self.key_words = self.key_hop = self.context // config.cols * (self.head // config.rows)
+        self.value_words = self.value_hop = self.context // config.rows
+        self.cache_stride = model.n_kv_heads * self.key_words
+        self.room_words = room = half - model.n_layers * self.cache_stride * self.halves
+        self.buffer, self.keys, self.values = 0, room // self.halves, (half + room) // self.halves
+        self.matrices = {operation.name: self._matrix(operation, 0, *self.shapes()[operation.name])
+                         for operation in self.linears}
+        most = min(room, self._buffer_words)
+        if most < max(matrix.inner for matrix in self.matrices.values()):
+            return
+        self.layer_sections = self._sections(joined(self.graph.layer), most)
+        self.end_sections = self._sections(joined(self.graph.end), min(most, self.layer_sections[0].words))
+        if not self.end_sections:
+            return
+        self.room = max(section.words for section in (*self.layer_sections, *self.end_sections))
+        self.words = config.wram_depth
+
+    def _sections(self, parts, room):
+        """A section for each matrix, of chunks of at most `room` words; [] if a result is larger."""
+        sections, before = [], ()
+        for part in parts:
+            name = next((step for step in part if step in self.matrices), None)
+            if name is None:
+                before += part
+                continue
+            if self.matrices[name].inner > room:
+                return []
+            self.matrices[name], chunks = self._chunked(self.matrices[name], room)
+            sections.append(replace(self._section((*before, *part), self.matrices[name].words, chunks), before=len(before)))
+            before = ()
+        if before:
+            last = sections[-1]
+            sections[-1] = replace(self._section((*last.steps, *before), last.words, last.chunks),
+                                   before=last.before, after=len(before))
+        return sections
+
+    def _chunked(self, matrix, room):
+        """(the matrix of a chunk, number of chunks) that take the fewest cycles of the bus."""
+        config = self.config
+        word = config.cols * config.rows * config.weight_bits // config.memory.part.bus_bits
+
+        def cycles(chunks):
+            return chunks * (-(-matrix.results // chunks) * matrix.inner * word + 2 * MOVE_CYCLES)
+
+        fewest = -(-matrix.results // (room // matrix.inner))
+        chunks = min(range(fewest, min(fewest + MORE_CHUNKS, matrix.results) + 1), key=cycles)
+        results = -(-matrix.results // chunks)
+        return Matrix(0, matrix.inner, results, matrix.groups), -(-matrix.results // results)
+
+    def constants_of(self, step: str) -> dict[str, int]:
+        operation, config = self.graph.find(step), self.config
+        match operation.kind:
+            case Kind.EMBED:
+                return {"row": self.dim, "row_factor": self.dim if self.embedding_groups > 1 else config.lanes}
+            case Kind.LINEAR:
+                matrix = self.matrices[step]
+                values = matrix.results * config.cols
+                return {step: matrix.groups * values} | ({f"{step}_bias": values} if operation.bias else {})
+        return super().constants_of(step)
+
+    def _lay_section(self, section: Section) -> Section:
+        # What all chunks have comes first, so that it lies in the same places for all.
+        every = section.steps[section.before:len(section.steps) - section.after]
+        sizes = [{name: values for step in steps for name, values in self.constants_of(step).items()}
+                 for steps in (every, section.steps[:section.before])]
+        later = whole_granules(self.config, self._lay(sizes[0], 0)[1])
+        found, granules = self._lay(sizes[0] | sizes[1], 0)
+        self._enter(found, sizes[0])
+        return replace(section, granules=whole_granules(self.config, granules), later_granules=later)

@@ -6,6 +6,7 @@ import numpy as np
 
 from ..program.stream import Section, Stream, put
 from ..quant.model import QuantisedModel
+from .external import ExternalLayout
 from .fill import ONE, layer_constants, layer_linears, padded_classifier, place, tables
 from .streamed import StreamedLayout
 
@@ -19,13 +20,15 @@ def fill_stream(layout: StreamedLayout, model: QuantisedModel) -> tuple[np.ndarr
     def segments(sections, linears, vectors):
         for section in sections:
             for chunk in range(section.chunks):
-                values = np.zeros((section.granules, config.lanes), np.int16)
-                for name in section.steps:
+                values = np.zeros((section.granules_of(chunk), config.lanes), np.int16)
+                for name in section.steps_of(chunk):
                     if name in linears:
                         matrix, linear = layout.matrices[name], linears[name]
-                        outputs = slice(chunk * matrix.results * config.cols, (chunk + 1) * matrix.results * config.cols)
+                        count = matrix.results * config.cols
+                        outputs = slice(chunk * count, (chunk + 1) * count)
                         weights.append(place(config, linear.weight[outputs], matrix))
-                        put(values, layout.layer[name], linear.factors[0, outputs])
+                        factors = linear.factors[:, outputs]
+                        put(values, layout.layer[name], np.pad(factors, ((0, 0), (0, count - factors.shape[1]))))
                         if linear.bias is not None:
                             put(values, layout.layer[f"{name}_bias"], linear.bias[outputs])
                     for constant in layout.constants_of(name):
@@ -44,18 +47,20 @@ def stream(layout: StreamedLayout, entries: dict[tuple[str, ...], int], weights:
            constants: np.ndarray) -> Stream:
     """The stream of a layout, with an empty embedding and tables of a model without integers.
 
-    `entries`: the number of each section's first instruction, by the section's steps.
+    `entries`: the number of each section's first instruction, by the section's steps; in external memory all are
+    parts of one run.
     """
     def entered(part: Section) -> Section:
-        return replace(part, entry=entries[part.steps])
+        return replace(part, entry=entries.get(part.steps, 0))
 
     matrix = layout.matrices["classifier"]
+    external = {"external": True, "logits_far": layout.logits_far} if isinstance(layout, ExternalLayout) else {}
     first = [name for operation in layout.graph.begin for name in layout.constants_of(operation.name)]
     return Stream(
         entered(layout.begin), tuple(map(entered, layout.layer_sections)), tuple(map(entered, layout.end_sections)),
         layout.model.n_layers, layout.buffer, layout.room, layout.segment, {name: layout.layer[name] for name in first},
         layout.cell, layout.cells, 0 if layout.whole else matrix.results * layout.config.cols, weights, constants,
-        np.zeros(0, np.int8), np.zeros(0, np.int16), **tables_of(layout))
+        np.zeros(0, np.int8), np.zeros((0, 1), np.int16), **tables_of(layout), **external)
 
 
 def tables_of(layout: StreamedLayout, model: QuantisedModel | None = None) -> dict[str, np.ndarray]:

@@ -3,7 +3,7 @@ streamed program."""
 
 from typing import Protocol
 
-from ...hdl.spec.isa import Address
+from ...hdl.spec.isa import Address, Reduce
 from .layout import Layout
 from .matrix import Matrix
 from .registers import Registers
@@ -18,6 +18,12 @@ class Placement(Protocol):
     chunks: int
     """Number of runs that the current section's matrix takes; each run makes a part of its
     results."""
+    argmax: dict
+    """Operands with which the VXM that makes the logits finds the largest of them; {} if it does not."""
+    fill_cycles: int
+    """Cycles from one entry that comes to W-RAM from external memory to the next, while the section runs; 0 if none comes."""
+    blocks: int | None
+    """Blocks of the KV cache that attention goes through, if they are the same number at each position."""
     keys: Address
     """W-RAM word at which the layer's cached keys begin."""
     values: Address
@@ -48,7 +54,7 @@ class Resident:
     the look-ups at the beginning of a token.
     """
 
-    streamed, chunks = False, 1
+    streamed, chunks, fill_cycles, blocks, argmax = False, 1, 0, None, {"reduce": Reduce.ARGMAX}
 
     def __init__(self, layout: Layout):
         config = layout.config
@@ -86,7 +92,7 @@ class Streamed:
     section before its kernels run.
     """
 
-    streamed = True
+    streamed, fill_cycles, blocks = True, 0, None
 
     def __init__(self, layout: Layout):
         config = layout.config
@@ -96,6 +102,10 @@ class Streamed:
             "values": layout.values})
         self.keys, self.values = self.registers.address("keys"), self.registers.address("values")
 
+    @property
+    def argmax(self) -> dict:
+        return {"reduce": Reduce.ARGMAX} if self.chunks == 1 else {}
+
     def constant(self, name: str) -> Address:
         return Address(self.layout.segment + self.layout.layer[name])
 
@@ -104,6 +114,43 @@ class Streamed:
 
     def word(self, name: str) -> Address:
         return self.registers.address("buffer", self.layout.matrices[name].word)
+
+    def results(self, name: str) -> Address | int:
+        if self.chunks > 1 and (name != "logits" or self.layout.whole):
+            return self.registers.address("results", self.layout.buffers[name])
+        return self.layout.buffers[name]
+
+
+class External:
+    """The placement of a model whose segments come from external memory; a token is one run.
+
+    Registers: "buffer", the W-RAM buffer with the segment's weights; "far", the burst of the next segment; "results", the
+    offset of the chunk's results in their vector, or in external memory; "key" and "value", where the position's key and
+    value go; "cache", the layer's offset in the KV cache, in W-RAM words. `chunks` and `argmax` must be set for each
+    chunk before its kernels run.
+    """
+
+    streamed = True
+
+    def __init__(self, layout: Layout):
+        config = layout.config
+        self.layout, self.chunks, self.argmax = layout, 1, {}
+        self.blocks = layout.context // config.block
+        self.fill_cycles = config.rows * config.weight_bits // config.memory.part.bus_bits
+        self.registers = Registers({
+            "buffer": 0, "far": 0, "results": 0, "key": layout.keys * config.granules_per_word,
+            "value": layout.values * config.beats_per_result, "cache": 0})
+        self.keys, self.values = (self.registers.address("cache", word * layout.halves)
+                                  for word in (layout.keys, layout.values))
+
+    def constant(self, name: str) -> Address:
+        return Address(self.layout.segment + self.layout.layer[name])
+
+    def matrix(self, name: str) -> Matrix:
+        return self.layout.matrices[name]
+
+    def word(self, name: str) -> Address:
+        return self.registers.address("buffer")
 
     def results(self, name: str) -> Address | int:
         if self.chunks > 1 and (name != "logits" or self.layout.whole):

@@ -6,6 +6,7 @@ from ...hdl.spec.isa import TOKEN_BITS
 from ..model.config import ModelConfig
 from ..model.graph import Kind
 from ..quant.outline import Outline
+from .external import ExternalLayout, burst_bits
 from .layout import CompileError, Layout
 from .streamed import StreamedLayout
 
@@ -71,6 +72,8 @@ def plan_streamed(config: Config, outline: Outline, resident: str = "", context:
     with which the message of an error begins. CompileError if no layout fits, or if the tile cannot
     stream.
     """
+    if config.memory:
+        return plan_external(config, outline, resident, context)
     check_shape(config, outline)
     reasons = [(outline.balanced, "the residual's channels must have one unit"),
                (config.weight_bits != 8, "weights need 8 bits"),
@@ -92,6 +95,41 @@ def plan_streamed(config: Config, outline: Outline, resident: str = "", context:
             raise CompileError(
                 f"{resident.removesuffix(ADVICE)}; streamed, {layout.buffer} W-RAM words for the KV cache, 2 x {widest} for "
                 f"weights, and {-(-layout.granules // config.granules_per_word)} MEM words{ADVICE}")
+        context //= 2
+
+
+def plan_external(config: Config, outline: Outline, resident: str = "", context: int | None = None) -> ExternalLayout:
+    """The layout in external memory with the largest context whose KV cache takes at most half of W-RAM, and the
+    largest segments for which MEM has room.
+
+    The shortest context that is tried may take more. Parameters and errors are those of `plan_streamed`.
+    """
+    check_shape(config, outline)
+    word_bits = config.cols * config.rows * config.weight_bits
+    reasons = [(outline.balanced, "the residual's channels must have one unit"),
+               (not config.whole, "all of MEM must be readable"),
+               (word_bits % burst_bits(config), f"a word of W-RAM, {word_bits} bits, must be a multiple of a burst of "
+                                                f"{burst_bits(config)}"),
+               (config.wram_depth & config.wram_depth - 1, "wram_depth must be a power of two"),
+               (any(group % config.rows for group in outline.groups.values()),
+                f"groups of inputs must be multiples of the {config.rows} rows")]
+    for missing, what in reasons:
+        if missing:
+            raise CompileError(f"{resident.removesuffix(ADVICE)}; in external memory, {what}{ADVICE}")
+    only, context = context is not None, _first_context(outline, context)
+    context = max(config.block, 1 << (context - 1).bit_length())
+    fewest, half = context if only else max(config.block, min(context, FEWEST_POSITIONS)), config.wram_depth // 2
+    while True:
+        for whole in (True, False):
+            for buffer_words in (half >> shift for shift in range(6)):
+                layout = ExternalLayout(config, outline, context, whole, buffer_words, resident)
+                if layout.fits and (layout.room_words >= half // 2 or context == fewest):
+                    layout.check_size()
+                    return layout
+        if context == fewest:
+            raise CompileError(
+                f"{resident.removesuffix(ADVICE)}; in external memory, {half - layout.room_words} W-RAM words of {half} for a "
+                f"half of the KV cache, and {-(-layout.granules // config.granules_per_word)} MEM words{ADVICE}")
         context //= 2
 
 

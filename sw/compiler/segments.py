@@ -10,7 +10,6 @@ from ..quant.outline import Outline
 from .attention import Attention
 from .builder import Builder, log2
 from .emit import lay_out
-from .external import arrival
 from .kernels import choice, embedding, heads, steps_of
 from .layout import CompileError
 from .placement import Streamed
@@ -59,22 +58,13 @@ class _Sections:
         first = kinds.index(Kind.SCORES) + 1 if section.cached else len(kinds)
         steps = [step for operation in operations[:first] for step in self._steps(operation)]
         head = timeline.schedule([*paced(builder, operations), *self._registers(section), *steps])
-        arrived = self._arrival(section)
         if not section.cached:
-            return arrived + lay_out(config, self._halted(head).moved())
+            return lay_out(config, self._halted(head).moved())
         behind = [operation for operation in operations[first:] if operation.kind not in (Kind.SOFTMAX, Kind.VALUES)]
         tail = behind_attention(builder).schedule(step for operation in behind for step in self._steps(operation))
         tail = self._halted(tail)
         attention = self.attention.program(tail.first_issue)
-        return arrived + lay_out(config, head.moved()) + attention + lay_out(config, tail.moved())
-
-    def _arrival(self, section):
-        """The instructions that bring the section's segment from external memory, if it lies there."""
-        layout, builder = self.builder.layout, self.builder
-        if not section.stride:
-            return []
-        # Register "buffer" gets its value later, in each section with weights.
-        return arrival(builder.config, section, builder.registers["buffer"], layout.cells, layout.buffer, layout.segment)
+        return lay_out(config, head.moved()) + attention + lay_out(config, tail.moved())
 
     def _registers(self, section):
         """Steps that compute the registers "buffer" and "results" from the operand of the START,
@@ -85,7 +75,7 @@ class _Sections:
             steps.append(builder.index("buffer", Source.TOKEN, 0, layout.room, layout.buffer, bits=1))
         if section.chunks > 1:
             results = next(layout.matrices[step].results for step in section.steps if step in layout.matrices)
-            times, bits = results * config.beats_per_result, section.chunk_bits
+            times, bits = results * config.beats_per_result, 0
             steps.append(builder.index("results", Source.TOKEN, 1, times, 0, bits=bits))
         return steps
 

@@ -8,7 +8,6 @@ from ...hdl.spec.isa import TOKEN_BITS
 from ..model.graph import Kind
 from ..program.stream import Section
 from ..quant.outline import Outline
-from .external import most_words, placed, whole_granules
 from .layout import RESULT_BUFFERS, Layout
 from .matrix import Matrix
 
@@ -29,9 +28,6 @@ class StreamedLayout(Layout):
     MEM: the constants that stay; from granule `segment` on, the constants of the current segment
     (`layer`: their offsets, for all sections); the buffers of the token.
 
-    On a tile with external memory the segments lie there (see `marey.sw.compiler.external`); else the host
-    sends them.
-
     `whole`: the logits of the whole vocabulary are kept in MEM, and the tile chooses the next token;
     else MEM has those of a chunk, and the host chooses. `why`: why the model is not resident.
     """
@@ -41,11 +37,12 @@ class StreamedLayout(Layout):
         self.layer_sections: list[Section] = []
         self.end_sections: list[Section] = []
         self.begin = Section(tuple(operation.name for operation in outline.graph.begin))
-        # A streamed model has no groups, and all factors and gains are in MEM, even if they are all the same.
-        super().__init__(config, replace(outline, groups={}, uniform=frozenset()), context)
-        if config.memory and self.room:
-            self.layer_sections, free = placed(config, self.layer_sections, self.model.n_layers, self.cells, 0)
-            self.end_sections, _ = placed(config, self.end_sections, 1, self.cells, free)
+        # All factors and gains are in MEM, even if they are all the same.
+        super().__init__(config, replace(outline, groups=self._kept_groups(outline), uniform=frozenset()), context)
+
+    def _kept_groups(self, outline):
+        """The groups of matrices: none, since weights have 8 bits."""
+        return {}
 
     @property
     def cells(self) -> int:
@@ -98,7 +95,7 @@ class StreamedLayout(Layout):
         self.buffer = self.words = self.values + model.n_kv_heads * self.head // config.cols * self.value_hop
         self.matrices = {name: Matrix(0, inputs // config.rows, outputs // config.cols)
                          for name, (outputs, inputs) in self.shapes().items()}
-        room = min((config.wram_depth - self.buffer) // 2, MOST_TIMES, *([most_words(config)] if config.memory else []))
+        room = min((config.wram_depth - self.buffer) // 2, MOST_TIMES)
         if room < max(matrix.inner for matrix in self.matrices.values()):
             return
         end = self.graph.end if self.whole else self.graph.end[:-1]
@@ -169,16 +166,9 @@ class StreamedLayout(Layout):
         config = self.config
         self.constants, self.segment = self._lay({"one": config.lanes}, 0)
 
-        def lay(section):
-            sizes = {name: values for step in section.steps for name, values in self.constants_of(step).items()}
-            found, granules = self._lay(sizes, 0)
-            self.layer |= found
-            self.factors |= self._lay({name: values for name, values in sizes.items() if name in self.matrices}, 0)[0]
-            return replace(section, granules=whole_granules(config, granules))
-
-        self.begin = lay(self.begin)
-        self.layer_sections = [lay(section) for section in self.layer_sections]
-        self.end_sections = [lay(section) for section in self.end_sections]
+        self.begin = self._lay_section(self.begin)
+        self.layer_sections = [self._lay_section(section) for section in self.layer_sections]
+        self.end_sections = [self._lay_section(section) for section in self.end_sections]
         factors = {name: matrix.results * config.cols for name, matrix in self.matrices.items()}
         padded = {name: self.padded_results(name) for name in self.matrices}
         sizes = self._sizes() | {
@@ -189,6 +179,18 @@ class StreamedLayout(Layout):
         at = self.in_words(self._lay_products(sizes, words * config.granules_per_word)) * config.granules_per_word
         self.granules = self._keep({name: sizes[name] for name in ("q", "x", "turn", "factors", "up", "scale")}, at)
         self.buffers["o"] = self.buffers["q"]
+
+    def _lay_section(self, section: Section) -> Section:
+        """Lays the constants of a section's segment; returns the section with their granules."""
+        sizes = {name: values for step in section.steps for name, values in self.constants_of(step).items()}
+        found, granules = self._lay(sizes, 0)
+        self._enter(found, sizes)
+        return replace(section, granules=granules)
+
+    def _enter(self, found, sizes):
+        """Enters the places of a section's constants, and those of factors that are multiplied by a scalar first."""
+        self.layer |= found
+        self.factors |= self._lay({name: values for name, values in sizes.items() if name in self.matrices}, 0)[0]
 
     def _results(self, padded):
         """Values of the buffers that matrices write, by name; `padded`: outputs of each matrix in

@@ -96,7 +96,8 @@ class Program:
     template if it has one.
 
     A resident model's program makes one or more tokens in one run from instruction 0 on. If there is
-    a `stream`, a token takes the stream's runs, and the image has only what stays on the tile.
+    a `stream`, a token takes the stream's runs, or one run if its segments lie in external memory, and the
+    image has only what stays on the tile.
     `name`: of the model. `sections`: {number of an instruction: name of the section of the listing
     that begins there}. `network`: of a program that makes no tokens, but turns a vector into another one.
     """
@@ -119,13 +120,18 @@ class Program:
         return cls(config, Image(instructions, np.zeros((0, config.cols, config.rows), np.int8),
                                  np.zeros((0, config.lanes), np.int16)))
 
+    @property
+    def one_run(self) -> bool:
+        """Whether a token takes one run, from instruction 0 on."""
+        return self.stream is None or self.stream.external
+
     def runs(self, wanted: bool = True) -> list[tuple[int, int, int]]:
         """The runs of a token: [(first instruction, tokens that the run makes, number of such
         runs)].
 
         `wanted`: the token that follows is computed, which is not needed within a prompt.
         """
-        if self.stream is None:
+        if self.one_run:
             return [(0, int(wanted), 1)]
         return [(section.entry, int(section.chooses), times) for section, times in self.stream.counted(wanted)]
 
@@ -212,7 +218,10 @@ class Program:
     def summary(self) -> str:
         """One line of text: the tile, the memory that the program uses, and its cycles."""
         line = f"{self.config.name}, {len(self.image.instructions)} instructions, "
-        if self.stream:
+        if self.stream and self.stream.external:
+            line += (f"in external memory: one run a token, with segments of up to {self.stream.room} W-RAM words of "
+                     f"{self.config.wram_depth}")
+        elif self.stream:
             line += (f"streamed: {sum(times for _, times in self.stream.counted())} runs a token, with segments of up to "
                      f"{self.stream.room} W-RAM words of {self.config.wram_depth}")
         else:

@@ -10,10 +10,13 @@ program, one after another; each run computes some operations of the token.
   token they include the token's row of the embedding and the rows for its position.
 - The program, the KV cache of all layers, and the vectors in MEM stay on the tile.
 - The operand of the START tells the run where it works: see `Stream.operand`.
+
+On a tile with external memory the segments lie there, and a token takes one run: see
+`marey.sw.compiler.external`.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -35,8 +38,9 @@ class Section:
     layer), each with a segment of its own. `entry`: number of its first instruction. `cached`: it
     uses the KV cache. `chooses`: it makes the next token.
 
-    In external memory: `far`, the burst at which the section's first segment begins; `stride`, bursts
-    from a segment to the next (0: segments come over the link); `chunk_bits`, bits of a chunk's number.
+    In external memory all sections are parts of one run. The first `before` steps belong to the first
+    chunk only, and the last `after` to the last; so the segments behind the first have fewer constants:
+    `later_granules`.
     """
 
     steps: tuple[str, ...]
@@ -46,20 +50,28 @@ class Section:
     entry: int = 0
     cached: bool = False
     chooses: bool = False
-    far: int = 0
-    stride: int = 0
-    chunk_bits: int = 0
+    before: int = 0
+    after: int = 0
+    later_granules: int | None = None
 
     @property
     def name(self) -> str:
         """The names of the section's operations, as text."""
         return ", ".join(self.steps)
 
+    def granules_of(self, chunk: int) -> int:
+        """Granules of constants in the segment of a chunk."""
+        return self.granules if not chunk or self.later_granules is None else self.later_granules
+
+    def steps_of(self, chunk: int) -> tuple[str, ...]:
+        """Names of the operations of a chunk."""
+        return self.steps[self.before if chunk else 0:len(self.steps) - (self.after if chunk < self.chunks - 1 else 0)]
+
 
 @dataclass(frozen=True)
 class Run:
-    """A run of a token. `layer`, `chunk`: their numbers. `word`, `granule`: where its segment
-    begins in the stream's `weights` and `constants`."""
+    """A run of a token, or, in external memory, the part of the run for one segment. `layer`, `chunk`: their numbers. `word`,
+    `granule`: where its segment begins in the stream's `weights` and `constants`."""
 
     section: Section
     layer: int = 0
@@ -82,9 +94,12 @@ class Stream:
       the token. 0 if the tile chooses.
     - `weights`, int8 [words, cols, rows], and `constants`, int16 [granules, lanes]: the segments, in
       the order of the runs.
-    - `embedding`: int8 [vocab, dim]. `factors`: int16 [vocab], of its rows.
+    - `embedding`: int8 [vocab, dim]. `factors`: int16 [vocab, groups], of its rows, one for each group of channels.
     - `low`, `high`, `positions`: int16 [rows, values], the tables by position (see
       `marey.sw.compiler.fill.tables`). A table that the model does not need is empty.
+    - `external`: the segments lie in external memory, one after another in the order in which a token needs them, and a
+      token takes one run, from instruction 0 on. `logits_far`: the burst from which on it leaves its logits there; 0 if
+      they are in MEM.
     """
 
     begin: Section
@@ -105,6 +120,8 @@ class Stream:
     low: np.ndarray
     high: np.ndarray
     positions: np.ndarray
+    external: bool = False
+    logits_far: int = 0
 
     @classmethod
     def load(cls, facts: dict, arrays: dict[str, np.ndarray]) -> "Stream":
@@ -116,8 +133,8 @@ class Stream:
         begin, layer, end = (tuple(Section(**part | {"steps": tuple(part["steps"])}) for part in parts)
                              for parts in ([facts["begin"]], facts["layer"], facts["end"]))
         found = cls(**facts | {"begin": begin[0], "layer": layer, "end": end}, **arrays)
-        sizes = [sum(getattr(run.section, size) for run in found.runs()) - skipped
-                 for size, skipped in (("words", 0), ("granules", found.begin.granules))]
+        sizes = [sum(run.section.words for run in found.runs()),
+                 sum(run.section.granules_of(run.chunk) for run in found.runs()) - found.begin.granules]
         context = found.cells * found.cell
         tables = {"low": len(found.low) * len(found.high) >= context, "high": len(found.low) * len(found.high) >= context,
                   "position_row": len(found.positions) >= context}
@@ -127,16 +144,6 @@ class Stream:
                 or any(array.dtype != ARRAYS[name] for name, array in arrays.items())):
             raise ValueError("stream")
         return found
-
-    @property
-    def external(self) -> bool:
-        """Whether the segments lie in external memory, and each run brings its own."""
-        return any(section.stride for section in self.sections)
-
-    def segment_number(self, run: Run) -> int:
-        """The number of a run's segment among those of its section in external memory."""
-        layer = run.layer if run.section in self.layer else 0
-        return layer << run.section.chunk_bits | run.chunk
 
     @property
     def sections(self) -> tuple[Section, ...]:
@@ -152,11 +159,19 @@ class Stream:
             for section in self.layer if index < self.layers else self.end:
                 for chunk in range(section.chunks):
                     yield Run(section, index, chunk, word, granule)
-                    word, granule = word + section.words, granule + section.granules
+                    word, granule = word + section.words, granule + section.granules_of(chunk)
+
+    def segments(self) -> Iterator[tuple[Run, int, int]]:
+        """(run, words, granules) of all segments in external memory, in their order; see `arriving`."""
+        for run in self.runs():
+            if run.section is not self.begin:
+                yield run, *arriving(self.layer, self.end, run.section, run.chunk)
 
     def counted(self, wanted: bool = True) -> list[tuple[Section, int]]:
         """(section, number of its runs in a token) for each section; without `end` if no next token
         is `wanted`."""
+        if self.external:
+            return [(replace(self.begin, chooses=wanted), 1)]
         return ([(self.begin, 1)] + [(section, section.chunks * self.layers) for section in self.layer]
                 + [(section, section.chunks) for section in self.end if wanted])
 
@@ -165,10 +180,8 @@ class Stream:
         it."""
         words = 0
         for section, times in self.counted(wanted):
-            words += times * run_words(int(section.chooses))
-            if not section.stride:
-                words += times * (write_words(config, Space.WRAM, section.words * config.cols)
-                                  + write_words(config, Space.MEM, section.granules))
+            words += times * (run_words(int(section.chooses)) + write_words(config, Space.WRAM, section.words * config.cols)
+                              + write_words(config, Space.MEM, section.granules))
             if self.chunk_logits and "classifier" in section.steps:
                 words += times * read_words(config, Space.MEM, -(-self.chunk_logits // config.lanes))
         return words
@@ -177,13 +190,8 @@ class Stream:
         """The operand with which a run is started; the START has it in the place of a token.
 
         Bit 0: `half`, the number of the weight buffer. From bit 1 on: layer * `cells` + position //
-        `cell` if the section uses the KV cache, else the number of the chunk. In external memory there is
-        one buffer, bit 0 is 0, and the number of the segment takes the place of that of the chunk.
+        `cell` if the section uses the KV cache, else the number of the chunk.
         """
-        if self.external:
-            layer = run.layer if run.section in self.layer else 0
-            cell = layer * self.cells + position // self.cell
-            return (cell if run.section.cached else self.segment_number(run)) << 1
         where = run.layer * self.cells + position // self.cell if run.section.cached else run.chunk
         return where << 1 | half
 
@@ -191,6 +199,18 @@ class Stream:
         """[lowest, highest] operand that a section is started with at a position."""
         return [self.operand(Run(section), 0, position),
                 self.operand(Run(section, self.layers - 1, section.chunks - 1), 1, position)]
+
+
+def arriving(layer: Sequence[Section], end: Sequence[Section], section: Section, chunk: int) -> tuple[int, int]:
+    """Words and granules of a chunk's segment in external memory.
+
+    What brings the first segment of a layer also brings the first behind the last layer, so the smaller of
+    the two is filled up with zeros to the size of the larger.
+    """
+    firsts = (layer[0], end[0])
+    if not chunk and section in firsts:
+        return max(each.words for each in firsts), max(each.granules for each in firsts)
+    return section.words, section.granules_of(chunk)
 
 
 def put(values: np.ndarray, at: int, vector: np.ndarray) -> None:

@@ -14,7 +14,7 @@ from ...sim.progress import Share, progress
 from ...sim.transport import Transport
 from ..model.families import graph_of
 from ..program.program import Program
-from .external import load_external
+from .external import ExternalRunner, load_external
 from .link import Link, LinkError
 from .resident import ResidentRunner
 from .session import Session, Tally
@@ -25,14 +25,15 @@ class Device:
     """A tile at the other end of a link, and the program that it holds.
 
     `Device(transport, config)` connects. LinkError if the tile was not built for `config`. A session (memories and runs) is
-    below; above it, a runner makes tokens in the way that the loaded program needs: resident or streamed.
+    below; above it, a runner makes tokens in the way that the loaded program needs: resident, streamed, or from external
+    memory.
     """
 
     def __init__(self, transport: Transport, config: Config):
         self.config = config
         self.session = Session(transport, config)
         self._program: Program | None = None
-        self._runner: ResidentRunner | Streamer | None = None
+        self._runner: ResidentRunner | ExternalRunner | Streamer | None = None
 
     def __enter__(self):
         return self
@@ -93,7 +94,8 @@ class Device:
 
     def _hold(self, program):
         self._program = program
-        self._runner = (Streamer if program.stream else ResidentRunner)(self.session, program)
+        kind = ResidentRunner if not program.stream else ExternalRunner if program.stream.external else Streamer
+        self._runner = kind(self.session, program)
 
     def run(self, token: int = 0, position: int = 0, count: int = 1, *,
             show: Callable[[int], None] = lambda token: None) -> list[int]:

@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ...hdl.spec.config import Config
 from ...hdl.spec.integer import ROTARY_LOW
 from ..program.program import Program
-from ..program.stream import Run, put
+from ..program.stream import Run, Stream, put
 from .session import Session
 
 
@@ -14,7 +15,6 @@ class Streamer:
     """Makes tokens with a streamed program.
 
     W-RAM has two buffers for segments: while a run computes with one, the next segment is written to the other, the idle one.
-    Segments in external memory come with the runs themselves.
     """
 
     def __init__(self, session: Session, program: Program):
@@ -53,11 +53,10 @@ class Streamer:
         following, chosen = next(upcoming), None
         self._logits = []
         for run in runs:
-            if run.section.words and not stream.external:
+            if run.section.words:
                 self._fetch(run)
                 self._half, self._fetched, following = 1 - self._half, None, next(upcoming)
-            if not run.section.stride:
-                session.write_mem(stream.segment, self._constants(run, token, position))
+            session.write_mem(stream.segment, self._constants(run, token, position))
             made = session.execute(self._program, run.section.entry, token=stream.operand(run, self._half, position),
                                    position=position, count=int(run.section.chooses),
                                    meanwhile=lambda following=following: self._fetch(following))
@@ -70,8 +69,8 @@ class Streamer:
         return chosen
 
     def _fetch(self, run):
-        """Writes the weights of a run to the idle buffer, unless they are there, or come from external memory."""
-        if self._fetched != run and not self._stream.external:
+        """Writes the weights of a run to the idle buffer, unless they are there."""
+        if self._fetched != run:
             stream = self._stream
             self._session.write_weights(stream.buffer + (1 - self._half) * stream.room,
                                         stream.weights[run.word:run.word + run.section.words])
@@ -82,13 +81,21 @@ class Streamer:
         stream, section = self._stream, run.section
         if section is not stream.begin:
             return stream.constants[run.granule:run.granule + section.granules]
-        values = np.zeros((section.granules, self._session.config.lanes), np.int16)
-        tables = {"row": (stream.embedding, token), "low": (stream.low, position % ROTARY_LOW),
-                  "high": (stream.high, position // ROTARY_LOW), "position_row": (stream.positions, position)}
-        for name, granule in stream.places.items():
-            if name == "row_factor":
-                put(values, granule, np.full(values.shape[1], stream.factors[token]))
-            else:
-                table, index = tables[name]
-                put(values, granule, table[index])
-        return values
+        return first_constants(self._session.config, stream, token, position)
+
+
+def first_constants(config: Config, stream: Stream, token: int, position: int) -> np.ndarray:
+    """The values that a token needs in MEM from granule `segment` on when it begins: int16 [granules, lanes]."""
+    values = np.zeros((stream.begin.granules, config.lanes), np.int16)
+    tables = {"row": (stream.embedding, token), "low": (stream.low, position % ROTARY_LOW),
+              "high": (stream.high, position // ROTARY_LOW), "position_row": (stream.positions, position)}
+    for name, granule in stream.places.items():
+        if name == "row_factor":
+            # One factor for the row, or one for each group of its channels.
+            factors = stream.factors[token]
+            channels = stream.embedding.shape[1] if len(factors) > 1 else config.lanes
+            put(values, granule, np.repeat(factors, -(-channels // len(factors)))[:channels])
+        else:
+            table, index = tables[name]
+            put(values, granule, table[index])
+    return values

@@ -74,7 +74,7 @@ def entries(program: Program, position: int = 0, count: int = 1) -> Iterator[Ent
         for issue in trace(program.config, program.image.instructions, run.entry, position=run.position, count=run.count,
                            token=run.operand):
             issue = replace(issue, cycle=issue.cycle + start)
-            if not program.stream:
+            if program.one_run:
                 match program.sections.get(issue.pc):
                     case "layer":
                         layer = 0 if layer is None else layer + 1
@@ -91,7 +91,7 @@ def entries(program: Program, position: int = 0, count: int = 1) -> Iterator[Ent
 
 
 def _runs(program, position, count):
-    if program.stream is None:
+    if program.one_run:
         yield _Run(position=position, count=count)
         return
     stream, half = program.stream, 0

@@ -54,7 +54,8 @@ def take_row(builder: Builder, operation: Operation) -> list[Step]:
     """Writes the token's row of the embedding, which the host has put into the segment, to x."""
     return [step(builder.vector_pass(
         "embedding", builder.dim_granules, x=builder.place.constant("row"), by_vector=1,
-        y=builder.place.constant("row_factor"), dst=builder.buffer["x"], shift=builder.shifts["embedding"]))]
+        y=builder.place.constant("row_factor"), y_step=int(builder.layout.embedding_groups > 1), dst=builder.buffer["x"],
+        shift=builder.shifts["embedding"]))]
 
 
 def look_up_position(builder: Builder, operation: Operation) -> list[Step]:

@@ -52,8 +52,12 @@ def cache_values(builder: Builder) -> list[Step]:
 def to_cache(builder: Builder, choices: list[Instruction]) -> list[Step]:
     """Steps that write keys or values to the cache, from the instructions that can do it.
 
-    If weights have 4 bits, a first step writes the low halves of the values, a second the high ones.
+    If weights have 4 bits, a first step writes the low halves of the values, a second the high ones. If entries
+    come from external memory meanwhile, a value is written every `fill_cycles`, in cycles between them.
     """
+    if apart := builder.place.fill_cycles:
+        choices = [replace(choices[0], operands=choices[0].operands
+                           | {"inner": 1, "middle": choices[0]["inner"], "interval": apart})]
     return [best([replace(choice, operands=choice.operands | half) for choice in choices])
             for half in (({}, {"high": 1}) if builder.layout.halves > 1 else ({},))]
 
@@ -90,6 +94,8 @@ def in_blocks(builder: Builder, which: MxmBlocks | VxmBlocks,
     """The operands that make a count of an MXM or a VXM `times` times the number of blocks;
     `which`: the count."""
     name, register = which.name.lower(), f"{times} blocks"
+    if builder.place.blocks:
+        return {name: times * builder.place.blocks}
     if register in builder.registers:
         return {name: builder.registers.address(register)}
     return {name: log2(times), "blocks": which}

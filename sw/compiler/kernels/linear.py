@@ -4,7 +4,7 @@ memory."""
 from dataclasses import replace
 from itertools import pairwise
 
-from ....hdl.spec.isa import Address, Instruction, Op, Reduce, To
+from ....hdl.spec.isa import Address, Instruction, Op, To
 from ....hdl.timing import mxm_interval
 from ...model.graph import Kind, Operation
 from ..builder import Builder
@@ -35,8 +35,8 @@ def linear(builder: Builder, operation: Operation) -> list[Step]:
     plus = {} if bias is None else {"plus": 1, "x": bias, "x_step": 1}
     if reader.kind is Kind.VALUES:
         return _values(builder, operation, product, plus)
-    if reader.kind is Kind.CHOOSE and builder.place.chunks == 1:
-        plus["reduce"] = Reduce.ARGMAX
+    if reader.kind is Kind.CHOOSE:
+        plus |= builder.place.argmax
     return product.steps(builder.place.results(RESULT_BUFFERS[reader.kind]), **plus)
 
 

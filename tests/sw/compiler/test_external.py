@@ -21,7 +21,7 @@ from marey.sw.program.program import Program
 from marey.sw.quant.outline import outline_of_shape
 from marey.sw.quant.quantise import quantise
 from marey.sw.runtime.driver import Device
-from marey.sw.runtime.external import ExternalMemoryError, check_external, image_of, read_bursts, write_bursts
+from marey.sw.runtime.external import ExternalMemory, ExternalMemoryError, image_of
 from tests.configs import MODELS, ROOMY
 from tests.greedy import greedy_steps
 
@@ -78,11 +78,11 @@ def test_what_is_loaded_is_what_the_image_says(model):
     program = compile_quantised(model, config)
     with Device(Endpoint(config), config) as device:
         device.load(program)
-        image = image_of(device.session, program.stream)
+        image, memory = image_of(config, program.stream), ExternalMemory(device.session)
         bursts = min(len(image) // 16, 3000)
-        assert np.array_equal(read_bursts(device.session, 0, bursts), image[:bursts * 16])
-        write_bursts(device.session, 77, np.arange(64, dtype=np.uint8))
-        assert read_bursts(device.session, 78, 2).tolist() == list(range(16, 48))
+        assert np.array_equal(memory.read(0, bursts), image[:bursts * 16])
+        memory.write(77, np.arange(64, dtype=np.uint8))
+        assert memory.read(78, 2).tolist() == list(range(16, 48))
 
 
 def test_stories15M():
@@ -127,7 +127,7 @@ def test_a_broken_memory_is_found_before_it_is_loaded(monkeypatch, fault):
     config = replace(external(ROOMY[4]), program_depth=16)
     monkeypatch.setattr(EmulatedTile, "_move", broken)
     with Device(Endpoint(config), config) as device, pytest.raises(ExternalMemoryError, match=MESSAGE):
-        check_external(device.session)
+        ExternalMemory(device.session).check()
 
 
 @pytest.mark.slow
