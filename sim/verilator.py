@@ -18,8 +18,8 @@ from .build import Design, build, load
 from .cache import digest, kept
 from .simulation import QUIET, BackendError, ScheduleFault, Simulation, quiet_cycles
 
-PATIENCE = 1 << 22
-"""Clock cycles without an answer word after which `receive` gives up: some seconds."""
+PATIENCE = 1 << 24
+"""Clock cycles without an answer word after which `receive` gives up: the longest run of a token takes about half of them."""
 
 HARNESS = Path(__file__).with_suffix(".cpp")
 

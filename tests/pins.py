@@ -54,11 +54,14 @@ def program_digest(program: Program) -> str:
     if program.stream:
         facts = {name: value for name, value in asdict(program.stream).items() if not isinstance(value, np.ndarray)}
         for section in (facts["begin"], *facts["layer"], *facts["end"]):
-            # The digest leaves out names, which no tile sees, and fields that follow from the operations.
-            for name in ("steps", "cached", "chooses"):
+            # The digest leaves out names, which no tile sees, fields that follow from the operations, and those that are for
+            # external memory; it has fields that were for it when the pins were made.
+            for name in ("steps", "cached", "chooses", "before", "after", "later_granules"):
                 section.pop(name, None)
+            section |= {"far": 0, "stride": 0, "chunk_bits": 0}
+        assert not facts.pop("external") and not facts.pop("logits_far")
         digest.update(json.dumps(facts, sort_keys=True).encode())
-        arrays += [value for name, value in vars(program.stream).items()
+        arrays += [value.ravel() if name == "factors" else value for name, value in vars(program.stream).items()
                    if isinstance(value, np.ndarray) and (value.size or name != "positions")]
     for array in arrays:
         digest.update(f"{array.dtype} {array.shape}".encode())

@@ -14,7 +14,7 @@ from ...hdl.spec.isa import Function, Instruction, MxmBlocks, Op, Reduce, Sfu, T
 from ...hdl.timing import issue_cycles, mxm_beat, next_issue, sfu_beat, vxm_beat
 from ...hdl.vxm.vxm import Vxm
 from ..model.graph import Kind
-from .builder import REDUCED, Builder, log2
+from .builder import REDUCED, Builder
 from .cycles import Cycles, fitted
 from .distances import stream_offset
 from .kernels.heads import in_blocks
@@ -74,8 +74,9 @@ class Attention:
         row = builder.layout.in_granules(builder.layout.context)
         return self._op(Op.VXM, "exp", **builder.second_engine, function=Function.EXP2,
                         x=builder.buffer["score"] + first * row, dst=builder.buffer["score"] + first * row, x_step=1,
-                        x_hop=row, dst_hop=row, outer=count, **in_blocks(builder, VxmBlocks.MIDDLE, self.head.powers // self.once),
-                        shift=14, narrow=1, mask=1, to=To.MEM, scalar=REDUCED + first, scalar_hop=1, reduce=Reduce.SUM,
+                        x_hop=row, dst_hop=row, outer=count,
+                        **in_blocks(builder, VxmBlocks.MIDDLE, self.head.powers // self.once), shift=14, narrow=1, mask=1,
+                        to=To.MEM, scalar=REDUCED + first, scalar_hop=1, reduce=Reduce.SUM,
                         into=REDUCED + self.heads + first, **how)
 
     def _reciprocals(self, first=0, end=None):

@@ -95,8 +95,8 @@ class ExternalLayout(StreamedLayout):
         part, chunks = self.config.memory.part, self.classifier_chunks
         needed = self.image_bursts + (0 if self.whole else chunks * self.logit_bursts)
         if needed > part.bursts:
-            raise CompileError(f"the model takes {needed * part.burst_bytes:,} bytes of external memory, and {self.config.name} "
-                               f"has {part.bytes:,}: choose a larger one")
+            raise CompileError(f"the model takes {needed * part.burst_bytes:,} bytes of external memory, and "
+                               f"{self.config.name} has {part.bytes:,}: choose a larger one")
 
     def _lay_words(self):
         config, model = self.config, self.model

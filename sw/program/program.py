@@ -29,7 +29,7 @@ from .verified import verify_once
 
 RESIDENT, STREAMED = "resident", "streamed"
 """How a model is run: its weights lie in W-RAM, or come for each token."""
-VERSION = 8
+VERSION = 9
 """Version of the file format. It rises when the format, or the meaning of an instruction,
 changes."""
 

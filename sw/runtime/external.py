@@ -9,7 +9,7 @@ from ...hdl.spec.errors import MareyError
 from ...hdl.spec.isa import Op, Place, isa_of
 from ...hdl.spec.packing import pack_program, weights_to_octets
 from ...hdl.spec.protocol import Space
-from ...hdl.timing import Issue, check, uses
+from ...hdl.timing import Issue, run_cycles, trace, uses
 from ...sim.progress import progress
 from ..compiler.external import whole_granules
 from ..program.program import Program
@@ -55,11 +55,13 @@ def load_external(session: Session, stream: Stream) -> None:
 class ExternalMemory:
     """Reads and writes the external memory of a tile: over the link to or from MEM, and from there with a program of one MOVE.
 
-    `granule`: from which on MEM may be overwritten. The program takes the last instructions of the program memory.
+    `granules`: the first and the last + 1 granule of MEM that may be overwritten; all, if it is not given. The program takes
+    the last instructions of the program memory.
     """
 
-    def __init__(self, session: Session, granule: int = 0):
-        self._session, self._granule = session, granule
+    def __init__(self, session: Session, granules: tuple[int, int] | None = None):
+        self._session = session
+        self._granule, self._end = granules or (0, session.config.granules)
         self._entry = session.config.program_depth - 2
         self._size = session.config.memory.part.burst_bytes
 
@@ -104,17 +106,18 @@ class ExternalMemory:
     def _pieces(self, bursts):
         """(first, count) of bursts, counted from 0, that MEM holds at a time. Each piece is whole granules if the last is."""
         config = self._session.config
-        room = (config.granules - self._granule) * config.lanes * 2 // self._size
+        room = (self._end - self._granule) * config.lanes * 2 // self._size
         most = min(MOST_BURSTS, room) & ~3
         return [(start, min(most, bursts - start)) for start in range(0, bursts, most)]
 
     def _move(self, **operands):
-        """Runs a program of one MOVE, which is checked against the rules and held to its cycles."""
+        """Runs a program of one MOVE, which is held to its cycles."""
         session, config = self._session, self._session.config
         make = isa_of(config).make
         end = max(int(use.cycles[-1]) for use in uses(config, Issue(0, 0, make(Op.MOVE, **operands), operands)))
         program = [make(Op.MOVE, end, **operands), make(Op.HALT)]
-        predicted = check(config, program)
+        *_, halt = trace(config, program)
+        predicted = run_cycles(halt)
         session.write(Space.PROGRAM, self._entry, pack_program(config, [isa_of(config).encode(each) for each in program]))
         session.link.start(self._entry, count=0)
         measured, faults, _ = session.link.wait()
@@ -149,7 +152,7 @@ class ExternalRunner:
         if not stream.logits_far:
             return self._session.read_mem(facts.logits, count)
         # Each chunk's lie in whole bursts.
-        memory = ExternalMemory(self._session, stream.segment)
+        memory = ExternalMemory(self._session, (stream.segment, facts.scale))
         chunk = whole_granules(config, stream.chunk_logits // config.lanes) * config.lanes * 2
         chunks = -(-count // stream.chunk_logits)
         octets = memory.read(stream.logits_far, chunks * chunk // config.memory.part.burst_bytes)
