@@ -21,7 +21,7 @@ def choose(builder: Builder, operation: Operation) -> list[Step]:
     chunks, a pass over all logits compares them.
     """
     config, layout, steps = builder.config, builder.layout, []
-    if builder.place.streamed and layout.classifier_chunks > 1 and not builder.place.argmax:
+    if builder.place.streamed and layout.classifier_chunks > 1:
         steps.append(step(builder.vector_pass(
             "choice", config.beats_per_result, x=builder.buffer["logits"], to=To.NOWHERE, reduce=Reduce.ARGMAX,
             middle=layout.padded_results("classifier") // config.cols)))
