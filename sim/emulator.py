@@ -59,6 +59,7 @@ class EmulatedTile:
         self.tokens: list[int] = []
         self._faults: dict[tuple, int] = {}
         self._decoded: list[Instruction] | None = None
+        self._meanings: dict[int, Instruction] = {}
         self._prover: Prover | None = None
         self.reset()
 
@@ -104,7 +105,9 @@ class EmulatedTile:
         """
         if self._decoded is None:
             isa = isa_of(self.config)
-            self._decoded = [isa.decode(code) for code in self.program]
+            for code in {*self.program} - self._meanings.keys():
+                self._meanings[code] = isa.decode(code)
+            self._decoded = [self._meanings[code] for code in self.program]
         program = self._decoded
         self.tokens, self.busy = [], Counter()
         # Granules that leave the MXM, by cycle: results of two products may alternate.

@@ -28,7 +28,7 @@ VERBS = {
     "text": ("generate", "compile", "run"), "chat": ("chat",), "models": ("export", "fit", "eval"),
     "tile": ("asm", "disasm", "bench", "verilog", "configs"), "timetable": ("report", "timetable"),
     "boards": ("boards", "build", "flash", "virtual"), "serving": ("serve",),
-    "sweeping": ("sweep",), "completing": ("completion",),
+    "sweeping": ("sweep",), "completing": ("completion",), "external": ("verify",),
 }
 """The commands, by the module that has them."""
 

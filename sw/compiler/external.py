@@ -93,7 +93,8 @@ class ExternalLayout(StreamedLayout):
     def check_size(self) -> None:
         """CompileError if external memory is too small."""
         part, chunks = self.config.memory.part, self.classifier_chunks
-        needed = self.image_bursts + (0 if self.whole else chunks * self.logit_bursts)
+        header = max(1, self.config.lanes * 2 // part.burst_bytes)
+        needed = self.image_bursts + (0 if self.whole else chunks * self.logit_bursts) + header
         if needed > part.bursts:
             raise CompileError(f"the model takes {needed * part.burst_bytes:,} bytes of external memory, and "
                                f"{self.config.name} has {part.bytes:,}: choose a larger one")

@@ -14,8 +14,9 @@ from ...sim.progress import Share, progress
 from ...sim.transport import Transport
 from ..model.families import graph_of
 from ..program.program import Program
-from .external import ExternalRunner, load_external
+from .external import ExternalRunner
 from .link import Link, LinkError
+from .loading import load_external
 from .resident import ResidentRunner
 from .session import Session, Tally
 from .streamer import Streamer

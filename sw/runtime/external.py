@@ -1,19 +1,16 @@
-"""External memory, as the host uses it: loads a model, after a check that the chip is there, and makes tokens from it."""
+"""External memory, as the host uses it: reads and writes, a check that the chip is there, and tokens from a model in it."""
 
 from collections.abc import Callable
 
 import numpy as np
 
-from ...hdl.spec.config import Config
 from ...hdl.spec.errors import MareyError
 from ...hdl.spec.isa import Op, Place, isa_of
-from ...hdl.spec.packing import pack_program, weights_to_octets
+from ...hdl.spec.packing import pack_program
 from ...hdl.spec.protocol import Space
 from ...hdl.timing import Issue, run_cycles, trace, uses
-from ...sim.progress import progress
 from ..compiler.external import whole_granules
 from ..program.program import Program
-from ..program.stream import Stream
 from .session import ScheduleError, Session
 from .streamer import first_constants
 
@@ -27,43 +24,22 @@ class ExternalMemoryError(MareyError):
     exit_code = 1
 
 
-def image_of(config: Config, stream: Stream) -> np.ndarray:
-    """What external memory holds for a stream, from burst 0 on: uint8 [bytes], whole bursts."""
-    found = []
-    for run, words, granules in stream.segments():
-        section = run.section
-        kept = (stream.weights[run.word:run.word + section.words],
-                stream.constants[run.granule:run.granule + section.granules_of(run.chunk)].astype("<i2"))
-        weights, constants = (np.pad(values, ((0, size - len(values)), *((0, 0),) * (values.ndim - 1)))
-                              for values, size in zip(kept, (words, granules), strict=True))
-        found += [weights_to_octets(config, weights).ravel(), constants.view(np.uint8).ravel()]
-    return np.concatenate(found)
-
-
-def load_external(session: Session, stream: Stream) -> None:
-    """Writes the segments of a stream to external memory. It uses MEM, and the program memory.
-
-    ExternalMemoryError if the memory does not pass `ExternalMemory.check`. ScheduleError if a MOVE does not take the
-    predicted cycles.
-    """
-    memory, image = ExternalMemory(session), image_of(session.config, stream)
-    memory.check()
-    with progress("loading external memory", None):
-        memory.write(0, image)
-
-
 class ExternalMemory:
     """Reads and writes the external memory of a tile: over the link to or from MEM, and from there with a program of one MOVE.
 
     `granules`: the first and the last + 1 granule of MEM that may be overwritten; all, if it is not given. The program takes
     the last instructions of the program memory.
+
+    `part`, `burst_bytes`: of the chip. `entry_bursts`: the fewest bursts that are whole granules.
     """
 
     def __init__(self, session: Session, granules: tuple[int, int] | None = None):
         self._session = session
         self._granule, self._end = granules or (0, session.config.granules)
         self._entry = session.config.program_depth - 2
-        self._size = session.config.memory.part.burst_bytes
+        self.part = session.config.memory.part
+        self.burst_bytes = self._size = self.part.burst_bytes
+        self.entry_bursts = max(1, session.config.lanes * 2 // self._size)
 
     def check(self) -> None:
         """Writes a pattern to bursts that differ in one address bit from burst 0, and reads all of them back.
@@ -72,8 +48,7 @@ class ExternalMemory:
         smaller than the configuration says. ExternalMemoryError for the first burst that holds something else. The bursts
         lose what they held.
         """
-        part = self._session.config.memory.part
-        count = max(1, self._session.config.lanes * 2 // self._size)
+        part, count = self.part, self.entry_bursts
         places = [0, *(1 << bit for bit in range(count.bit_length() - 1, (part.bursts - 1).bit_length()))]
         patterns = np.random.default_rng(1).integers(0, 256, (len(places), count * self._size)).astype(np.uint8)
         for place, pattern in zip(places, patterns, strict=True):

@@ -24,6 +24,7 @@ def pieces(config, sizes):
     return lay_out(config, [*timed, (at + 20, op(config, "TOKEN")), (at + 40, op(config, "HALT"))])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", MEMORY, ids=lambda config: config.name)
 def test_pieces_are_like_the_whole(config):
     tiles, rng = machines(config), np.random.default_rng(3)

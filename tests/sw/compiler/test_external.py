@@ -21,7 +21,8 @@ from marey.sw.quant.golden import Golden
 from marey.sw.quant.outline import outline_of_shape
 from marey.sw.quant.quantise import quantise
 from marey.sw.runtime.driver import Device
-from marey.sw.runtime.external import ExternalMemory, ExternalMemoryError, image_of
+from marey.sw.runtime.external import ExternalMemory, ExternalMemoryError
+from marey.sw.runtime.loading import image_of
 from marey.sw.runtime.prefill import HostPrefill
 from marey.sw.runtime.verify import GoldenReference
 from tests.configs import INT4, MODELS, ROOMY
