@@ -17,6 +17,9 @@ from functools import cached_property
 
 from ..spec.dram_parts import BURST, PartError, Timing
 
+MORE_THAN_ANY = 1 << 16
+"""More bursts than a MOVE can count."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -29,6 +32,10 @@ class Plan:
 
     def __post_init__(self):
         turn = self.close - BURST
+        if self.timing.sweep and self.period < self.timing.rfc + self.timing.rp + BURST:
+            kept, run = (cycles / self.timing.clock_mhz for cycles in (self.timing.retention, self.timing.sweep))
+            raise PartError(f"{self.timing.part.name} keeps its contents for {kept:.0f} us, which leaves no time for a refresh "
+                            f"beside a run of {run:.0f} us: set a smaller sdram_sweep_us")
         if not 1 <= turn < BURST or self.row > BURST - 1 or turn == BURST - self.row or self.group < 1:
             raise PartError(f"{self.timing.part.name} at {self.timing.clock_mhz:g} MHz has times that the memory engine "
                             "cannot keep: choose a slower clock")
@@ -56,12 +63,18 @@ class Plan:
 
     @cached_property
     def group(self) -> int:
-        """Bursts between two REFRESHes of a move, so many that no two are further apart than the part's interval."""
+        """Bursts between two REFRESHes of a move, so many that no two are further apart than the part's interval. Where
+        reading is the refresh, more than any move has."""
+        if self.timing.sweep:
+            return MORE_THAN_ANY
         return (self.timing.interval - (self.timing.rfc - 1) - self.pause) // BURST
 
     @cached_property
     def period(self) -> int:
-        """Cycles from one REFRESH to the next, within a move and between moves."""
+        """Cycles from one REFRESH to the next, within a move and between moves. Where reading is the refresh, only between
+        moves: so few that all rows have been refreshed in the time that a run leaves of the retention."""
+        if self.timing.sweep:
+            return (self.timing.retention - self.timing.sweep) // self.timing.part.refreshes
         return BURST * self.group + self.pause
 
     def burst(self, number: int) -> int:

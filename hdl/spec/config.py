@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 
 from .dram_parts import PARTS, PartError, Timing
 from .errors import MareyError
@@ -15,7 +15,7 @@ class ConfigError(MareyError):
     """A configuration that is not legal, or a name that no preset has."""
 
 
-LATER = ("gelu", "sdram", "sdram_mhz")
+LATER = ("gelu", "sdram", "sdram_mhz", "sdram_sweep_us")
 """Fields that were added later: `Config.hash` leaves them out where they have their default."""
 MAX_BITS = 28
 """Width of a link address, which counts 32-bit words: no memory may need more."""
@@ -61,6 +61,8 @@ class Config:
     sdram: int = option("external memory; 0: none, " + ", ".join(f"{n}: {name}" for n, name in enumerate(PARTS, 1)),
                         OneOf(range(len(PARTS) + 1)), 0)
     sdram_mhz: int = option("the tile's clock, by which the external memory is timed", Whole(1, 200), 100)
+    sdram_sweep_us: int = option("0: moves refresh the external memory; else programs do it by reading, and this is the "
+                                 "longest run, in microseconds", Whole(0, 1 << 16), 0)
 
     def __post_init__(self):
         def require(condition, what):
@@ -93,7 +95,8 @@ class Config:
                 "wram_latency must be 1 where wram_ports is 1: that memory has no register behind it")
         if self.sdram:
             self._check_memory(require)
-        require(self.sdram or self.sdram_mhz == 100, "sdram_mhz is for a tile with external memory: set sdram, too")
+        require(self.sdram or (self.sdram_mhz == 100 and not self.sdram_sweep_us),
+                "sdram_mhz and sdram_sweep_us are for a tile with external memory: set sdram, too")
         for name, words in (("wram_depth", self.wram_depth * self.cols * self.rows * self.weight_bits // 32),
                             ("mem_depth", self.mem_depth * self.rows), ("program_depth", self.program_depth * 8)):
             require(words < 1 << MAX_BITS, f"{name} {getattr(self, name)} is more than the link can address")
@@ -113,7 +116,9 @@ class Config:
     @property
     def memory(self) -> Timing | None:
         """The external memory, in cycles of the tile's clock; None if the tile has none."""
-        return list(PARTS.values())[self.sdram - 1].at(self.sdram_mhz) if self.sdram else None
+        if not self.sdram:
+            return None
+        return replace(list(PARTS.values())[self.sdram - 1].at(self.sdram_mhz), sweep=self.sdram_sweep_us * self.sdram_mhz)
 
     @property
     def profile(self) -> Profile:

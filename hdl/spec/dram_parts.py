@@ -96,7 +96,11 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """A part at a clock: the times of `Part` in whole cycles, `ras_most` and `retention` rounded down, others up."""
+    """A part at a clock: the times of `Part` in whole cycles, `ras_most` and `retention` rounded down, others up.
+
+    `sweep`: 0 if moves refresh the part. Else they do not, and programs promise that from the end of one refresh of all rows to
+    the next no more than so many cycles pass in runs; see `marey.sw.program.retention`.
+    """
 
     part: Part
     clock_mhz: float
@@ -112,6 +116,7 @@ class Timing:
     mrd: int
     power_up: int
     retention: int
+    sweep: int = 0
 
     TURN_ROUND = 1
     """Cycles in which nobody drives the data bus between the last word read and the first word written."""

@@ -73,8 +73,10 @@ def _schedule(layout, outline):
         code, entries = lower_external(layout, outline), {}
     else:
         code, entries = lower_streamed(layout, outline)
-    return Program(config, Image(code.instructions, weights, constants), model=facts, sections=code.sections,
-                   stream=stream(layout, entries, weights, constants))
+    program = Program(config, Image(code.instructions, weights, constants), model=facts, sections=code.sections,
+                      stream=stream(layout, entries, weights, constants))
+    program.check_retention()
+    return program
 
 
 def _filled(program, layout, model):

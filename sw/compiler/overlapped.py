@@ -84,7 +84,8 @@ class _Token:
             code += self._section(section, following, len(code), behind if last else [])
         code = self._looped(code, first)
         stop = len(code)
-        code.append(self._op(Op.HALT, if_prompt=1))
+        if not self.config.memory.sweep:
+            code.append(self._op(Op.HALT, if_prompt=1))
         for number, section in enumerate(end):
             sections[len(code)] = section.name
             following = self._arriving(end[number + 1], 0) if number < len(end) - 1 else None
@@ -195,7 +196,10 @@ class _Token:
         for register, value in adds if following is not None else ():
             pen.add(self._add(register, value))
         if following is None:
-            pen.until(max(computed, pen.last + 1))
+            pen.until(max(computed, pen.last + 1, pen.free))
+            if self.config.memory.sweep:
+                # A run for a prompt reads all rows, too.
+                pen.add(self._op(Op.HALT, if_prompt=1))
             pen.add(self._op(Op.TOKEN, target=0))
             pen.until(max(pen.last, pen.free))
             pen.add(self._op(Op.HALT))

@@ -24,6 +24,7 @@ from ..model.network import Network
 from ..text.chat import ChatTemplate
 from ..text.tokenizer import Tokenizer
 from .assembly import disassemble
+from .retention import Retention, prove
 from .stream import ARRAYS, Stream
 from .verified import verify_once
 
@@ -189,6 +190,13 @@ class Program:
         """W-RAM words that the program uses."""
         return self.model.words if self.model else len(self.image.weights)
 
+    def check_retention(self) -> Retention | None:
+        """The proof that the program refreshes external memory by reading it, on a tile that wants one; else None.
+        RetentionError if it does not."""
+        if not (self.config.memory and self.config.memory.sweep and self.stream and self.stream.external):
+            return None
+        return prove(self.config, self.image.instructions, self.stream.image_bursts(self.config))
+
     def link_words(self, wanted: bool = True) -> int:
         """Link words, both ways, that a token of a streamed model takes; 0 for a resident model,
         which takes few."""
@@ -221,6 +229,8 @@ class Program:
         if self.stream and self.stream.external:
             line += (f"in external memory: one run a token, with segments of up to {self.stream.room} W-RAM words of "
                      f"{self.config.wram_depth}")
+            if proof := self.check_retention():
+                line += f"; {proof.text(self.config)}"
         elif self.stream:
             line += (f"streamed: {sum(times for _, times in self.stream.counted())} runs a token, with segments of up to "
                      f"{self.stream.room} W-RAM words of {self.config.wram_depth}")

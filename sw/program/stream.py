@@ -167,6 +167,12 @@ class Stream:
             if run.section is not self.begin:
                 yield run, *arriving(self.layer, self.end, run.section, run.chunk)
 
+    def image_bursts(self, config: Config) -> int:
+        """Bursts of external memory that all segments take."""
+        bits = sum(words * config.cols * config.rows * config.weight_bits + granules * config.lanes * 16
+                   for _, words, granules in self.segments())
+        return bits // (8 * config.memory.part.burst_bytes)
+
     def counted(self, wanted: bool = True) -> list[tuple[Section, int]]:
         """(section, number of its runs in a token) for each section; without `end` if no next token
         is `wanted`."""

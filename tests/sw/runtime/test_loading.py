@@ -79,7 +79,8 @@ def test_a_bit_that_changes_is_found_and_named(program, endpoint, written):
     assert count == len(loading.segments_of(program.config, program.stream))
     segment = loading.segments_of(program.config, program.stream)[9]
     sdram[segment.first * BURST + 77] ^= 1 << 5
-    with pytest.raises(ExternalMemoryError, match=rf"segment 10 of {count} \({segment.run.section.name}; layer 1, chunk 0\) has "
+    name = f"{segment.run.section.name}; layer 1, chunk 0"
+    with pytest.raises(ExternalMemoryError, match=rf"segment 10 of {count} \({name}\) has "
                                                   rf"CRC-32 \w+ and not \w+: 1 bytes differ from burst {segment.first + 9} on"):
         loading.verify_external(device.session, program)
     loading.forget_external(device.session)
