@@ -198,7 +198,7 @@ def test_only_whole_entries_are_moved():
     ({"compact": 1}, "a compact tile has no external memory: set compact or sdram to 0"),
     ({"wram_ports": 1}, "external memory needs a W-RAM that is read and written at once: set wram_ports to 2"),
     ({"sdram_mhz": 190}, "small runs with up to 143 MHz, not 190"),
-    ({"sdram": 0, "sdram_mhz": 80}, "sdram_mhz is for a tile with external memory: set sdram, too"),
+    ({"sdram": 0, "sdram_mhz": 80}, "sdram_mhz and sdram_sweep_us are for a tile with external memory: set sdram, too"),
     ({"rows": 2, "weight_bits": 4, "lanes": 2}, "rows \\(2\\) is too small for external memory: an entry of 8 bits is no "
                                                 "multiple of the 16 bits of its bus"),
 ])
