@@ -24,13 +24,14 @@ from .issues import checked
 from .prove import Prover
 from .rules import check, entries_of, violations
 from .turns import Turns, abridged
-from .unit import PROBED, ROWS, VXM_ENGINES, Access, Facts, Kind, Memory, Unit
+from .unit import MEMORY_ROWS, PROBED, ROWS, VXM_ENGINES, Access, Facts, Kind, Memory, Unit, rows
 from .uses import Use, uses
 from .violation import Violation
 from .walk import ISSUE_LIMIT, Issue, ProgramError, blocks, run_cycles, trace
 
 __all__ = [
     "ISSUE_LIMIT",
+    "MEMORY_ROWS",
     "PROBED",
     "ROWS",
     "VXM_ENGINES",
@@ -61,6 +62,7 @@ __all__ = [
     "mxm_beat",
     "mxm_interval",
     "next_issue",
+    "rows",
     "run_cycles",
     "sfu_beat",
     "trace",

@@ -122,7 +122,7 @@ def _writes(label, memory, depth, probed=False, clash="", apart_from=None):
 
 
 def _move(label, memory, writes, depth, clash="", apart_from=None, **more):
-    """What a MOVE reads or writes. No preset has external memory, so the timetable has no row for it yet."""
+    """What a MOVE reads or writes. The timetable has rows for some of them on tiles with external memory; see `rows`."""
     return Facts(label, Kind.ACCESS, clash=clash, apart_from=apart_from, access=Access(memory, writes, depth, **more),
                  drawn=False)
 
@@ -234,5 +234,14 @@ VXM_ENGINES = (Unit.VXM_ENGINE_0, Unit.VXM_ENGINE_1)
 """The VXM's engines, by number."""
 ROWS = tuple(unit for unit in Unit if unit.is_row)
 """The units that are rows of the timetable, in the order of the rows."""
+MEMORY_ROWS = (Unit.SDRAM_ENGINE, Unit.WRAM_FILLED, Unit.MEM_FILLED, Unit.MEM_SENT)
+"""The units that are rows on a tile with external memory, too."""
+
+
+def rows(config: Config) -> tuple[Unit, ...]:
+    """The units that are rows of the timetable of a tile, in the order of the rows."""
+    return ROWS + (MEMORY_ROWS if config.memory else ())
+
+
 PROBED = tuple(unit for unit in Unit if unit.facts.probed)
 """The units that the tile's probe shows, in the order of its bits."""

@@ -68,6 +68,7 @@ def entries(program: Program, position: int = 0, count: int = 1) -> Iterator[Ent
     """
     graph = program.graph
     operations = {operation.name: operation for operation in graph.operations} if graph else {}
+    begins = program.stream.layer[0].name if program.stream and program.stream.external else "layer"
     start, names = 0, program.model and _HeadNames(program.model.shape)
     for number, run in enumerate(_runs(program, position, count)):
         layer = run.layer
@@ -76,7 +77,7 @@ def entries(program: Program, position: int = 0, count: int = 1) -> Iterator[Ent
             issue = replace(issue, cycle=issue.cycle + start)
             if program.one_run:
                 match program.sections.get(issue.pc):
-                    case "layer":
+                    case name if name == begins:
                         layer = 0 if layer is None else layer + 1
                     case "end":
                         layer = None

@@ -5,7 +5,7 @@ Format: https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsK
 
 from itertools import groupby
 
-from ...hdl.timing import ROWS
+from ...hdl.timing import rows
 from ..program.program import Program
 from .entries import entries
 from .timetable import runs
@@ -19,7 +19,7 @@ def trace_events(program: Program, position: int = 0, count: int = 1) -> dict:
     """The trace of a run that makes `count` tokens, the first at a position, as an object for JSON: complete events, which nest
     within a track."""
     listed = list(entries(program, position, count))
-    tracks = {unit: TOKENS + 1 + number for number, unit in enumerate(ROWS)}
+    tracks = {unit: TOKENS + 1 + number for number, unit in enumerate(rows(program.config))}
     name = f"{program.name or 'program'} on {program.config.name}; 1 us is 1 clock cycle"
     events = [_named("process_name", 0, name), _named("thread_name", TOKENS, "tokens and layers")]
     events += [_named("thread_name", track, unit.label) for unit, track in tracks.items()]

@@ -32,7 +32,8 @@ def report(program: Program, position: int, costs: Iterable[dict] = ()) -> dict:
         "positions": program.model.context,
         f"cycles at position {position}": f"{cycles:,}",
         "MACs' floor": f"{floor:,.0f} cycles, {floor / cycles:.1%}",
-    } | ({"a smaller array is as fast": f"{smaller.rows}x{smaller.cols} with {smaller.cycles:,} cycles"} if smaller else {}) | (
+    } | _external(used, config, cycles) | (
+        {"a smaller array is as fast": f"{smaller.rows}x{smaller.cols} with {smaller.cycles:,} cycles"} if smaller else {}) | (
         {"link words a token": f"{link_words:,}"} if program.stream else {}) | {
         f"tokens a second, {device}": f"{speed:,.0f}" for device, speed in seconds.items()}
     return {
@@ -62,15 +63,25 @@ def network_report(program: Program) -> dict:
             "summary": summary}
 
 
+def _external(used, config, cycles):
+    """The lines about external memory: its bytes, and the part of the bus's peak that they take, as each is read once."""
+    if "sdram_bytes" not in used:
+        return {}
+    octets = used["sdram_bytes"]["used"]
+    return {"external memory": "{used:,} bytes of {of:,}".format(**used["sdram_bytes"]),
+            "its bus": f"{octets * 8 / (cycles * config.memory.part.bus_bits):.1%} of the peak"}
+
+
 def memory(program: Program) -> dict[str, dict[str, int]]:
     """For each memory, the words that a model's program uses, and the words that the tile has:
-    {"used", "of"}."""
+    {"used", "of"}; of external memory the bytes."""
     config, granules = program.config, program.model.granules
     return {
         "wram_words": {"used": program.wram_words, "of": config.wram_depth},
         "mem_words": {"used": -(-granules // config.granules_per_word), "of": config.mem_depth},
         "program_words": {"used": len(program.image.instructions), "of": config.program_depth},
-    }
+    } | ({"sdram_bytes": {"used": program.stream.image_bursts(config) * config.memory.part.burst_bytes,
+                          "of": config.memory.part.bytes}} if program.stream and program.stream.external else {})
 
 
 def speeds(program: Program, position: int, costs: Iterable[dict]) -> dict[str, float]:

@@ -11,10 +11,12 @@ from itertools import groupby
 import numpy as np
 
 from ...hdl.sequencer.sequencer import Sequencer
-from ...hdl.timing import ROWS, Kind, Unit, run_cycles
+from ...hdl.spec.isa import Op
+from ...hdl.timing import Kind, Unit, rows, run_cycles
 from ..model.graph import Phase
 from ..program.assembly import spans
 from ..program.program import Program
+from .bus import bus_rows, bus_uses, place_in_banks
 from .entries import OTHER, entries
 from .gaps import gaps
 
@@ -49,7 +51,7 @@ def chart(program: Program, position: int = 0, count: int = 1) -> dict:
     `Sequencer.first_issue` cycles.
     """
     config, made = program.config, {}
-    units = {unit: number for number, unit in enumerate(ROWS)}
+    units = {unit: number for number, unit in enumerate(rows(config))}
     everything = list(entries(program, position, count))
     instructions = [{"text": str(instruction), "note": instruction.note, "phase": OTHER, "heads": []}
                     for instruction in program.image.instructions]
@@ -62,9 +64,10 @@ def chart(program: Program, position: int = 0, count: int = 1) -> dict:
         for entry in token:
             issue = entry.issue
             instructions[issue.pc] |= {"phase": entry.phase, "heads": list(entry.heads)}
-            key = (issue.pc, *((use.cycles - issue.cycle).tobytes() for use in entry.uses))
+            place = place_in_banks(config, issue) if issue.op is Op.MOVE else 0
+            key = (issue.pc, place, *((use.cycles - issue.cycle).tobytes() for use in entry.uses))
             if key not in made:
-                made[key] = forms.number(_form(entry, units))
+                made[key] = forms.number(_form(config, entry, units))
             listed.append([issue.pc, issue.cycle - start, made[key], -1 if entry.layer is None else entry.layer])
         key = (tuple(map(tuple, listed)), following - start)
         if key not in templates.known:
@@ -72,7 +75,8 @@ def chart(program: Program, position: int = 0, count: int = 1) -> dict:
         tokens.append([start, token[0].issue.position, templates.known[key]])
     return {
         "name": program.name, "config": config.name, "rows": config.rows, "cols": config.cols, "cycles": end,
-        "phases": [*(phase.value for phase in Phase), OTHER], "units": [(unit, unit.label) for unit in ROWS],
+        "phases": [*(phase.value for phase in Phase), OTHER],
+        "units": [*((unit, unit.label) for unit in units), *bus_rows(config)],
         "instructions": instructions, "forms": forms.values, "templates": templates.values, "tokens": tokens,
     }
 
@@ -95,17 +99,20 @@ class _Numbered:
         return self.known[key]
 
 
-def _form(entry, units):
+def _form(config, entry, units):
     """The cycles in which an entry uses each unit, counted from its issue: ((number of the unit,
-    ((runs of a round), ...)), ...)."""
+    ((runs of a round), ...)), ...). The rows of the bus follow those of the units."""
     rounds = max(len(entry.heads), 1)
     found = []
     for use in entry.uses:
-        if not use.unit.is_row:
+        if use.unit not in units:
             continue
         cycles = use.cycles - entry.issue.cycle
         parts = cycles.reshape(rounds, -1) if len(cycles) % rounds == 0 and use.unit.facts.kind is not Kind.ENGINE else [cycles]
         found.append((units[use.unit], tuple(tuple(map(tuple, runs(part))) for part in parts)))
+    for row, cycles in enumerate(bus_uses(config, entry.issue), len(units)):
+        if cycles.size:
+            found.append((row, (tuple(map(tuple, runs(cycles - entry.issue.cycle))),)))
     return tuple(found)
 
 
