@@ -5,7 +5,13 @@ import random
 import pytest
 
 from marey.hdl.timing import violations
+from tests.configs import CONFIGS
 from tests.programs import Author, any_configuration, campaign, drawn
+from tests.programs.__main__ import open_machines
+from tests.programs.campaign import simulate_on
+
+SEED, PROGRAMS = 5, 150
+"""Of the programs on one tile of each kind, which `python -m tests.mutants` uses, too."""
 
 
 def test_a_short_campaign_finds_nothing():
@@ -13,6 +19,14 @@ def test_a_short_campaign_finds_nothing():
     found = campaign(60, seed=6, configurations=1, programs=4)
     assert found.failures == [], found.report()
     assert found.legal > 0, found.report()
+
+
+@pytest.mark.parametrize("config", [CONFIGS[0], CONFIGS[5]], ids=lambda config: config.name)
+def test_many_programs_on_one_tile_of_each_kind(compiler, config):
+    """In Verilator, on tiles that other tests compile, too."""
+    found = simulate_on(config, random.Random(SEED), PROGRAMS, open_machines)
+    assert found.failures == [], found.report()
+    assert found.legal > 0.25 * PROGRAMS, found.report()
 
 
 @pytest.mark.slow

@@ -1,7 +1,7 @@
 """Runs drawn programs on emulator and RTL, and compares them."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import islice
 from math import prod
 from time import monotonic
@@ -27,14 +27,34 @@ an emulator that refuses what the rules allow."""
 
 def simulate(seed: int, number: int, programs: int, open_machines: Callable[[Config], Machines], until: float = float("inf"),
              ) -> Found:
-    """Programs on one drawn configuration, one after another, so that each meets what those before it have left.
+    """Programs on one drawn configuration, see `simulate_on`. `seed` and `number` decide all that is drawn."""
+    rng = random.Random(f"{seed}.{number}")
+    return simulate_on(any_configuration(rng), rng, programs, open_machines, until)
 
-    `seed` and `number` decide all that is drawn; `programs` are drawn, legal or not, unless the clock
-    (`time.monotonic`) reaches `until` before.
+
+def simulate_on(config: Config, rng: random.Random, programs: int, open_machines: Callable[[Config], Machines],
+                until: float = float("inf")) -> Found:
+    """Programs on a configuration, one after another, so that each meets what those before it have left.
+
+    `programs` are drawn, legal or not, unless the clock (`time.monotonic`) reaches `until` before.
     """
-    rng, found = random.Random(f"{seed}.{number}"), Found(configurations=1)
-    config = any_configuration(rng)
-    author, data, both, runs = Author(config, rng), rng.randrange(1 << 16), None, []
+    found, author, data, both, runs = Found(configurations=1), Author(config, rng), rng.randrange(1 << 16), None, []
+    for run in legal_runs(author, programs, found, until):
+        if both is None:
+            both = open_machines(config)
+            both.fill(data)
+        runs.append(run)
+        if error := difference(both, *run):
+            found.failures.append(_pasted(config, data, shrunk(config, data, runs, open_machines), error))
+            return found
+    if both and (error := difference(both)):
+        found.failures.append(_pasted(config, data, runs[-3:], error))
+    return found
+
+
+def legal_runs(author: Author, programs: int, found: Found, until: float = float("inf")) -> Iterator[Run]:
+    """Draws so many programs, and one run or two of each; yields the legal runs, and notes in `found` what was drawn."""
+    config, rng = author.config, author.rng
     while found.programs < programs and monotonic() < until:
         program = drawn(author)
         found.programs += 1
@@ -47,20 +67,11 @@ def simulate(seed: int, number: int, programs: int, open_machines: Callable[[Con
                 found.rules.update(set(broken))
                 break
             legal = True
-            if both is None:
-                both = open_machines(config)
-                both.fill(data)
-            runs.append((program, how))
             found.runs += 1
-            if error := _difference(both, program, how):
-                found.failures.append(_pasted(config, data, shrunk(config, data, runs, open_machines), error))
-                return found
+            yield program, how
         if legal:
             found.legal += 1
             found.fields.update(classes(program, isa_of(config)))
-    if both and (error := _difference(both)):
-        found.failures.append(_pasted(config, data, runs[-3:], error))
-    return found
 
 
 def campaign(seconds: float, seed: int, configurations: int | None = None, programs: int = 12,
@@ -71,6 +82,20 @@ def campaign(seconds: float, seed: int, configurations: int | None = None, progr
         found.add(simulate(seed, number, programs, open_machines, end))
         number += 1
     return found
+
+
+def difference(both: Machines, program: list[Instruction] | None = None, how: dict[str, int] | None = None,
+               ) -> Exception | None:
+    """Runs a program on both machines, or without one compares all that they hold. What differs; None if nothing does."""
+    try:
+        if program is None:
+            both.compare()
+        else:
+            both.run(program, **how)
+            both.compare_memory()
+    except DIFFERS as error:
+        return error
+    return None
 
 
 def _how(config, rng):
@@ -99,19 +124,6 @@ def _broken(config, program, how):
         return [kind(violation.what) for violation in violations(config, program, **how)]
     except ProgramError as error:
         return [kind(str(error).partition(": ")[2])]
-
-
-def _difference(both, program=None, how=None):
-    """Runs a program on both machines, or compares all that they hold. What differs; None if nothing does."""
-    try:
-        if program is None:
-            both.compare()
-        else:
-            both.run(program, **how)
-            both.compare_memory()
-    except DIFFERS as error:
-        return error
-    return None
 
 
 def _pasted(config, data, runs, error):

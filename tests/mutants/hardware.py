@@ -1,0 +1,183 @@
+"""Mutations of the hardware: each slice of small tiles, with what is to find them.
+
+A mutation is looked for by ever more costly checks, until one finds it: programs drawn from a fixed
+seed, as `tests/test_programs.py` has them; the slice's testbench of cocotb; tests of the tile; and last,
+for those that no test finds, the program fuzz with other seeds.
+"""
+
+import os
+import random
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from unittest import mock
+
+import pytest
+from hypothesis import strategies as st
+
+from marey.hdl import verilog
+from marey.sim import verilator
+from marey.sim.sdram import simulated
+from tests.cocotb import runner
+from tests.cocotb.build import build
+from tests.configs import CONFIGS, GATED, MEMORY, WINDOWED
+from tests.machines import Machines
+from tests.programs import Author, Found
+from tests.programs.campaign import DIFFERS, difference, legal_runs
+from tests.test_programs import PROGRAMS, SEED
+
+from .forked import forked
+from .slices import VARIABLE, Mutated, Mutation
+
+BENCHED = (*CONFIGS, WINDOWED, *GATED)
+"""Configurations, as the testbenches number them."""
+LINK = ["tests/hdl/link/test_link.py", "tests/test_damage.py::test_a_short_campaign_finds_nothing[rtl]",
+        "tests/hdl/test_disturbance.py"]
+TILE = ["tests/hdl/test_tile.py", "tests/hdl/test_disturbance.py"]
+TESTS = {"link": [*LINK, "tests/hdl/test_tile.py"], "sequencer": TILE, "mem": [*TILE, "tests/hdl/spec/test_window.py"],
+         "mxm": TILE, "vxm": TILE, "scalars": TILE, "dram": ["tests/hdl/dram/test_move.py"]}
+"""Tests that simulate a tile, by the slice whose mutations they are to find."""
+PLACES = [("sequencer", "square"), ("sequencer", "compact"), ("mem", "square"), ("mem", "windows"), ("mxm", "square"),
+          ("mxm", "compact"), ("mxm", "nibbles"), ("vxm", "gated"), ("vxm", "gated_compact"), ("scalars", "square"),
+          ("scalars", "compact"), ("link", "square"), ("link", "compact"), ("dram", "moves")]
+"""Slices, and the configurations of which their netlists are."""
+PYTEST = ["-x", "-q", "-m", "not slow", "--assert=plain", "-p", "no:cacheprovider", "-p", "no:unraisableexception"]
+LIMIT_S = 300
+"""Seconds after which a check counts as one that hangs, and so finds the mutation."""
+FUZZ_PROGRAMS = 800
+"""Programs that are drawn with other seeds for a mutation that no test finds."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a mutation: the check that found it, or None."""
+
+    place: str
+    number: int
+    part: str
+    text: str
+    where: str
+    command: str
+    found_by: str | None
+    seconds: float
+
+
+class Place:
+    """A slice of a configuration: its mutations, and the checks that look for them.
+
+    `folder` is for files; `count` and `seed` are of the sample.
+    """
+
+    def __init__(self, name: str, config: str, folder: Path, count: int, seed: int):
+        self.name = f"{name}:{config}"
+        self.config = next(known for known in (*BENCHED, *MEMORY) if known.name == config)
+        self._slice, self._folder = name, folder
+        self.mutated = Mutated(name, self.config, folder, count, seed)
+        self._tile = self.mutated.on_tile(lambda config: verilog.convert(simulated(config)))
+
+    def results(self, skip: set[int]) -> Iterator[Result]:
+        """Looks for each mutation but those whose numbers are in `skip`."""
+        if found := self.found_by(None):
+            raise AssertionError(f"{self.name}: {found} fails without a mutation")
+        for mutation in self.mutated.mutations:
+            if mutation.number not in skip:
+                begun = time.monotonic()
+                found = self.found_by(mutation)
+                yield Result(self.name, mutation.number, mutation.part, mutation.text(), mutation.where, mutation.command,
+                             found, round(time.monotonic() - begun, 1))
+
+    def found_by(self, mutation: Mutation | None) -> str | None:
+        """The name of the first check that fails with a mutation."""
+        os.environ[VARIABLE] = str(mutation.number if mutation else 0)
+        for name, check in self._checks():
+            if found := forked(check, LIMIT_S, self._folder / "check.log"):
+                return f"{name}{f': {found}' if isinstance(found, str) else ''}"
+        return None
+
+    def _checks(self):
+        """Checks by what they are called, the quick ones first. What they share is made before the first fork."""
+        if self._slice != "dram":
+            yield "drawn programs", partial(self._differs, *self._fixed)
+        if self._slice not in ("scalars", "dram"):
+            yield "testbench", partial(self._testbench, self._built)
+        yield "test", self._tests
+        if self._slice != "dram":
+            yield "fuzz", partial(self._differs, *self._other)
+
+    @cached_property
+    def _fixed(self):
+        return self._drawn(random.Random(SEED), PROGRAMS)
+
+    @cached_property
+    def _other(self):
+        return self._drawn(random.Random(SEED + 1), FUZZ_PROGRAMS)
+
+    def _drawn(self, rng, programs):
+        author, data = Author(self.config, rng), rng.randrange(1 << 16)
+        return data, list(legal_runs(author, programs, Found()))
+
+    @cached_property
+    def _built(self):
+        folder = self._folder / "bench"
+        folder.mkdir(exist_ok=True)
+        build(self.mutated.alone(), folder, waves=False)
+        return folder
+
+    def _differs(self, data, runs):
+        """Whether the emulator and the mutated tile differ on drawn programs, or in what they leave."""
+        with self._instead():
+            try:
+                both = Machines(self.config, verilator.open_tile(self.config))
+                both.fill(data)
+            except DIFFERS:
+                return True
+            return any(difference(both, *run) for run in [*runs, ()])
+
+    def _testbench(self, folder):
+        return not runner.passes(folder, f"bench_{self._slice}", False, MAREY_CONFIG=BENCHED.index(self.config))
+
+    def _tests(self):
+        """The name of the first test that fails."""
+        failed = _Failed()
+        with self._instead():
+            pytest.main([*PYTEST, *TESTS[self._slice]], plugins=[failed])
+        return failed.name
+
+    @contextmanager
+    def _instead(self):
+        """In this context each tile of the configuration is the mutated one, in Verilator, and others are not to be had."""
+        def opened(config, **_):
+            if config != self.config:
+                pytest.skip("another configuration")
+            simulation = real(config, checked=True)
+            simulation.patience = PATIENCE
+            return simulation
+
+        def transport(component, **_):
+            return opened(getattr(component, "_tile", component).config)
+
+        real = verilator.open_tile
+        with ExitStack() as stack:
+            for target, value in (("marey.sim.verilator._verilog", lambda config: self._tile),
+                                  ("marey.sim.verilator.open_tile", opened), ("marey.sim.pysim.open_tile", opened),
+                                  ("tests.machines.PysimTransport", transport), ("tests.machines.small", lambda config: config),
+                                  ("tests.configs.any_config", st.just(self.config))):
+                stack.enter_context(mock.patch(target, value))
+            yield
+
+
+PATIENCE = 1 << 16
+"""Clock cycles without an answer after which a mutated tile counts as one that hangs."""
+
+
+class _Failed:
+    """A plugin of pytest that keeps the name of the first test that failed."""
+
+    name = None
+
+    def pytest_runtest_logreport(self, report):
+        if report.failed and self.name is None:
+            self.name = report.nodeid
