@@ -10,7 +10,6 @@ import random
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from unittest import mock
@@ -30,7 +29,8 @@ from tests.programs.campaign import DIFFERS, difference, legal_runs
 from tests.test_programs import PROGRAMS, SEED
 
 from .forked import forked
-from .slices import VARIABLE, Mutated, Mutation
+from .result import Result, first_failure
+from .slices import VARIABLE, Mutated
 
 BENCHED = (*CONFIGS, WINDOWED, *GATED)
 """Configurations, as the testbenches number them."""
@@ -40,29 +40,10 @@ TILE = ["tests/hdl/test_tile.py", "tests/hdl/test_disturbance.py"]
 TESTS = {"link": [*LINK, "tests/hdl/test_tile.py"], "sequencer": TILE, "mem": [*TILE, "tests/hdl/spec/test_window.py"],
          "mxm": TILE, "vxm": TILE, "scalars": TILE, "dram": ["tests/hdl/dram/test_move.py"]}
 """Tests that simulate a tile, by the slice whose mutations they are to find."""
-PLACES = [("sequencer", "square"), ("sequencer", "compact"), ("mem", "square"), ("mem", "windows"), ("mxm", "square"),
-          ("mxm", "compact"), ("mxm", "nibbles"), ("vxm", "gated"), ("vxm", "gated_compact"), ("scalars", "square"),
-          ("scalars", "compact"), ("link", "square"), ("link", "compact"), ("dram", "moves")]
-"""Slices, and the configurations of which their netlists are."""
-PYTEST = ["-x", "-q", "-m", "not slow", "--assert=plain", "-p", "no:cacheprovider", "-p", "no:unraisableexception"]
 LIMIT_S = 300
 """Seconds after which a check counts as one that hangs, and so finds the mutation."""
 FUZZ_PROGRAMS = 800
 """Programs that are drawn with other seeds for a mutation that no test finds."""
-
-
-@dataclass(frozen=True)
-class Result:
-    """What became of a mutation: the check that found it, or None."""
-
-    place: str
-    number: int
-    part: str
-    text: str
-    where: str
-    command: str
-    found_by: str | None
-    seconds: float
 
 
 class Place:
@@ -79,19 +60,20 @@ class Place:
         self._tile = self.mutated.on_tile(lambda config: verilog.convert(simulated(config)))
 
     def results(self, skip: set[int]) -> Iterator[Result]:
-        """Looks for each mutation but those whose numbers are in `skip`."""
-        if found := self.found_by(None):
-            raise AssertionError(f"{self.name}: {found} fails without a mutation")
-        for mutation in self.mutated.mutations:
-            if mutation.number not in skip:
-                begun = time.monotonic()
-                found = self.found_by(mutation)
-                yield Result(self.name, mutation.number, mutation.part, mutation.text(), mutation.where, mutation.command,
-                             found, round(time.monotonic() - begun, 1))
+        """Looks for each mutation but those whose numbers are in `skip`. Number 0 is the original."""
+        for mutation in [None, *self.mutated.mutations]:
+            if (number := mutation.number if mutation else 0) in skip:
+                continue
+            begun = time.monotonic()
+            found = self.found_by(number)
+            if not number and found:
+                raise AssertionError(f"{self.name}: {found} fails without a mutation")
+            about = (mutation.part, mutation.text(), mutation.where, mutation.command) if mutation else ("", "none", "", "")
+            yield Result(self.name, number, *about, found, round(time.monotonic() - begun, 1))
 
-    def found_by(self, mutation: Mutation | None) -> str | None:
-        """The name of the first check that fails with a mutation."""
-        os.environ[VARIABLE] = str(mutation.number if mutation else 0)
+    def found_by(self, number: int) -> str | None:
+        """The name of the first check that fails with mutation `number`."""
+        os.environ[VARIABLE] = str(number)
         for name, check in self._checks():
             if found := forked(check, LIMIT_S, self._folder / "check.log"):
                 return f"{name}{f': {found}' if isinstance(found, str) else ''}"
@@ -141,10 +123,8 @@ class Place:
 
     def _tests(self):
         """The name of the first test that fails."""
-        failed = _Failed()
         with self._instead():
-            pytest.main([*PYTEST, *TESTS[self._slice]], plugins=[failed])
-        return failed.name
+            return first_failure(TESTS[self._slice])
 
     @contextmanager
     def _instead(self):
@@ -171,13 +151,3 @@ class Place:
 
 PATIENCE = 1 << 16
 """Clock cycles without an answer after which a mutated tile counts as one that hangs."""
-
-
-class _Failed:
-    """A plugin of pytest that keeps the name of the first test that failed."""
-
-    name = None
-
-    def pytest_runtest_logreport(self, report):
-        if report.failed and self.name is None:
-            self.name = report.nodeid

@@ -1,0 +1,39 @@
+"""Proofs that a mutation changes nothing that leaves its slice."""
+
+from pathlib import Path
+
+from marey.boards.tools import ToolError, run
+
+SCRIPT = """
+read_rtlil flat.il
+chformal -remove
+copy {module} gate
+mutate {command}
+memory_nordff
+memory_map
+async2sync
+dffunmap
+opt_clean
+equiv_make {module} gate equiv
+hierarchy -top equiv
+equiv_struct -icells
+equiv_simple -short
+equiv_induct -seq 2
+equiv_status -assert
+"""
+"""Yosys's proof: each register and output of the mutated slice has the value of the original's, in each cycle."""
+
+
+def equivalent(folder: Path, command: str) -> bool:
+    """Whether Yosys proves that a slice with a mutation does what the original does.
+
+    `folder`: of the slice, with its netlist; `command`: the options of `mutate`. False if the slice differs, or
+    if the registers do, even though that may never be seen.
+    """
+    module = command.split("-module ")[1].split()[0]
+    (folder / "equivalence.ys").write_text(SCRIPT.format(module=module, command=command.replace(module, "gate", 1)))
+    try:
+        run(folder, "yosys", "-q", "-s", "equivalence.ys")
+    except ToolError:
+        return False
+    return True
