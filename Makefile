@@ -11,7 +11,7 @@ EXTRAS ?= boards,dev
 NEXT := now: source $(BIN)/activate; then: marey --help
 
 .DEFAULT_GOAL := help
-.PHONY: help install run smollm2 test test-slow proof bench cost bitstreams train screenshot docs site lint clean
+.PHONY: help install run smollm2 test test-slow proof mutants bench cost bitstreams train screenshot docs site lint clean
 
 help:
 	@echo "make install    install the command marey in $(VENV), and say how to call it"
@@ -20,6 +20,7 @@ help:
 	@echo "make test       every test but the slow ones, cocotb included"
 	@echo "make test-slow  the tests that take minutes"
 	@echo "make proof      prove that no cycle depends on data, and what the link lets through: docs/proof.md"
+	@echo "make mutants    plant small faults, see which the tests find, and write docs/mutants.md: hours"
 	@echo "make bench      matrix products on the tile, cycles and utilisation"
 	@echo "make cost       what the tile costs on an ECP5, and its clock: synthesis, place and route, minutes"
 	@echo "make bitstreams  all boards' bitstreams, and docs/boards.md of what they take: half an hour"
@@ -68,6 +69,9 @@ test-slow: $(VENV)/with-$(EXTRAS)
 proof: $(VENV)/use
 	@$(BIN)/python -m pip install --quiet --editable '.[proof]'
 	@$(BIN)/python -m tests.formal --jobs $(JOBS)
+
+mutants: $(VENV)/with-$(EXTRAS)
+	@$(BIN)/python -m tests.mutants --jobs $(JOBS)
 
 cost: $(VENV)/with-$(EXTRAS)
 	@$(BIN)/python -m marey.boards.cost -o boards/costs.json

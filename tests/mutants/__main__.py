@@ -12,6 +12,7 @@ from pathlib import Path
 from time import monotonic
 
 from . import places, report
+from .result import FUZZ_PROGRAMS
 
 FOLDER = Path("build/mutants")
 
@@ -35,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
         facts = options.count, options.seed, options.again, end
         for done in [pool.submit(places.work, FOLDER, name, *facts) for name in chosen]:
             done.result()
-    report.write(FOLDER, options.seed, names)
+    report.write(FOLDER, options.seed, names, FUZZ_PROGRAMS)
     return 0
 
 

@@ -13,7 +13,8 @@ memory_nordff
 memory_map
 async2sync
 dffunmap
-opt_clean
+splitcells
+opt_clean -purge
 equiv_make {module} gate equiv
 hierarchy -top equiv
 equiv_struct -icells

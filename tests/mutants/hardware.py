@@ -28,8 +28,9 @@ from tests.programs import Author, Found
 from tests.programs.campaign import DIFFERS, difference, legal_runs
 from tests.test_programs import PROGRAMS, SEED
 
+from .equivalence import equivalent
 from .forked import forked
-from .result import Result, first_failure
+from .result import EQUIVALENT, FUZZ_PROGRAMS, Result, first_failure
 from .slices import VARIABLE, Mutated
 
 BENCHED = (*CONFIGS, WINDOWED, *GATED)
@@ -37,13 +38,12 @@ BENCHED = (*CONFIGS, WINDOWED, *GATED)
 LINK = ["tests/hdl/link/test_link.py", "tests/test_damage.py::test_a_short_campaign_finds_nothing[rtl]",
         "tests/hdl/test_disturbance.py"]
 TILE = ["tests/hdl/test_tile.py", "tests/hdl/test_disturbance.py"]
-TESTS = {"link": [*LINK, "tests/hdl/test_tile.py"], "sequencer": TILE, "mem": [*TILE, "tests/hdl/spec/test_window.py"],
+TESTS = {"sequencer": ["tests/hdl/sequencer/test_widths.py", *TILE],
+         "link": [*LINK, "tests/hdl/test_tile.py"], "mem": [*TILE, "tests/hdl/spec/test_window.py"],
          "mxm": TILE, "vxm": TILE, "scalars": TILE, "dram": ["tests/hdl/dram/test_move.py"]}
 """Tests that simulate a tile, by the slice whose mutations they are to find."""
 LIMIT_S = 300
 """Seconds after which a check counts as one that hangs, and so finds the mutation."""
-FUZZ_PROGRAMS = 800
-"""Programs that are drawn with other seeds for a mutation that no test finds."""
 
 
 class Place:
@@ -62,29 +62,32 @@ class Place:
     def results(self, skip: set[int]) -> Iterator[Result]:
         """Looks for each mutation but those whose numbers are in `skip`. Number 0 is the original."""
         for mutation in [None, *self.mutated.mutations]:
-            if (number := mutation.number if mutation else 0) in skip:
+            number = mutation.number if mutation else 0
+            if number in skip:
                 continue
             begun = time.monotonic()
-            found = self.found_by(number)
-            if not number and found:
+            os.environ[VARIABLE] = str(number)
+            found = self._found_by(mutation)
+            if found and not mutation:
                 raise AssertionError(f"{self.name}: {found} fails without a mutation")
             about = (mutation.part, mutation.text(), mutation.where, mutation.command) if mutation else ("", "none", "", "")
             yield Result(self.name, number, *about, found, round(time.monotonic() - begun, 1))
 
-    def found_by(self, number: int) -> str | None:
-        """The name of the first check that fails with mutation `number`."""
-        os.environ[VARIABLE] = str(number)
-        for name, check in self._checks():
+    def _found_by(self, mutation):
+        """The name of the first check that fails with a mutation; EQUIVALENT if it is proved to change nothing."""
+        for name, check in self._checks(mutation):
             if found := forked(check, LIMIT_S, self._folder / "check.log"):
                 return f"{name}{f': {found}' if isinstance(found, str) else ''}"
         return None
 
-    def _checks(self):
+    def _checks(self, mutation):
         """Checks by what they are called, the quick ones first. What they share is made before the first fork."""
         if self._slice != "dram":
             yield "drawn programs", partial(self._differs, *self._fixed)
         if self._slice not in ("scalars", "dram"):
             yield "testbench", partial(self._testbench, self._built)
+        if mutation:
+            yield EQUIVALENT, partial(equivalent, self._folder, mutation.command)
         yield "test", self._tests
         if self._slice != "dram":
             yield "fuzz", partial(self._differs, *self._other)

@@ -1,11 +1,49 @@
 """docs/mutants.md: what became of the mutations."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
-from .result import Result
+from .result import EQUIVALENT, Result
 
 PAGE = Path(__file__).parents[2] / "docs" / "mutants.md"
+REASONS = Path(__file__).with_name("reasons.json")
+"""Why a mutation is not found: {place and number: text}."""
+COLUMNS = ("drawn programs", "testbench", "test", "fuzz", EQUIVALENT)
+"""How the names of checks begin, by column of the table; a test counts by its name."""
+HEAD = """# Mutations
+
+Do the tests notice a fault? `make mutants` plants small faults, one at a time, and runs the tests that
+should find it. This page is written by that command. What became of each mutation is kept in
+`build/mutants/`, and the same command goes on where it was stopped.
+
+```console
+$ make mutants                                        # the samples of this page: some hours on two cores
+$ python -m tests.mutants --only vxm --only timing    # some of it
+$ python -m tests.mutants --only link:square --again  # the ones that were not found, with new tests
+```
+
+**Hardware.** A slice becomes a flat netlist. Yosys's `mutate` inverts or holds a bit of a cell's port, or makes
+it depend on another bit. All mutations of a slice stand in one netlist, and a number selects one, so a
+tile is compiled once and a mutation costs seconds. The sample takes cells from each component of the slice
+in turns. Assertions, and the initial contents of memories, are not mutated. These checks follow one another:
+
+1. *drawn programs*: those of `test_many_programs_on_one_tile_of_each_kind` in `tests/test_programs.py`, on
+   the tile in which the slice stands, compared with the emulator;
+2. *testbench*: the slice's testbench of cocotb, with the slice alone;
+3. *test*: tests of the tile and of its link (`tests/mutants/hardware.py` lists them);
+4. *fuzz*: {fuzz} drawn programs with another seed. It is no part of `make test`, so what only it finds counts
+   as not found in the share.
+
+A mutation that none of them finds is compared with the original: if Yosys proves that each register and
+output has the same value in each cycle, it is *equivalent*, and no fault.
+
+**Software.** In a module of Python, an operator, a constant or a condition is changed (`tests/mutants/source.py`).
+The tests of the part are run to the first that fails. Messages, annotations and docstrings are not mutated.
+
+The share is that of mutations that are not equivalent which a check of `make test` finds.
+
+"""
 
 
 def file(folder: Path, seed: int) -> Path:
@@ -20,5 +58,43 @@ def kept(folder: Path, seed: int) -> dict[int, Result]:
     return {facts["number"]: Result(**facts) for facts in map(json.loads, lines)}
 
 
-def write(folder: Path, seed: int, names: list[str]) -> None:
+def write(folder: Path, seed: int, names: list[str], fuzz_programs: int) -> None:
     """Writes the page."""
+    places = {name: [result for number, result in sorted(kept(folder / name.replace(":", "-"), seed).items()) if number]
+              for name in names}
+    places = {name: results for name, results in places.items() if results}
+    text = HEAD.replace("{fuzz}", str(fuzz_programs)) + "\n".join([*_table(places), "", *_survivors(places), ""])
+    PAGE.write_text(text)
+
+
+def column(result: Result) -> str | None:
+    """The column of the table in which a mutation counts; None if it was not found."""
+    if result.found_by is None:
+        return None
+    return next((name for name in COLUMNS if result.found_by.startswith(name)), "test")
+
+
+def _table(places) -> Iterator[str]:
+    """A line for each place, and one for all."""
+    yield f"| place | mutations | {' | '.join(COLUMNS)} | not found | share |"
+    yield "|---|" + "---:|" * (len(COLUMNS) + 3)
+    every = [result for results in places.values() for result in results]
+    for name, results in [*places.items(), ("all", every)]:
+        counts = [sum(column(result) == kind for result in results) for kind in (*COLUMNS, None)]
+        real = len(results) - counts[COLUMNS.index(EQUIVALENT)]
+        share = sum(counts[:COLUMNS.index("fuzz")]) / max(real, 1)
+        yield f"| {name} | {len(results)} | {' | '.join(map(str, counts))} | {100 * share:.0f} % |"
+
+
+def _survivors(places) -> Iterator[str]:
+    """A line for each mutation that no check of `make test` found."""
+    reasons = json.loads(REASONS.read_text())
+    yield "## Not found by `make test`"
+    yield ""
+    for name, results in places.items():
+        for result in results:
+            if column(result) in (None, "fuzz"):
+                where = f" ({result.where})" if result.where else ""
+                by = " Found by the fuzz." if result.found_by else ""
+                why = reasons.get(f"{name} {result.number}", "" if by else "Not looked into yet.")
+                yield f"- **{name} {result.number}**, {result.part}{where}: `{result.text}`.{by} {why}".rstrip()

@@ -8,6 +8,12 @@ PYTEST = ["-x", "-q", "-m", "not slow", "--assert=plain", "-p", "no:cacheprovide
 """Options of pytest, with which it ends at the first test that fails."""
 
 
+FUZZ_PROGRAMS = 800
+"""Programs that are drawn with other seeds for a mutation of hardware that no test finds."""
+EQUIVALENT = "equivalent"
+"""What `found_by` says of a mutation that was proved to change nothing."""
+
+
 @dataclass(frozen=True)
 class Result:
     """A mutation, and the check that found it, or None.

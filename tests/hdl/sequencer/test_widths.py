@@ -1,0 +1,54 @@
+"""Long waits and long runs: each bit of a wait, of a register and of the count of cycles is there."""
+
+import pytest
+
+from marey.hdl.spec.isa import WAIT_BITS, Source
+from marey.hdl.timing import check
+from marey.sim import verilator
+from tests.configs import CONFIGS, op
+from tests.machines import Machines
+
+SQUARE, COMPACT = CONFIGS[0], CONFIGS[5]
+
+
+@pytest.fixture(scope="module", params=[SQUARE, COMPACT], ids=lambda config: config.name)
+def machines(compiler, request):
+    both = Machines(request.param, verilator.open_tile(request.param, checked=True))
+    yield both
+    both.close()
+
+
+def runs_as_predicted(machines, program, **how):
+    """Cycles of a run, in which RTL, emulator and prediction agree."""
+    cycles, _ = machines.run(program, **how)
+    assert cycles == check(machines.config, program, **how)
+    return cycles
+
+
+@pytest.mark.parametrize("bit", range(WAIT_BITS))
+def test_each_bit_of_a_wait(machines, bit):
+    config = machines.config
+    for value in (1 << bit, (1 << bit) - 1):
+        assert runs_as_predicted(machines, [op(config, "NOP", value), op(config, "HALT")]) > value
+
+
+@pytest.mark.parametrize("machines", [COMPACT], ids=[COMPACT.name], indirect=True)
+@pytest.mark.parametrize("bit", range(WAIT_BITS))
+def test_each_bit_of_a_register(machines, bit):
+    """A compact tile's NOP waits for what a register has, after a SET, an ADD and an INDEX."""
+    config = machines.config
+    halt = op(config, "HALT")
+    for value in (1 << bit, (1 << bit) - 1):
+        added = [op(config, "SET", register=1, value=value // 2), op(config, "ADD", register=1, value=value - value // 2)]
+        right = (config.block - 1).bit_length()
+        made = [op(config, "INDEX", register=1, source=Source.POSITION, times=1, bits=0, right=right)]
+        for program, position in ((added, 0), (made, value * config.block)):
+            program = [*program, op(config, "NOP", register=1), halt]
+            assert runs_as_predicted(machines, program, position=position) > value
+
+
+@pytest.mark.parametrize("machines", [COMPACT], ids=[COMPACT.name], indirect=True)
+def test_a_run_of_a_million_cycles(machines):
+    config = machines.config
+    program = [op(config, "NOP", (1 << WAIT_BITS) - 1), op(config, "LOOP", count=65, target=0), op(config, "HALT")]
+    assert runs_as_predicted(machines, program) > 1 << 20
