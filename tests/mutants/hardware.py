@@ -84,10 +84,10 @@ class Place:
         """Checks by what they are called, the quick ones first. What they share is made before the first fork."""
         if self._slice != "dram":
             yield "drawn programs", partial(self._differs, *self._fixed)
-        if self._slice not in ("scalars", "dram"):
-            yield "testbench", partial(self._testbench, self._built)
         if mutation:
             yield EQUIVALENT, partial(equivalent, self._folder, mutation.command)
+        if self._slice not in ("scalars", "dram"):
+            yield "testbench", partial(self._testbench, self._built)
         yield "test", self._tests
         if self._slice != "dram":
             yield "fuzz", partial(self._differs, *self._other)

@@ -23,25 +23,28 @@ $ python -m tests.mutants --only vxm --only timing    # some of it
 $ python -m tests.mutants --only link:square --again  # the ones that were not found, with new tests
 ```
 
-**Hardware.** A slice becomes a flat netlist. Yosys's `mutate` inverts or holds a bit of a cell's port, or makes
-it depend on another bit. All mutations of a slice stand in one netlist, and a number selects one, so a
-tile is compiled once and a mutation costs seconds. The sample takes cells from each component of the slice
-in turns. Assertions, and the initial contents of memories, are not mutated. These checks follow one another:
+**Hardware.** A slice becomes a flat netlist. Yosys's `mutate` inverts or holds a bit of a cell's port,
+or makes it depend on another bit. All mutations of a slice stand in one netlist, and a number selects
+one, so a tile is compiled once and a mutation costs seconds. The sample takes cells from each
+component of the slice in turns. Assertions, and the initial contents of memories, are not mutated.
+These checks follow one another:
 
-1. *drawn programs*: those of `test_many_programs_on_one_tile_of_each_kind` in `tests/test_programs.py`, on
-   the tile in which the slice stands, compared with the emulator;
-2. *testbench*: the slice's testbench of cocotb, with the slice alone;
-3. *test*: tests of the tile and of its link (`tests/mutants/hardware.py` lists them);
-4. *fuzz*: {fuzz} drawn programs with another seed. It is no part of `make test`, so what only it finds counts
-   as not found in the share.
+1. *drawn programs*: those of `test_many_programs_on_one_tile_of_each_kind` in
+   `tests/test_programs.py`, on a tile that has the slice, compared with the emulator;
+2. *equivalent*: Yosys proves that each register and output has the same value as in the original, in
+   each cycle. Such a mutation is no fault;
+3. *testbench*: the slice's testbench of cocotb, with the slice alone;
+4. *test*: tests of the tile and of its link; `tests/mutants/hardware.py` lists them;
+5. *fuzz*: {fuzz} drawn programs with another seed. It is no part of `make test`, so what only it finds
+   counts as not found in the share.
 
-A mutation that none of them finds is compared with the original: if Yosys proves that each register and
-output has the same value in each cycle, it is *equivalent*, and no fault.
+**Software.** In a module of Python, an operator, a constant or a condition is changed
+(`tests/mutants/source.py`). Tests of the part are run to the first that fails. Messages, annotations
+and docstrings are not mutated.
 
-**Software.** In a module of Python, an operator, a constant or a condition is changed (`tests/mutants/source.py`).
-The tests of the part are run to the first that fails. Messages, annotations and docstrings are not mutated.
-
-The share is that of mutations that are not equivalent which a check of `make test` finds.
+The share is that of mutations which a check of `make test` finds, among those that are not equivalent.
+A place is a slice and the configuration whose netlist it is (`tests/configs.py`), or a part of the
+software.
 
 """
 

@@ -144,8 +144,8 @@ class Author:
             "inner": rng.choice(FEW), "outer": outer, "middle": rng.choice(FEW), "interval": rng.choice(FEW),
             "shift": self._number(7, signed=True), "to": to, "reduce": reduce,
             "into": rng.randint(1, max(1, config.scalars // 2 - outer)) if scalar_reduced else 0,
-            "scalar": rng.choice((0, *(rng.randrange(config.scalars) for _ in range(2)))), "x_hop": rng.choice(SOME), "y_hop": rng.choice(SOME),
-            "dst_hop": rng.choice(SOME),
+            "scalar": rng.choice((0, *(rng.randrange(config.scalars) for _ in range(2)))),
+            "x_hop": rng.choice(SOME), "y_hop": rng.choice(SOME), "dst_hop": rng.choice(SOME),
         }
         names = ("by_vector", "plus", "pair", "paced", "x_step", "y_step", "narrow", "mask", "scalar_hop", "bare", "engine",
                  "high")
