@@ -18,12 +18,12 @@ FOLDER = Path("build/mutants")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit status 0."""
+    """Exit status 1 if a place cannot be looked at, because a check fails without a mutation."""
     names = places.names()
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__.splitlines()[0])
     parser.add_argument("--only", action="append", default=[], metavar="PLACE",
                         help=f"a place, or all of a slice; may be given again. Places: {', '.join(names)}")
-    parser.add_argument("--count", type=int, default=30, help="mutations of each place (default 30)")
+    parser.add_argument("--count", type=int, default=24, help="mutations of each place (default 24)")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="when to stop; the last mutation is ended")
     parser.add_argument("--seed", type=int, default=1, help="of the samples (default 1)")
     parser.add_argument("--jobs", type=int, default=1, help="places at a time (default 1)")
@@ -34,10 +34,12 @@ def main(arguments: list[str] | None = None) -> int:
     # A process for each place: the tests of one must not have imported what another mutates.
     with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
         facts = options.count, options.seed, options.again, end
-        for done in [pool.submit(places.work, FOLDER, name, *facts) for name in chosen]:
-            done.result()
+        running = {name: pool.submit(places.work, FOLDER, name, *facts) for name in chosen}
+        failed = {name: error for name, done in running.items() if (error := done.exception())}
+    for name, error in failed.items():
+        print(f"{name}: {error}", file=sys.stderr)
     report.write(FOLDER, options.seed, names, FUZZ_PROGRAMS)
-    return 0
+    return int(bool(failed))
 
 
 if __name__ == "__main__":

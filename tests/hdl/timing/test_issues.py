@@ -198,6 +198,8 @@ def test_a_fetch_uses_the_token():
     program = [op(config, "MXM", fetch=1, outer=4), op(config, "TOKEN"), op(config, "HALT")]
     assert "steps position and token" in broken(config, program)[0]
     assert broken(config, [replace(program[0], wait=5), *program[1:]]) == []
+    # A product, however long, uses neither token nor position.
+    assert broken(config, [op(config, "MXM", outer=40), *program[1:]]) == []
 
 
 @given(config=any_config, position=st.sampled_from((65533, 65534, 65535)), count=st.integers(0, 3))
