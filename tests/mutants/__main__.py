@@ -29,6 +29,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=1, help="places at a time (default 1)")
     parser.add_argument("--again", action="store_true", help="look again for those that were not found")
     options = parser.parse_args(arguments)
+    if unknown := set(options.only) - set(names) - {name.partition(":")[0] for name in names}:
+        parser.error(f"no place {min(unknown)!r}: there are {', '.join(names)}")
     chosen = [name for name in names if not options.only or {name, name.partition(":")[0]} & set(options.only)]
     end = monotonic() + options.seconds
     # A process for each place: the tests of one must not have imported what another mutates.
