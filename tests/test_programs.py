@@ -1,15 +1,25 @@
 """Drawn programs: the emulator and the RTL agree on those that the rules call legal."""
 
 import random
+from collections import Counter
 
 import pytest
 
-from marey.hdl.timing import violations
-from tests.configs import CONFIGS
+from marey.hdl.spec.packing import pack_program
+from marey.hdl.spec.protocol import Space
+from marey.hdl.timing import ProgramError, Unit, violations
+from marey.sim import verilator
+from marey.sim.simulation import ScheduleFault
+from marey.sw.runtime.link import Link
+from tests.configs import CONFIGS, codes
 from tests.programs import Author, any_configuration, campaign, drawn
 from tests.programs.__main__ import open_machines
-from tests.programs.campaign import simulate_on
+from tests.programs.campaign import how_started, simulate_on, takes_long
 
+PROMISES = {what for unit in Unit if unit not in (Unit.SFU_ENGINE, Unit.SFU_BEAT)
+            for what in (unit.facts.clash if unit.rival is unit else "", unit.facts.alone)} - {""}
+"""Rules that the hardware tests as well. Of the scalar unit's it tests less: not the beats of one SFU, and in a
+compact tile not the rows of operands before a command."""
 SEED, PROGRAMS = 5, 150
 """Of the programs on one tile of each kind, which `python -m tests.mutants` uses, too."""
 
@@ -27,6 +37,34 @@ def test_many_programs_on_one_tile_of_each_kind(compiler, config):
     found = simulate_on(config, random.Random(SEED), PROGRAMS, open_machines)
     assert found.failures == [], found.report()
     assert found.legal > 0.25 * PROGRAMS, found.report()
+
+
+@pytest.mark.parametrize("config", [CONFIGS[0], CONFIGS[5]], ids=lambda config: config.name)
+def test_the_hardware_finds_broken_promises(compiler, config):
+    """Programs that break only rules which are assertions of the hardware, too: each fails one."""
+    rng, found = random.Random(7), Counter()
+    author = Author(config, rng)
+    for _ in range(400):
+        program, how = drawn(author), how_started(config, rng)
+        if not takes_long(config, program, how) and (broken := broken_rules(config, program, how)) and broken <= PROMISES:
+            found.update(broken)
+            with verilator.open_tile(config, checked=True) as tile:
+                link = Link(tile, config)
+                link.write(Space.PROGRAM, 0, pack_program(config, codes(config, program)))
+                with pytest.raises(ScheduleFault):
+                    link.start(0, **how)
+                    link.wait()
+                    # What is still on its way at the end of the run shows later.
+                    tile.drain()
+    assert len(found) >= 3, found
+
+
+def broken_rules(config, program, how):
+    """The rules that a run breaks; None if it cannot even be followed."""
+    try:
+        return {violation.what for violation in violations(config, program, **how)}
+    except ProgramError:
+        return None
 
 
 @pytest.mark.slow

@@ -60,8 +60,8 @@ def legal_runs(author: Author, programs: int, found: Found, until: float = float
         found.programs += 1
         legal = False
         for _ in range(rng.choice((1, 1, 2))):
-            how = _how(config, rng)
-            if _long(config, program, how):
+            how = how_started(config, rng)
+            if takes_long(config, program, how):
                 break
             if broken := _broken(config, program, how):
                 found.rules.update(set(broken))
@@ -98,13 +98,13 @@ def difference(both: Machines, program: list[Instruction] | None = None, how: di
     return None
 
 
-def _how(config, rng):
+def how_started(config, rng):
     """How a run is started."""
     return {"position": rng.choice((0, 0, 1, 1, config.block - 1, config.block, 17, 65534)),
-            "token": rng.choice((0, 1, 5, 65535)), "count": rng.choice((0, 1, 1, 2, 3))}
+            "token": rng.choice((0, 1, 5, 65535, rng.randrange(1 << 16))), "count": rng.choice((0, 1, 1, 2, 3))}
 
 
-def _long(config, program, how):
+def takes_long(config, program, how):
     """Whether a run takes more than `LONGEST` cycles, or issues: the RTL would simulate little else."""
     try:
         issues = list(islice(trace(config, program, **how), LONGEST_ISSUES))

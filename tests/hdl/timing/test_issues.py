@@ -156,6 +156,9 @@ def test_rounds_do_not_overlap(config, inner, middle, interval, period, slice_):
     program = [op(config, "PERIOD", value=period), op(config, slice_, outer=2, inner=inner, middle=middle, paced=1, **how),
                op(config, "HALT")]
     assert (broken(config, program) == []) == (period >= (middle - 1) * turn + inner)
+    # One round has no next one that could begin too early.
+    one = op(config, slice_, outer=1, inner=inner, middle=middle, paced=1, **how)
+    assert broken(config, [program[0], one, program[-1]]) == []
 
 
 @given(config=any_config, a=st.integers(0, 31), count=st.integers(1, 40), function=st.sampled_from((Sfu.RSQRT, Sfu.QUANTISE)))
