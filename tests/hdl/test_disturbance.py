@@ -15,6 +15,7 @@ from marey.sw.compiler.matmul import matmul
 from marey.sw.runtime.link import Link
 from tests.configs import CONFIGS, codes, op
 from tests.hdl.link.test_link import answer, frame
+from tests.machines import Machines
 
 INPUTS, COPY, PRODUCT, FACTORS = 0, 16, 32, 48
 """Granules that the program reads, writes by a scalar, writes by the MXM's results, and reads as factors."""
@@ -124,6 +125,20 @@ def test_a_reset_leaves_nothing_behind():
 def test_a_reset_in_any_cycle_leaves_nothing_behind(config):
     """The design's assertions are tested, too."""
     resets(config, verilator.open_tile(config, checked=True), range(1, turn(config)))
+
+
+@pytest.mark.parametrize("config", [CONFIGS[0], CONFIGS[5]], ids=lambda config: config.name)
+def test_a_reset_writes_nothing(config):
+    """A key stays where it is, in the word of W-RAM that the host wrote last."""
+    both = Machines(config, verilator.open_tile(config, checked=True))
+    both.fill(4)
+    for link in (both.rtl, both.model):
+        link.write(Space.WRAM, 0, np.arange(parts(entry_bits(config, Space.WRAM)), dtype=np.uint32))
+    both.run([op(config, "VXM", 40, x=3, dst=0, to=To.KEYS), op(config, "HALT")])
+    for link in (both.rtl, both.model):
+        link.reset()
+    both.compare()
+    both.close()
 
 
 def drawn(config, rng, sequence):
