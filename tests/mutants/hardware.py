@@ -89,7 +89,9 @@ class Place:
         if self._slice not in ("scalars", "dram"):
             yield "testbench", partial(self._testbench, self._built)
         yield "test", self._tests
-        if self._slice != "dram":
+        if self._slice == "dram":
+            yield "slow test", partial(self._tests, "slow")
+        else:
             yield "fuzz", partial(self._differs, *self._other)
 
     @cached_property
@@ -124,10 +126,10 @@ class Place:
     def _testbench(self, folder):
         return not runner.passes(folder, f"bench_{self._slice}", False, MAREY_CONFIG=BENCHED.index(self.config))
 
-    def _tests(self):
+    def _tests(self, marked="not slow"):
         """The name of the first test that fails."""
         with self._instead():
-            return first_failure(TESTS[self._slice])
+            return first_failure(TESTS[self._slice], marked)
 
     @contextmanager
     def _instead(self):

@@ -9,7 +9,7 @@ from .result import EQUIVALENT, Result
 PAGE = Path(__file__).parents[2] / "docs" / "mutants.md"
 REASONS = Path(__file__).with_name("reasons.json")
 """Why a mutation is not found: {place and number: text}."""
-COLUMNS = ("drawn programs", "testbench", "test", "fuzz", EQUIVALENT)
+COLUMNS = ("drawn programs", "testbench", "test", "slow test", "fuzz", EQUIVALENT)
 """How the names of checks begin, by column of the table; a test counts by its name."""
 HEAD = """# Mutations
 
@@ -35,8 +35,9 @@ These checks follow one another:
    each cycle. Such a mutation is no fault;
 3. *testbench*: the slice's testbench of cocotb, with the slice alone;
 4. *test*: tests of the tile and of its link; `tests/mutants/hardware.py` lists them;
-5. *fuzz*: {fuzz} drawn programs with another seed. It is no part of `make test`, so what only it finds
-   counts as not found in the share.
+5. *fuzz*: {fuzz} drawn programs with another seed; for external memory, which the fuzz does not draw, a
+   *slow test*. They are no part of `make test`, so what only they find counts as not found in the
+   share.
 
 **Software.** In a module of Python, an operator, a constant or a condition is changed
 (`tests/mutants/source.py`). Tests of the part are run to the first that fails. Messages, annotations
@@ -85,7 +86,7 @@ def _table(places) -> Iterator[str]:
     for name, results in [*places.items(), ("all", every)]:
         counts = [sum(column(result) == kind for result in results) for kind in (*COLUMNS, None)]
         real = len(results) - counts[COLUMNS.index(EQUIVALENT)]
-        share = sum(counts[:COLUMNS.index("fuzz")]) / max(real, 1)
+        share = sum(counts[:COLUMNS.index("slow test")]) / max(real, 1)
         yield f"| {name} | {len(results)} | {' | '.join(map(str, counts))} | {100 * share:.0f} % |"
 
 
@@ -96,8 +97,8 @@ def _survivors(places) -> Iterator[str]:
     yield ""
     for name, results in places.items():
         for result in results:
-            if column(result) in (None, "fuzz"):
+            if column(result) in (None, "slow test", "fuzz"):
                 where = f" ({result.where})" if result.where else ""
-                by = " Found by the fuzz." if result.found_by else ""
+                by = f" Found by: {column(result)}." if result.found_by else ""
                 why = reasons.get(f"{name} {result.number}", "" if by else "Not looked into yet.")
                 yield f"- **{name} {result.number}**, {result.part}{where}: `{result.text}`.{by} {why}".rstrip()

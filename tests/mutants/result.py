@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-PYTEST = ["-x", "-q", "-m", "not slow", "--assert=plain", "-p", "no:cacheprovider", "-p", "no:unraisableexception"]
+PYTEST = ["-x", "-q", "--assert=plain", "-p", "no:cacheprovider", "-p", "no:unraisableexception"]
 """Options of pytest, with which it ends at the first test that fails."""
 
 
@@ -32,10 +32,10 @@ class Result:
     seconds: float
 
 
-def first_failure(tests: list[str]) -> str | None:
-    """Runs tests, those that are not slow, to the first that fails, and returns its name."""
+def first_failure(tests: list[str], marked: str = "not slow") -> str | None:
+    """Runs tests, those that are not slow or that are `marked` otherwise, to the first that fails; returns its name."""
     failed = _Failed()
-    status = pytest.main([*PYTEST, *tests], plugins=[failed])
+    status = pytest.main([*PYTEST, "-m", marked, *tests], plugins=[failed])
     return failed.name or (None if status in (0, 5) else f"pytest ended with status {int(status)}")
 
 

@@ -16,7 +16,7 @@ from marey.hdl.timing import Prover, Unit, check, trace, uses, violations
 from marey.sim.verilator import open_tile
 from marey.sw.compiler.emit import lay_out
 from tests.configs import CONFIGS, MEMORY, op
-from tests.machines import Machines, machines
+from tests.machines import Machines, machines, small
 
 both = pytest.mark.parametrize("config", MEMORY, ids=lambda config: config.name)
 """Both kinds of weights, and two clocks."""
@@ -74,7 +74,7 @@ def timed(config, operands, gaps=(0,) * 6):
 
 def test_each_way_in_amaranths_simulator():
     """To external memory, back to MEM, and to W-RAM, from where a column is fetched."""
-    config, to = replace(MEMORY[0], mem_depth=16, wram_depth=16), Place
+    config, to = small(MEMORY[0]), Place
     tiles = machines(config)
     values = np.random.default_rng(1).integers(-32768, 32768, config.mem_depth * config.rows).astype(np.int16)
     for link in (tiles.rtl, tiles.model):
@@ -89,7 +89,7 @@ def test_each_way_in_amaranths_simulator():
     found = unpack_mem(config, tiles.memory()[1])
     assert found[8 * 4:14 * 4].tolist() == values[8:32].tolist()
     # Burst 5 + 1 is granules 2 and 3, and the columns of word 3 + 1, a byte a weight.
-    assert found[15 * 4:].tolist() == values[8 + 2 * 2:][:2].view(np.int8).tolist()
+    assert found[15 * 4:16 * 4].tolist() == values[8 + 2 * 2:][:2].view(np.int8).tolist()
 
 
 @pytest.mark.slow
