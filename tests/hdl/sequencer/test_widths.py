@@ -2,7 +2,7 @@
 
 import pytest
 
-from marey.hdl.spec.isa import WAIT_BITS, Source
+from marey.hdl.spec.isa import WAIT_BITS, Reduce, Sfu, Source
 from marey.hdl.timing import check
 from marey.sim import verilator
 from tests.configs import CONFIGS, op
@@ -45,6 +45,18 @@ def test_each_bit_of_a_register(machines, bit):
         for program, position in ((added, 0), (made, value * config.block)):
             program = [*program, op(config, "NOP", register=1), halt]
             assert runs_as_predicted(machines, program, position=position) > value
+
+
+@pytest.mark.parametrize("period", [32, 47, 63])
+def test_the_scalar_unit_keeps_its_period(machines, period):
+    """Three scalars one after another: each is computed when the one before it has left the unit."""
+    config, half = machines.config, machines.config.scalars // 2
+    machines.fill(period)
+    program = [op(config, "VXM", 60, inner=3, outer=3, x_step=1, x_hop=3, reduce=Reduce.SUM, into=1),
+               op(config, "PERIOD", value=period), op(config, "SFU", 300, function=Sfu.RSQRT, a=1, into=half, count=3),
+               op(config, "HALT")]
+    runs_as_predicted(machines, program)
+    machines.compare_scalars()
 
 
 @pytest.mark.parametrize("machines", [COMPACT], ids=[COMPACT.name], indirect=True)
