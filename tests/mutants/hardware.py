@@ -41,7 +41,7 @@ TILE = ["tests/test_programs.py::test_the_hardware_finds_broken_promises", "test
         "tests/hdl/test_disturbance.py"]
 TESTS = {"sequencer": ["tests/hdl/sequencer/test_widths.py", *TILE],
          "link": [*LINK, "tests/hdl/test_tile.py"], "mem": [*TILE, "tests/hdl/spec/test_window.py"],
-         "mxm": ["tests/hdl/mxm/test_promises.py", *TILE], "vxm": TILE, "scalars": TILE,
+         "mxm": ["tests/hdl/mxm/test_promises.py", *TILE], "vxm": TILE, "scalars": ["tests/hdl/sequencer/test_widths.py", *TILE],
          "dram": ["tests/hdl/dram/test_move.py"]}
 """Tests that simulate a tile, by the slice whose mutations they are to find."""
 LIMIT_S = 300
