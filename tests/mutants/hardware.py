@@ -41,8 +41,8 @@ TILE = ["tests/test_programs.py::test_the_hardware_finds_broken_promises", "test
         "tests/hdl/test_disturbance.py"]
 TESTS = {"sequencer": ["tests/hdl/sequencer/test_widths.py", *TILE],
          "link": [*LINK, "tests/hdl/test_tile.py"], "mem": [*TILE, "tests/hdl/spec/test_window.py"],
-         "mxm": ["tests/hdl/mxm/test_promises.py", *TILE], "vxm": TILE, "scalars": ["tests/hdl/sequencer/test_widths.py", *TILE],
-         "dram": ["tests/hdl/dram/test_move.py"]}
+         "mxm": ["tests/hdl/mxm/test_promises.py", *TILE], "vxm": TILE,
+         "scalars": ["tests/hdl/sequencer/test_widths.py", *TILE], "dram": ["tests/hdl/dram/test_move.py"]}
 """Tests that simulate a tile, by the slice whose mutations they are to find."""
 LIMIT_S = 300
 """Seconds after which a check counts as one that hangs, and so finds the mutation."""
@@ -158,5 +158,5 @@ class Place:
             yield
 
 
-PATIENCE = 1 << 16
+PATIENCE = 1 << 21
 """Clock cycles without an answer after which a mutated tile counts as one that hangs."""
