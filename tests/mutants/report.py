@@ -45,7 +45,8 @@ and docstrings are not mutated.
 
 The share is that of mutations which a check of `make test` finds, among those that are not equivalent.
 A place is a slice and the configuration whose netlist it is (`tests/configs.py`), or a part of the
-software.
+software. The samples of the table are small, and places that it does not name have not been run to
+their end; the command without options runs all of them.
 
 """
 
