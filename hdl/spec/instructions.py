@@ -88,6 +88,7 @@ only `value`. There is one loop counter.
 """
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from amaranth.lib import enum
 
@@ -249,7 +250,12 @@ class Instruction:
     def __getitem__(self, name: str) -> int | Address:
         return self.operands[name]
 
-    @property
+    @cached_property
+    def addresses(self) -> tuple[tuple[str, Address], ...]:
+        """The operands that are addresses, or counts with an address register: (name, value)."""
+        return tuple((name, value) for name, value in self.operands.items() if isinstance(value, Address))
+
+    @cached_property
     def counted_in_blocks(self) -> str | None:
         """The name of the count that is in blocks; None if there is none."""
         blocks = self.operands.get("blocks")

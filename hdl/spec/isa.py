@@ -80,6 +80,11 @@ class Isa:
             for name, member in self.operands[op]
         } | ({"period": self.count_bits} if op in (Op.MXM, Op.VXM, Op.SFU) else {}))
 
+    @cache  # noqa: B019 - an Isa lives as long as its configuration
+    def moduli(self, op: Op) -> dict[str, int]:
+        """By operand of a command: 2 to the power of its bits, modulo which an address register is added to it."""
+        return {name: 1 << field.width for name, field in self.command(op)}
+
     def make(self, op: Op, wait: int = 0, note: str = "", **operands) -> Instruction:
         """An instruction. Operands that are not given are 1 if they are in `COUNTS`, else 0.
 

@@ -20,9 +20,9 @@ import numpy as np
 from ..spec.config import Config
 from ..spec.isa import Instruction, Op
 from .issues import RunRules
-from .rows import NUMBERS, Rows, met, rows_of
+from .rows import Rows, met, rows_of
 from .rules import check, first_out_of_order
-from .shapes import Shape, key_of, shape_of
+from .shapes import NUMBERS, Shape, key_of, shape_of
 from .turns import abridged
 from .unit import Memory, Unit
 from .walk import ProgramError, run_cycles
@@ -138,9 +138,8 @@ class Prover:
 
     def _in_order(self, rows, memory):
         """Whether accesses to the entries of a memory that are written happen in the order of the program."""
-        of_memory = np.array([part.use.unit.access is not None and part.use.unit.access.memory is memory
-                              for part in rows.parts], bool)
-        writes = np.array([part.use.unit.access is not None and part.use.unit.access.writes for part in rows.parts], bool)
+        of_memory = np.array([part.memory is memory for part in rows.parts], bool)
+        writes = np.array([part.writes for part in rows.parts], bool)
         if not all(part.once for part, mine, write in zip(rows.parts, of_memory, writes, strict=True) if mine and write):
             return False
         one, other = met(rows, np.flatnonzero(of_memory[rows.part]))

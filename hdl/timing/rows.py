@@ -7,12 +7,10 @@ import numpy as np
 
 from ..spec.config import Config
 from ..spec.isa import Op
-from .shapes import Part, Shape, base_of, moved_entries
+from .shapes import Part, Shape, base_of
 from .turns import Turns
 from .unit import Unit
 from .walk import Issue
-
-NUMBERS = {unit: number for number, unit in enumerate(Unit)}
 
 
 @dataclass(frozen=True)
@@ -81,8 +79,8 @@ def rows_of(config: Config, issues: Sequence[Issue], skipped: Sequence[Turns], s
             if id(part) not in numbers:
                 numbers[id(part)] = len(parts)
                 parts.append(part)
-            moved = moved_entries(config, part, by)
-            table.append((numbers[id(part)], NUMBERS[part.use.unit], number, issue.cycle, moved, issue.cycle + part.first,
+            moved = part.moved(by)
+            table.append((numbers[id(part)], part.unit_number, number, issue.cycle, moved, issue.cycle + part.first,
                           issue.cycle + part.last, part.low + moved, part.high + moved))
     starts.append(len(table))
     columns = np.array(table, np.int64).reshape(-1, len(fields(Columns)))

@@ -23,6 +23,7 @@ MOVED_BY = {Unit.ACT_READ: "act", Unit.WRAM_FIRST_READ: "wgt", Unit.WRAM_LAST_RE
            Unit.MEM_SENT: "near", Unit.MEM_FILLED: "near", Unit.WRAM_FILLED: "near", Unit.SDRAM_READ: "far",
            Unit.SDRAM_WRITE: "far"}
 """The address operand by which a unit's addresses move. Those of the other units do not depend on addresses."""
+NUMBERS = {unit: number for number, unit in enumerate(Unit)}
 
 
 @dataclass(eq=False)
@@ -34,6 +35,8 @@ class Part:
     first    cycle of its first use, and `last` that of its last
     rounds   of the beats of a VXM that reduces: first and last cycle of each round, int64 [n, 2]; else None
     low      the first entry of its memory that the first issue touched, and `high` the last; 0 without addresses
+    moved_by   the address operand by which its addresses move, or None
+    per_part   so many steps of that address are one step of `entries` entries
     number   a number of its own, so that what is known of it can be kept without it
     """
 
@@ -44,7 +47,33 @@ class Part:
     rounds: np.ndarray | None
     low: int = 0
     high: int = 0
+    moved_by: str | None = None
+    per_part: int = 1
+    entries: int = 1
     number: int = field(default_factory=count().__next__)
+
+    @cached_property
+    def unit_number(self) -> int:
+        """The number of the unit, in the order of `Unit`."""
+        return NUMBERS[self.use.unit]
+
+    @cached_property
+    def memory(self) -> Memory | None:
+        """The memory that it reads or writes, or None."""
+        return self.use.unit.access and self.use.unit.access.memory
+
+    @cached_property
+    def writes(self) -> bool:
+        """Whether it writes into its memory."""
+        return bool(self.use.unit.access and self.use.unit.access.writes)
+
+    def moved(self, by: dict[str, int]) -> int:
+        """Entries of its memory by which its addresses move if the address operands move by these distances.
+
+        A part that is moved so is that of the moved issue, if no entry leaves the memory: addresses in a slice wrap at a power
+        of two that is no smaller. `dst` into the KV cache must move by whole words.
+        """
+        return by[self.moved_by] // self.per_part * self.entries if self.moved_by else 0
 
     @cached_property
     def once(self) -> bool:
@@ -83,28 +112,23 @@ def shape_of(config: Config, issue: Issue) -> Shape:
         early = replace(use, cycles=use.cycles - issue.cycle)
         rounds = reduced_rounds(issue, early) if use.unit is Unit.VXM_BEAT else None
         low = high = 0
+        moved_by = MOVED_BY.get(use.unit)
+        steps = _steps(config, issue, use.unit) if moved_by else (1, 1)
         if use.addresses is not None:
             entries = use.unit.access.entries(config)
             low, high = int(use.addresses.min()) * entries, (int(use.addresses.max()) + 1) * entries - 1
-        parts.append(Part(early, issue, int(early.cycles.min()), int(early.cycles.max()), rounds, low, high))
+        parts.append(Part(early, issue, int(early.cycles.min()), int(early.cycles.max()), rounds, low, high, moved_by, *steps))
     return Shape(parts, base_of(issue))
+
+
+def _steps(config, issue, unit):
+    """Addresses that are parts of one word, and entries of the memory that a whole one has: (addresses, entries)."""
+    access = unit.access
+    if access.memory is Memory.WRAM and MOVED_BY[unit] == "dst":
+        return part_count(config, issue), 8 // config.weight_bits
+    return 1, access.entries(config)
 
 
 def base_of(issue: Issue) -> dict[str, int]:
     """The address operands of an issue, by name."""
     return {name: issue.operands[name] for name in ADDRESSES if name in issue.operands}
-
-
-def moved_entries(config: Config, part: Part, by: dict[str, int]) -> int:
-    """Entries of its memory by which a part's addresses move if the address operands move by these distances.
-
-    A part that is moved so is that of the moved issue, if no entry leaves the memory: addresses in a slice wrap at a power
-    of two that is no smaller. `dst` into the KV cache must move by whole words.
-    """
-    name = MOVED_BY.get(part.use.unit)
-    if name is None:
-        return 0
-    access = part.use.unit.access
-    if access.memory is Memory.WRAM and name == "dst":
-        return by[name] // part_count(config, part.issue) * (8 // config.weight_bits)
-    return by[name] * access.entries(config)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from ..sequencer import Sequencer
 from ..spec.config import Config, address_bits
 from ..spec.errors import MareyError
-from ..spec.isa import WAIT_BITS, Address, Instruction, Op, Place, Source, isa_of
+from ..spec.isa import WAIT_BITS, Instruction, Isa, Op, Place, Source, isa_of
 from .distances import issue_cycles
 
 ISSUE_LIMIT = 1 << 20
@@ -94,11 +94,12 @@ class State:
     period: int = 0
     registers: list[int | None] = field(init=False)
     counters: list[int] = field(init=False)
+    _isa: Isa = field(init=False, repr=False)
 
     def __post_init__(self):
-        isa = isa_of(self.config)
-        self.registers = [0] + [None] * (isa.registers - 1)
-        self.counters = [0] * isa.counters
+        self._isa = isa_of(self.config)
+        self.registers = [0] + [None] * (self._isa.registers - 1)
+        self.counters = [0] * self._isa.counters
 
     @classmethod
     def of(cls, config: Config, entry: int, *, position: int, count: int, token: int) -> "State":
@@ -138,11 +139,9 @@ class State:
     def resolve(self, instruction: Instruction) -> dict:
         """The operands, with registers added to addresses, and counts in blocks multiplied out."""
         resolved = dict(instruction.operands)
-        for name, value in instruction.operands.items():
-            if isinstance(value, Address):
-                width = isa_of(self.config).command(instruction.op)[name].width
-                address = value.offset + self.register(value.base, self.pc, instruction)
-                resolved[name] = address % (1 << width)
+        for name, value in instruction.addresses:
+            address = value.offset + self.register(value.base, self.pc, instruction)
+            resolved[name] = address % self._isa.moduli(instruction.op)[name]
         if instruction.op is Op.MOVE and resolved["to"] is Place.WRAM:
             # W-RAM takes the lower bits, so two halves of it may take turns.
             resolved["near"] %= 1 << address_bits(self.config.wram_depth)
@@ -184,7 +183,7 @@ class State:
         """Sets an address register to the operand `value` plus a number, modulo the register's
         width.
         """
-        modulus = 1 << isa_of(self.config).register_bits
+        modulus = 1 << self._isa.register_bits
         self.registers[operands["register"]] = (operands["value"] + addend) % modulus
 
     def _pause(self, issue):

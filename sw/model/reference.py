@@ -31,7 +31,7 @@ class Reference:
         self._dtype = dtype
         self._observe = observe or (lambda name, value: None)
         config = model.config
-        self._keys = self._values_cache = np.zeros((config.n_layers, batch, 0, config.n_kv_heads, config.head_dim), dtype)
+        self._keys = self._values_cache = np.zeros((config.n_layers, batch, config.n_kv_heads, 0, config.head_dim), dtype)
         self._complex = np.result_type(dtype, np.complex64)
         self._rotations = np.zeros((0, config.head_dim // 2), self._complex)
 
@@ -42,7 +42,7 @@ class Reference:
         Positions must follow one another from 0 on.
         """
         graph, batch = self.model.graph, len(tokens)
-        if position >= self._keys.shape[2]:
+        if position >= self._keys.shape[3]:
             self._grow()
         values = {"token": tokens, "position": position}
         layers = range(self.model.config.n_layers)
@@ -101,9 +101,14 @@ class Reference:
     def _scores(self, operation, layer, position, qk):
         config = self.model.config
         q, k = qk[:, :config.n_heads], qk[:, config.n_heads:]
-        self._keys[layer, :, position] = k
-        keys = self._keys[layer, :, :position + 1].repeat(config.n_heads // config.n_kv_heads, axis=2)
-        return np.einsum("bhd,bthd->bht", q, keys) / np.sqrt(config.head_dim, dtype=self._dtype)
+        self._keys[layer, :, :, position] = k
+        keys = self._keys[layer, :, :, :position + 1]
+        scores = self._by_kv_head(q) @ keys.swapaxes(2, 3)
+        return scores.reshape(len(q), config.n_heads, -1) / np.sqrt(config.head_dim, dtype=self._dtype)
+
+    def _by_kv_head(self, heads):
+        """[batch, heads, n] as [batch, KV heads, query heads that share a KV head, n]."""
+        return heads.reshape(len(heads), self.model.config.n_kv_heads, -1, heads.shape[-1])
 
     def _softmax(self, operation, layer, position, scores):
         weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
@@ -111,10 +116,8 @@ class Reference:
         return weights
 
     def _values(self, operation, layer, position, weights, v):
-        config = self.model.config
-        self._values_cache[layer, :, position] = v
-        values = self._values_cache[layer, :, :position + 1].repeat(config.n_heads // config.n_kv_heads, axis=2)
-        return np.einsum("bht,bthd->bhd", weights, values)
+        self._values_cache[layer, :, :, position] = v
+        return self._by_kv_head(weights) @ self._values_cache[layer, :, :, :position + 1]
 
     def _add(self, operation, layer, position, one, other):
         return one + other
@@ -132,8 +135,8 @@ class Reference:
         """
         config, room = self.model.config, len(self._rotations)
         more = min(max(64, room), config.seq_len - room)
-        empty = np.zeros((*self._keys.shape[:2], more, *self._keys.shape[3:]), self._dtype)
-        self._keys, self._values_cache = (np.concatenate([cache, empty], axis=2)
+        empty = np.zeros((*self._keys.shape[:3], more, self._keys.shape[4]), self._dtype)
+        self._keys, self._values_cache = (np.concatenate([cache, empty], axis=3)
                                           for cache in (self._keys, self._values_cache))
         self._rotations = np.exp(1j * np.arange(room + more)[:, None] * frequencies(config)).astype(self._complex)
 
