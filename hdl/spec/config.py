@@ -15,7 +15,7 @@ class ConfigError(MareyError):
     """A configuration that is not legal, or a name that no preset has."""
 
 
-LATER = ("gelu", "sdram", "sdram_mhz", "sdram_sweep_us")
+LATER = ("gelu", "sdram", "sdram_mhz", "sdram_sweep_us", "reduce_stages")
 """Fields that were added later: `Config.hash` leaves them out where they have their default."""
 MAX_BITS = 28
 """Width of a link address, which counts 32-bit words: no memory may need more."""
@@ -58,6 +58,8 @@ class Config:
     crc_bits: int = option("bits of a link word that enter its checksum in a cycle", OneOf((32, 16, 8, 4, 2, 1)), 32)
     multiply_bits: int = option("bits of a scalar that are multiplied in a cycle", OneOf((16, 8, 4, 2, 1)), 8)
     gelu: int = option("1: the VXM has the function GELU, at the price of a second table in each lane", OneOf((0, 1)), 0)
+    reduce_stages: int = option("registers in the trees of the VXM's reductions, each a cycle; more allow a faster clock where "
+                                "there are many lanes", Whole(1, 6), 2)
     sdram: int = option("external memory; 0: none, " + ", ".join(f"{n}: {name}" for n, name in enumerate(PARTS, 1)),
                         OneOf(range(len(PARTS) + 1)), 0)
     sdram_mhz: int = option("the tile's clock, by which the external memory is timed", Whole(1, 200), 100)
@@ -91,6 +93,8 @@ class Config:
         for name, most in profile.depth_limits(self.granules_per_word, self.beats_per_result).items():
             require(getattr(self, name) <= most,
                     f"{name} of a {profile.name} tile must be at most {most}, not {getattr(self, name)}")
+        require(not self.compact or self.reduce_stages == 2,
+                "a compact tile has no registers in the trees of reductions: leave reduce_stages at 2")
         require(self.wram_ports == 2 or self.wram_latency == 1,
                 "wram_latency must be 1 where wram_ports is 1: that memory has no register behind it")
         if self.sdram:

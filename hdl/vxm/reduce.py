@@ -20,7 +20,8 @@ class Reducer(wiring.Component):
 
         values --> keys --> half tree --> [reg] --> other half --> [reg] --> beats before --> [reg]
 
-    A compact tile has only the last of these registers.
+    With `config.reduce_stages` other than 2 the tree has as many parts, with a register behind
+    each. A compact tile has only the last register, that of the result.
 
     Latency: `done`, with `result` and `index` of all beats since the last `first` one,
     `latency(config)` cycles after the beat that `ends`.
@@ -46,12 +47,11 @@ class Reducer(wiring.Component):
         `chosen : Out(TOKEN_BITS)`: the index that the last ARGMAX found
     """
 
-    HALF, WHOLE, RESULT = 1, 2, 3
-
     @staticmethod
     def registers(config: Config) -> Collection[int]:
-        """The stages that a register ends."""
-        return (Reducer.RESULT,) if config.compact else (Reducer.HALF, Reducer.WHOLE, Reducer.RESULT)
+        """The stages that a register ends. Stages 1 to `config.reduce_stages` are the tree, the next one the result."""
+        result = config.reduce_stages + 1
+        return (result,) if config.compact else range(1, result + 1)
 
     @staticmethod
     def latency(config: Config) -> int:
@@ -89,20 +89,19 @@ class Reducer(wiring.Component):
             best.append((key, C(lane, address_bits(lanes))))
             terms.append(term)
 
-        levels, half = (lanes - 1).bit_length(), ((lanes - 1).bit_length() + 1) // 2
-        for level in range(levels + 1):
-            if level == half:
-                best, terms = self._register(pipe, self.HALF, best, terms)
-            if level < levels:
+        levels, stages = (lanes - 1).bit_length(), self._config.reduce_stages
+        for stage in range(1, stages + 1):
+            for level in range(-(-levels * (stage - 1) // stages), -(-levels * stage // stages)):
                 best = [self._better(m, best[i], best[i + 1], f"best{level}_{i}") for i in range(0, len(best), 2)]
                 terms = [terms[i] + terms[i + 1] for i in range(0, len(terms), 2)]
-        (((key, lane),), (term,)) = self._register(pipe, self.WHOLE, best, terms)
+            best, terms = self._register(pipe, stage, best, terms)
+        ((key, lane),), (term,) = best, terms
 
         beat = data.StructLayout({"active": 1, "first": 1, "ends": 1, "kind": Reduce, "number": self.number.shape()}
                                  | ({"more": 1} if self._config.memory else {}))
         given, better, most = Signal(beat), Signal(), Signal.like(key, name="most", reset_less=True)
         m.d.comb += [getattr(given, name).eq(getattr(self, name)) for name, _ in beat]
-        now = pipe.through(range(self.HALF, self.RESULT), given, "beat", reset_less=False)
+        now = pipe.through(range(1, stages + 1), given, "beat", reset_less=False)
         m.d.sync += [self.done.eq(0), self.argmax.eq(0)]
         number = self._number(m, now) if self._config.memory else now.number
         index = (number << levels) | lane if levels else number
