@@ -11,7 +11,7 @@ EXTRAS ?= boards,dev
 NEXT := now: source $(BIN)/activate; then: marey --help
 
 .DEFAULT_GOAL := help
-.PHONY: help install run smollm2 test test-slow proof mutants bench cost bitstreams train screenshot docs site lint clean
+.PHONY: help install run smollm2 test test-slow proof mutants bench performance cost bitstreams train screenshot docs site lint clean
 
 help:
 	@echo "make install    install the command marey in $(VENV), and say how to call it"
@@ -22,6 +22,7 @@ help:
 	@echo "make proof      prove that no cycle depends on data, and what the link lets through: docs/proof.md"
 	@echo "make mutants    plant small faults, see which the tests find, and write docs/mutants.md: hours"
 	@echo "make bench      matrix products on the tile, cycles and utilisation"
+	@echo "make performance  cycles, tokens a second and CPU seconds, beside an earlier commit's: minutes"
 	@echo "make cost       what the tile costs on an ECP5, and its clock: synthesis, place and route, minutes"
 	@echo "make bitstreams  all boards' bitstreams, and docs/boards.md of what they take: half an hour"
 	@echo "make train      train the default model anew: PyTorch, and half an hour"
@@ -58,6 +59,9 @@ smollm2: $(VENV)/use
 
 bench: $(VENV)/use
 	@$(BIN)/marey bench
+
+performance: $(VENV)/with-$(EXTRAS)
+	@$(BIN)/python -m marey.boards.performance
 
 # Each process takes tests that follow one another, because those of a file share simulators and programs.
 test: $(VENV)/with-$(EXTRAS) lint
