@@ -35,17 +35,17 @@ FULL_SCALE = 16384
 multiplied into the logits."""
 
 
-def quantise(model: Model, bits: int = 8, seed: int = 0, group: int = GROUP) -> QuantisedModel:
+def quantise(model: Model, bits: int = 8, seed: int = 0, group: int = GROUP, ranges: dict | None = None) -> QuantisedModel:
     """The integer model of a float model, calibrated on text that the float model writes with `seed`.
 
     `bits`: of a weight, 8 or 4. With 4, weights that already lie on a grid (one step for each row,
     or for each group) keep their values; others are rounded by GPTQ in groups of `group` inputs.
-    `group` must be a power of two, and a multiple of the tile's rows. MareyError if calibration
-    finds values that are not finite, GraphError if the model's layer norms cannot be folded.
+    `group` must be a power of two, and a multiple of the tile's rows. `ranges`: those of `calibrate`, if
+    known. MareyError if it finds values that are not finite, GraphError if norms cannot be folded.
     """
     model = fold_layer_norms(model)
     with progress("calibrating the model", expected_s(model)):
-        ranges = calibrate(model, seed, moments=bits == 4)
+        ranges = ranges or calibrate(model, seed, moments=bits == 4)
         residuals = model_residuals(model, ranges, bits == 8)
         return _Quantiser(untied(model) if residuals[0].balanced else model, bits, group, ranges, residuals).run()
 

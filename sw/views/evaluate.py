@@ -12,7 +12,9 @@ from ..compiler.compile import compile_quantised
 from ..formats import load_model, load_tokenizer
 from ..model.model import Model
 from ..model.reference import Reference
-from ..quant.golden import Golden
+from ..quant.calibrate import calibrate
+from ..quant.fold import fold_layer_norms
+from ..quant.golden import TOGETHER, Golden
 from ..quant.layers import layers
 from ..quant.quality import log_probabilities
 from ..quant.quantise import expected_s, quantise
@@ -56,7 +58,10 @@ def evaluate(path: Path | str, text: Path | str | None = None, tokenizer: Path |
         tokens = _rows(text, load_tokenizer(tokenizer, path, config.vocab_size), config)
     if tile is not None:
         tokens = tokens[:-(-tile_tokens // (tokens.shape[1] - 1))]
-    integers = {quant: quantise(model, BITS[quant]) for quant in quants}
+    quants = list(quants)
+    with progress("calibrating the model", expected_s(model)):
+        ranges = calibrate(fold_layer_norms(model), 0, moments="int4" in quants) if quants else None
+    integers = {quant: quantise(model, BITS[quant], ranges=ranges) for quant in quants}
     models = {"float32": Reference(model, len(tokens))} | {quant: Golden(made, len(tokens)) for quant, made in integers.items()}
     losses, choices = score(models, tokens)
     if tile is not None:
@@ -73,14 +78,20 @@ def evaluate(path: Path | str, text: Path | str | None = None, tokenizer: Path |
 
 def score(models: dict, tokens: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Losses (nats) and likeliest tokens of each model at every position of token rows [batch, n]: [n - 1, batch] each."""
-    losses, choices = {name: [] for name in models}, {name: [] for name in models}
-    for position in tqdm(range(tokens.shape[1] - 1), desc="evaluating", disable=None, leave=False):
+    losses, choices, count = {}, {}, tokens.shape[1] - 1
+    with tqdm(total=len(models) * count, desc="evaluating", disable=None, leave=False) as bar:
         for name, model in models.items():
-            logits = model.step(tokens[:, position], position)
-            losses[name].append(-log_probabilities(logits)[np.arange(len(tokens)), tokens[:, position + 1]])
-            choices[name].append(logits.argmax(axis=-1))
-    return {name: np.array(value) for name, value in losses.items()}, {
-        name: np.array(value) for name, value in choices.items()}
+            # Integers of many positions together are those of one after another, and take a part of the time.
+            together = max(1, TOGETHER // len(tokens)) if isinstance(model, Golden) else 1
+            losses[name], choices[name] = np.zeros((count, len(tokens))), np.zeros((count, len(tokens)), int)
+            for start in range(0, count, together):
+                rows = range(start, min(start + together, count))
+                logits = model.texts(tokens[:, rows], start) if together > 1 else model.step(tokens[:, start], start)[:, None]
+                following = tokens[:, start + 1:rows.stop + 1, None]
+                losses[name][rows] = -np.take_along_axis(log_probabilities(logits), following, axis=-1)[..., 0].T
+                choices[name][rows] = logits.argmax(axis=-1).T
+                bar.update(len(rows))
+    return losses, choices
 
 
 def _on_tile(tile, model: Model, tokens):

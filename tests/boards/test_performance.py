@@ -36,7 +36,7 @@ def test_a_command_is_measured_with_a_cache_of_its_own(tmp_path):
     commands = Commands(None, tmp_path)
     spent, printed = commands.run("configs")
     assert spent > 0.1 and "sim8x8" in printed
-    with pytest.raises(MareyError, match="^marey compile nothing -o x failed: .*nothing"):
+    with pytest.raises(MareyError, match=r"^marey compile nothing -o x failed: .*nothing"):
         commands.run("compile", "nothing", "-o", "x")
 
 
