@@ -10,6 +10,7 @@ from ..model.graph import Graph, Kind
 from ..model.model import Model
 from ..model.reference import Reference
 from ..text.sampling import Sampler, sample_text
+from .fold import fold_layer_norms
 
 RANGE_BITS = 12
 """Significant bits of a range."""
@@ -77,6 +78,11 @@ def calibrate(model: Model, seed: int, *, moments: bool = False, batch: int = 32
     with threadpool_limits(1, "blas"):
         sample_text(Reference(model, batch, observe, np.float64), steps, Sampler(1.0, 1.0, seed), batch)
     return _checked(largest)
+
+
+def ranges_of(model: Model, *, moments: bool) -> dict[str, np.ndarray]:
+    """The records of `calibrate` for any model, as `quantise` takes them with the seed 0."""
+    return calibrate(fold_layer_norms(model), 0, moments=moments)
 
 
 def _checked(largest: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

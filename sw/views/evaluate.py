@@ -12,8 +12,7 @@ from ..compiler.compile import compile_quantised
 from ..formats import load_model, load_tokenizer
 from ..model.model import Model
 from ..model.reference import Reference
-from ..quant.calibrate import calibrate
-from ..quant.fold import fold_layer_norms
+from ..quant.calibrate import ranges_of
 from ..quant.golden import TOGETHER, Golden
 from ..quant.layers import layers
 from ..quant.quality import log_probabilities
@@ -60,7 +59,7 @@ def evaluate(path: Path | str, text: Path | str | None = None, tokenizer: Path |
         tokens = tokens[:-(-tile_tokens // (tokens.shape[1] - 1))]
     quants = list(quants)
     with progress("calibrating the model", expected_s(model)):
-        ranges = calibrate(fold_layer_norms(model), 0, moments="int4" in quants) if quants else None
+        ranges = ranges_of(model, moments="int4" in quants) if quants else None
     integers = {quant: quantise(model, BITS[quant], ranges=ranges) for quant in quants}
     models = {"float32": Reference(model, len(tokens))} | {quant: Golden(made, len(tokens)) for quant, made in integers.items()}
     losses, choices = score(models, tokens)
