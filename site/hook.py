@@ -21,7 +21,7 @@ def on_config(config):
     for name in ("__init__.py", *TREES):
         link = package / name
         link.unlink(missing_ok=True)
-        link.symlink_to(ROOT / "package" / name if name.endswith(".py") else ROOT / name)
+        link.symlink_to(ROOT / "sw" / "package" / name if name.endswith(".py") else ROOT / name)
     return config
 
 

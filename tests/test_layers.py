@@ -13,7 +13,7 @@ TREES = ("hdl", "sim", "sw", "boards")
 HDL = ({"spec"}, {"parts"}, {"sequencer", "mem", "mxm", "vxm", "scalars", "link", "dram"}, {"timing"}, {"tile"},
        {"serial", "verilog", "manual", "cycles"})
 SW = ({"errors"}, {"text", "model"}, {"formats", "quant", "program"}, {"compiler"}, {"runtime"}, {"views"},
-      {"train"}, {""}, {"serve", "modules"}, {"cli"})
+      {"train"}, {""}, {"serve", "modules"}, {"cli", "package"})
 """Rooms from the lowest layer to the highest. A room imports from lower layers, not from others in its own layer.
 "" is the package itself, which offers the API."""
 LAYERS = {"hdl": HDL, "sw": SW}

@@ -25,7 +25,7 @@ def test_every_file_beside_the_code_is_package_data():
         for name in names
         for path in (ROOT / FOLDERS[package]).glob(name)
     }
-    found = {path for tree in ("package", "hdl", "sim", "sw", "boards") for path in (ROOT / tree).rglob("*")
+    found = {path for tree in ("hdl", "sim", "sw", "boards") for path in (ROOT / tree).rglob("*")
              if path.is_file() and path.suffix not in (".py", ".pyc")}
     assert {path.relative_to(ROOT).as_posix() for path in found - held} == set()
 
