@@ -214,7 +214,7 @@ PRESETS = {
         # The same with weights of 4 bits.
         Config(name="sim8x8_int4", rows=8, cols=8, lanes=8, weight_bits=4, wram_depth=8192, mem_depth=8192),
         # An LPU in simulation, for language models: 512 MB of weights on the chip, and every function.
-        Config(name="lpu16x16", rows=16, cols=16, lanes=16, wram_depth=1 << 21, mem_depth=1 << 16, scalars=256, gelu=1),
+        Config(name="lpu16x16", rows=16, cols=16, lanes=16, wram_depth=1 << 21, mem_depth=1 << 17, scalars=256, gelu=1),
         # For an ECP5-45F: 64 + 8 of its 72 multipliers, 128 KB of weights in block RAM.
         Config(name="ecp5_8x8", rows=8, cols=8, lanes=4, wram_depth=2048, wram_latency=2, mem_depth=1024, crc_bits=8),
         # The same with weights of 4 bits, which has the model that ships resident.

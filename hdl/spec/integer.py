@@ -167,12 +167,14 @@ def quantise_scalars(largest: np.ndarray) -> tuple[Scalar, Scalar]:
     return (RECIPROCAL[_entry(mantissa, RECIPROCAL_BITS)], 22 - exponent), (midpoint, 7 + exponent)
 
 
-def quantise(x: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
-    """Quantises int16 vectors [..., N]: int8 values y, and a scalar for each vector, so that x = y
-    * scalar.
+def quantise(x: np.ndarray, groups: int = 1) -> tuple[np.ndarray, Scalar]:
+    """Quantises int16 vectors [..., N] in `groups` groups of equal size: int8 values y [..., N], and a
+    scalar for each group, [..., groups], so that x = y * scalar.
     """
-    (factor, shift), step = quantise_scalars(np.abs(x).max(axis=-1, keepdims=True))
-    return saturate(round_shift(x * factor, shift), 8), step
+    parts = x.reshape(*x.shape[:-1], groups, -1)
+    (factor, shift), step = quantise_scalars(np.abs(parts).max(axis=-1))
+    made = saturate(round_shift(parts * factor[..., None], shift[..., None]), 8)
+    return made.reshape(x.shape), step
 
 
 def reciprocal(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -236,18 +238,21 @@ INVERSE_POWER, POWER = int(RECIPROCAL[0]), (1 << MANTISSA_BITS - 1) + (1 << MANT
 """The mantissas of the two scalars of `quantise_scalars` for a power of two."""
 
 
-def filled(products: np.ndarray, range_shift: int) -> tuple[np.ndarray, Scalar, Scalar]:
-    """Vectors of products, divided by a power of two so that they fill 16 bits; and that power as two scalars.
+def filled(products: np.ndarray, range_shift: int, groups: int = 1) -> tuple[np.ndarray, Scalar, Scalar]:
+    """Vectors of products, each of `groups` groups divided by a power of two so that it fills 16 bits; and
+    these powers as two scalars each.
 
-    `products`: of int16 values, [..., N], below 2**(15 + `range_shift`). Let m be the largest product
-    divided by 2**range_shift, and e the exponent of 1 / (m + 1), 15 to 29. Returns the products
+    `products`: of int16 values, [..., N], below 2**(15 + `range_shift`). Let m be a group's largest
+    product divided by 2**range_shift, and e the exponent of 1 / (m + 1), 15 to 29. Returns the products
     divided by 2**(e + range_shift - 29), int16, and the scalars `INVERSE_POWER` * 2**(e - 37) and
-    `POWER` * 2**(8 - e).
+    `POWER` * 2**(8 - e), [..., groups].
     """
-    largest = np.abs(saturate(round_shift(products, range_shift), 16)).max(axis=-1, keepdims=True)
+    parts = products.reshape(*products.shape[:-1], groups, -1)
+    largest = np.abs(saturate(round_shift(parts, range_shift), 16)).max(axis=-1)
     _, exponent = reciprocal(largest + 1)
     inverse, power = quantise_scalars(round_shift(np.int64(1) << 28, exponent + POWER_SHIFT))
-    return saturate(round_shift(products, exponent + filling_shift(range_shift)), 16), inverse, power
+    made = saturate(round_shift(parts, exponent[..., None] + filling_shift(range_shift)), 16)
+    return made.reshape(products.shape), inverse, power
 
 
 def filling_shift(range_shift: int) -> int:

@@ -15,10 +15,9 @@ from .steps import IN_ORDER, Step, step
 ABSMAX, SQUARES, REDUCED = range(1, 4)
 """Scalar registers that reductions write. From REDUCED on there is a register for each group of the
 embedding's row, with its factor; later in the token, one for each head with the maximum of its
-scores, followed by one for each head with the sum of its exponentials."""
-RANGE, POWER = REDUCED, REDUCED + 2
-"""Scalar registers, two each, that fillings write (see `kernels.filling`); at that time the heads do
-not need them."""
+scores, followed by one for each head with the sum of its exponentials. When the heads do not need them,
+there are two for each filling (see `kernels.filling`), followed by one for each group of an input of
+products, with its largest magnitude."""
 
 
 def log2(value: int) -> int:
@@ -38,7 +37,9 @@ class Builder:
     `operation`: the operation whose kernel runs; instructions for slices carry its name.
     `quantiser`, `step`, `root`, `scalar`, `reciprocals`: numbers of scalar registers that the scalar
     unit writes, in the upper half. QUANTISE writes the first two. `reciprocals` is the first of one
-    for each head; fillings use two from `inverse` on, and four from `power` on.
+    for each head. `fillings`: the most that are under way at the same time, one more than an input of
+    products has groups; they use a register each from `inverse` on, and two from `power` on. The groups
+    have two each from `group_steps` on, which QUANTISE writes, and their scalars from `group_scalars` on.
 
     CompileError if the tile has too few scalar registers for the model.
     """
@@ -60,14 +61,18 @@ class Builder:
         # Cycles from a beat that writes a granule to the first beat that can read it and add to it.
         self.added_cycles = Vxm.latency(config) + 1
         upper = config.scalars // 2
-        needed = REDUCED + max(2 * self.shape.n_heads, layout.embedding_groups, 6 * outline.balanced,
-                               self._normed_heads() + 1)
+        groups = max(operation.output.groups for operation in self.graph.operations)
+        self.fillings = groups + 1
+        needed = REDUCED + max(2 * self.shape.n_heads, layout.embedding_groups, self._normed_heads() + 1,
+                               3 * self.fillings + 3 * groups + 1 if groups else 0)
         if needed > upper:
-            raise CompileError(f"{self.shape.n_heads} heads and {layout.embedding_groups} groups of an embedding need "
-                               f"{2 * needed} scalar registers, and {config.name} has {config.scalars}: choose a larger "
-                               "configuration")
+            raise CompileError(f"{self.shape.n_heads} heads, {layout.embedding_groups} groups of an embedding and {groups} of "
+                               f"a product's inputs need {2 * needed} scalar registers, and {config.name} has "
+                               f"{config.scalars}: choose a larger configuration")
         self.quantiser, self.step, self.root, self.scalar, self.reciprocals = range(upper, upper + 5)
-        self.inverse, self.power = self.reciprocals, self.reciprocals + 2
+        self.inverse, self.power = self.reciprocals, self.reciprocals + self.fillings
+        self.group_steps = self.power + 2 * self.fillings
+        self.group_scalars = self.group_steps + 2 * groups
 
     def _normed_heads(self) -> int:
         """Heads that have a norm, each of which needs a scalar register in either half."""
@@ -116,15 +121,20 @@ class Builder:
                 found.append(step(turns, self.vector_pass(note, rest, **operands | moved), offsets=(0, middle * rate)))
         return found
 
-    def rounds(self, note: str, heads: int, rate: int, **operands) -> list[Instruction]:
+    def rounds(self, note: str, heads: int, rate: int, interval: int = 0, **operands) -> list[Instruction]:
         """Choices for `best`: a pass of one round for each head, without gaps, or with a round
-        every `rate` cycles.
+        every `rate` cycles; or, with an `interval`, in turns of so many cycles, each with a free beat.
 
-        `rate`: cycles from one head to the next in the stream that makes the pass's input.
+        `rate`: cycles from one head to the next in the stream that makes the pass's input. `interval`:
+        those from one result to the next of a stream that the VXM takes meanwhile.
         """
         usual = self.second_engine | {"x_step": 1, "to": To.MEM, "outer": heads}
         dense = self.op(Op.VXM, note, **(usual | operands))
-        return [dense] + [self.op(Op.VXM, note, **(dense.operands | {"interval": rate}))] * (rate >= dense["inner"])
+        ways = [{"interval": rate}] * (rate >= dense["inner"])
+        whole = 2 if operands.get("pair") else 1
+        ways += [{"inner": inner, "middle": dense["inner"] // inner, "interval": interval}
+                 for inner in range(whole, interval - self.config.beats_per_result + 1, whole) if dense["inner"] % inner == 0]
+        return [dense] + [self.op(Op.VXM, note, **(dense.operands | way)) for way in ways]
 
     def index(self, register: str, source: Source, right: int, times: int, value: int, bits: int = 0,
               after=IN_ORDER) -> Step:

@@ -7,7 +7,8 @@ import numpy as np
 from ...hdl.spec.config import Config
 from ...hdl.spec.isa import EncodingError
 from ..model.model import Model
-from ..program.program import Image, ModelFacts, Program
+from ..program.image import Image
+from ..program.program import ModelFacts, Program
 from ..program.verified import verify_once
 from ..quant.model import QuantisedModel
 from ..quant.outline import Outline

@@ -6,11 +6,11 @@ and the embedding if the model is not tied. Each head, and each other vector, is
 a multiple of `Config.block` values.
 """
 
-from ...hdl.spec import integer
 from ...hdl.spec.config import Config
 from ...hdl.spec.errors import MareyError
 from ..model.graph import Kind, Operation
 from ..quant.outline import Outline
+from .buffers import buffer_sizes
 from .matrix import Matrix
 
 RESULT_BUFFERS = {Kind.ADD: "x", Kind.HEAD_NORM: "qk", Kind.ROTATE: "qk", Kind.SPLIT: "qk", Kind.VALUES: "v",
@@ -152,8 +152,14 @@ class Layout:
 
     def source(self, linear: Operation) -> Kind:
         """The kind of operation that makes the input of a LINEAR."""
-        region = self.graph.layer if linear in self.graph.layer else self.graph.end
-        return self.graph.producer(linear.inputs[0], region).kind
+        return self._producer(linear).kind
+
+    def input_groups(self, linear: Operation) -> int:
+        """Groups of the input of a LINEAR, each with a scalar of its own; or 1."""
+        return max(1, self._producer(linear).output.groups)
+
+    def _producer(self, linear):
+        return self.graph.producer(linear.inputs[0], self.graph.layer if linear in self.graph.layer else self.graph.end)
 
     @property
     def scaled(self) -> list[str]:
@@ -221,7 +227,7 @@ class Layout:
         self.buffers |= found
         return end
 
-    def _factor_values(self, name, values):
+    def factor_values(self, name: str, values: int) -> int:
         """Values that the factors of a matrix, or of the embedding, take in MEM: a granule if they
         are all the same."""
         return self.config.lanes if name in self.uniform else values
@@ -230,7 +236,7 @@ class Layout:
         """Values that the embedding's factors take in MEM: one a channel, or one a token and group."""
         if self.balanced:
             return self.dim
-        return self._factor_values("embedding", self.embedding_groups * self.vocabulary)
+        return self.factor_values("embedding", self.embedding_groups * self.vocabulary)
 
     def _gain_values(self, name):
         """Values that the gains of a norm take in MEM: none if they are all 1."""
@@ -249,15 +255,16 @@ class Layout:
         which the MXM reads.
         """
         config, model, lanes = self.config, self.model, self.config.lanes
-        sizes, windows = self._sizes(), config.windows
-        factors = {name: self._factor_values(name, matrix.groups * matrix.results * config.cols)
+        sizes, windows = buffer_sizes(self), config.windows
+        factors = {name: self.factor_values(name, matrix.groups * matrix.results * config.cols)
                    for name, matrix in (self.matrices | {"classifier": self.classifier}).items()}
         biases = {f"{each.name}_bias": self.bias_values(each) for each in self.linears if each.bias}
         at = self._lay_products(sizes, 0)
         act = [(0, self.in_words(at))]
         self.constants, at = self._lay({"low": sizes["low"], "one": lanes, "epsilon": lanes * self.balanced}, at)
         # The VXM reads factors as x if it multiplies them by a scalar first, else as y.
-        scaled = {name: factors[name] for name in self.scaled if name not in self.groups}
+        scaled = {name: factors[name] for name in self.scaled
+                  if name not in self.groups or self.input_groups(self.graph.find(name)) > 1}
         self.layer, start = self._lay(scaled, 0)
         rest, self.constants_stride = self._lay({
             **{name: self._gain_values(name) for name in self.norms},
@@ -301,31 +308,13 @@ class Layout:
                 self.factors[operation.name] = ends.get(source, 0)
                 ends[source] = self.factors[operation.name] + self.in_granules(factors[operation.name])
 
-    def _sizes(self):
-        """Values of each buffer and table, by name.
-
-        The buffer "factors" has two uses and sizes: "attention factors" for the matrices before
-        attention, "factors" for all others.
-        """
-        model, lanes, shapes = self.model, self.config.lanes, self.shapes()
-        rotary, gated = self.has(Kind.ANGLES), self.has(Kind.MULTIPLY)
-        by_input: dict[str, int] = {}
-        for operation in self.linears:
-            if operation.scaled:
-                outputs = shapes[operation.name][0] if operation.name in shapes else self.vocabulary
-                values = self._factor_values(operation.name, outputs)
-                by_input[operation.inputs[0]] = by_input.get(operation.inputs[0], 0) + values
-        before = next(each for each in self.linears if each.output.heads).inputs[0]
-        return {
-            "low": integer.ROTARY_LOW * self.head * rotary,
-            "high": -(-self.context // integer.ROTARY_LOW) * 4 * self.head * rotary,
-            "positions": self.context * self.dim * self.has(Kind.POSITION),
-            "x": self.residual, "normal": self.residual * self.balanced, "gained": self.dim,
-            "input": max(self.dim, self.hidden), "qk": self.heads + self.kv_heads,
-            "v": self.kv_heads if self.halves > 1 or self.config.wram_ports == 1 else 0, "q": self.heads,
-            "k": self.kv_heads * rotary, "turn": 2 * self.head * rotary, "score": model.n_heads * self.context,
-            "gate": self.hidden, "up": self.hidden * gated, "attention factors": by_input.pop(before),
-            "factors": max(by_input.values()), "logits": self.vocabulary, "scale": lanes}
+    @property
+    def values_wait(self) -> bool:
+        """Whether this position's values are in MEM before they go to the cache: their halves are
+        written one after the other, a single port only while no product reads it, and sums of groups when
+        they are complete."""
+        grouped = any(self.input_groups(each) > 1 for each in self.linears if each.output.heads)
+        return self.halves > 1 or self.config.wram_ports == 1 or grouped
 
     def _lay_products(self, sizes, at):
         """Lays the buffers that products read and write; returns the granule after the last.

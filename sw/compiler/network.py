@@ -8,7 +8,8 @@ from ...hdl.spec.isa import EncodingError, Op, isa_of
 from ...hdl.timing import Unit, check
 from ...hdl.vxm.vxm import Vxm
 from ..model.graph import Kind
-from ..program.program import Image, Program
+from ..program.image import Image
+from ..program.program import Program
 from ..quant.network import QuantisedNetwork
 from .emit import lay_out
 from .fill import place

@@ -8,6 +8,7 @@ from ...hdl.spec.isa import TOKEN_BITS
 from ..model.graph import Kind
 from ..program.stream import Section
 from ..quant.outline import Outline
+from .buffers import buffer_sizes
 from .layout import RESULT_BUFFERS, Layout
 from .matrix import Matrix
 
@@ -171,7 +172,7 @@ class StreamedLayout(Layout):
         self.end_sections = [self._lay_section(section) for section in self.end_sections]
         factors = {name: matrix.results * config.cols for name, matrix in self.matrices.items()}
         padded = {name: self.padded_results(name) for name in self.matrices}
-        sizes = self._sizes() | {
+        sizes = buffer_sizes(self) | {
             **self._results(padded), "logits": padded["classifier"] if self.whole else factors["classifier"],
             "factors": max(sum(factors[step] for step in section.steps if step in self.matrices) for section in self.sections)}
         words = self.in_words(self.segment + max(section.granules for section in self.sections))

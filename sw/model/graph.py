@@ -67,12 +67,14 @@ class Phase(enum.Enum):
 @dataclass(frozen=True)
 class Value:
     """A vector of `size` channels. If `heads` is not 0, it is made of that many heads, one after
-    another."""
+    another. If `groups` is not 0, it is made of that many groups of channels, one after another, each of
+    which has a scalar of its own at run time."""
 
     name: str
     size: int
     number: Number
     heads: int = 0
+    groups: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,17 @@ INTEGER = ".int8"
 """Suffix in the names of values that exist only in the integer graph, such as "hidden.int8"."""
 RESCALED = ".rescaled"
 """Suffix in the name of the residual in the units of its layer."""
+LEAST_GROUP, GROUP_UNIT, MOST_GROUPS = 96, 32, 12
+"""Channels of the smallest group of an input of products; channels of which a group has a multiple, so
+that arrays of up to 32 rows take whole words; and the most groups of a vector, each of which takes three
+scalar registers. What groups are worth is measured in docs/integers.md."""
+
+
+def groups_of(channels: int) -> int:
+    """The number of groups into which a vector of so many channels is divided: the most that the
+    constants above allow, or 1."""
+    sizes = range(LEAST_GROUP, channels, GROUP_UNIT)
+    return next((channels // size for size in sizes if channels % size == 0 and channels // size <= MOST_GROUPS), 1)
 
 
 def integer_graph(graph: Graph, balanced: bool = False) -> Graph:
@@ -15,7 +26,9 @@ def integer_graph(graph: Graph, balanced: bool = False) -> Graph:
     reads 16-bit numbers, and a SPLIT before each SCORES that reads no ROTATE's output.
 
     `balanced`: the residual has units of its own in each layer (`marey.sw.quant.residual`), so a
-    RESCALE changes them when the first norm of a layer has read it.
+    RESCALE changes them when the first norm of a layer has read it. The results of NORM and MULTIPLY,
+    and inputs of matrices that are made from the latter, have groups of channels with a scalar each
+    (`groups_of`).
 
     GraphError if the result is not legal.
     """
@@ -41,6 +54,11 @@ def integer_graph(graph: Graph, balanced: bool = False) -> Graph:
                                       phase=operation.phase))
                 operation = replace(operation, inputs=(narrow.name,))
             made.append(operation)
+        products = {each.output.name for each in made if each.kind is Kind.MULTIPLY}
+        if balanced:
+            made = [replace(each, output=replace(each.output, groups=groups_of(each.output.size)))
+                    if each.kind in (Kind.NORM, Kind.MULTIPLY) or (each.kind is Kind.QUANTISE and each.inputs[0] in products)
+                    else each for each in made]
         return tuple(made)
 
     return check(Graph(graph.config, graph.begin, region(graph.layer), region(graph.end)), integers=True)

@@ -24,6 +24,7 @@ from ..model.network import Network
 from ..text.chat import ChatTemplate
 from ..text.tokenizer import Tokenizer
 from .assembly import disassemble
+from .image import Image
 from .retention import Retention, prove
 from .stream import ARRAYS, Stream
 from .verified import verify_once
@@ -46,29 +47,6 @@ LARGEST = 1 << 32
 
 class ProgramFileError(MareyError):
     """The file is no program, is damaged, or has another version of the format."""
-
-
-@dataclass(frozen=True)
-class Image:
-    """The contents that a tile is loaded with.
-
-    `instructions`: from program memory entry 0 on. `weights`: int8 [words, cols, rows], from W-RAM
-    word 0 on. `constants`: int16 [granules, lanes], from MEM granule `granule` on.
-    """
-
-    instructions: list[Instruction]
-    weights: np.ndarray
-    constants: np.ndarray
-    granule: int = 0
-
-    def __post_init__(self):
-        object.__setattr__(self, "known_cycles", {})
-
-    def codes(self, config: Config) -> list[int]:
-        """The encoded instructions, as unsigned numbers. EncodingError for an operand that does not
-        fit its field."""
-        isa = Isa(config)
-        return [isa.encode(instruction) for instruction in self.instructions]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,16 +14,17 @@ no headroom: there, clipping a rare value costs less than a coarser step for all
 
 
 def linears(made: Sequence[Integers], factors: Sequence[float | np.ndarray], biases: Sequence[np.ndarray | None],
-            scaled: bool) -> list[Linear]:
+            scaled: bool, by_group: bool = False) -> list[Linear]:
     """`Linear` operations, one for each layer, from the matrices `made`.
 
     A result is factor * (matrix @ x) + bias. `factors`: for each layer a number, or float [outputs].
     `biases`: int16 [outputs] or None for each layer. `scaled`: the product is also multiplied by the
-    scalar of x. With several groups no sum of them saturates, whatever the int8 inputs are.
+    scalar of x; `by_group`: each group of x has its own. With several groups and one scalar no sum of
+    them saturates, whatever the int8 inputs are.
     """
     factors = [integers.scale * factor for integers, factor in zip(made, factors, strict=True)]
     rescale = 0
-    if scaled and len(made[0].scale) > 1:
+    if scaled and len(made[0].scale) > 1 and not by_group:
         pairs = zip(made, factors, strict=True)
         rescale = min(_sum_unit_bits(integers, factor) for integers, factor in pairs)
         factors, scaled = [factor * 2.0**rescale for factor in factors], False
@@ -36,7 +37,7 @@ def linears(made: Sequence[Integers], factors: Sequence[float | np.ndarray], bia
 
 
 def snapped(made: Sequence[Integers], weights: Sequence[np.ndarray], factors: Sequence[float | np.ndarray]) -> list[Integers]:
-    """Matrices of one group, rounded once more in scales whose multipliers are whole numbers.
+    """Matrices, rounded once more in scales whose multipliers are whole numbers.
 
     Where a multiplier is a small number, rounding it would change the size of an output by some per
     cent. Here the output's scale grows by as much instead, and its weights are rounded in that scale.
@@ -47,7 +48,8 @@ def snapped(made: Sequence[Integers], weights: Sequence[np.ndarray], factors: Se
     found = []
     for integers, weight, exact in zip(made, weights, wanted, strict=True):
         scale = integers.scale * np.maximum(np.ceil(exact * 2.0**shift - 1e-6), 1) / (exact * 2.0**shift)
-        found.append(Integers(np.rint(weight / scale.T).astype(np.int8), scale, integers.group))
+        by_input = scale.T.repeat(integers.group, axis=1)
+        found.append(Integers(np.rint(weight / by_input).astype(np.int8), scale, integers.group))
     return found
 
 

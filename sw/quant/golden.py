@@ -24,19 +24,19 @@ def linear(operation: Linear, x: np.ndarray, scalar=None, plus: np.ndarray | int
     `Linear`.
 
     `x`: int8 [..., K]. `scalar`: the (mantissa, exponent) that x is multiplied by, arrays [..., 1],
-    or None. `plus`: int16 values [..., N], or one for all. `limit`: saturates. Returns int64 [..., N]
-    of int16 values.
+    or [..., groups] if each group of x has its own; or None. `plus`: int16 values [..., N], or one for
+    all. `limit`: saturates. Returns int64 [..., N] of int16 values.
     """
-    factors, shift = operation.multiplier.astype(np.int64), operation.shift
-    if operation.groups == 1:
-        if scalar is not None:
-            factors, shift = integer.scale(factors, scalar[0]), np.clip(shift + scalar[1], 0, 47)
-        return limit(round_shift(matvec(operation.floats, x) * factors, shift) + plus, 16)
-    y = plus if scalar is None else 0
-    for index, factor in enumerate(factors):
+    late = scalar is not None and operation.groups > scalar[0].shape[-1]
+    y = 0 if late else plus
+    for index in range(operation.groups):
         part = slice(index * operation.group, (index + 1) * operation.group)
+        factor, shift = operation.factors[index].astype(np.int64), operation.shift
+        if scalar is not None and not late:
+            mantissa, exponent = (each[..., index, None] for each in scalar)
+            factor, shift = integer.scale(factor, mantissa), np.clip(shift + exponent, 0, 47)
         y = limit(round_shift(matvec(operation.floats[:, part], x[..., part]) * factor, shift) + y, 16)
-    if scalar is None:
+    if not late:
         return y
     return limit(round_shift(y * scalar[0], np.clip(operation.rescale + scalar[1], 0, 47)) + plus, 16)
 
@@ -166,17 +166,18 @@ class Golden:
     def _balanced_norm(self, operation, layer, x):
         """Like `_norm`, for a balanced residual; see `marey.sw.quant.residual`."""
         model = self.model
-        gained, inverse, _ = integer.filled(x * model.vector(operation.name, layer), integer.GAIN_RANGE_SHIFT)
-        y, step = integer.quantise(gained)
+        gains, groups = model.vector(operation.name, layer), operation.output.groups
+        gained, inverse, _ = integer.filled(x * gains, integer.GAIN_RANGE_SHIFT, groups)
+        y, step = integer.quantise(gained, groups)
         (epsilon,) = model.vector("epsilon").astype(np.int64)
         power, root = integer.balanced_root(np.concatenate([x, np.full((len(x), 1), epsilon)], axis=1),
                                             model.vector(f"{operation.name}_units", layer).astype(np.int64))
-        self._scalars[operation.output.name] = multiply(multiply(multiply(step, inverse), power), root)
+        self._scalars[operation.output.name] = multiply(multiply(step, inverse), multiply(power, root))
         return y
 
     def _quantise(self, operation, layer, x):
         """The int8 inputs of a product; their scalar, times that of `x` if it has one, goes to `_scalars`."""
-        y, step = integer.quantise(x)
+        y, step = integer.quantise(x, max(1, operation.output.groups))
         scalar = self._scalars.get(operation.inputs[0])
         self._scalars[operation.output.name] = step if scalar is None else multiply(step, scalar)
         return y
@@ -246,7 +247,7 @@ class Golden:
 
         It is finer than the cached values by the operation's shift, in bits.
         """
-        self._enter(self.values[layer], self._limit(v, 8, "cached values"))
+        self._enter(self.values[layer], self._limit(round_shift(v, self.model.shifts["cached values"]), 8, "cached values"))
         sums = self._by_row(self._by_kv_head(weights) @ self._cached(self.values[layer]))
         mantissa, exponent = self._scalars[operation.inputs[0]]
         return self._limit(round_shift(sums * mantissa, exponent - self.model.shifts[operation.name]), 8)
@@ -255,9 +256,10 @@ class Golden:
         return ACTIVATIONS[operation.function](x)
 
     def _multiply(self, operation, layer, one, other):
-        """The product in its unit; for a balanced residual, in 16 bits that it fills, with a scalar in `_scalars`."""
+        """The product in its unit; for a balanced residual, in 16 bits that each group fills, with scalars in `_scalars`."""
         if self.model.balanced:
-            made, self._scalars[operation.output.name], _ = integer.filled(one * other, integer.PRODUCT_RANGE_SHIFT)
+            groups = operation.output.groups
+            made, self._scalars[operation.output.name], _ = integer.filled(one * other, integer.PRODUCT_RANGE_SHIFT, groups)
             return made
         return self._limit(round_shift(one * other, self.model.shifts[operation.name]), 16)
 

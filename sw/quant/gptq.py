@@ -6,6 +6,7 @@ After each it changes the weights of the channels that are not rounded yet, so t
 the rounding error; they can where their inputs are correlated with the channel's.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,14 +38,33 @@ class Integers:
     group: int
 
 
-def nearest(weight: np.ndarray, bits: int) -> Integers:
-    """Rounds each weight of a float matrix [N, K] to the nearest integer, with one scale for each
-    output.
+def rounded(weights: Sequence[np.ndarray], moments: Sequence[np.ndarray | None], bits: int, sizes: Sequence[int],
+            groups: int = 1) -> list[Integers]:
+    """The matrices of an operation, float [N, K], one for each layer, in integers.
 
-    The scale maps an output's largest magnitude to 2**(bits - 1) - 1, so nothing is clipped.
+    With 8 bits in `groups` groups. With 4 bits, `sizes` lists the sizes of groups to try, after one
+    group for all inputs: the first size for which all matrices lie on a grid is taken, or else the
+    last, with GPTQ and the `moments`.
     """
-    scale = np.maximum(np.abs(weight).max(axis=1), 1e-12) / ((1 << bits - 1) - 1)
-    return Integers(np.rint(weight / scale[:, None]).astype(np.int8), scale[None].astype(np.float64), weight.shape[1])
+    if bits == 8:
+        return [nearest(weight, bits, groups) for weight in weights]
+    for size in (weights[0].shape[1], *sizes):
+        found = [on_grid(weight, bits, size) for weight in weights]
+        if None not in found:
+            return found
+    return [gptq(weight, moment, bits, size) for weight, moment in zip(weights, moments, strict=True)]
+
+
+def nearest(weight: np.ndarray, bits: int, groups: int = 1) -> Integers:
+    """Rounds each weight of a float matrix [N, K] to the nearest integer, with one scale for each
+    output and each of `groups` groups of inputs.
+
+    A scale maps the largest magnitude to 2**(bits - 1) - 1, so nothing is clipped.
+    """
+    parts = weight.reshape(len(weight), groups, -1)
+    scale = np.maximum(np.abs(parts).max(axis=2), 1e-12) / ((1 << bits - 1) - 1)
+    values = np.rint(parts / scale[:, :, None]).astype(np.int8).reshape(weight.shape)
+    return Integers(values, scale.T.astype(np.float64), parts.shape[2])
 
 
 def nearest_by_channel(weight: np.ndarray, bits: int) -> Integers:

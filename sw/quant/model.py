@@ -27,8 +27,9 @@ class Linear:
     With several groups, the product of each group is rounded and added to those before it, and each
     sum is saturated.
 
-    The input's scalar, if there is one, multiplies the multipliers of a single group. With several
-    groups it multiplies the sum, which is then shifted by `rescale` bits plus its exponent.
+    The input's scalar, if there is one, multiplies the multipliers of a single group, and each group's
+    scalar those of the group. If several groups have one scalar, it multiplies the sum, which is then
+    shifted by `rescale` bits plus its exponent.
     """
 
     weight: np.ndarray
@@ -78,6 +79,8 @@ class QuantisedModel:
       [channels + 1], the units of the residual's channels and of that one. For each RESCALE,
       [channels], the numbers that bring the residual to the units of the layer, with
       `integer.RESCALE_SHIFT` fractional bits.
+
+    `shifts["cached values"]`: bits by which values are shifted right before they are cached.
 
     `embedding`: int8 [vocab, dim]. `embedding_factor`: int16 [groups, vocab], or [1, 1] if all are
     the same; it brings each group of `embedding_group` channels to the residual's unit. Both are the

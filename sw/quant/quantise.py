@@ -20,9 +20,10 @@ from ..model.model import Model, full_name
 from .calibrate import calibrate, steps_of
 from .fixed_point import linears, snapped, unit_bits, with_common_shift
 from .fold import fold_layer_norms, untied
-from .gptq import Integers, gptq, nearest, nearest_by_channel, on_grid
+from .gptq import Integers, nearest_by_channel, rounded
 from .heads import SHORT_HEADROOM, head_gains, head_units, score_integers, value_integers
-from .model import Linear, QuantisedModel
+from .model import FRACTION, Linear, QuantisedModel
+from .order import ordered
 from .residual import Residual, filled_unit, gains_of, model_residuals, product_units, smoothing
 
 GROUP = 16
@@ -47,7 +48,9 @@ def quantise(model: Model, bits: int = 8, seed: int = 0, group: int = GROUP, ran
     with progress("calibrating the model", expected_s(model)):
         ranges = ranges or calibrate(model, seed, moments=bits == 4)
         residuals = model_residuals(model, ranges, bits == 8)
-        return _Quantiser(untied(model) if residuals[0].balanced else model, bits, group, ranges, residuals).run()
+        if residuals[0].balanced:
+            model, ranges = ordered(untied(model), ranges)
+        return _Quantiser(model, bits, group, ranges, residuals).run()
 
 
 def expected_s(model: Model) -> float:
@@ -112,7 +115,7 @@ class _Quantiser:
         weight = self.model["embedding"] / self.residuals[0].unit
         if self.balanced:
             return nearest_by_channel(weight, self.bits)
-        (embedding,) = self._integers([weight], [np.eye(self.config.dim)], [2 * self.group, self.group])
+        (embedding,) = rounded([weight], [np.eye(self.config.dim)], self.bits, [2 * self.group, self.group])
         return embedding
 
     def _logit_scale(self, bare):
@@ -290,8 +293,12 @@ class _Quantiser:
         source = operation.inputs[1]
         # With 4 bits one step for all values of a layer, so that a matrix behind attention that lies on a grid
         # still does.
-        self.units.steps[source], units, self.shifts[operation.name] = value_integers(
+        steps, units, self.shifts[operation.name] = value_integers(
             self.config, self.ranges, source, operation.output.name, self.bits == 4)
+        # Values that are sums of several groups' products are rounded to 8 bits once, after the last.
+        made = self.graph.producer(source, region).inputs[0]
+        self.shifts["cached values"] = bits = FRACTION * (self.graph.producer(made, region).output.groups > 1)
+        self.units.steps[source] = [step * 2.0**-bits for step in steps]
         return units
 
     # Matrices
@@ -303,6 +310,7 @@ class _Quantiser:
         names = [full_name(operation.name, layer) for layer in layers]
         source = operation.inputs[0].removesuffix(INTEGER)
         inputs, outputs = self.units[source], self.units[operation.output.name]
+        groups = max(1, self.graph.producer(operation.inputs[0], region).output.groups)
         weights = [np.concatenate(self.model.of(operation, layer)) if len(operation.weights) > 1 else
                    self.model.of(operation, layer)[0] for layer in layers]
         # The unit of the inputs is multiplied into the factors if it is one number, into the columns if it is
@@ -317,32 +325,19 @@ class _Quantiser:
                    for unit, by_column, output in zip(inputs, columns, outputs, strict=True)]
         # The tile reorders and pads heads. So in the matrix behind attention a group is one head.
         from_heads = self.graph.producer(source, region).kind is Kind.VALUES
-        made = self._integers(weights, moments, [self.config.head_dim] if from_heads else [2 * self.group, self.group])
+        sizes = [self.config.head_dim] if from_heads else [2 * self.group, self.group]
+        made = rounded(weights, moments, self.bits, sizes, groups)
         if self.balanced:
             made = snapped(made, weights, factors)
         biases = [self.model.bias(operation, layer) for layer in layers]
         biases = [None if bias is None else np.clip(np.rint(bias / output), -32768, 32767).astype(np.int16)
                   for bias, output in zip(biases, outputs, strict=True)]
-        self.linears |= dict(zip(names, linears(made, factors, biases, operation.scaled), strict=True))
+        self.linears |= dict(zip(names, linears(made, factors, biases, operation.scaled, groups > 1), strict=True))
 
     def _moment(self, name, unit):
         """The moment (sums of products) of a matrix's integer inputs, [K, K]; None with 8 bits,
         whose rounding needs none."""
         return self.ranges[f"{name}.moment"] / np.outer(unit, unit) if self.bits == 4 else None
-
-    def _integers(self, weights, moments, groups):
-        """The matrices of an operation, one for each layer, as `Integers`.
-
-        With 4 bits, `groups` lists the sizes of groups to try, after one group for all inputs: the
-        first size for which all matrices lie on a grid is taken, or else the last, with GPTQ.
-        """
-        if self.bits == 8:
-            return [nearest(weight, self.bits) for weight in weights]
-        for group in (weights[0].shape[1], *groups):
-            found = [on_grid(weight, self.bits, group) for weight in weights]
-            if None not in found:
-                return found
-        return [gptq(weight, moment, self.bits, group) for weight, moment in zip(weights, moments, strict=True)]
 
 
 def _recorded_name(value, layer):

@@ -13,7 +13,8 @@ from ..compiler.fill import place
 from ..compiler.layout import CompileError
 from ..compiler.matmul import matmul
 from ..compiler.matrix import Matrix
-from ..program.program import Image, Program
+from ..program.image import Image
+from ..program.program import Program
 from ..quant.golden import linear as golden_linear
 from ..quant.model import Linear
 from ..runtime.driver import Device

@@ -1,11 +1,10 @@
 """Kernels of operations that compute channel by channel: functions, and products of two vectors."""
 
-from ....hdl.spec.integer import MANTISSA_BITS, PRODUCT_RANGE_SHIFT, RESCALE_SHIFT
+from ....hdl.spec.integer import MANTISSA_BITS, RESCALE_SHIFT
 from ....hdl.spec.isa import Function, Reduce
 from ...model.graph import Kind, Operation
 from ..builder import ABSMAX, Builder
 from ..steps import Step, best
-from .filling import Filling
 
 FUNCTIONS = {"silu": Function.SILU, "gelu": Function.GELU}
 """Functions of the VXM, by the name of an ACTIVATE's function."""
@@ -37,14 +36,13 @@ def multiply(builder: Builder, operation: Operation) -> list[Step]:
     """Multiplies `gate` by `up`, in place.
 
     Choices: all in one piece, or each result of the product that makes `up` as soon as it is there.
-    In a balanced model this pass finds the largest product, and another one makes them; see `filling`.
+    In a balanced model the QUANTISE that reads the product makes it; see `norm.quantise`.
     """
+    if operation.output.groups:
+        return []
     count, beats = _hidden_granules(builder), builder.config.beats_per_result
     gate, up, measured = builder.buffer["gate"], builder.buffer["up"], _measured(builder, operation)
     spread = {"inner": beats, "middle": count // beats, "interval": _rate(builder, operation)}
-    if builder.outline.balanced:
-        hidden = Filling(builder, "hidden", count, gate, up, PRODUCT_RANGE_SHIFT)
-        return [best([hidden.measure(), hidden.measure(**spread)]), *hidden.fill(gate, **measured), *hidden.scalars()]
     product = {"x": gate, "y": up, "y_step": 1, "by_vector": 1, "dst": gate, "shift": builder.shifts[operation.name],
                **measured}
     return [best([builder.vector_pass("silu(gate) * up", count, **product),

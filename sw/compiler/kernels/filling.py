@@ -7,8 +7,8 @@ once more, divides them by the power of two. The scalar unit makes two scalars o
 from dataclasses import dataclass
 
 from ....hdl.spec.integer import POWER_SHIFT, filling_shift
-from ....hdl.spec.isa import Instruction, Op, Reduce, Sfu, To
-from ..builder import POWER, RANGE, Builder
+from ....hdl.spec.isa import Address, Op, Reduce, Sfu, To
+from ..builder import REDUCED, Builder
 from ..steps import Step, step
 
 
@@ -16,47 +16,60 @@ from ..steps import Step, step
 class Filling:
     """The filling of `count` granules: the products of the vectors at `x` and `y`.
 
-    `range_shift`: as for `integer.filled`. `number`: 0 or 1; fillings at the same time have different
-    numbers, and so registers of their own.
+    `range_shift`: as for `integer.filled`. `number`: fillings at the same time have different numbers,
+    below `Builder.fillings`, and so registers of their own.
     """
 
     builder: Builder
     what: str
     count: int
     x: int
-    y: object
+    y: int | Address
     range_shift: int
     number: int = 0
 
     @property
-    def power(self) -> int:
+    def scalar(self) -> int:
         """The first of two scalar registers: the scalars of the power of two, as `integer.filled` returns them."""
         return self.builder.power + 2 * self.number
 
-    def measure(self, **spread: int) -> Instruction:
-        """The pass that finds the largest product; `spread`: counts of a pass in several pieces."""
-        return self._pass("range", shift=self.range_shift, to=To.NOWHERE, reduce=Reduce.ABSMAX, into=RANGE + self.number,
-                          **spread)
+    def measure(self, **turns: int) -> Step:
+        """The pass that finds the largest product; `turns`: counts of a pass in several pieces."""
+        return step(self._pass("range", shift=self.range_shift, to=To.NOWHERE, reduce=Reduce.ABSMAX, into=self._range, **turns))
 
-    def fill(self, dst: int, **more) -> list[Step]:
-        """Steps that write the divided products to `dst`; `more`: operands of the pass."""
-        builder, inverse = self.builder, self.builder.inverse + self.number
-        return [
-            step(builder.op(Op.SFU, f"{self.what}: 1/range", function=Sfu.RECIPROCAL, a=RANGE + self.number, epsilon=1,
-                            into=inverse)),
-            step(self._pass("fill 16 bits", shift=filling_shift(self.range_shift), scalar=inverse, dst=dst, **more)),
-        ]
+    def invert(self) -> Step:
+        """The step that makes 1 / (range + 1), whose exponent is that of the power of two."""
+        return step(self.builder.op(Op.SFU, f"{self.what}: 1/range", function=Sfu.RECIPROCAL, a=self._range, epsilon=1,
+                                    into=self._inverse))
+
+    def fill(self, dst: int, **more: int) -> Step:
+        """The pass that writes the divided products to `dst`, behind `invert`; `more`: its operands."""
+        return step(self._pass("fill 16 bits", shift=filling_shift(self.range_shift), scalar=self._inverse, dst=dst, **more))
 
     def scalars(self) -> list[Step]:
-        """Steps that make the two scalars of the power of two, in the registers from `power` on."""
-        builder, made = self.builder, POWER + self.number
+        """Steps, behind `invert`, that make the two scalars of the power of two."""
+        builder = self.builder
         return [
             step(builder.vector_pass(
                 f"{self.what}: power of two", 1, x=builder.layout.constants["one"], y=builder.place.constant("ones"),
-                by_vector=1, shift=POWER_SHIFT, scalar=builder.inverse + self.number, to=To.NOWHERE, reduce=Reduce.ABSMAX,
-                into=made)),
-            step(builder.op(Op.SFU, f"{self.what}: scale of power", function=Sfu.QUANTISE, a=made, into=self.power)),
+                by_vector=1, shift=POWER_SHIFT, scalar=self._inverse, to=To.NOWHERE, reduce=Reduce.ABSMAX, into=self._power)),
+            step(builder.op(Op.SFU, f"{self.what}: scale of power", function=Sfu.QUANTISE, a=self._power, into=self.scalar)),
         ]
+
+    @property
+    def _range(self):
+        """The register of the largest product."""
+        return REDUCED + self.number
+
+    @property
+    def _power(self):
+        """The register of the power of two, as a number that fits 16 bits."""
+        return REDUCED + self.builder.fillings + self.number
+
+    @property
+    def _inverse(self):
+        """The register of 1 / (range + 1)."""
+        return self.builder.inverse + self.number
 
     def _pass(self, what, **operands):
         return self.builder.vector_pass(f"{self.what}: {what}", self.count, x=self.x, y=self.y, y_step=1, by_vector=1,

@@ -1,6 +1,7 @@
 """Kernels of attention up to the scores: queries, keys and values of this position, and the scores of all heads."""
 
 from dataclasses import replace
+from functools import partial
 
 from ....hdl.mxm.mxm import Mxm
 from ....hdl.spec.isa import Address, Instruction, MxmBlocks, Op, Reduce, To, VxmBlocks
@@ -17,20 +18,23 @@ def heads(builder: Builder, operation: Operation) -> list[Step]:
     both before."""
     layout, config, raw, head = builder.layout, builder.config, builder.buffer["qk"], builder.head_granules
     matrix, queries = layout.matrices["qk"], layout.in_granules(layout.heads)
-    per_head = layout.head // config.cols * (matrix.inner // matrix.groups)
+    per_head, values = layout.head // config.cols * (matrix.inner // matrix.groups), layout.matrices["v"]
+    # The passes over heads fit between the results of the values, if these come in groups of inputs.
+    by_group = values.inner // values.groups if layout.input_groups(builder.graph.find("v")) > 1 else 0
+    rounds = partial(builder.rounds, interval=by_group)
     keys, turned, steps = raw + queries, {"inner": head, "x_hop": head}, []
     if operation.kind is Kind.ROTATE:
         keys = builder.buffer["k"]
         turned = {"pair": 1, "by_vector": 1, "y": builder.buffer["turn"], "y_step": 1, "inner": 2 * head, "x_hop": head}
-        steps.append(best(builder.rounds("turn keys", builder.shape.n_kv_heads, per_head, **turned, x=raw + queries, dst=keys,
+        steps.append(best(rounds("turn keys", builder.shape.n_kv_heads, per_head, **turned, x=raw + queries, dst=keys,
                                          dst_hop=head, shift=14)))
-    to_keys = builder.rounds(
+    to_keys = rounds(
         "keys", builder.shape.n_kv_heads, per_head, x=keys, x_hop=head, inner=head, plus=1,
         y=builder.place.constant("key_offset"), y_step=1, y_hop=head, dst=builder.registers.address("key"),
         dst_hop=layout.key_hop * config.granules_per_word, shift=FRACTION, narrow=1, to=To.KEYS)
     steps += to_cache(builder, to_keys)
     shift = FRACTION + (14 if operation.kind is Kind.ROTATE else 0)
-    steps.append(best(builder.rounds("queries", builder.shape.n_heads, per_head, **turned, x=raw, dst=builder.buffer["q"],
+    steps.append(best(rounds("queries", builder.shape.n_heads, per_head, **turned, x=raw, dst=builder.buffer["q"],
                                      dst_hop=head, shift=shift, narrow=1)))
     return steps
 
@@ -40,7 +44,7 @@ def cache_values(builder: Builder) -> list[Step]:
     layout, config = builder.layout, builder.config
     beats = config.beats_per_result
     value = {"x": builder.buffer["v"], "x_hop": beats, "inner": beats, "dst": builder.registers.address("value"),
-             "dst_hop": layout.value_hop * beats, "narrow": 1, "to": To.VALUES}
+             "dst_hop": layout.value_hop * beats, "narrow": 1, "to": To.VALUES, "shift": builder.shifts["cached values"]}
     if builder.place.streamed:
         inner = layout.matrices["v"].inner
         return to_cache(builder, builder.rounds("values to the cache", layout.kv_heads // config.cols, inner, **value))

@@ -1,55 +1,42 @@
 """Kernels that make the int8 inputs of matrix products, and their scalars."""
 
-from ....hdl.spec.integer import GAIN_RANGE_SHIFT, SQUARE_SHIFT, UNIT_RANGE_SHIFT, UNIT_SQUARE_SHIFT
-from ....hdl.spec.isa import Instruction, Op, Reduce, Sfu, To
+from ....hdl.spec.integer import (
+    GAIN_RANGE_SHIFT,
+    PRODUCT_RANGE_SHIFT,
+    SQUARE_SHIFT,
+    UNIT_RANGE_SHIFT,
+    UNIT_SQUARE_SHIFT,
+)
+from ....hdl.spec.isa import Op, Reduce, Sfu, To
 from ...model.graph import Kind, Operation
 from ..builder import ABSMAX, SQUARES, Builder
-from ..steps import Step, best, step
+from ..steps import Step, step
 from .filling import Filling
+from .int8 import Groups, Int8
 
 
 def norm(builder: Builder, operation: Operation) -> list[Step]:
     """Normalises the residual: int8 values go to the buffer `input`, their scalar to the register
-    `scalar`."""
+    `scalar`, or those of groups to the registers from `group_scalars` on."""
+    if builder.outline.balanced and _matrix_before(builder, operation):
+        return _norm_balanced(builder, operation)
     return measure(builder, operation) + normalise(builder, operation)
 
 
 def measure(builder: Builder, operation: Operation) -> list[Step]:
     """Multiplies the residual by the gains, into `gained`, and finds the largest magnitude of the
-    result.
+    result. If the residual is balanced: finds its largest magnitude in its units.
 
     A norm without gains needs no step: the instruction that writes the residual finds its largest
     magnitude (see `measured`).
     """
     if builder.outline.balanced:
-        gained, in_units = _fillings(builder, operation)
-        return [best([gained.measure(), *_following(builder, operation, gained)]), step(in_units.measure()),
-                *gained.fill(builder.buffer["gained"], reduce=Reduce.ABSMAX, into=ABSMAX)]
+        return [_in_units(builder, operation).measure()]
     if operation.name in builder.layout.uniform:
         return []
     return [step(builder.vector_pass(
         "norm: gain", builder.dim_granules, x=builder.buffer["x"], y=builder.place.constant(operation.name), by_vector=1,
         y_step=1, dst=builder.buffer["gained"], shift=builder.shifts[operation.name], reduce=Reduce.ABSMAX, into=ABSMAX))]
-
-
-def _following(builder, operation, gained):
-    """The pass that finds the largest product, as it follows the results of the matrix that writes the residual: a
-    choice if that is in the norm's section, else none."""
-    layer, beats = builder.graph.layer, builder.config.beats_per_result
-    before = layer[:layer.index(operation)] if operation in layer else ()
-    for add in (each for each in before if each.output.name == operation.inputs[0]):
-        matrix = builder.place.matrix(builder.graph.producer(add.inputs[1], layer).name)
-        return [gained.measure(inner=beats, middle=gained.count // beats, interval=matrix.inner)]
-    return []
-
-
-def _fillings(builder, operation):
-    """The two vectors of a balanced norm: the residual times the gains, and the residual in its
-    units; see `marey.sw.quant.residual`."""
-    x, residual = builder.buffer["x"], builder.layout.in_granules(builder.layout.residual)
-    gains, units = (builder.place.constant(name) for name in (operation.name, f"{operation.name}_units"))
-    return (Filling(builder, "norm: gain", builder.dim_granules, x, gains, GAIN_RANGE_SHIFT),
-            Filling(builder, "norm: units", residual, x, units, UNIT_RANGE_SHIFT, 1))
 
 
 def normalise(builder: Builder, operation: Operation) -> list[Step]:
@@ -59,63 +46,98 @@ def normalise(builder: Builder, operation: Operation) -> list[Step]:
         return _normalise_balanced(builder, operation)
     x = builder.buffer["x"]
     source = x if operation.name in builder.layout.uniform else builder.buffer["gained"]
+    made = Int8.whole(builder, "norm", source, builder.dim_granules)
     return [
-        step(builder.op(Op.SFU, "norm: int8 scale", function=Sfu.QUANTISE, a=ABSMAX, into=builder.quantiser)),
-        step(builder.vector_pass("norm: squares", builder.dim_granules, x=x, y=x, by_vector=1, y_step=1, shift=SQUARE_SHIFT,
-                                 to=To.NOWHERE, reduce=Reduce.SUM, into=SQUARES)),
+        made.scale(),
+        _squares(builder, x, builder.dim_granules, SQUARE_SHIFT),
         step(builder.op(Op.SFU, "norm: 1/rms", function=Sfu.RSQRT, a=SQUARES, into=builder.root,
                         epsilon=builder.outline.epsilon)),
-        step(to_int8(builder, "norm", source, builder.dim_granules)),
-        step(builder.op(Op.SFU, "norm: scalar", function=Sfu.MULTIPLY, a=builder.step, b=builder.root, into=builder.scalar)),
+        made.values(),
+        made.scalar(builder.root, builder.scalar),
     ]
+
+
+def _norm_balanced(builder, operation):
+    """A balanced norm behind a matrix: its groups are brought to int8 one after another as the matrix
+    makes them, and only 1/rms waits for the last. See `Golden`."""
+    stages, in_units = list(_gained(builder, operation).stages()), _in_units(builder, operation)
+    return [*(each for stage in stages[:-2] for each in stage), in_units.measure(), in_units.invert(), *stages[-2],
+            *_root(builder, in_units), *stages[-1], *_scaled(builder, operation)]
 
 
 def _normalise_balanced(builder, operation):
-    """`normalise` for a balanced residual; see `Golden`.
+    """`normalise` for a balanced residual that is there as a whole; see `Golden`. 1/rms takes the
+    longest, so its passes come first."""
+    first, *stages = _gained(builder, operation).stages()
+    in_units = _in_units(builder, operation)
+    return [in_units.invert(), *first, *_root(builder, in_units), *(each for stage in stages for each in stage),
+            *_scaled(builder, operation)]
 
-    The VXM has a beat in nearly every cycle from the first pass on. The next product waits for the last pass,
-    which makes the int8 values, and its first results for the scalar, whose factors are made as early as they
-    can be: only 1/rms and one product are left when the squares are summed.
-    """
-    normal, (gained, in_units) = builder.buffer["normal"], _fillings(builder, operation)
+
+def _in_units(builder, operation):
+    """The filling of the residual in its units; see `marey.sw.quant.residual`."""
+    return Filling(builder, "norm: units", builder.layout.in_granules(builder.layout.residual), builder.buffer["x"],
+                   builder.place.constant(f"{operation.name}_units"), UNIT_RANGE_SHIFT)
+
+
+def _gained(builder, operation):
+    """The way of the residual, times the gains, to int8."""
+    matrix = _matrix_before(builder, operation) or builder.place.matrix("qk")
+    return Groups(builder, "norm: gain", operation.output, builder.dim_granules, builder.buffer["x"],
+                  builder.place.constant(operation.name), GAIN_RANGE_SHIFT, builder.buffer["gained"],
+                  matrix.inner // matrix.groups)
+
+
+def _matrix_before(builder, operation):
+    """The matrix that writes the residual, if that is in the norm's section; else None."""
+    layer = builder.graph.layer
+    before = layer[:layer.index(operation)] if operation in layer else ()
+    for add in (each for each in before if each.output.name == operation.inputs[0]):
+        return builder.place.matrix(builder.graph.producer(add.inputs[1], layer).name)
+    return None
+
+
+def _root(builder, in_units):
+    """Steps that make 1/rms, times the scalar of the units, in the register `root`."""
+    normal = builder.buffer["normal"]
     return [
-        step(builder.op(Op.SFU, "norm: int8 scale", function=Sfu.QUANTISE, a=ABSMAX, into=builder.quantiser)),
-        *in_units.fill(normal),
-        *gained.scalars(),
+        in_units.fill(normal),
+        _squares(builder, normal, in_units.count, UNIT_SQUARE_SHIFT),
         *in_units.scalars(),
-        step(builder.op(Op.SFU, "norm: step", function=Sfu.MULTIPLY, a=builder.step, b=gained.power, into=builder.step)),
-        step(builder.op(Op.SFU, "norm: step", function=Sfu.MULTIPLY, a=builder.step, b=in_units.power + 1,
-                        into=builder.step)),
-        step(builder.vector_pass("norm: squares", in_units.count, x=normal, y=normal, y_step=1, by_vector=1,
-                                 shift=UNIT_SQUARE_SHIFT, to=To.NOWHERE, reduce=Reduce.SUM, into=SQUARES)),
-        step(to_int8(builder, "norm", builder.buffer["gained"], builder.dim_granules)),
         step(builder.op(Op.SFU, "norm: 1/rms", function=Sfu.RSQRT, a=SQUARES, into=builder.root)),
-        step(builder.op(Op.SFU, "norm: scalar", function=Sfu.MULTIPLY, a=builder.step, b=builder.root, into=builder.scalar)),
+        step(builder.op(Op.SFU, "norm: 1/rms", function=Sfu.MULTIPLY, a=in_units.scalar + 1, b=builder.root,
+                        into=builder.root)),
     ]
+
+
+def _squares(builder, x, count, shift):
+    """The pass that adds up the squares of `count` granules."""
+    return step(builder.vector_pass("norm: squares", count, x=x, y=x, y_step=1, by_vector=1, shift=shift, to=To.NOWHERE,
+                                    reduce=Reduce.SUM, into=SQUARES))
+
+
+def _scaled(builder, operation):
+    """Steps that multiply the scalars of a norm's groups by 1/rms."""
+    scalars = range(builder.group_scalars, builder.group_scalars + operation.output.groups)
+    return [step(builder.op(Op.SFU, "norm: scalar", function=Sfu.MULTIPLY, a=scalar, b=builder.root, into=scalar))
+            for scalar in scalars]
 
 
 def quantise(builder: Builder, operation: Operation) -> list[Step]:
     """Brings the feed-forward block's hidden vector to int8, in `input`; its scalar goes to the
     register `step`.
 
-    The instruction that writes the hidden vector has found its largest magnitude. If the vector has
-    a scalar, as the product of a balanced model, it is multiplied into `step`.
+    The instruction that writes the hidden vector has found its largest magnitude. In a balanced model
+    this kernel makes the product, group by group; see `Groups`.
     """
-    steps = [
-        step(builder.op(Op.SFU, "hidden: int8 scale", function=Sfu.QUANTISE, a=ABSMAX, into=builder.quantiser)),
-        step(to_int8(builder, "hidden", builder.buffer["gate"], builder.layout.in_granules(builder.layout.hidden))),
-    ]
-    if builder.outline.balanced and builder.graph.producer(operation.inputs[0], builder.graph.layer).kind is Kind.MULTIPLY:
-        steps.append(step(builder.op(Op.SFU, "hidden: scalar", function=Sfu.MULTIPLY, a=builder.step, b=builder.power,
-                                     into=builder.step)))
-    return steps
-
-
-def to_int8(builder: Builder, what: str, source: int, count: int) -> Instruction:
-    """A pass that brings `count` granules from `source` on to int8, in `input`; the register
-    `quantiser` has the factor."""
-    return builder.vector_pass(f"{what}: to int8", count, x=source, scalar=builder.quantiser, dst=builder.buffer["input"],
-                               narrow=1)
+    count, gate = builder.layout.in_granules(builder.layout.hidden), builder.buffer["gate"]
+    if not operation.output.groups:
+        made = Int8.whole(builder, "hidden", gate, count)
+        return [made.scale(), made.values()]
+    up = builder.place.matrix("w3")
+    groups = Groups(builder, "hidden", operation.output, count, gate, builder.buffer["up"], PRODUCT_RANGE_SHIFT, gate,
+                    up.inner // up.groups)
+    return [each for stage in groups.stages() for each in stage]
 
 
 def measured(builder: Builder, value: str) -> dict:

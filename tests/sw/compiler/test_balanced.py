@@ -1,12 +1,14 @@
 """Models with a balanced residual on the tile: tokens equal the golden model's, in the predicted
 cycles."""
 
+from dataclasses import replace
 from functools import cache
 
 import pytest
 from hypothesis import Phase, assume, given, settings
 from hypothesis import strategies as st
 
+from marey.hdl.spec.config import preset
 from marey.sim import pysim, verilator
 from marey.sim.endpoint import Endpoint
 from marey.sw.compiler.compile import compile_quantised
@@ -20,6 +22,8 @@ from tests.outliers import outlier_model
 
 TILES = [config for config in ROOMY + ONE_PORT if config.weight_bits == 8]
 SHAPE = ModelConfig(dim=24, hidden_dim=44, n_layers=2, n_heads=6, n_kv_heads=3, vocab_size=50, seq_len=20)
+GROUPED = ModelConfig(dim=192, hidden_dim=288, n_layers=1, n_heads=4, n_kv_heads=2, vocab_size=50, seq_len=20)
+"""Inputs of products are in two groups of channels, those of w2 in three."""
 
 
 @cache
@@ -47,6 +51,17 @@ def test_tokens_are_the_golden_models(config):
     assert len(steps(program, model, 6)) == 6
 
 
+@pytest.mark.parametrize("config", TILES[::3], ids=lambda config: config.name)
+def test_groups_of_channels(config):
+    """Inputs with a step for each group, on tiles with more memory."""
+    model = quantised(GROUPED)
+    assert {operation.output.name: operation.output.groups for operation in model.graph.operations
+            if operation.output.groups > 1} == {
+        "attention_input": 2, "ffn_input": 2, "final_input": 2, "hidden": 3, "hidden.int8": 3}
+    config = replace(config, name=f"{config.name}_large", wram_depth=1 << 16, mem_depth=1 << 13)
+    assert len(steps(compile_quantised(model, config), model, 3)) == 3
+
+
 @settings(max_examples=5, deadline=None, phases=set(Phase) - {Phase.shrink})
 @given(data=st.data())
 def test_any_shape(data):
@@ -67,7 +82,7 @@ def test_any_shape(data):
 @pytest.mark.slow
 @pytest.mark.parametrize("transport", [pysim.open_tile, verilator.open_tile])
 def test_on_the_rtl(transport):
-    config = ROOMY[0]
-    model = quantised(SHAPE)
-    program = compile_quantised(model, config)
-    assert steps(program, model, 4, transport) == steps(program, model, 4)
+    for shape, config in ((SHAPE, ROOMY[0]), (GROUPED, preset("sim8x8"))):
+        model = quantised(shape)
+        program = compile_quantised(model, config)
+        assert steps(program, model, 4, transport) == steps(program, model, 4)
