@@ -78,9 +78,13 @@ class SerialTile(wiring.Component):
         `first : In(stream.Signature(32))`: words of a self-loading image
     """
 
-    def __init__(self, config: Config, clock_hz: float, baud: int):
+    def __new__(cls, config: Config, clock_hz: float, baud: int):
+        # Before the component is there: Amaranth warns of one that is made and not used.
         if config.memory:
             raise ConfigError(f"configuration {config.name!r}: no board connects external memory yet: it is for simulation")
+        return super().__new__(cls)
+
+    def __init__(self, config: Config, clock_hz: float, baud: int):
         self._link = SerialLink(clock_hz, baud)
         self._tile = Tile(replace(config, link_timeout=link_timeout(clock_hz, baud)))
         super().__init__({

@@ -1,6 +1,7 @@
 """A hook of MkDocs that adds pages to those of docs/, and shows mkdocstrings where the package's
 folders are."""
 
+import shutil
 from pathlib import Path
 
 import click
@@ -14,15 +15,16 @@ PAGES = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGEL
 TREES = ("hdl", "sim", "sw", "boards")
 
 
-def on_config(config):
-    """Makes a folder in which the package lies as Python sees it: `marey` with its folders in it."""
+def on_startup(**_):
+    """Makes a folder in which the package lies as Python sees it: `marey` with its folders in it. It must
+    be there before the plug-ins are configured."""
     package = ROOT / "build" / "site-package" / "marey"
     package.mkdir(parents=True, exist_ok=True)
-    for name in ("__init__.py", *TREES):
+    shutil.copy(ROOT / "sw" / "package" / "__init__.py", package)
+    for name in TREES:
         link = package / name
         link.unlink(missing_ok=True)
-        link.symlink_to(ROOT / "sw" / "package" / name if name.endswith(".py") else ROOT / name)
-    return config
+        link.symlink_to(ROOT / name)
 
 
 def on_files(files, config):
