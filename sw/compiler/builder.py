@@ -87,6 +87,13 @@ class Builder:
         instruction = self.isa.make(op, note=note, **operands)
         return replace(instruction, operation=self.operation.name) if op in SLICES else instruction
 
+    def rate(self, operation: Operation) -> int:
+        """Cycles from one result to the next of the product from which an operation's first input, in a
+        layer, is computed."""
+        while operation.kind is not Kind.LINEAR:
+            operation = self.graph.producer(operation.inputs[0], self.graph.layer)
+        return self.place.matrix(operation.name).group_inner
+
     def word(self, buffer: str) -> int:
         """The MEM word at which a buffer begins."""
         word, within = divmod(self.buffer[buffer], self.config.granules_per_word)

@@ -21,3 +21,8 @@ class Matrix:
     def words(self) -> int:
         """W-RAM words of the matrix."""
         return self.inner * self.results
+
+    @property
+    def group_inner(self) -> int:
+        """Words of a group's inputs for each result, and so cycles from one result to the next."""
+        return self.inner // self.groups

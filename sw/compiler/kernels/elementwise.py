@@ -17,7 +17,7 @@ def activate(builder: Builder, operation: Operation) -> list[Step]:
     """
     gate = builder.buffer["gate"]
     passes = builder.spread(
-        operation.name, _hidden_granules(builder), _rate(builder, operation), function=FUNCTIONS[operation.function], x=gate,
+        operation.name, _hidden_granules(builder), builder.rate(operation), function=FUNCTIONS[operation.function], x=gate,
         dst=gate, shift=MANTISSA_BITS, **_measured(builder, operation))
     return [best(passes)]
 
@@ -28,7 +28,7 @@ def rescale(builder: Builder, operation: Operation) -> list[Step]:
     The pass can use the cycles in which the VXM waits for results of the products before the scores.
     """
     x, scores = builder.buffer["x"], next(builder.graph.of_kind(Kind.SCORES))
-    return [best(builder.spread("rescale", builder.dim_granules, _rate(builder, scores), x=x, dst=x, shift=RESCALE_SHIFT,
+    return [best(builder.spread("rescale", builder.dim_granules, builder.rate(scores), x=x, dst=x, shift=RESCALE_SHIFT,
                                 y=builder.place.constant(operation.name), y_step=1, by_vector=1))]
 
 
@@ -42,7 +42,7 @@ def multiply(builder: Builder, operation: Operation) -> list[Step]:
         return []
     count, beats = _hidden_granules(builder), builder.config.beats_per_result
     gate, up, measured = builder.buffer["gate"], builder.buffer["up"], _measured(builder, operation)
-    spread = {"inner": beats, "middle": count // beats, "interval": _rate(builder, operation)}
+    spread = {"inner": beats, "middle": count // beats, "interval": builder.rate(operation)}
     product = {"x": gate, "y": up, "y_step": 1, "by_vector": 1, "dst": gate, "shift": builder.shifts[operation.name],
                **measured}
     return [best([builder.vector_pass("silu(gate) * up", count, **product),
@@ -51,16 +51,6 @@ def multiply(builder: Builder, operation: Operation) -> list[Step]:
 
 def _hidden_granules(builder):
     return builder.layout.in_granules(builder.layout.hidden)
-
-
-def _rate(builder, operation):
-    """Cycles from one result to the next of the product from which the operation's first input is
-    computed."""
-    layer = builder.graph.layer
-    while operation.kind is not Kind.LINEAR:
-        operation = builder.graph.producer(operation.inputs[0], layer)
-    matrix = builder.place.matrix(operation.name)
-    return matrix.inner // matrix.groups
 
 
 def _measured(builder, operation):

@@ -18,16 +18,16 @@ def heads(builder: Builder, operation: Operation) -> list[Step]:
     both before."""
     layout, config, raw, head = builder.layout, builder.config, builder.buffer["qk"], builder.head_granules
     matrix, queries = layout.matrices["qk"], layout.in_granules(layout.heads)
-    per_head, values = layout.head // config.cols * (matrix.inner // matrix.groups), layout.matrices["v"]
+    per_head, values = layout.head // config.cols * matrix.group_inner, layout.matrices["v"]
     # The passes over heads fit between the results of the values, if these come in groups of inputs.
-    by_group = values.inner // values.groups if layout.input_groups(builder.graph.find("v")) > 1 else 0
+    by_group = values.group_inner if layout.input_groups(builder.graph.find("v")) > 1 else 0
     rounds = partial(builder.rounds, interval=by_group)
     keys, turned, steps = raw + queries, {"inner": head, "x_hop": head}, []
     if operation.kind is Kind.ROTATE:
         keys = builder.buffer["k"]
         turned = {"pair": 1, "by_vector": 1, "y": builder.buffer["turn"], "y_step": 1, "inner": 2 * head, "x_hop": head}
         steps.append(best(rounds("turn keys", builder.shape.n_kv_heads, per_head, **turned, x=raw + queries, dst=keys,
-                                         dst_hop=head, shift=14)))
+                                 dst_hop=head, shift=14)))
     to_keys = rounds(
         "keys", builder.shape.n_kv_heads, per_head, x=keys, x_hop=head, inner=head, plus=1,
         y=builder.place.constant("key_offset"), y_step=1, y_hop=head, dst=builder.registers.address("key"),
@@ -35,7 +35,7 @@ def heads(builder: Builder, operation: Operation) -> list[Step]:
     steps += to_cache(builder, to_keys)
     shift = FRACTION + (14 if operation.kind is Kind.ROTATE else 0)
     steps.append(best(rounds("queries", builder.shape.n_heads, per_head, **turned, x=raw, dst=builder.buffer["q"],
-                                     dst_hop=head, shift=shift, narrow=1)))
+                             dst_hop=head, shift=shift, narrow=1)))
     return steps
 
 

@@ -84,7 +84,7 @@ class _Product:
         self.scalar = builder.scalar if source.kind is Kind.NORM else builder.step
         if source.output.groups:
             self.scalar = builder.group_scalars
-        self.inner = self.matrix.inner // self.matrix.groups
+        self.inner = self.matrix.group_inner
         self.interval = mxm_interval(builder.config, {"inner": self.inner, "fetch": 0})
 
     def steps(self, dst: Address | int, **epilogue) -> list[Step]:

@@ -85,7 +85,7 @@ def _gained(builder, operation):
     matrix = _matrix_before(builder, operation) or builder.place.matrix("qk")
     return Groups(builder, "norm: gain", operation.output, builder.dim_granules, builder.buffer["x"],
                   builder.place.constant(operation.name), GAIN_RANGE_SHIFT, builder.buffer["gained"],
-                  matrix.inner // matrix.groups)
+                  matrix.group_inner)
 
 
 def _matrix_before(builder, operation):
@@ -134,9 +134,8 @@ def quantise(builder: Builder, operation: Operation) -> list[Step]:
     if not operation.output.groups:
         made = Int8.whole(builder, "hidden", gate, count)
         return [made.scale(), made.values()]
-    up = builder.place.matrix("w3")
     groups = Groups(builder, "hidden", operation.output, count, gate, builder.buffer["up"], PRODUCT_RANGE_SHIFT, gate,
-                    up.inner // up.groups)
+                    builder.rate(operation))
     return [each for stage in groups.stages() for each in stage]
 
 
