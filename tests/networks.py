@@ -1,10 +1,12 @@
 """Feed-forward networks to test with."""
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import strategies as st
 
 from marey.sw.model.graph import Kind, Number, Operation, Phase, Value
-from marey.sw.model.network import Network, Weights, check_network
+from marey.sw.model.network import POSITION, Network, Weights, check_network, with_heads
 
 
 def operation(kind, name, inputs, size, **how):
@@ -54,11 +56,37 @@ def every_kind(inputs: int, size: int, gate: str = "silu") -> Network:
     )
 
 
+def attention(name: str, q: str, k: str, v: str, heads: int, size: int) -> list[Operation]:
+    """The operations of an attention whose result is called by its name."""
+    score = Value(f"{name}.score", heads, Number.WIDE, heads)
+    weight = Value(f"{name}.weight", heads, Number.NARROW, heads)
+    return [replace(operation(Kind.SCORES, f"{name}.scores", [q, k], 1), output=score),
+            replace(operation(Kind.SOFTMAX, f"{name}.softmax", [score.name], 1), output=weight),
+            operation(Kind.VALUES, name, [weight.name, v], size)]
+
+
+def attending(heads: int, head: int, positions: int = 10, index: bool = False) -> Network:
+    """A network with an attention between matrices, a sum with its queries, and a table of positions
+    if its input is a token."""
+    size, first, name = heads * head, [], "in"
+    if index:
+        first = [operation(Kind.EMBED, "row", ["in"], 6, weights=("table",)),
+                 operation(Kind.EMBED, "place", [POSITION], 6, weights=("places",)),
+                 operation(Kind.ADD, "both", ["row", "place"], 6)]
+        name = "both"
+    matrices = [linear(each, name, size) for each in "qkv"]
+    last = [operation(Kind.ADD, "sum", ["averaged", "q"], size), linear("out", "sum", 5)]
+    source = Value("in", 1, Number.INDEX) if index else Value("in", 6, Number.WIDE)
+    return check_network(with_heads(Network(
+        source, (*first, *matrices, *attention("averaged", "q", "k", "v", heads, size), *last),
+        positions=positions, scale={"averaged.scores": head**-0.5})))
+
+
 def with_weights(network: Network, seed: int = 0) -> Weights:
     """The network with random weights, whose values stay near 1."""
     rng, arrays = np.random.default_rng(seed), {}
     for each in network.operations:
-        inputs = network.values[each.inputs[0]].size
+        inputs = network.values[each.inputs[0]].size if each.kind is not Kind.EMBED else 0
         for name in (*each.weights, *each.bias):
             matrix = each.kind is Kind.LINEAR and name in each.weights
             arrays[name] = (

@@ -30,11 +30,12 @@ MOST_TIMES = 255
 class Attention:
     """Makes the instructions for the softmax and the values of all heads.
 
-    `head`: the cycles that a head takes. `blocks`: the most blocks of the KV cache.
+    `head`: the cycles that a head takes. `blocks`: the most blocks of the KV cache. `narrow`: the
+    result is int8, else int16.
     """
 
-    def __init__(self, builder: Builder):
-        self.builder, self.config = builder, builder.config
+    def __init__(self, builder: Builder, narrow: bool = True):
+        self.builder, self.config, self._narrow = builder, builder.config, {"narrow": 1} if narrow else {}
         config, layout = builder.config, builder.layout
         # Blocks of the KV cache, and blocks that are counted as one: all, if their number is the same at each position.
         self.once = builder.place.blocks or 1
@@ -99,7 +100,7 @@ class Attention:
         vxm = self._op(Op.VXM, "values", self.values, stream=1, dst=builder.buffer["o"] + first * builder.head_granules,
                        dst_hop=builder.head_granules, inner=config.beats_per_result, middle=head.groups, outer=count,
                        **in_blocks(builder, VxmBlocks.INTERVAL, head.inner // self.once), scalar=builder.reciprocals + first,
-                       scalar_hop=1, shift=-builder.shifts[self.values.name], narrow=1, to=To.MEM, **how)
+                       scalar_hop=1, shift=-builder.shifts[self.values.name], to=To.MEM, **self._narrow, **how)
         return mxm, vxm
 
     # One engine of the VXM

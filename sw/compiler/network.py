@@ -1,22 +1,31 @@
-"""The compiler of feed-forward networks: from the integers of a network to a checked program."""
+"""The compiler of networks: from the integers of a network to a checked program.
+
+A network with attention is a program for one position of a sequence. Its operations up to the scores
+of an attention, and those behind it, are sections with a timeline each, as those of a token are; see
+`resident.py`.
+"""
 
 import numpy as np
 
 from ...hdl.sequencer.sequencer import Sequencer
 from ...hdl.spec.config import Config
 from ...hdl.spec.isa import EncodingError, Op, isa_of
-from ...hdl.timing import Unit, check
+from ...hdl.timing import Prover, Unit, check, check_addresses
 from ...hdl.vxm.vxm import Vxm
 from ..model.graph import Kind
 from ..program.image import Image
 from ..program.program import Program
 from ..quant.network import QuantisedNetwork
+from .attention import Attention
+from .builder import ABSMAX
 from .emit import lay_out
 from .fill import place
 from .layout import CompileError
+from .network_attention import KEY, KEYS, QUERIES, VALUE, VALUES, index_steps
 from .network_kernels import NetworkBuilder, steps_of
 from .network_layout import HIGH, LOW, NetworkLayout, lay_out_network
-from .schedule import Timeline
+from .registers import Registers
+from .schedule import Boundary, Timeline
 from .steps import IN_ORDER, After, step
 
 RELU = {LOW: -32767, HIGH: 32767}
@@ -26,8 +35,9 @@ RELU = {LOW: -32767, HIGH: 32767}
 def compile_network(model: QuantisedNetwork, config: Config, name: str = "") -> tuple[Program, NetworkLayout]:
     """Lowers, schedules and checks a network for a configuration; returns its program and its layout.
 
-    The host writes the input to MEM, starts the program at instruction 0 for no token, and reads
-    the result. CompileError if the tile cannot run the network.
+    The host writes the input to MEM, starts the program at instruction 0 for no token, at the
+    position of the vector in its sequence, and reads the result. CompileError if the tile cannot run
+    the network.
     """
     layout = lay_out_network(config, model.network)
     try:
@@ -40,20 +50,47 @@ def compile_network(model: QuantisedNetwork, config: Config, name: str = "") -> 
             f"{config.program_depth}: "
             "choose a larger configuration"
         )
-    check(config, code, count=0)
+    _check(config, code, model.network)
     weights, constants = _fill(model, layout)
     image = Image(code, weights, constants, granule=layout.first_constant)
     return Program(config, image, name=name, sections={0: "network"}, network=model.network), layout
 
 
+def _check(config, code, network):
+    """ProgramError if the program breaks a rule at a position."""
+    if not network.positions:
+        check(config, code, count=0)
+        return
+    prover, last = Prover(config, code), network.positions - 1
+    check_addresses(config, code, position=last, token=0)
+    for first in range(0, network.positions, config.block):
+        prover.check(position=min(first + config.block - 1, last), count=0)
+
+
 def _lower(model, layout):
-    config = layout.config
-    builder, timeline = NetworkBuilder(model, layout), Timeline(config, {})
-    for operation in model.network.operations:
+    config, network = layout.config, model.network
+    registers = Registers(dict.fromkeys((KEY, VALUE) if layout.attentions else (), 0))
+    builder = NetworkBuilder(model, layout, registers)
+    attentions = [Attention(builder.attention(scores), narrow=False)
+                  for scores in network.of_kind(Kind.SCORES)]
+    timeline, sections = Timeline(config, registers.values), []
+    if attentions:
+        timeline.schedule(index_steps(config, registers, next(iter(layout.attentions.values())),
+                                      attentions[0].multiples))
+    for operation in network.operations:
+        if operation.kind is Kind.VALUES:
+            sections.append(timeline)
+            result = operation.output
+            timeline = Timeline(config, registers.values, Boundary(
+                builder.at(result.name), layout.granules_of(result), config.beats_per_result, ABSMAX))
         timeline.schedule(steps_of(builder, operation))
     halt = step(isa_of(config).make(Op.HALT),
                 after=(After(Unit.VXM_BEAT, Vxm.ending_cycles(config) - Sequencer.HALT_CYCLES), *IN_ORDER))
-    return lay_out(config, timeline.schedule([halt]).moved())
+    first, *others = [*sections, timeline.schedule([halt])]
+    code = lay_out(config, first.moved())
+    for attention, section in zip(attentions, others, strict=True):
+        code += attention.program(section.first_issue) + lay_out(config, section.moved())
+    return code
 
 
 def _fill(model, layout):
@@ -62,22 +99,32 @@ def _fill(model, layout):
     weights = np.zeros((layout.words, config.cols, config.rows), np.int8)
     values = np.zeros((layout.granules - layout.first_constant, config.lanes), np.int16)
 
-    def put(name, vector):
-        values.reshape(-1)[(layout.constants[name] - layout.first_constant) * config.lanes :][
-            : vector.size
-        ] = vector
+    def put(name, vector, value=None):
+        vector = layout.arranged(vector, value) if value else vector
+        at = (layout.constants[name] - layout.first_constant) * config.lanes
+        values.reshape(-1)[at:][:vector.size] = vector
 
-    for operation in model.network.operations:
+    network = model.network
+    for operation in network.operations:
         match operation.kind:
             case Kind.LINEAR:
                 linear, matrix = model.linears[operation.name], layout.matrices[operation.name]
-                weights[matrix.word:][:matrix.words] = place(config, linear.weight, matrix)
-                put(operation.name, linear.factors[0])
+                by_input = layout.arranged(linear.weight, network.values[operation.inputs[0]])
+                arranged = layout.arranged(by_input.T, operation.output).T
+                weights[matrix.word:][:matrix.words] = place(config, arranged, matrix)
+                put(operation.name, linear.factors[0], operation.output)
                 for name in operation.bias:
-                    put(name, linear.bias)
+                    put(name, linear.bias, operation.output)
             case Kind.NORM:
                 for name in (operation.name, *operation.bias):
-                    put(name, model.vectors[name])
+                    put(name, model.vectors[name], operation.output)
+    for scores, _, averaged in network.attentions():
+        made = model.attentions[scores.name]
+        put(scores.name, np.repeat(made.scores.factors, config.lanes))
+        put(averaged.name, made.output.factors, averaged.output)
+        for suffix, narrowing, name in ((QUERIES, made.queries, scores.inputs[0]), (KEYS, made.keys, scores.inputs[1]),
+                                        (VALUES, made.values, averaged.inputs[1])):
+            put(scores.name + suffix, narrowing.factors, network.values[name])
     for name, value in RELU.items():
         if name in layout.constants:
             put(name, np.full(config.lanes, value))

@@ -1,4 +1,4 @@
-"""Kernels of feed-forward networks: functions from an operation to steps."""
+"""Kernels of networks: functions from an operation to steps."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -11,7 +11,9 @@ from ..model.graph import Kind, Operation
 from ..quant.network import QuantisedNetwork
 from .builder import ABSMAX
 from .distances import stream_offset
+from .network_attention import QUERIES, AttentionBuilder
 from .network_layout import FACTORS, HIGH, LOW, NetworkLayout
+from .registers import Registers
 from .steps import Step, step
 
 REDUCED = ABSMAX + 1
@@ -22,10 +24,12 @@ FUNCTIONS = {"silu": Function.SILU, "gelu": Function.GELU, "gelu_erf": Function.
 
 @dataclass(frozen=True)
 class NetworkBuilder:
-    """What the kernels share: the network's integers, its layout, and the operation whose kernel runs."""
+    """What the kernels share: the network's integers, its layout, its address registers, and the
+    operation whose kernel runs."""
 
     model: QuantisedNetwork
     layout: NetworkLayout
+    registers: Registers
     operation: Operation = field(default=None)
 
     def op(self, op: Op, note: str = "", **operands) -> Instruction:
@@ -37,7 +41,7 @@ class NetworkBuilder:
     def vector_pass(self, note: str, value: str, **operands) -> Instruction:
         """A VXM that goes through a value, padding included; it writes to MEM unless told otherwise."""
         usual = {"engine": 1} if self.layout.config.engines > 1 else {}
-        count = self.layout.granules_of(self.layout.network.values[value].size)
+        count = self.layout.granules_of(self.layout.network.values[value])
         return self.op(Op.VXM, note, **usual | {"x_step": 1, "inner": count, "to": To.MEM} | operands)
 
     def at(self, value: str) -> int:
@@ -53,9 +57,21 @@ class NetworkBuilder:
         return {"reduce": Reduce.ABSMAX, "into": ABSMAX} if quantised else {}
 
 
+    def attention(self, scores: Operation) -> AttentionBuilder:
+        """The builder of the kernels of an attention, by its SCORES."""
+        part = next(part for part in self.layout.network.attentions() if part[0] == scores)
+        _, softmax, values = part
+        buffer = {"q": self.at(scores.name + QUERIES), "score": self.at(scores.output.name),
+                  "o": self.at(values.output.name)}
+        return AttentionBuilder(self.layout.network, part, self.model.attentions[scores.name],
+                                self.layout.attentions[scores.name], buffer, self.layout.constants,
+                                self.layout.scalars[softmax.name], self.registers)
+
+
 def steps_of(builder: NetworkBuilder, operation: Operation) -> list[Step]:
-    """The steps of an operation, from the kernel of its kind. An EMBED has none: the host writes the row."""
-    if operation.kind is Kind.EMBED:
+    """The steps of an operation, from the kernel of its kind. An EMBED has none: the host writes the
+    row. Neither has a SOFTMAX, see `attention.Attention`."""
+    if operation.kind in (Kind.EMBED, Kind.SOFTMAX):
         return []
     return KERNELS[operation.kind](replace(builder, operation=operation), operation)
 
@@ -153,6 +169,23 @@ def norm(builder: NetworkBuilder, operation: Operation) -> list[Step]:
     ]
 
 
+def scores(builder: NetworkBuilder, operation: Operation) -> list[Step]:
+    """The scores of an attention, a section's last steps: keys and values go to the cache before."""
+    (_, _, values), (q, k) = builder.attention(operation).part, operation.inputs
+    return builder.attention(operation).scores(*map(builder.at, (q, k, values.inputs[1])))
+
+
+def values(builder: NetworkBuilder, operation: Operation) -> list[Step]:
+    """The result of an attention in its unit, a section's first step; `attention.Attention` makes it
+    in steps of the cached values."""
+    at, name = builder.at(operation.output.name), operation.name
+    (scores,) = (first for first, _, last in builder.layout.network.attentions() if last == operation)
+    return [step(builder.vector_pass("unit", operation.output.name, x=at, dst=at, by_vector=1, y_step=1,
+                                     y=builder.layout.constants[name],
+                                     shift=builder.model.attentions[scores.name].output.shift,
+                                     **builder.measured))]
+
+
 KERNELS: dict[Kind, Callable[[NetworkBuilder, Operation], list[Step]]] = {
     Kind.QUANTISE: quantise, Kind.LINEAR: linear, Kind.ACTIVATE: activate, Kind.ADD: add,
-    Kind.MULTIPLY: multiply, Kind.NORM: norm}
+    Kind.MULTIPLY: multiply, Kind.NORM: norm, Kind.SCORES: scores, Kind.VALUES: values}

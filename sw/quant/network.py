@@ -1,4 +1,4 @@
-"""The quantiser of feed-forward networks: a unit for each value, integers for each matrix.
+"""The quantiser of networks: a unit for each value, integers for each matrix and each attention.
 
 A value is int16 times a unit that is a power of two. Its range is measured on examples. Before a
 product a vector becomes int8 with a step of its own (`integer.quantise`), so the 8 bits are always
@@ -15,6 +15,7 @@ from ...hdl.spec.integer import GATE_UNIT, HEAD_ROOT_SHIFT
 from ..model.graph import Kind
 from ..model.network import GATES, Network, Weights, integer_network
 from ..model.network_reference import run
+from . import network_attention
 from .fixed_point import linears, snapped, unit_bits, with_common_shift
 from .gptq import nearest
 from .model import Linear
@@ -31,7 +32,7 @@ class QuantisedNetwork:
     2**-n. `linears`: by operation. `vectors`: int16 by name: the gains of a NORM, by the
     operation's name, the bias of a NORM, by its own, and the table of an EMBED, [rows, channels],
     by the operation's. `shifts`: bits, by operation: of each MULTIPLY, and of the gains of each
-    NORM.
+    NORM. `attentions`: by the name of a SCORES.
     """
 
     network: Network
@@ -39,10 +40,11 @@ class QuantisedNetwork:
     linears: Mapping[str, Linear]
     vectors: Mapping[str, np.ndarray]
     shifts: Mapping[str, int]
+    attentions: Mapping[str, network_attention.Attention]
 
     def integers(self, x: np.ndarray) -> np.ndarray:
-        """The input as int16, [batch, channels], from floats; row numbers stay as they are."""
-        if x.ndim == 1:
+        """The input as int16, [..., channels], from floats; row numbers stay as they are."""
+        if not np.issubdtype(x.dtype, np.floating):
             return x
         return np.clip(np.rint(x * 2.0 ** self.bits[self.network.source.name]), -32768, 32767).astype(
             np.int64
@@ -66,10 +68,16 @@ class _Quantiser:
     def __init__(self, model: Weights, examples: np.ndarray):
         self.model, self.network = model, model.network
         self.ranges: dict[str, float] = {}
+        self._channels: dict[str, np.ndarray] = {}
+        self._inside = {each.output.name for each in self.network.of_kind(Kind.SCORES, Kind.SOFTMAX)}
         self._classes = {name: name for name in self.network.values}
         run(model, examples, self._observe)
 
     def _observe(self, name, value):
+        if name in self._inside:
+            self.ranges[name] = 0.0
+            return
+        self._channels[name] = np.abs(value).max(axis=0, initial=0)
         largest = float(np.abs(value).max(initial=0))
         if not np.isfinite(largest):
             raise MareyError(f"{name} has values that are not finite")
@@ -100,7 +108,16 @@ class _Quantiser:
                     (size,), shifts[operation.name] = with_common_shift([np.abs(factor)])
                     vectors[operation.name] = size * np.sign(factor).astype(np.int16)
                     vectors |= {} if bias is None else {operation.bias[0]: whole}
-        return QuantisedNetwork(integer_network(self.network), bits, made, vectors, shifts)
+        attentions = {scores.name: self._attention(scores, values, bits)
+                      for scores, _, values in self.network.attentions()}
+        return QuantisedNetwork(integer_network(self.network), bits, made, vectors, shifts, attentions)
+
+    def _attention(self, scores, values, bits):
+        names = dict(zip(("queries", "keys", "values"), (*scores.inputs, values.inputs[1]), strict=True))
+        return network_attention.attention(
+            scores.output.heads, self.network.scale[scores.name],
+            {name: self._channels[value] for name, value in names.items()},
+            {name: bits[value] for name, value in (names | {"output": values.output.name}).items()})
 
     def _units(self):
         """{value: bits of its unit}. The operands and the result of a sum have the same unit, and

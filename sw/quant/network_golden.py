@@ -1,12 +1,15 @@
-"""The golden integer model of a feed-forward network: it defines every result of the tile."""
+"""The golden integer model of a network: it defines every result of the tile."""
 
 import numpy as np
 
 from ...hdl.spec import integer
 from ...hdl.spec.integer import round_shift, saturate
-from ..model.graph import Kind
+from ..model.graph import Kind, Number
+from ..model.network import POSITION
+from ..model.network_reference import sequences_of
 from .golden import linear
 from .network import QuantisedNetwork
+from .network_attention import exponentials
 
 
 def relu(x: np.ndarray) -> np.ndarray:
@@ -23,10 +26,14 @@ FUNCTIONS = {"relu": relu, "silu": integer.silu, "gelu": integer.gelu, "gelu_erf
 
 
 def golden(model: QuantisedNetwork, x: np.ndarray) -> np.ndarray:
-    """The result of a network: int64 [batch, channels] of int16 values. `x`: integers, as
-    `model.integers` makes them."""
-    values, steps = {model.network.source.name: x}, {}
-    for operation in model.network.operations:
+    """The result of a network: int64 [batch, channels] of int16 values, or with attention
+    [batch, n, channels]. `x`: integers, as `model.integers` makes them."""
+    network, every = model.network, sequences_of(model.network, x)
+    rows = x.reshape(every.batch * every.length, -1) if network.source.number is Number.WIDE else x.reshape(-1)
+    values = {network.source.name: rows, POSITION: np.tile(np.arange(every.length), every.batch)}
+    steps, part_of = {}, {each.name: scores.name for scores, *more in network.attentions()
+                          for each in (scores, *more)}
+    for operation in network.operations:
         name, inputs = operation.name, [values[each] for each in operation.inputs]
         match operation.kind:
             case Kind.EMBED:
@@ -48,5 +55,12 @@ def golden(model: QuantisedNetwork, x: np.ndarray) -> np.ndarray:
                 made = saturate(inputs[0] + inputs[1], 16)
             case Kind.MULTIPLY:
                 made = saturate(round_shift(inputs[0] * inputs[1], model.shifts[name]), 16)
+            case Kind.SCORES:
+                made = model.attentions[name].scored(*inputs, every)
+            case Kind.SOFTMAX:
+                made = exponentials(*inputs, every)
+            case Kind.VALUES:
+                made = model.attentions[part_of[name]].averaged(*inputs, every)
         values[operation.output.name] = made
-    return values[model.network.result.name]
+    made = values[network.result.name]
+    return made.reshape(every.batch, every.length, -1) if network.positions else made

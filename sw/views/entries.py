@@ -83,7 +83,7 @@ def entries(program: Program, position: int = 0, count: int = 1) -> Iterator[Ent
                         layer = None
             operation = operations.get(issue.instruction.operation)
             phase = operation.phase if operation else Phase.CONTROL
-            heads = names.of(operation, issue) if operation and operation.output.heads else ()
+            heads = names.of(operation, issue) if names and operation and operation.output.heads else ()
             # The HALT after the last TOKEN, which has stepped the position, belongs to that token.
             token = run.token + min(issue.position - run.position, max(run.count, 1) - 1)
             used = [Use(Unit.ISSUE, np.array([issue.cycle])), *uses(program.config, issue)]

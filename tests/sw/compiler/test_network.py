@@ -13,12 +13,13 @@ from marey.sim.pysim import open_tile
 from marey.sw.compiler.layout import CompileError
 from marey.sw.compiler.network import compile_network
 from marey.sw.model.graph import Number
+from marey.sw.model.network_reference import run as reference
 from marey.sw.quant.network import quantise_network
 from marey.sw.quant.network_golden import golden
 from marey.sw.runtime.driver import Device
 from marey.sw.runtime.network import NetworkRunner
 from tests.configs import ONE_PORT, ROOMY
-from tests.networks import every_kind, networks, with_weights
+from tests.networks import attending, every_kind, networks, with_weights
 
 TILES = [*ROOMY, *(config for config in ONE_PORT if config.weight_bits == 8),
          Config(name="c8", rows=4, cols=4, lanes=1, wram_depth=4096, mem_depth=1024, compact=1)]
@@ -65,6 +66,45 @@ def test_the_rtl_runs_every_kind_of_operation(config):
     for gate in ("silu", "gelu"):
         _, found, expected = run(every_kind(7, 6, gate), config, 5, open_tile, count=1)
         assert np.array_equal(found, expected)
+
+
+def attend(network, config, seed, connect=Endpoint, batch=2, length=None):
+    """Like `run`, for sequences."""
+    rng, model, length = np.random.default_rng(seed), with_weights(network, seed), length or network.positions
+    x = (rng.integers(0, 20, (5, network.positions)) if network.source.number is Number.INDEX
+         else rng.normal(size=(5, network.positions, network.source.size)))
+    integers = quantise_network(model, x)
+    program, layout = compile_network(integers, config, "attention")
+    whole = integers.integers(x[:batch, :length])
+    with Device(connect(config), config) as device:
+        found = NetworkRunner(device, program, layout, integers).run(whole)
+        tally = device.tally
+    assert tally.measured == tally.predicted == batch * sum(
+        program.cycles(position, wanted=False) for position in range(length))
+    return model, x, integers, found, golden(integers, whole)
+
+
+@settings(max_examples=8, deadline=None)
+@given(heads=st.integers(1, 4), head=st.sampled_from([1, 3, 4, 6, 8, 12]), positions=st.integers(1, 20),
+       index=st.booleans(), config=st.sampled_from(TILES), seed=st.integers(0, 1000))
+def test_attention_of_any_shape(heads, head, positions, index, config, seed):
+    network = attending(heads, head, positions, index)
+    try:
+        _, _, _, found, expected = attend(network, config, seed, batch=1)
+    except CompileError:  # tiles that are too small
+        return
+    assert np.array_equal(found, expected)
+
+
+def test_attention_is_near_its_floats():
+    model, x, integers, found, _ = attend(attending(4, 8, 16), preset("sim8x8"), 3)
+    exact = reference(model, x[:2])
+    assert np.abs(integers.floats(found) - exact).max() < 0.03 * np.abs(exact).max()
+
+
+def test_the_rtl_attends(tile=Config(name="g4", rows=4, cols=4, lanes=2, wram_depth=256, mem_depth=256)):
+    _, _, _, found, expected = attend(attending(2, 3, 5), tile, 1, open_tile, batch=1)
+    assert np.array_equal(found, expected)
 
 
 @pytest.mark.parametrize(("name", "what"), [
