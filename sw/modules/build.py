@@ -37,9 +37,9 @@ def build(module: torch.nn.Module, example: torch.Tensor, config: Config | None,
             model = decoder.model_of(module)
             config = config or _default(model.graph)
             return CompiledDecoder(model, module, example, config, Tile(config, backend), name, context)
-        weights = network_of(module, example)
-        config = config or _default(weights.network)
-        return CompiledNetwork(weights, module, example, config, Tile(config, backend), name)
+        mapped = network_of(module, example)
+        config = config or _default(mapped.weights.network)
+        return CompiledNetwork(mapped, module, example, config, Tile(config, backend), name)
 
 
 def _default(graph):

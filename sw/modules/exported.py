@@ -1,43 +1,53 @@
-"""Any module of known operations, by `torch.export`: from its operations to a feed-forward network.
+"""Any module of known operations, by `torch.export`: from its operations to a network.
 
 `torch.export` writes a module as a list of operations of the library ATen, each with the place in
 the module that it comes from. Each is mapped to operations of a `Network`; what has no mapping is
-an error that names its place.
+an error that names its place. What depends on parameters alone is computed at once.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import operator
+from dataclasses import dataclass, replace
 
 import torch
 from torch.fx import Node
+from torch.fx.node import map_arg
 
 from ..model.graph import Number, Value
-from ..model.network import Network, Weights, check_network
+from ..model.network import Weights
+from .attending import ATTENTION
+from .elements import Joined, Parameter, Scaled, Scores, Softmax, Vector
 from .errors import ModuleError
-from .tracing import Parameter, Scaled, Trace, Vector
+from .operations import KEPT, MOVING, OPERATIONS, SAME_MATRICES, Found
+from .tracing import Trace
 
 LAYERS = ("Linear, Embedding, LayerNorm, RMSNorm, ReLU, SiLU, GELU, Dropout and Flatten, sums and "
-          "products of vectors, and causal language models of transformers (Llama, Mistral, Qwen2, Qwen3, "
-          "GPT-2)")
+          "products of vectors, causal attention, and causal language models of transformers (Llama, Mistral, "
+          "Qwen2, Qwen3, GPT-2)")
 """What can be mapped, for messages."""
-Found = Vector | Parameter | Scaled | str
-SAME = {"dropout", "flatten", "unflatten", "view", "reshape", "unsqueeze", "squeeze", "_unsafe_view", "alias",
-        "clone", "contiguous", "detach", "to", "_to_copy", "identity", "feature_dropout", "alpha_dropout",
-        "lift_fresh_copy"}
-"""Names of operations of ATen that change neither the values of a vector nor their order."""
 
 
-def network_of(module: torch.nn.Module, example: torch.Tensor) -> Weights:
+@dataclass(frozen=True, eq=False)
+class Mapped:
+    """A module as a network. `weights`: the network. `result`: where the elements of the module's
+    result for one input of the batch are in the network's, int64 [...]: position * channels + channel."""
+
+    weights: Weights
+    result: torch.Tensor
+
+
+def network_of(module: torch.nn.Module, example: torch.Tensor) -> Mapped:
     """The network of a module that takes one tensor like `example`, [batch, ...], and returns one.
 
-    All dimensions but the first are one vector. ModuleError for what has no mapping.
+    With attention, `example` is [batch, n, ...], sequences of n vectors or tokens. Otherwise all
+    dimensions but the first are one vector. ModuleError for what has no mapping.
     """
     try:
         exported = torch.export.export(module, (example,), strict=False)
     except Exception as error:  # which are of many kinds
         raise ModuleError(f"{type(module).__name__} cannot be exported by torch.export: "
                           f"{' '.join(str(error).split())[:300]}") from None
-    return _Mapping(module, exported, example).run()
+    with torch.no_grad():
+        return _Mapping(module, exported, example).run()
 
 
 @dataclass(frozen=True)
@@ -61,14 +71,16 @@ class _Mapping:
     """The mapping of one exported module."""
 
     def __init__(self, module: torch.nn.Module, exported, example: torch.Tensor):
-        self.root, self.exported, self.batch = type(module).__name__, exported, example.shape[0]
+        self.root, self.exported = type(module).__name__, exported
         signature = exported.graph_signature
         self._parameters = {**signature.inputs_to_parameters, **signature.inputs_to_buffers,
                             **signature.inputs_to_lifted_tensor_constants}
         self._found: dict[Node, Found] = {}
-        self._trace = Trace()
+        attends = any(_name_of(node) in ATTENTION for node in exported.graph.nodes)
+        sequences = attends and example.dim() >= (3 if example.is_floating_point() else 2)
+        self._trace = Trace(example.shape[1] if sequences else 0, len(example) if example.dim() else 0)
 
-    def run(self) -> Weights:
+    def run(self) -> Mapped:
         result, sources = None, []
         for node in self.exported.graph.nodes:
             match node.op:
@@ -78,29 +90,32 @@ class _Mapping:
                     self._found[node] = Parameter(name, held.detach())
                 case "placeholder":
                     sources.append(self._source(node))
-                    self._found[node] = Vector(sources[0].name, sources[0].size)
-                case "call_function":
+                    at = torch.arange(node.meta["val"].numel()).reshape(node.meta["val"].shape)
+                    self._found[node] = Vector(sources[0].name, sources[0].size, at)
+                case "call_function" if node.users:
                     self._found[node] = self._call(node)
                 case "output":
                     result = self._result(node)
         if len(sources) != 1:
             raise ModuleError(f"{self.root} takes {len(sources)} tensors, expected one")
-        operations = tuple(self._trace.needed_for(result.name))
-        if not operations:
+        if result.name == sources[0].name:
             raise ModuleError(f"{self.root} returns its input: there is nothing to compute")
-        network = check_network(Network(sources[0], operations, self._trace.epsilon))
-        names = {name for each in operations for name in (*each.weights, *each.bias)}
-        return Weights(network, {name: self._trace.arrays[name] for name in names})
+        at = result.at.reshape(len(result.at), -1) if result.at.dim() else result.at.reshape(1, 1)
+        rows = max(1, self._trace.positions) * result.size
+        if len(at) != self._trace.batch or not torch.equal(at, at[:1] + torch.arange(len(at))[:, None] * rows):
+            raise ModuleError(f"{self.root} must return a tensor [batch, ...], the same for each input of the batch")
+        return Mapped(self._trace.weights(sources[0], result.name), result.at[0])
 
     def _source(self, node):
         value = node.meta["val"]
         if value.dim() == 0 or not value.shape[0]:
             raise ModuleError(f"{self.root}: the example must have a batch as its first dimension")
+        size = value[0].numel() // max(1, self._trace.positions)
         if not value.is_floating_point():
-            return Value(node.name, 1, Number.INDEX)
+            return Value(node.name, size, Number.INDEX)
         if value.dim() < 2:
             raise ModuleError(f"{self.root}: the example is {list(value.shape)}, expected [batch, ...]")
-        return Value(node.name, value[0].numel(), Number.WIDE)
+        return Value(node.name, size, Number.WIDE)
 
     def _result(self, node):
         made = node.args[0]
@@ -111,33 +126,59 @@ class _Mapping:
     def _call(self, node):
         place, name = _Place.of(node, self.root), _name_of(node)
         inputs = [self._found.get(each) for each in node.all_input_nodes]
-        if any(isinstance(each, Scaled) for each in inputs) and name not in ("mean", "add", "rsqrt", "mul"):
-            inputs = [None]
-        self._trace.at(place.path.removeprefix(self.root).strip(".") or name, node)
+        self._trace.at(place.path.removeprefix(self.root).strip(".") or name)
         made = None
-        mutated = name.endswith("_") and isinstance(node.args[0], Node) and len(node.args[0].users) > 1
-        if None not in inputs and not mutated:
-            if name in SAME:
-                made = self._same(node)
-            elif name.removesuffix("_") in OPERATIONS:
-                mapping = OPERATIONS[name.removesuffix("_")]
-                made = mapping(self._trace, node, lambda each: self._found.get(each, each))
+        changes = name.endswith("_") and isinstance(node.args[0], Node)
+        if None not in inputs and not (changes and len(node.args[0].users) > 1):
+            made = self._mapped(node, name, inputs)
         if isinstance(made, str):
             raise ModuleError(f"{place.path}: {made}")
         if made is None:
             raise self._unmapped(node, place, name)
-        size = node.meta["val"].numel() if hasattr(node.meta.get("val"), "numel") else 0
-        if isinstance(made, Vector) and made.size * self.batch != size:
-            raise ModuleError(f"{place.path}: {place.owner} works on {list(node.meta['val'].shape)}, and "
-                              "Marey maps operations on whole vectors, [batch, channels]")
         return made
 
-    def _same(self, node):
-        """What an operation gives that only changes the shape."""
-        found = self._found[node.args[0]]
-        if isinstance(found, Parameter):
-            return Parameter(found.name, found.values.reshape(node.meta["val"].shape))
-        return found
+    def _mapped(self, node, name, inputs):
+        """What a node is in the network; a text or None if it cannot be mapped."""
+        if node.target is operator.getitem:
+            return self._found[node.args[0]][node.args[1]]
+        if all(isinstance(each, Parameter) for each in inputs):
+            return self._computed(node, lambda each: each.values.clone() if name.endswith("_") else each.values)
+        x = self._found.get(node.args[0]) if isinstance(node.args[0], Node) else None
+        if name in KEPT and not isinstance(x, Parameter):
+            return x
+        if name in MOVING and len(inputs) == 1:
+            if isinstance(x, Vector):
+                return self._moved(node, x)
+            if isinstance(x, Scores | Softmax):
+                same = name in SAME_MATRICES and node.meta["val"].shape[-2:] == (self._trace.positions,) * 2
+                return x if same else None
+        if any(isinstance(each, Scaled) for each in inputs) and name not in ("mean", "add", "rsqrt", "mul"):
+            return None
+        if any(isinstance(each, Joined) for each in inputs) and name != "linear":
+            return "vectors that are joined can be mapped only if a Linear reads them"
+        mapping = OPERATIONS.get(name.removesuffix("_"))
+        return mapping and mapping(self._trace, node, lambda each: self._found.get(each, each)
+                                   if isinstance(each, Node) else each)
+
+    def _computed(self, node, values):
+        """What a node makes of parameters alone."""
+        args, kwargs = (map_arg(each, lambda arg: values(self._found[arg])) for each in (node.args, node.kwargs))
+        made = node.target(*args, **kwargs)
+        if isinstance(made, torch.Tensor):
+            return Parameter(node.name, made)
+        if isinstance(made, list | tuple):
+            return [Parameter(f"{node.name}.{number}", each) for number, each in enumerate(made)]
+        return None
+
+    def _moved(self, node, x):
+        """What a node that only moves elements makes of a vector."""
+        if "view" in _name_of(node):  # the numbers may lie in another order in memory
+            return replace(x, at=x.at.reshape(node.meta["val"].shape))
+        args, kwargs = (map_arg(each, lambda arg: x.at) for each in (node.args, node.kwargs))
+        made = node.target(*args, **kwargs)
+        if isinstance(made, list | tuple):
+            return [replace(x, at=each) for each in made]
+        return replace(x, at=made)
 
     def _unmapped(self, node, place, name):
         what = place.owner if place.of_torch else f"{name} in {place.owner}"
@@ -150,130 +191,3 @@ class _Mapping:
 def _name_of(node) -> str:
     """The short name of an operation of ATen: "linear" for aten.linear.default."""
     return str(node.target).removeprefix("aten.").partition(".")[0]
-
-
-Get = Callable[[object], object]
-
-
-def _linear(trace: Trace, node: Node, get: Get) -> Found | None:
-    x, weight, bias = (*map(get, node.args), None)[:3]
-    if isinstance(x, Vector) and isinstance(weight, Parameter) and isinstance(bias, Parameter | None):
-        return trace.linear(x, weight, bias)
-    return None
-
-
-def _matmul(trace: Trace, node: Node, get: Get) -> Found | None:
-    x, weight = map(get, node.args)
-    if isinstance(x, Vector) and isinstance(weight, Parameter) and weight.values.dim() == 2:
-        return trace.linear(x, weight.transposed(), None)
-    return None
-
-
-def _addmm(trace: Trace, node: Node, get: Get) -> Found | None:
-    bias, x, weight = map(get, node.args)
-    mapped = isinstance(x, Vector) and isinstance(weight, Parameter) and isinstance(bias, Parameter)
-    if mapped and not node.kwargs:
-        return trace.linear(x, weight.transposed(), bias)
-    return None
-
-
-def _transpose(trace: Trace, node: Node, get: Get) -> Found | None:
-    weight = get(node.args[0])
-    return weight.transposed() if isinstance(weight, Parameter) and weight.values.dim() == 2 else None
-
-
-def _embedding(trace: Trace, node: Node, get: Get) -> Found | None:
-    table, rows = get(node.args[0]), get(node.args[1])
-    if isinstance(table, Parameter) and isinstance(rows, Vector) and node.args[1].op == "placeholder":
-        return trace.embedding(table, rows)
-    return None
-
-
-OF_WHOLE = "norms of a part of a vector cannot be mapped"
-
-
-def _layer_norm(trace: Trace, node: Node, get: Get) -> Found | None:
-    defaults = (None, None, 1e-5)
-    x, shape, gain, bias, epsilon = map(get, (*node.args, *defaults[len(node.args) - 2:])[:5])
-    if not isinstance(x, Vector):
-        return None
-    return trace.layer_norm(x, gain, bias, epsilon, node) if list(shape) == [x.size] else OF_WHOLE
-
-
-def _rms_norm(trace: Trace, node: Node, get: Get) -> Found | None:
-    x, shape, gain, epsilon = (*map(get, node.args), None, None)[:4]
-    if not isinstance(x, Vector) or list(shape) != [x.size]:
-        return OF_WHOLE if isinstance(x, Vector) else None
-    return trace.norm(x, gain, None, torch.finfo(torch.float32).eps if epsilon is None else epsilon)
-
-
-def _activation(function: str) -> Callable:
-    def mapped(trace: Trace, node: Node, get: Get) -> Found | None:
-        x = get(node.args[0])
-        chosen = function
-        if function == "gelu" and node.kwargs.get("approximate", "none") == "none":
-            chosen = "gelu_erf"
-        return trace.activate(x, chosen) if isinstance(x, Vector) else None
-
-    return mapped
-
-
-def _sigmoid(trace: Trace, node: Node, get: Get) -> Found | None:
-    x = get(node.args[0])
-    return Scaled("sigmoid", x) if isinstance(x, Vector) else None
-
-
-def _square(trace: Trace, node: Node, get: Get) -> Found | None:
-    x, power = get(node.args[0]), node.args[1]
-    return Scaled("square", x) if isinstance(x, Vector) and power == 2 else None
-
-
-def _mean(trace: Trace, node: Node, get: Get) -> Found | None:
-    x = get(node.args[0])
-    last = list(node.args[1]) in ([-1], [node.meta["val"].dim() - 1]) and len(node.args) > 2 and node.args[2]
-    return Scaled("mean", x.of) if isinstance(x, Scaled) and x.what == "square" and last else None
-
-
-def _rsqrt(trace: Trace, node: Node, get: Get) -> Found | None:
-    x = get(node.args[0])
-    return Scaled("root", x.of, x.epsilon) if isinstance(x, Scaled) and x.what == "mean" else None
-
-
-def _add(trace: Trace, node: Node, get: Get) -> Found | None:
-    one, other = map(get, node.args)
-    if node.kwargs:
-        return None
-    if isinstance(one, Vector) and isinstance(other, Vector):
-        return trace.add(one, other)
-    if isinstance(one, Scaled) and one.what == "mean" and isinstance(other, float):
-        return Scaled("mean", one.of, one.epsilon + other)
-    if isinstance(one, Parameter):
-        one, other = other, one
-    return trace.biased(one, other) if isinstance(one, Vector) and isinstance(other, Parameter) else None
-
-
-def _multiply(trace: Trace, node: Node, get: Get) -> Found | None:
-    one, other = map(get, node.args)
-    if isinstance(one, (Scaled, Parameter)):
-        one, other = other, one
-    if not isinstance(one, Vector):
-        return None
-    match other:
-        case Vector():
-            return trace.multiply(one, other)
-        case Scaled(what="sigmoid", of=x) if x == one:
-            return trace.activate(x, "silu")
-        case Scaled(what="root", of=x) if x == one:
-            return trace.norm(x, None, None, other.epsilon)
-        case Parameter():
-            return trace.gained(one, other)
-    return None
-
-
-OPERATIONS = {
-    "linear": _linear, "matmul": _matmul, "mm": _matmul, "addmm": _addmm, "t": _transpose,
-    "numpy_T": _transpose, "embedding": _embedding, "layer_norm": _layer_norm, "rms_norm": _rms_norm,
-    "relu": _activation("relu"), "silu": _activation("silu"), "gelu": _activation("gelu"),
-    "sigmoid": _sigmoid, "pow": _square, "square": _square, "mean": _mean, "rsqrt": _rsqrt, "add": _add, "mul": _multiply}
-"""How an operation of ATen is mapped, by its name: to a `Vector`, or something that the next
-operation needs; a text says why it cannot be; so does None, without a reason."""

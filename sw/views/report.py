@@ -45,10 +45,11 @@ def report(program: Program, position: int, costs: Iterable[dict] = ()) -> dict:
     }
 
 
-def network_report(program: Program) -> dict:
-    """A report on the program of a feed-forward network, with those keys of `report` that are not about tokens."""
+def network_report(program: Program, position: int = 0) -> dict:
+    """A report on the program of a network, with those keys of `report` that are not about tokens.
+    `position`: of the vector in its sequence, for a network with attention."""
     config, network = program.config, program.network
-    cycles, floor = program.cycles(wanted=False), network.macs() / config.macs
+    cycles, floor = program.cycles(position, wanted=False), network.macs(position) / config.macs
     used = {"wram_words": {"used": program.wram_words, "of": config.wram_depth},
             "mem_words": {"used": -(-(program.image.granule + len(program.image.constants)) // config.granules_per_word),
                           "of": config.mem_depth},
@@ -57,9 +58,11 @@ def network_report(program: Program) -> dict:
         "program": "{used} instructions of {of}".format(**used["program_words"]),
         "W-RAM": "{used:,} words of {of:,}".format(**used["wram_words"]),
         "MEM": "{used:,} words of {of:,}".format(**used["mem_words"]),
-        "cycles": f"{cycles:,}", "MACs' floor": f"{floor:,.0f} cycles, {floor / cycles:.1%}"}
+        f"cycles at position {position}" if network.positions else "cycles": f"{cycles:,}",
+        "MACs' floor": f"{floor:,.0f} cycles, {floor / cycles:.1%}"}
     return {"model": program.name, "config": config.name, "program_words": len(program.image.instructions), "memory": used,
-            "cycles": cycles, "mac_floor_cycles": floor, "utilisation": floor / cycles, "phases": phases(program, 0),
+            "position": position, "cycles": cycles, "mac_floor_cycles": floor, "utilisation": floor / cycles,
+            "phases": phases(program, position),
             "summary": summary}
 
 

@@ -37,7 +37,7 @@ def result(module, example):
     """(the network, its float result, the module's result)."""
     module.eval()
     with torch.no_grad():
-        found, expected = network_of(module, example), module(example)
+        found, expected = network_of(module, example).weights, module(example)
         x = example.reshape(len(example), -1).numpy() if example.is_floating_point() else example.numpy()
         return found.network, run(found, x), expected.numpy()
 
@@ -115,7 +115,7 @@ class TwoRows(nn.Module):
 )
 def test_what_has_no_mapping_is_named_with_its_place(inner, what):
     if what in (None, "view"):
-        assert network_of(Place(inner).eval(), torch.randn(3, 4)).network.source.size == 4
+        assert network_of(Place(inner).eval(), torch.randn(3, 4)).weights.network.source.size == 4
         return
     with pytest.raises(ModuleError, match=what):
         network_of(Place(inner).eval(), torch.randn(3, 4))
