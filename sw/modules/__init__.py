@@ -18,9 +18,10 @@ def compile(module: "torch.nn.Module", example: "torch.Tensor", *, config: str |
 
     `module`: a causal language model of transformers (Llama, Mistral, Qwen2, Qwen3, GPT-2), or any
     module that turns a vector into another one by linear layers, norms, ReLU, SiLU, GELU, sums and
-    products. `example`: its input, [batch, ...] or tokens, [batch, n]. On it the graph's result is
-    compared with the module's, and the ranges of a network's values are measured: give it some
-    hundred rows that are like those to come. A language model is calibrated on text of its own.
+    products, or sequences of vectors by these and causal softmax attention. `example`: its input,
+    [batch, ...], sequences [batch, n, ...] or tokens [batch, n]. On it the graph's result is compared
+    with the module's, and the ranges of a network's values are measured: give it some hundred rows
+    that are like those to come. A language model is calibrated on text of its own.
 
     `config`: the tile, by name (`marey configs`) or as a `Config`; by default `sim8x8`, or
     `sim8x8_gelu` for a module with GELU. `backend`: "verilator", "emulator" or "pysim", see

@@ -71,11 +71,13 @@ def masked_fill(trace: Trace, node: Node, get) -> Scores | str | None:
 
 
 def where(trace: Trace, node: Node, get) -> Scores | str | None:
-    mask, scores, other = map(get, node.args)
-    value = other.values if isinstance(other, Parameter) else torch.tensor(other if isinstance(other, (int, float)) else 0.0)
+    mask, seen, other = map(get, node.args)
+    later = isinstance(other, Scores)  # the mask says what is not seen
+    scores, other = (other, seen) if later else (seen, other)
     if not isinstance(scores, Scores):
         return None
-    return masked(trace, scores, mask, hidden=False) if bool((value <= HIDDEN).all()) else OTHER_MASK
+    value = other.values if isinstance(other, Parameter) else torch.tensor(other)
+    return masked(trace, scores, mask, hidden=later) if bool((value <= HIDDEN).all()) else OTHER_MASK
 
 
 def baddbmm(trace: Trace, node: Node, get) -> Scores | str | None:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..model.sequences import Sequences
 from ...hdl.spec import integer
 from ...hdl.spec.integer import round_shift, saturate
+from ..model.sequences import Sequences
 from .fixed_point import with_common_shift
 from .golden import LOWEST
 

@@ -102,6 +102,7 @@ def test_attention_is_near_its_floats():
     assert np.abs(integers.floats(found) - exact).max() < 0.03 * np.abs(exact).max()
 
 
+@pytest.mark.slow  # Amaranth's simulator; the characters of tests/sw/modules are on Verilator
 def test_the_rtl_attends(tile=Config(name="g4", rows=4, cols=4, lanes=2, wram_depth=256, mem_depth=256)):
     _, _, _, found, expected = attend(attending(2, 3, 5), tile, 1, open_tile, batch=1)
     assert np.array_equal(found, expected)

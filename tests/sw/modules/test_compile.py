@@ -147,10 +147,14 @@ def test_language_models_that_marey_cannot_do_are_refused_as_their_files_are():
 
 def test_the_example_of_the_page(compiler, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    (example,) = blocks(ROOT / "docs" / "pytorch.md", "python")
+    example, attention = blocks(ROOT / "docs" / "pytorch.md", "python")
     exec(example, made := {})
     assert made["logits"].shape == (5, 10) and f"{made['compiled'].cycles:,}" in capsys.readouterr().out
     assert "</html>" in (tmp_path / "timetable.html").read_text(encoding="utf-8")
+    made["compiled"].close()
+    exec(attention, made)
+    assert made["made"].shape == (2, 20, 32) and len(made["compiled"].cycles) == 20
+    assert str(made["compiled"].cycles) in capsys.readouterr().out
     made["compiled"].close()
 
 
