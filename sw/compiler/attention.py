@@ -100,7 +100,8 @@ class Attention:
         vxm = self._op(Op.VXM, "values", self.values, stream=1, dst=builder.buffer["o"] + first * builder.head_granules,
                        dst_hop=builder.head_granules, inner=config.beats_per_result, middle=head.groups, outer=count,
                        **in_blocks(builder, VxmBlocks.INTERVAL, head.inner // self.once), scalar=builder.reciprocals + first,
-                       scalar_hop=1, shift=-builder.shifts[self.values.name], to=To.MEM, **self._narrow, **how)
+                       scalar_hop=1, shift=-builder.shifts[self.values.name], to=To.MEM,
+                       **self._narrow, **how)
         return mxm, vxm
 
     # One engine of the VXM

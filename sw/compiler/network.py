@@ -122,8 +122,10 @@ def _fill(model, layout):
         made = model.attentions[scores.name]
         put(scores.name, np.repeat(made.scores.factors, config.lanes))
         put(averaged.name, made.output.factors, averaged.output)
-        for suffix, narrowing, name in ((QUERIES, made.queries, scores.inputs[0]), (KEYS, made.keys, scores.inputs[1]),
-                                        (VALUES, made.values, averaged.inputs[1])):
+        queries, keys, cached = *scores.inputs, averaged.inputs[1]
+        for suffix, narrowing, name in (
+            (QUERIES, made.queries, queries), (KEYS, made.keys, keys), (VALUES, made.values, cached)
+        ):
             put(scores.name + suffix, narrowing.factors, network.values[name])
     for name, value in RELU.items():
         if name in layout.constants:

@@ -73,9 +73,17 @@ class AttentionBuilder:
 
     blocks = None
 
-    def __init__(self, network: Network, part: tuple[Operation, ...], integers: Attention,
-                 layout: AttentionLayout, buffer: Mapping[str, int], constants: Mapping[str, int],
-                 reciprocals: int, registers: Registers):
+    def __init__(
+        self,
+        network: Network,
+        part: tuple[Operation, ...],
+        integers: Attention,
+        layout: AttentionLayout,
+        buffer: Mapping[str, int],
+        constants: Mapping[str, int],
+        reciprocals: int,
+        registers: Registers,
+    ):
         scores, _, values = part
         self.config, self.layout, self.shape, self.place = layout.config, layout, layout, self
         self.isa = isa_of(layout.config)
@@ -108,34 +116,89 @@ class AttentionBuilder:
         head, beats = self.head_granules, config.beats_per_result
 
         def narrowed(what, x, suffix, narrowing, **operands):
-            return step(self.op(Op.VXM, what, **self.second_engine | {
-                "x": x, "x_step": 1, "y": self._constants[name + suffix], "y_step": 1, "by_vector": 1,
-                "shift": narrowing.shift, "narrow": 1} | operands))
+            return step(
+                self.op(
+                    Op.VXM,
+                    what,
+                    **self.second_engine
+                    | {
+                        "x": x,
+                        "x_step": 1,
+                        "y": self._constants[name + suffix],
+                        "y_step": 1,
+                        "by_vector": 1,
+                        "shift": narrowing.shift,
+                        "narrow": 1,
+                    }
+                    | operands,
+                )
+            )
 
         self.operation = self.part[0]
         return [
-            narrowed("keys", k, KEYS, integers.keys, inner=head, x_hop=head, y_hop=head, outer=layout.n_heads,
-                     dst=self.registers.address(KEY, layout.keys * config.granules_per_word),
-                     dst_hop=layout.key_hop * config.granules_per_word, to=To.KEYS),
-            narrowed("values to the cache", v, VALUES, integers.values, inner=beats, x_hop=beats, y_hop=beats,
-                     outer=layout.n_heads * layout.head // config.cols,
-                     dst=self.registers.address(VALUE, layout.values * beats),
-                     dst_hop=layout.value_hop * beats, to=To.VALUES),
-            narrowed("queries", q, QUERIES, integers.queries, inner=head * layout.n_heads,
-                     dst=self.buffer["q"], to=To.MEM),
+            narrowed(
+                "keys",
+                k,
+                KEYS,
+                integers.keys,
+                inner=head,
+                x_hop=head,
+                y_hop=head,
+                outer=layout.n_heads,
+                dst=self.registers.address(KEY, layout.keys * config.granules_per_word),
+                dst_hop=layout.key_hop * config.granules_per_word,
+                to=To.KEYS,
+            ),
+            narrowed(
+                "values to the cache",
+                v,
+                VALUES,
+                integers.values,
+                inner=beats,
+                x_hop=beats,
+                y_hop=beats,
+                outer=layout.n_heads * layout.head // config.cols,
+                dst=self.registers.address(VALUE, layout.values * beats),
+                dst_hop=layout.value_hop * beats,
+                to=To.VALUES,
+            ),
+            narrowed(
+                "queries",
+                q,
+                QUERIES,
+                integers.queries,
+                inner=head * layout.n_heads,
+                dst=self.buffer["q"],
+                to=To.MEM,
+            ),
             *heads.scores(self, self.part[0]),
         ]
 
 
-def index_steps(config: Config, registers: Registers, layout: AttentionLayout, multiples: list[int]) -> list[Step]:
+def index_steps(
+    config: Config, registers: Registers, layout: AttentionLayout, multiples: list[int]
+) -> list[Step]:
     """The steps that compute the address registers from the position. `multiples`: of the number of
     blocks, for which a compact tile has registers."""
+
     def index(name, right, times, value):
         bits = max(1, (layout.context - 1 >> right).bit_length()) if config.compact else 0
-        return step(isa_of(config).make(Op.INDEX, register=registers[name], source=Source.POSITION, right=right,
-                                        bits=bits, times=times, value=value), after=IN_ORDER)
+        return step(
+            isa_of(config).make(
+                Op.INDEX,
+                register=registers[name],
+                source=Source.POSITION,
+                right=right,
+                bits=bits,
+                times=times,
+                value=value,
+            ),
+            after=IN_ORDER,
+        )
 
     key_granules = layout.head // config.rows * config.granules_per_word
-    return [index(KEY, log2(config.cols), key_granules, 0),
-            index(VALUE, log2(config.rows), config.beats_per_result, 0),
-            *(index(f"{times} blocks", log2(config.block), times, times) for times in multiples)]
+    return [
+        index(KEY, log2(config.cols), key_granules, 0),
+        index(VALUE, log2(config.rows), config.beats_per_result, 0),
+        *(index(f"{times} blocks", log2(config.block), times, times) for times in multiples),
+    ]

@@ -103,15 +103,17 @@ def lay_out_network(config: Config, network: Network) -> NetworkLayout:
          for operation in network.of_kind(Kind.QUANTISE, Kind.NORM)}
         | {softmax.name: (*_life(network, scores.output.name), scores.output.heads)
            for scores, softmax, _ in network.attentions()})
-    upper, lower = config.scalars // 2, REDUCED + 2 * max((each.n_heads for each in attentions.values()), default=0)
-    if word > config.wram_depth or at > config.granules or max(lower, used) > upper:
+    upper = config.scalars // 2
+    most_heads = max((each.n_heads for each in attentions.values()), default=0)
+    needed = max(used, REDUCED + 2 * most_heads if most_heads else 0)
+    if word > config.wram_depth or at > config.granules or needed > upper:
         raise CompileError(
             f"the network needs {word} W-RAM words, {-(-at // config.granules_per_word)} MEM words and "
-            f"{2 * max(lower, used)} scalar registers, and {config.name} has {config.wram_depth}, {config.mem_depth} and "
-            f"{config.scalars}: choose a larger configuration"
+            f"{2 * needed} scalar registers, and {config.name} has {config.wram_depth}, {config.mem_depth} "
+            f"and {config.scalars}: choose a larger configuration"
         )
-    upper_scalars = {name: upper + at for name, at in scalars.items()}
-    return NetworkLayout(config, network, matrices, buffers, constants, upper_scalars, attentions, end, word, at)
+    scalars = {name: upper + at for name, at in scalars.items()}
+    return NetworkLayout(config, network, matrices, buffers, constants, scalars, attentions, end, word, at)
 
 
 def _check_tile(config, network):
@@ -160,7 +162,8 @@ def _constants(config, network):
     found = {}
     for operation in network.operations:
         if operation.kind in (Kind.LINEAR, Kind.NORM):
-            found |= dict.fromkeys((operation.name, *operation.bias), padded_granules(config, operation.output))
+            granules = padded_granules(config, operation.output)
+            found |= dict.fromkeys((operation.name, *operation.bias), granules)
     for scores, _, values in network.attentions():
         (queries, keys), (_, cached) = scores.inputs, values.inputs
         for suffix, name in ((QUERIES, queries), (KEYS, keys), (VALUES, cached)):

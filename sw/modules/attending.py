@@ -14,9 +14,13 @@ from torch.fx import Node
 from .elements import Heads, Parameter, Scores, Softmax, Vector
 from .tracing import Trace
 
-NOT_CAUSAL = ("attention without a causal mask cannot be mapped: a position would read those behind it, which "
-              "the tile has not computed yet")
-OTHER_MASK = "attention with a mask that is not causal cannot be mapped: each position must see itself and all before"
+NOT_CAUSAL = (
+    "attention without a causal mask cannot be mapped: a position would read those behind it, which "
+    "the tile has not computed yet"
+)
+OTHER_MASK = (
+    "attention with a mask that is not causal cannot be mapped: each position must see itself and all before"
+)
 NO_SEQUENCES = "attention needs sequences: an example [batch, n, channels], or tokens [batch, n]"
 HIDDEN = -1e4
 """A mask that is added to scores hides what it is below this number."""
@@ -98,7 +102,7 @@ def softmax(trace: Trace, node: Node, get) -> Softmax | str | None:
 
 
 def scaled_dot_product_attention(trace: Trace, node: Node, get) -> Vector | str | None:
-    q, k, v, mask, _, causal = (*map(get, node.args), *(None, 0.0, False)[len(node.args) - 3:])[:6]
+    q, k, v, mask, _, causal = (*map(get, node.args), *(None, 0.0, False)[len(node.args) - 3 :])[:6]
     named = {name: get(value) for name, value in node.kwargs.items()}
     mask, causal = named.get("attn_mask", mask), named.get("is_causal", causal)
     if not all(isinstance(each, Vector) for each in (q, k, v)):
@@ -106,8 +110,10 @@ def scaled_dot_product_attention(trace: Trace, node: Node, get) -> Vector | str 
     if not trace.positions:
         return NO_SEQUENCES
     if named.get("enable_gqa"):
-        k, v = (replace(each, at=each.at.repeat_interleave(q.at.shape[-3] // each.at.shape[-3], dim=-3))
-                for each in (k, v))
+        k, v = (
+            replace(each, at=each.at.repeat_interleave(q.at.shape[-3] // each.at.shape[-3], dim=-3))
+            for each in (k, v)
+        )
     scores = products(trace, q, replace(k, at=k.at.transpose(-1, -2)))
     values: Heads | None = trace.heads(v)
     if not scores or not values or not values.is_like(scores.q):

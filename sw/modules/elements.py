@@ -46,8 +46,10 @@ class Vector:
         count = len(flat) // present
         channels = (flat % self.size)[order].reshape(present, count)
         sorted_rows = rows[order].reshape(present, count)
-        if not (torch.equal(channels, channels[:1].expand_as(channels))
-                and torch.equal(sorted_rows, sorted_rows[:, :1].expand_as(sorted_rows))):
+        if not (
+            torch.equal(channels, channels[:1].expand_as(channels))
+            and torch.equal(sorted_rows, sorted_rows[:, :1].expand_as(sorted_rows))
+        ):
             return None
         at = torch.empty_like(flat)
         at[order] = (sorted_rows * count + torch.arange(count)).reshape(-1)
@@ -76,8 +78,11 @@ class Heads:
 
     def is_like(self, other: "Heads") -> bool:
         """Whether both tensors have the same sequences and heads in the same order."""
-        return (self.size == other.size and torch.equal(self.sequences, other.sequences)
-                and torch.equal(self.numbers, other.numbers))
+        return (
+            self.size == other.size
+            and torch.equal(self.sequences, other.sequences)
+            and torch.equal(self.numbers, other.numbers)
+        )
 
     def tensor(self, name: str, positions: int, shape: torch.Size) -> Vector:
         """A tensor of a shape, of a value of so many channels that has the heads in the same places."""

@@ -20,9 +20,11 @@ from .errors import ModuleError
 from .operations import KEPT, MOVING, OPERATIONS, SAME_MATRICES, Found
 from .tracing import Trace
 
-LAYERS = ("Linear, Embedding, LayerNorm, RMSNorm, ReLU, SiLU, GELU, Dropout and Flatten, sums and "
-          "products of vectors, causal attention, and causal language models of transformers (Llama, Mistral, "
-          "Qwen2, Qwen3, GPT-2)")
+LAYERS = (
+    "Linear, Embedding, LayerNorm, RMSNorm, ReLU, SiLU, GELU, Dropout and Flatten, sums and "
+    "products of vectors, causal attention, and causal language models of transformers (Llama, Mistral, "
+    "Qwen2, Qwen3, GPT-2)"
+)
 """What can be mapped, for messages."""
 
 
@@ -44,8 +46,10 @@ def network_of(module: torch.nn.Module, example: torch.Tensor) -> Mapped:
     try:
         exported = torch.export.export(module, (example,), strict=False)
     except Exception as error:  # which are of many kinds
-        raise ModuleError(f"{type(module).__name__} cannot be exported by torch.export: "
-                          f"{' '.join(str(error).split())[:300]}") from None
+        raise ModuleError(
+            f"{type(module).__name__} cannot be exported by torch.export: "
+            f"{' '.join(str(error).split())[:300]}"
+        ) from None
     with torch.no_grad():
         return _Mapping(module, exported, example).run()
 
@@ -63,8 +67,11 @@ class _Place:
         stack = list(node.meta.get("nn_module_stack", {}).values())
         path, kind = stack[-1] if stack else ("", root)
         kind = kind if isinstance(kind, str) else f"{kind.__module__}.{kind.__qualname__}"
-        return cls(".".join(part for part in (root, path) if part), kind.rpartition(".")[2],
-                   kind.startswith("torch.nn.modules."))
+        return cls(
+            ".".join(part for part in (root, path) if part),
+            kind.rpartition(".")[2],
+            kind.startswith("torch.nn.modules."),
+        )
 
 
 class _Mapping:
@@ -73,8 +80,11 @@ class _Mapping:
     def __init__(self, module: torch.nn.Module, exported, example: torch.Tensor):
         self.root, self.exported = type(module).__name__, exported
         signature = exported.graph_signature
-        self._parameters = {**signature.inputs_to_parameters, **signature.inputs_to_buffers,
-                            **signature.inputs_to_lifted_tensor_constants}
+        self._parameters = {
+            **signature.inputs_to_parameters,
+            **signature.inputs_to_buffers,
+            **signature.inputs_to_lifted_tensor_constants,
+        }
         self._found: dict[Node, Found] = {}
         attends = any(_name_of(node) in ATTENTION for node in exported.graph.nodes)
         sequences = attends and example.dim() >= (3 if example.is_floating_point() else 2)
@@ -102,8 +112,12 @@ class _Mapping:
             raise ModuleError(f"{self.root} returns its input: there is nothing to compute")
         at = result.at.reshape(len(result.at), -1) if result.at.dim() else result.at.reshape(1, 1)
         rows = max(1, self._trace.positions) * result.size
-        if len(at) != self._trace.batch or not torch.equal(at, at[:1] + torch.arange(len(at))[:, None] * rows):
-            raise ModuleError(f"{self.root} must return a tensor [batch, ...], the same for each input of the batch")
+        if len(at) != self._trace.batch or not torch.equal(
+            at, at[:1] + torch.arange(len(at))[:, None] * rows
+        ):
+            raise ModuleError(
+                f"{self.root} must return a tensor [batch, ...], the same for each input of the batch"
+            )
         return Mapped(self._trace.weights(sources[0], result.name), result.at[0])
 
     def _source(self, node):
@@ -142,7 +156,9 @@ class _Mapping:
         if node.target is operator.getitem:
             return self._found[node.args[0]][node.args[1]]
         if all(isinstance(each, Parameter) for each in inputs):
-            return self._computed(node, lambda each: each.values.clone() if name.endswith("_") else each.values)
+            return self._computed(
+                node, lambda each: each.values.clone() if name.endswith("_") else each.values
+            )
         x = self._found.get(node.args[0]) if isinstance(node.args[0], Node) else None
         if name in KEPT and not isinstance(x, Parameter):
             return x
@@ -157,12 +173,15 @@ class _Mapping:
         if any(isinstance(each, Joined) for each in inputs) and name != "linear":
             return "vectors that are joined can be mapped only if a Linear reads them"
         mapping = OPERATIONS.get(name.removesuffix("_"))
-        return mapping and mapping(self._trace, node, lambda each: self._found.get(each, each)
-                                   if isinstance(each, Node) else each)
+        return mapping and mapping(
+            self._trace, node, lambda each: self._found.get(each, each) if isinstance(each, Node) else each
+        )
 
     def _computed(self, node, values):
         """What a node makes of parameters alone."""
-        args, kwargs = (map_arg(each, lambda arg: values(self._found[arg])) for each in (node.args, node.kwargs))
+        args, kwargs = (
+            map_arg(each, lambda arg: values(self._found[arg])) for each in (node.args, node.kwargs)
+        )
         made = node.target(*args, **kwargs)
         if isinstance(made, torch.Tensor):
             return Parameter(node.name, made)

@@ -41,11 +41,16 @@ class CompiledNetwork:
         self._network = mapped.weights.network
         self._positions, self._at = self._network.positions, mapped.result.numpy()
         inputs = self._inputs(example)
-        check_agreement(name, self._result(run(self.weights, inputs)).reshape(len(example), -1),
-                        module(example).reshape(len(example), -1))
+        check_agreement(
+            name,
+            self._result(run(self.weights, inputs)).reshape(len(example), -1),
+            module(example).reshape(len(example), -1),
+        )
         self.integers = quantise_network(self.weights, inputs)
         self.program, self._layout = compile_network(self.integers, config, name)
-        by_position = tuple(self.program.cycles(position, wanted=False) for position in range(max(1, self._positions)))
+        by_position = tuple(
+            self.program.cycles(position, wanted=False) for position in range(max(1, self._positions))
+        )
         self.cycles: int | tuple[int, ...] = by_position if self._positions else by_position[0]
         self._runner: NetworkRunner | None = None
 
@@ -80,7 +85,9 @@ class CompiledNetwork:
         source = self._network.source
         shape = x.shape[:2] if self._positions else x.shape[:1]
         if self._positions and (x.dim() < 2 or not 0 < x.shape[1] <= self._positions):
-            raise ValueError(f"{self.name} reads sequences of up to {self._positions}, and the input is {list(x.shape)}")
+            raise ValueError(
+                f"{self.name} reads sequences of up to {self._positions}, and the input is {list(x.shape)}"
+            )
         if self._positions and x.shape[1] < self._positions and not self._by_position():
             raise ValueError(f"{self.name} reads sequences of {self._positions}, not of {x.shape[1]}")
         if source.number is Number.INDEX:
@@ -94,11 +101,12 @@ class CompiledNetwork:
         """Whether the result has a part for each position, made from that position alone."""
         at = self._at.reshape(len(self._at), -1) if self._at.ndim else self._at.reshape(1, 1)
         return len(at) == self._positions and bool(
-            (at // self._network.result.size == np.arange(self._positions)[:, None]).all())
+            (at // self._network.result.size == np.arange(self._positions)[:, None]).all()
+        )
 
     def _result(self, values):
         """The module's result [batch, ...] from the network's."""
-        at = self._at[:values.shape[1]] if self._positions and self._by_position() else self._at
+        at = self._at[: values.shape[1]] if self._positions and self._by_position() else self._at
         return values.reshape(len(values), -1)[:, at]
 
     def _tensor(self, integers):

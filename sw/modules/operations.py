@@ -11,22 +11,59 @@ import torch
 from torch.fx import Node
 
 from ..model.graph import Kind
-from . import attending
+from . import attending, norms
 from .elements import Joined, Parameter, Scaled, Scores, Softmax, Vector
 from .tracing import Trace
 
 Found = Vector | Parameter | Scaled | Joined | Scores | Softmax | list | str
 Get = Callable[[object], object]
-KEPT = {"dropout", "alias", "clone", "contiguous", "detach", "to", "_to_copy", "identity", "feature_dropout",
-        "alpha_dropout", "lift_fresh_copy"}
+KEPT = {
+    "dropout",
+    "alias",
+    "clone",
+    "contiguous",
+    "detach",
+    "to",
+    "_to_copy",
+    "identity",
+    "feature_dropout",
+    "alpha_dropout",
+    "lift_fresh_copy",
+}
 """Names of operations of ATen that change neither the elements of a tensor nor its shape."""
-MOVING = {"flatten", "unflatten", "view", "reshape", "unsqueeze", "squeeze", "_unsafe_view", "transpose", "permute",
-          "select", "slice", "split", "split_with_sizes", "chunk", "tensor_split", "unbind", "movedim", "swapaxes",
-          "swapdims", "t", "numpy_T", "mT", "expand", "expand_as", "repeat", "repeat_interleave", "narrow", "flip"}
+MOVING = {
+    "flatten",
+    "unflatten",
+    "view",
+    "reshape",
+    "unsqueeze",
+    "squeeze",
+    "_unsafe_view",
+    "transpose",
+    "permute",
+    "select",
+    "slice",
+    "split",
+    "split_with_sizes",
+    "chunk",
+    "tensor_split",
+    "unbind",
+    "movedim",
+    "swapaxes",
+    "swapdims",
+    "t",
+    "numpy_T",
+    "mT",
+    "expand",
+    "expand_as",
+    "repeat",
+    "repeat_interleave",
+    "narrow",
+    "flip",
+}
 """Those that only move elements, or leave some out."""
 SAME_MATRICES = {"view", "reshape", "unsqueeze", "squeeze", "_unsafe_view", "flatten", "unflatten", "expand"}
 """Those that leave the matrices [n, n] of scores as they are, if the last two dimensions stay."""
-OF_WHOLE = "norms of a part of a vector cannot be mapped"
 
 
 def _product(trace: Trace, x: object, weight: torch.Tensor, bias: object) -> Found | None:
@@ -38,12 +75,16 @@ def _product(trace: Trace, x: object, weight: torch.Tensor, bias: object) -> Fou
         return None
     lines = x.lines()
     if weight.dim() != 2 or lines is None or weight.shape[1] != len(lines[1]):
-        return (f"a matrix {list(weight.shape)} reads vectors of {x.size} values: Marey maps matrices that read "
-                "whole vectors, [batch, channels]")
+        return (
+            f"a matrix {list(weight.shape)} reads vectors of {x.size} values: Marey maps matrices that read "
+            "whole vectors, [batch, channels]"
+        )
     source = trace.selected(x, lines[1])
     if source is None:
         return f"a matrix {list(weight.shape)} reads a part of a vector, which no Linear makes"
-    made = trace.write(Kind.LINEAR, (source,), weight.shape[0], weight=weight.to(torch.float32).cpu().numpy(), bias=bias)
+    made = trace.write(
+        Kind.LINEAR, (source,), weight.shape[0], weight=weight.to(torch.float32).cpu().numpy(), bias=bias
+    )
     return x.of_lines(made, weight.shape[0])
 
 
@@ -88,41 +129,15 @@ def _embedding(trace: Trace, node: Node, get: Get) -> Found | None:
     if not isinstance(table, Parameter) or not isinstance(rows, Vector) or node.args[1].op != "placeholder":
         return None
     if rows.size != 1:
-        return (f"Embedding works on {list(node.meta['val'].shape)}, and Marey maps operations on whole vectors, "
-                "[batch, channels]")
-    made, size = trace.write(Kind.EMBED, (rows.name,), table.values.shape[1], weight=table.array), table.values.shape[1]
+        return (
+            f"Embedding works on {list(node.meta['val'].shape)}, and Marey maps operations on whole vectors, "
+            "[batch, channels]"
+        )
+    made, size = (
+        trace.write(Kind.EMBED, (rows.name,), table.values.shape[1], weight=table.array),
+        table.values.shape[1],
+    )
     return Vector(made, size, rows.at[..., None] * size + torch.arange(size))
-
-
-def _whole_lines(trace, x, shape):
-    """(the value, its size), if x's lines are whole values of this shape; else None."""
-    lines = x.lines()
-    if lines is None or list(shape) != [len(lines[1])]:
-        return None
-    name = trace.selected(x, lines[1])
-    return name and (name, len(lines[1]))
-
-
-def _layer_norm(trace: Trace, node: Node, get: Get) -> Found | None:
-    defaults = (None, None, 1e-5)
-    x, shape, gain, bias, epsilon = map(get, (*node.args, *defaults[len(node.args) - 2:])[:5])
-    if not isinstance(x, Vector):
-        return None
-    if not (found := _whole_lines(trace, x, shape)):
-        return OF_WHOLE
-    name, size = found
-    made = trace.norm(trace.centred(name, size), size, gain and gain.array, bias and bias.array, epsilon)
-    return x.of_lines(made, size)
-
-
-def _rms_norm(trace: Trace, node: Node, get: Get) -> Found | None:
-    x, shape, gain, epsilon = (*map(get, node.args), None, None)[:4]
-    if not isinstance(x, Vector):
-        return None
-    if not (found := _whole_lines(trace, x, shape)):
-        return OF_WHOLE
-    epsilon = torch.finfo(torch.float32).eps if epsilon is None else epsilon
-    return x.of_lines(trace.norm(*found, gain and gain.array, None, epsilon), found[1])
 
 
 def _activation(function: str) -> Callable:
@@ -142,29 +157,12 @@ def _sigmoid(trace: Trace, node: Node, get: Get) -> Found | None:
     return Scaled("sigmoid", x) if isinstance(x, Vector) else None
 
 
-def _square(trace: Trace, node: Node, get: Get) -> Found | None:
-    x, power = get(node.args[0]), (*node.args, 2)[1]
-    return Scaled("square", x) if isinstance(x, Vector) and power == 2 else None
-
-
-def _mean(trace: Trace, node: Node, get: Get) -> Found | None:
-    x = get(node.args[0])
-    last = list(node.args[1]) in ([-1], [node.meta["val"].dim() - 1]) and len(node.args) > 2 and node.args[2]
-    if not (isinstance(x, Scaled) and x.what == "square" and last):
-        return None
-    lines = x.of.lines()
-    return Scaled("mean", x.of) if lines and np.array_equal(lines[1], np.arange(x.of.size)) else OF_WHOLE
-
-
-def _rsqrt(trace: Trace, node: Node, get: Get) -> Found | None:
-    x = get(node.args[0])
-    return Scaled("root", x.of, x.epsilon) if isinstance(x, Scaled) and x.what == "mean" else None
-
-
 def _sum(trace, kind, one, other):
     """The sum or the product of two vectors, element by element."""
-    one, other = (Vector(each.name, each.size, at) for each, at in
-                  zip((one, other), torch.broadcast_tensors(one.at, other.at), strict=True))
+    one, other = (
+        Vector(each.name, each.size, at)
+        for each, at in zip((one, other), torch.broadcast_tensors(one.at, other.at), strict=True)
+    )
     if one.size != other.size or not torch.equal(one.at, other.at):
         one, other = trace.whole(one), trace.whole(other)
         if not one or not other or one.size != other.size or not torch.equal(one.at, other.at):
@@ -203,7 +201,9 @@ def _multiply(trace: Trace, node: Node, get: Get) -> Found | None:
         case Vector(), Vector():
             return _sum(trace, Kind.MULTIPLY, one, other)
         case Vector(), Scaled(what="sigmoid", of=x) if x.is_same(one):
-            return Vector(trace.write(Kind.ACTIVATE, (one.name,), one.size, function="silu"), one.size, one.at)
+            return Vector(
+                trace.write(Kind.ACTIVATE, (one.name,), one.size, function="silu"), one.size, one.at
+            )
         case Vector(), Scaled(what="root", of=x) if x.is_same(one):
             return Vector(trace.norm(one.name, one.size, None, None, other.epsilon), one.size, one.at)
         case Vector(), Parameter():
@@ -244,11 +244,30 @@ def _join(trace: Trace, node: Node, get: Get) -> Found | None:
 
 
 OPERATIONS = {
-    "linear": _linear, "matmul": _matmul, "mm": _matmul, "bmm": _matmul, "addmm": _addmm, "embedding": _embedding,
-    "layer_norm": _layer_norm, "rms_norm": _rms_norm, "relu": _activation("relu"), "silu": _activation("silu"),
-    "gelu": _activation("gelu"), "sigmoid": _sigmoid, "pow": _square, "square": _square, "mean": _mean,
-    "rsqrt": _rsqrt, "add": _add, "mul": _multiply, "div": _divide, "cat": _join, "masked_fill": attending.masked_fill,
-    "where": attending.where, "baddbmm": attending.baddbmm,
+    "linear": _linear,
+    "matmul": _matmul,
+    "mm": _matmul,
+    "bmm": _matmul,
+    "addmm": _addmm,
+    "embedding": _embedding,
+    "layer_norm": norms.layer_norm,
+    "rms_norm": norms.rms_norm,
+    "relu": _activation("relu"),
+    "silu": _activation("silu"),
+    "gelu": _activation("gelu"),
+    "sigmoid": _sigmoid,
+    "pow": norms.square,
+    "square": norms.square,
+    "mean": norms.mean,
+    "rsqrt": norms.rsqrt,
+    "add": _add,
+    "mul": _multiply,
+    "div": _divide,
+    "cat": _join,
+    "masked_fill": attending.masked_fill,
+    "where": attending.where,
+    "baddbmm": attending.baddbmm,
     "scaled_dot_product_attention": attending.scaled_dot_product_attention,
-    **dict.fromkeys(attending.SOFTMAX, attending.softmax)}
+    **dict.fromkeys(attending.SOFTMAX, attending.softmax),
+}
 """How an operation of ATen is mapped, by its name."""

@@ -88,8 +88,9 @@ def attention(heads: int, scale: float, largest: dict[str, np.ndarray], bits: di
     `largest`: by "queries", "keys" and "values", the largest magnitude of each channel, float
     [channels]. `bits`: by the same names and "output", the n of a unit 2**-n.
     """
-    ranges = {name: np.maximum(each, max(float(each.max()), 1e-9) * NARROWEST)
-              for name, each in largest.items()}
+    ranges = {
+        name: np.maximum(each, max(float(each.max()), 1e-9) * NARROWEST) for name, each in largest.items()
+    }
     q, k = (ranges[name].reshape(heads, -1) for name in ("queries", "keys"))
     # A score has one factor for its head, so the product of the steps is the same for all channels. The
     # balance gives both as much as it can; see `heads.head_steps`.
@@ -101,5 +102,9 @@ def attention(heads: int, scale: float, largest: dict[str, np.ndarray], bits: di
     }
     by_head = (steps["queries"] * steps["keys"]).reshape(heads, -1)[:, 0] * scale * np.log2(np.e) * 256
     narrowing = {name: Narrowing.of(2.0 ** -bits[name] / step) for name, step in steps.items()}
-    return Attention(heads, **narrowing, scores=Narrowing.of(by_head),
-                     output=Narrowing.of(steps["values"] * 2.0 ** (bits["output"] - OUTPUT_BITS)))
+    return Attention(
+        heads,
+        **narrowing,
+        scores=Narrowing.of(by_head),
+        output=Narrowing.of(steps["values"] * 2.0 ** (bits["output"] - OUTPUT_BITS)),
+    )

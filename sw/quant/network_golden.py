@@ -29,7 +29,8 @@ def golden(model: QuantisedNetwork, x: np.ndarray) -> np.ndarray:
     """The result of a network: int64 [batch, channels] of int16 values, or with attention
     [batch, n, channels]. `x`: integers, as `model.integers` makes them."""
     network, every = model.network, sequences_of(model.network, x)
-    rows = x.reshape(every.batch * every.length, -1) if network.source.number is Number.WIDE else x.reshape(-1)
+    wide = network.source.number is Number.WIDE
+    rows = x.reshape(every.batch * every.length, -1) if wide else x.reshape(-1)
     values = {network.source.name: rows, POSITION: np.tile(np.arange(every.length), every.batch)}
     steps, part_of = {}, {each.name: scores.name for scores, *more in network.attentions()
                           for each in (scores, *more)}

@@ -39,8 +39,9 @@ class NetworkRunner:
                 index = position if embedding.inputs[0] == POSITION else int(row[0])
                 self._write(embedding.output, tables[embedding.name][index])
             self.device.session.execute(self.program, token=0, position=position, count=0)
-            read = self.device.read_mem(self.layout.buffers[result.name],
-                                        self.layout.granules_of(result) * self.layout.config.lanes)
+            read = self.device.read_mem(
+                self.layout.buffers[result.name], self.layout.granules_of(result) * self.layout.config.lanes
+            )
             made.append(self.layout.channels(read, result))
             self.device.tally.macs += network.macs(position)
         shape = (every.batch, every.length) if network.positions else (every.batch,)
@@ -50,8 +51,12 @@ class NetworkRunner:
         """The table of an EMBED. MareyError if it has not all of the rows."""
         table = self.model.vectors[embedding.name]
         if embedding.inputs[0] != POSITION and (rows.min(initial=0) < 0 or rows.max(initial=0) >= len(table)):
-            raise MareyError(f"row numbers from {rows.min()} to {rows.max()}, and the table has {len(table)} rows")
+            raise MareyError(
+                f"row numbers from {rows.min()} to {rows.max()}, and the table has {len(table)} rows"
+            )
         return table
 
     def _write(self, value, vector):
-        self.device.write_mem(self.layout.buffers[value.name], self.layout.arranged(vector.astype(np.int16), value))
+        self.device.write_mem(
+            self.layout.buffers[value.name], self.layout.arranged(vector.astype(np.int16), value)
+        )

@@ -22,6 +22,7 @@ from .errors import ApiError, json_response
 from .events import Events, event
 from .job import Begun, Ended, Failed, Piece
 from .metrics import Metrics
+from .openapi import description
 from .pool import Answer, Pool
 from .promise import Clock, Promise, measured, promise
 from .shapes import Chat, Completion, Shape, usage
@@ -87,6 +88,11 @@ def application(service: Service, *routes: Route) -> Starlette:
     async def completion(request: Request) -> Response:
         return await _answer(service, request, service.asker.completion, Completion)
 
+    described = description(service.program, service.model)
+
+    async def about_itself(request: Request) -> Response:
+        return json_response(described)
+
     async def metrics(request: Request) -> Response:
         return Response(service.metrics.text(), media_type=service.metrics.content_type)
 
@@ -95,7 +101,8 @@ def application(service: Service, *routes: Route) -> Starlette:
 
     return Starlette(
         routes=[path("/v1/models", models), path("/v1/models/{model:path}", one_model), path("/metrics", metrics),
-                path("/health", health), path("/v1/chat/completions", chat, "POST"),
+                path("/health", health), path("/openapi.json", about_itself),
+                path("/v1/chat/completions", chat, "POST"),
                 path("/v1/completions", completion, "POST"), *routes],
         exception_handlers={ApiError: _refused, HTTPException: _no_path, ClientDisconnect: _gone})
 

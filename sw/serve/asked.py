@@ -8,7 +8,7 @@ from ...hdl.spec.errors import MareyError
 from ..program.program import Program
 from ..runtime.conversation import ends, prompt_tokens
 from ..text.chat import ChatTemplate
-from ..text.sampling import Sampler
+from ..text.sampling import COLDEST, Sampler
 from .body import Body
 from .errors import ApiError
 from .job import Job
@@ -17,6 +17,8 @@ ROLES = {"system": "system", "developer": "system", "user": "user", "assistant":
 """Roles of messages, and how templates call them."""
 MOST_STOPS, MOST_TOP_CHAT, MOST_TOP_TEXT = 4, 20, 5
 """Stop texts of a request, and likeliest tokens to list for each token, in chats and in completions."""
+LEAST_TOP_P = 1e-12
+"""The least `top_p`, which leaves the likeliest token alone, as OpenAI's 0 does."""
 SHORT = 16
 """Tokens of a completion that does not say how many it wants: OpenAI's default."""
 
@@ -102,16 +104,18 @@ class Asker:
             body.only(name, 0, 0.0)
         body.only("logit_bias", {})
         seed = body.whole("seed", secrets.randbits(31), -2**63)
-        drawing = (body.number("temperature", 1, 0, 2), body.number("top_p", 1, 0, 1), seed % 2**64, body.whole("top_k", 0, 0),
-                   body.number("min_p", 0, 0, 1), body.number("repeat_penalty", 1, 1, 10))
-        try:
-            sampler = Sampler(*drawing)
-        except MareyError as error:
-            raise ApiError(str(error)) from None
+        temperature, top_p = body.number("temperature", 1, 0, 2), body.number("top_p", 1, 0, 1)
+        # What is too small for the sampler means the same as its least value: the likeliest token.
+        sampler = Sampler(
+            0 if temperature < COLDEST else temperature, max(top_p, LEAST_TOP_P), seed % 2**64,
+            body.whole("top_k", 0, 0), body.number("min_p", 0, 0, 1), body.number("repeat_penalty", 1, 1, 10))
         job = Job(tuple(tokens), min(steps, self._context - len(tokens) + 1), sampler, body.texts("stop", MOST_STOPS),
                   frozenset(end_tokens), 0 if top is None else max(top, 1))
-        options = body.object("stream_options")
-        return Asked(job, seed, body.flag("stream"), options.get("include_usage") is True, top, echo)
+        usage = body.object("stream_options").get("include_usage")
+        if not isinstance(usage, bool | None):
+            raise ApiError("stream_options.include_usage must be true or false", param="stream_options",
+                           code="invalid_type")
+        return Asked(job, seed, body.flag("stream"), bool(usage), top, echo)
 
 
 def check_model(asked: str, model: str) -> None:

@@ -1,7 +1,6 @@
 """The JSON object in a request: its fields, each of the type and in the range that the API documents."""
 
 import json
-import math
 
 from .errors import ApiError
 
@@ -46,7 +45,7 @@ class Body:
     def texts(self, name: str, most: int) -> tuple[str, ...]:
         """A text, or up to `most` in a list; none if the field is left out."""
         value = self.get(name)
-        texts = [value] if isinstance(value, str) else value or []
+        texts = [value] if isinstance(value, str) else [] if value is None else value
         if not isinstance(texts, list) or len(texts) > most or not all(isinstance(text, str) and text for text in texts):
             raise ApiError(f"{name} must be a string, or a list of up to {most}, and none of them empty", param=name)
         return tuple(texts)
@@ -72,7 +71,7 @@ class Body:
 
     def _number(self, name, default, types, what, least, most):
         value = self._fields.get(name, default)
-        if value is not default and (type(value) not in types or not math.isfinite(value) or not least <= value <= most):
+        if value is not default and (type(value) not in types or not least <= value <= most):
             raise ApiError(f"{name} must be {what}", param=name, code="invalid_value")
         return value
 

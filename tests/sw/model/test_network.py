@@ -42,9 +42,11 @@ def test_what_is_illegal_is_named():
     attention = attending(2, 4)
     scores, softmax, values = attention.attentions()[0]
     refused(replace(attention, operations=(*attention.operations[:3], softmax)), "before it is made")
-    refused(replace(attention, operations=(*attention.operations[:3], scores, *attention.operations[:1])), "made twice")
+    first_three = attention.operations[:3]
+    refused(replace(attention, operations=(*first_three, scores, first_three[0])), "made twice")
     relu = operation(Kind.ACTIVATE, "between", ["q"], 8, function="relu")
-    refused(replace(attention, operations=(*attention.operations[:4], relu, softmax, values)), "must follow a SCORES")
+    apart = (*first_three, scores, relu, softmax, values)
+    refused(replace(attention, operations=apart), "must follow a SCORES")
     refused(replace(attention, positions=0), "number of its positions")
     late = replace(operation(Kind.EMBED, "late", ["in"], 6), weights=("table",))
     refused(replace(NETWORK, operations=(first, late)), "its inputs must be a token")

@@ -64,8 +64,11 @@ def shared(inner, x):
     batch, count, _ = x.shape
     q, k, v = (each(x).view(batch, count, -1, 4).transpose(1, 2) for each in inner)
     k, v = k[:, :2], v[:, :2]
-    return functional.scaled_dot_product_attention(
-        q, k, v, attn_mask=causal(count), enable_gqa=True).transpose(1, 2).flatten(2)
+    return (
+        functional.scaled_dot_product_attention(q, k, v, attn_mask=causal(count), enable_gqa=True)
+        .transpose(1, 2)
+        .flatten(2)
+    )
 
 
 def joined(inner, x):
@@ -88,14 +91,17 @@ MODULES = {
     "a mask that is added": Module(three, lambda inner, x: by_hand(inner, x, hide=added)),
     "a mask that chooses": Module(three, lambda inner, x: by_hand(inner, x, hide=chosen)),
     "queries that share keys": Module(three, shared),
-    "joined heads": Module(lambda: nn.ModuleList(
-        [nn.ModuleList(three(8) for _ in range(2)), nn.Linear(SIZE, 5)]), joined),
+    "joined heads": Module(
+        lambda: nn.ModuleList([nn.ModuleList(three(8) for _ in range(2)), nn.Linear(SIZE, 5)]), joined
+    ),
     "MultiheadAttention": Module(
         lambda: nn.MultiheadAttention(SIZE, HEADS, batch_first=True),
-        lambda inner, x: inner(x, x, x, attn_mask=causal(x.shape[1]) < 0)[0]),
+        lambda inner, x: inner(x, x, x, attn_mask=causal(x.shape[1]) < 0)[0],
+    ),
     "a block, norms first": Module(lambda: block(norm_first=True), masked_block),
-    "a block, norms last, the last position": Module(lambda: block(activation="gelu"),
-                                                     lambda inner, x: masked_block(inner, x)[:, -1]),
+    "a block, norms last, the last position": Module(
+        lambda: block(activation="gelu"), lambda inner, x: masked_block(inner, x)[:, -1]
+    ),
 }
 
 
@@ -141,7 +147,7 @@ def test_a_language_model_of_characters_is_trained_and_runs_on_the_rtl(compiler,
     torch.manual_seed(0)
     alphabet, count = sorted(set(TEXT)), 20
     text = torch.tensor([alphabet.index(each) for each in 3 * TEXT])
-    rows = torch.stack([text[start:start + count + 1] for start in range(0, len(TEXT), 3)])
+    rows = torch.stack([text[start : start + count + 1] for start in range(0, len(TEXT), 3)])
     model = Characters(len(alphabet), count)
     optimiser = torch.optim.Adam(model.parameters(), 1e-2)
     for _ in range(60):
@@ -164,7 +170,9 @@ def test_a_language_model_of_characters_is_trained_and_runs_on_the_rtl(compiler,
     cycles, tally = compiled.cycles, compiled.tile.tally
     compiled.close()
     assert len(cycles) == count and cycles[0] == cycles[7] < cycles[8] < cycles[19]
-    assert tally.measured == tally.predicted == 2 * sum(cycles) + sum(cycles[:9]) and tally.runs == 2 * count + 9
+    assert (
+        tally.measured == tally.predicted == 2 * sum(cycles) + sum(cycles[:9]) and tally.runs == 2 * count + 9
+    )
     assert compiled.report(19)["cycles"] == cycles[19] and "softmax" in str(compiled.timetable(19))
     assert f"{cycles[0]:,} to {cycles[19]:,} cycles a position" in repr(compiled)
     with pytest.raises(ValueError, match="sequences of up to 20"):
@@ -176,12 +184,24 @@ def window(inner, x):
     return inner(x, x, x, attn_mask=~torch.ones(count, count, dtype=torch.bool).tril().triu(-1))[0]
 
 
-@pytest.mark.parametrize(("call", "what"), [
-    (lambda inner, x: inner(x, x, x)[0], r"Module\.inner: attention without a causal mask cannot be mapped"),
-    (window, r"Module\.inner: attention with a mask that is not causal cannot be mapped"),
-    (lambda inner, x: inner(x[:, :1], x, x, need_weights=False)[0], r"Module\.inner: queries, keys and values must be"),
-    (lambda inner, x: inner(x.relu(), x, x, attn_mask=causal(x.shape[1]))[1], "must return one tensor|cannot be mapped"),
-])
+@pytest.mark.parametrize(
+    ("call", "what"),
+    [
+        (
+            lambda inner, x: inner(x, x, x)[0],
+            r"Module\.inner: attention without a causal mask cannot be mapped",
+        ),
+        (window, r"Module\.inner: attention with a mask that is not causal cannot be mapped"),
+        (
+            lambda inner, x: inner(x[:, :1], x, x, need_weights=False)[0],
+            r"Module\.inner: queries, keys and values must be",
+        ),
+        (
+            lambda inner, x: inner(x.relu(), x, x, attn_mask=causal(x.shape[1]))[1],
+            "must return one tensor|cannot be mapped",
+        ),
+    ],
+)
 def test_attention_that_cannot_be_mapped_is_named_with_its_place(call, what):
     module = Module(lambda: nn.MultiheadAttention(SIZE, HEADS, batch_first=True), call).eval()
     with pytest.raises(ModuleError, match=what) as refusal:
