@@ -1,35 +1,30 @@
 """The command sweep: a model on many tiles, in processes or on a cluster."""
 
 import json
-import logging
 import os
-from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from collections.abc import Callable
 from dataclasses import asdict
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import sha256
 from pathlib import Path
 
 import click
-from tqdm import tqdm
 
+from ...boards.cost import cost
 from ...boards.estimate import PRICES_USD, estimate
-from ...hdl.spec.errors import MareyError
 from ...hdl.spec.named import check_field, configuration
 from ...sim.files import write_file
 from ..formats import load_shape
 from ..views.scatter import scatter
-from ..views.sweep import FAILED, as_csv, front, points, reckon, with_speed
+from ..views.sweep import as_csv, front, points, reckon, with_build, with_speed
 from .base import MODEL_FILE, POSITIONS, main
 from .compiling import check_context, small_weights
+from .spread import Kept, Spread
 
-KEPT = "points.jsonl"
-"""The file of points that are done: a line for each, with its key."""
-TRIALS = 5
-"""Times that a point is tried whose worker dies."""
-QUIET = {"distributed.worker.profile.enabled": False, "distributed.admin.tick.interval": "500ms",
-         "distributed.admin.system-monitor.interval": "5s"}
-"""Settings of Dask for local processes. Its profiler and monitors would take a quarter of the workers' time."""
+POINTS, BUILDS = "points.jsonl", "builds.jsonl"
+"""The files of points, and of builds, that are done."""
+FRONT, ALL = "front", "all"
+"""What --build builds: the tiles of the front, or all for which cells are estimated."""
 
 
 class Over(click.ParamType):
@@ -79,11 +74,14 @@ class Price(click.ParamType):
 @click.option("--workers", type=click.IntRange(min=1), default=os.cpu_count() or 1, show_default="the processors",
               help="Local processes; several need pip install 'marey[campaign]'.")
 @click.option("--scheduler", metavar="ADDRESS", help="Dask scheduler to use instead, such as tcp://host:8786.")
+@click.option("--build", is_flag=False, flag_value=FRONT, type=click.Choice([FRONT, ALL]),
+              help="Also synthesise, place and route the tiles of the front, or all: minutes for each. Needs "
+                   "pip install 'marey[boards]'.")
 @click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False), default=Path("build/sweep"),
               show_default=True,
               help="Folder for points.csv, points.json, front.svg and front.png; a sweep that was stopped goes on from what "
                    "is there.")
-def sweep_command(model, overs, base, context, clock_mhz, prices, workers, scheduler, output):
+def sweep_command(model, overs, base, context, clock_mhz, prices, workers, scheduler, build, output):
     """Reckon MODEL on every combination of values of some fields of a tile: cycles, memories, and for an ECP5 the estimated
     cells, clock and tokens a second; and the Pareto front of speed over cells."""
     over = {name: values for fields in overs for name, values in fields.items()}
@@ -94,34 +92,31 @@ def sweep_command(model, overs, base, context, clock_mhz, prices, workers, sched
         check_field(base, name)
     names = points(base, over)
     output.mkdir(parents=True, exist_ok=True)
-    found = _found(output / KEPT, {_key(name, shape, context): name for name in names})
-    waiting = {key: name for name in names if (key := _key(name, shape, context)) not in found}
-    with (output / KEPT).open("a", encoding="utf-8") as kept, ExitStack() as stack:
-        results = _results(stack, str(model), context, waiting, workers, scheduler)
-        for key, row in tqdm(results, desc="reckoning", unit="tile", total=len(waiting), disable=None, leave=False):
-            found[key] = row
-            if row["mode"] != FAILED:  # which is tried again next time
-                kept.write(json.dumps({"key": key, "row": row}) + "\n")
-                kept.flush()
-    usd = PRICES_USD | dict(prices)
-    rows = [with_speed(row, _cells(row), clock_mhz, usd) for name in names if (row := found.get(_key(name, shape, context)))]
-    _write(output, model.name, rows)
+    spread, usd = Spread(workers, scheduler), PRICES_USD | dict(prices)
+    keys = {_key(name, shape, context): name for name in names}
+    found = _done(spread, partial(one, str(model), context), keys, Kept(output / POINTS), "reckoning")
+    rows = [with_speed(row, _cells(row), clock_mhz, usd) for key in keys if (row := found.get(key))]
+    best = _write(output, model.name, rows)
+    if build:
+        keys = {f"{configuration(row['config']).hash:08x}": row["config"]
+                for row in (best if build == FRONT else rows) if row.get("lut")}
+        built = _done(spread, built_cells, keys, Kept(output / BUILDS), "building")
+        by_config = {keys[key]: row for key, row in built.items()}
+        rows = [with_build(row, by_config.get(row["config"])) for row in rows]
+        best = _write(output, model.name, rows)
+    _tell(output, rows, best)
+
+
+def _done(spread: Spread, work: Callable, keys: dict[str, str], kept: Kept, what: str) -> dict[str, dict]:
+    """The rows of all points, by key: those that are kept, and the others, which are worked out."""
+    found = kept.found(keys)
+    waiting = {key: name for key, name in keys.items() if key not in found}
+    return found | spread.rows(work, waiting, kept, what)
 
 
 def _key(name, shape, context) -> str:
     """What a point depends on, as a digest."""
     return sha256(f"{name} {asdict(shape)} {context}".encode()).hexdigest()[:20]
-
-
-def _found(path: Path, wanted: dict[str, str]) -> dict[str, dict]:
-    """The points that earlier calls have kept. A line that was not written to its end is as if it were not there."""
-    found = {}
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-        with suppress(ValueError, KeyError):
-            entry = json.loads(line)
-            if entry["key"] in wanted:
-                found[entry["key"]] = entry["row"]
-    return found
 
 
 @lru_cache(1)
@@ -131,41 +126,16 @@ def _model(path: str):
     return shape, small_weights(Path(path), shape)
 
 
-def one(path: str, key: str, name: str, context: int | None) -> tuple[str, dict]:
-    """(key, row) of one point. What fails is a row, too, and does not end the sweep."""
-    try:
-        return key, reckon(name, *_model(path), context)
-    except Exception as error:
-        return key, {"config": name, "mode": FAILED, "why": f"{type(error).__name__}: {error}"}
+def one(path: str, context: int | None, key: str, name: str) -> dict:
+    """The row of one point."""
+    return reckon(name, *_model(path), context)
 
 
-def _results(stack, path, context, waiting, workers, scheduler) -> Iterator[tuple[str, dict]]:
-    """The points that are still to be reckoned, in the order in which they are done."""
-    if not waiting or (workers == 1 and scheduler is None):
-        yield from (one(path, key, name, context) for key, name in waiting.items())
-        return
-    try:
-        # Here, and not above, because Dask is in the optional extra `campaign`.
-        from dask import config
-        from distributed import Client, LocalCluster, as_completed
-    except ModuleNotFoundError as error:
-        raise MareyError(f"several --workers need {error.name}: pip install 'marey[campaign]', or --workers 1") from None
-    if scheduler is None:
-        stack.enter_context(config.set(QUIET))
-        scheduler = stack.enter_context(LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0",
-                                                     silence_logs=logging.CRITICAL))
-    try:
-        client = stack.enter_context(Client(scheduler))
-    except OSError as error:
-        raise MareyError(f"no Dask scheduler at {scheduler}: {error}") from None
-    futures = {client.submit(one, path, key, name, context, pure=False, retries=TRIALS): (key, name)
-               for key, name in waiting.items()}
-    for future in as_completed(futures):
-        key, name = futures[future]
-        error = future.exception()
-        yield future.result() if error is None else (
-            key, {"config": name, "mode": FAILED, "why": f"{type(error).__name__}: {error}"})
-        future.release()
+def built_cells(key: str, name: str) -> dict:
+    """What place and route make of a tile, which takes minutes: {"lut", "bram", "dsp", "clock_mhz"}."""
+    found = cost(name)
+    cells = {kind: found["resources"][kind] for kind in ("lut", "bram", "dsp")}
+    return cells | {"clock_mhz": found["clock_mhz_met"]}
 
 
 def _cells(row: dict) -> dict | None:
@@ -175,8 +145,8 @@ def _cells(row: dict) -> dict | None:
     return asdict(cells)
 
 
-def _write(output: Path, title: str, rows: list[dict]) -> None:
-    """Writes the results, and prints the front."""
+def _write(output: Path, title: str, rows: list[dict]) -> list[dict]:
+    """Writes the results, and returns the front."""
     best = front(rows, "lut", "tokens_per_second")
     write_file(output / "points.json", json.dumps({"model": title, "points": rows, "front": [row["config"] for row in best]}))
     write_file(output / "points.csv", as_csv(rows))
@@ -187,6 +157,11 @@ def _write(output: Path, title: str, rows: list[dict]) -> None:
         write_file(output / "front.svg", plot)
         if png := _png(plot):
             write_file(output / "front.png", png)
+    return best
+
+
+def _tell(output: Path, rows: list[dict], best: list[dict]) -> None:
+    """Prints the front."""
     counts = {mode: sum(row["mode"] == mode for row in rows) for mode in dict.fromkeys(row["mode"] for row in rows)}
     click.echo(f"{len(rows)} tiles: {', '.join(f'{count} {mode}' for mode, count in counts.items())}; {output}/points.csv, "
                "points.json, front.svg", err=True)
@@ -196,6 +171,11 @@ def _write(output: Path, title: str, rows: list[dict]) -> None:
         by_usd = f"{row['tokens_per_second_per_usd']:,g}" if "usd" in row else "-"
         click.echo("{config:<44}{lut:>8,}{bram:>6}{dsp:>6}{cycles:>10,}{utilisation:>12.1%}{tokens_per_second:>10,g}"
                    "{tokens_per_second_per_lut:>8.3g}".format(**row) + f"{by_usd:>8}  {row['part'] or 'none'}")
+        if "built_lut" in row:
+            click.echo("  built{built_lut:>45,}{built_bram:>6}{built_dsp:>6}{built_tokens_per_second:>32,g}"
+                       "  at {built_clock_mhz:g} MHz".format(**row))
+        elif "build_why" in row:
+            click.echo(f"  not built: {row['build_why']}")
     if best:
         click.echo(f"LUTs are estimated: a line through the boards' builds, which are off it by up to "
                    f"{best[0]['lut_error']:.0%}; arrays other than 4x4 and 8x8 are an extrapolation; prices of "

@@ -35,16 +35,25 @@ LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 class Protocol(H11Protocol):
     """HTTP/1.1, with a limit on the time that headers take."""
 
+    _timer: asyncio.TimerHandle | None = None
+
     def connection_made(self, transport):
         super().connection_made(transport)
         self._expect()
+
+    def connection_lost(self, exc):
+        # A timer that goes on would keep all of the connection in memory until it ends.
+        self._timer.cancel()
+        super().connection_lost(exc)
 
     def on_response_complete(self):
         super().on_response_complete()
         self._expect()
 
     def _expect(self):
-        self.loop.call_later(HEADER_S, self._close_unless_new, self.cycle)
+        if self._timer:
+            self._timer.cancel()
+        self._timer = self.loop.call_later(HEADER_S, self._close_unless_new, self.cycle)
 
     def _close_unless_new(self, cycle):
         if self.cycle is cycle and not self.transport.is_closing():

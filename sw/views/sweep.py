@@ -66,6 +66,22 @@ def with_speed(row: dict, cells: Mapping[str, object] | None, clock_mhz: float |
     return row | {name: float(f"{value:.4g}") for name, value in found.items()}
 
 
+def with_build(row: dict, built: Mapping[str, object] | None) -> dict:
+    """A point with what place and route made of its tile: {"built_lut", "built_bram", "built_dsp",
+    "built_clock_mhz", "built_tokens_per_second"}; or, if they failed, {"build_why"}.
+
+    `built`: {"lut", "bram", "dsp", "clock_mhz"}, or a row of a failure with "why", or None.
+    """
+    if not built:
+        return row
+    if built.get("mode") == FAILED:
+        return row | {"build_why": built["why"]}
+    found = {f"built_{name}": built[name] for name in ("lut", "bram", "dsp", "clock_mhz")}
+    if row["mode"] == RESIDENT:
+        found["built_tokens_per_second"] = float(f"{built['clock_mhz'] * 1e6 / row['cycles']:.4g}")
+    return row | found
+
+
 def front(rows: Iterable[dict], cost: str, gain: str) -> list[dict]:
     """The Pareto front: the rows of which no other one has as much of `gain` for less of `cost`, cheapest first."""
     found: list[dict] = []

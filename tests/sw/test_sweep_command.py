@@ -74,13 +74,44 @@ def test_what_cannot_be_swept(small, tmp_path):
     refused("sweep", tmp_path / "none.gguf", "--over", "rows=4", "-o", tmp_path, word="none.gguf")
 
 
+def test_builds_of_the_front_and_how_they_go_on(small, tmp_path, monkeypatch):
+    """What place and route make stands beside the estimate. What is built is not built again."""
+    built = []
+
+    def cost(name):
+        built.append(name)
+        if len(built) == 2:
+            raise ZeroDivisionError("a fault of the test")
+        return {"resources": {"lut": 5000, "ff": 1, "bram": 40, "dsp": 20}, "clock_mhz_met": 50.0}
+
+    monkeypatch.setattr(sweeping, "cost", cost)
+    command = ["sweep", small, "--over", "rows=4,8", "--config", "ecp5_4x4", "--workers", 1, "-o", tmp_path]
+    assert marey(*command).exit_code == 0 and not built
+    assert "at 50 MHz" in marey(*command, "--build", "all").stdout and len(built) == 2
+    assert "ZeroDivisionError" in (tmp_path / "points.csv").read_text()
+    again = marey(*command, "--build", "all")
+    assert len(built) == 3 and built[2] == built[1] and "at 50 MHz" in again.stdout
+    rows = json.loads((tmp_path / "points.json").read_text())["points"]
+    assert all(row["built_lut"] == 5000 and row["built_clock_mhz"] == 50 for row in rows)
+    assert rows[0]["built_tokens_per_second"] == pytest.approx(50e6 / rows[0]["cycles"], rel=1e-3)
+    assert not any("build_why" in row for row in rows)
+    best = json.loads((tmp_path / "points.json").read_text())["front"]
+    (tmp_path / "builds.jsonl").unlink()
+    assert marey(*command, "--build").exit_code == 0 and built[3:] == best
+
+
 def workers_of(pid):
-    """Processes that a process has spawned."""
-    for stat in Path("/proc").glob("[0-9]*/stat"):
+    """Processes of Dask, whom a server forks that a process has started."""
+    def children(parent):
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):
+                if int(stat.read_text().rsplit(")", 1)[1].split()[1]) == parent:
+                    yield int(stat.parent.name)
+
+    for server in children(pid):
         with suppress(OSError):
-            parent = int(stat.read_text().rsplit(")", 1)[1].split()[1])
-            if parent == pid and b"spawn_main" in stat.with_name("cmdline").read_bytes():
-                yield int(stat.parent.name)
+            if b"forkserver" in Path(f"/proc/{server}/cmdline").read_bytes():
+                yield from children(server)
 
 
 @pytest.mark.slow
