@@ -9,7 +9,7 @@ class Pace(wiring.Component):
     """Counts the beats of an SFU instruction: `count` beats, a period apart.
 
     Latency: the first beat is `LATENCY` cycle after `start`.
-    Throughput: a beat a cycle at most.
+    Throughput: a beat in two cycles at most.
     Cost: two counters and a register.
 
     Parameters: `count_bits`, `period_bits`.
@@ -20,9 +20,13 @@ class Pace(wiring.Component):
         `begins : Out(1)`: the next cycle has a beat
         `again : Out(1)`: the next cycle has a beat that is not the first
         `more : Out(1)`: there are beats to come
+
+    A period of less than `LEAST` cycles is a fault of the schedule: the next beat would be late by a
+    whole turn of the counter. It fails an assertion in simulation.
     """
 
     LATENCY = 1
+    LEAST = 2
 
     def __init__(self, count_bits: int, period_bits: int):
         super().__init__({
@@ -37,7 +41,10 @@ class Pace(wiring.Component):
             self.more.eq(left.any() & ~self.beat), self.again.eq(self.more & (since == period)),
             self.begins.eq(self.start | self.again),
         ]
-        m.d.sync += [self.beat.eq(self.begins), since.eq(Mux(self.begins, 1, since + 1))]
+        m.d.sync += [
+            self.beat.eq(self.begins), since.eq(Mux(self.begins, 1, since + 1)),
+            Assert(~(self.beat & (left > 1) & (period < self.LEAST)), "schedule fault: a beat of an SFU in each cycle"),
+        ]
         with m.If(self.start):
             m.d.sync += [left.eq(self.count), period.eq(self.period)]
         with m.Elif(self.beat):

@@ -38,7 +38,7 @@ class Scalars(wiring.Component):
         `address : In`, `scalar : Out(Scalar)`: the VXM's read port
         `write : In(1)`, `write_address : In`, `write_value : In(signed(32))`: a reduction's result
         `active : Out(1)`: a beat is at work
-        `overrun : Out(1)`: fault, a beat or a command came too early
+        `overrun : Out(1)`: fault, a beat came too early, or the first operands of a command
     """
 
     COMMAND_LATENCY = Pace.LATENCY
@@ -66,7 +66,7 @@ class Scalars(wiring.Component):
         m.submodules.pace = pace = Pace(start.count.shape().width, start.period.shape().width)
         m.submodules.operand = operand = Operand(self._config)
         m.submodules.result = result = Result()
-        function, ends = Signal(Sfu), Signal()
+        function, ends, busy = Signal(Sfu), Signal(), Signal()
         a, b, into = (Signal(len(start.a) - 1, name=name) for name in ("a", "b", "into"))
         m.d.comb += [
             pace.start.eq(self.command.valid), pace.count.eq(start.count), pace.period.eq(start.period),
@@ -74,7 +74,8 @@ class Scalars(wiring.Component):
             result.function.eq(function), result.start.eq(operand.done), result.x.eq(operand.x),
             result.exponent.eq(operand.exponent),
             ends.eq(result.write & (result.second | (function != Sfu.QUANTISE))),
-            self.overrun.eq((pace.begins & self.active & ~ends) | (self.command.valid & pace.more)),
+            busy.eq(self.active & ~ends),
+            self.overrun.eq((pace.again & busy) | (arrives(self._config, Op.SFU, self.command, "a") & (busy | pace.more))),
         ]
         m.d.sync += self.active.eq(pace.begins | (self.active & ~ends))
         with m.If(pace.again):

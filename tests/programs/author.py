@@ -1,6 +1,7 @@
 """Draws programs: every field of every instruction, weighted towards edges and towards what may be legal."""
 
 import random
+from math import prod
 
 from amaranth.hdl import Shape
 from amaranth.lib import data
@@ -12,13 +13,17 @@ from marey.sw.compiler.distances import stream_offset
 from marey.sw.compiler.emit import lay_out
 
 FEW, SOME = (1, 1, 1, 2, 2, 3, 4), (0, 0, 1, 1, 2, 3, 5, 7)
+MANY = range(5, 70)
+"""Counts that are drawn seldom: those of an instruction with many of them take long."""
 
 
 class Author:
-    """Draws programs for a configuration. `rng` is the source of chance."""
+    """Draws programs for a configuration. `rng` is the source of chance; `many` is the share of instructions that have
+    many beats.
+    """
 
-    def __init__(self, config: Config, rng: random.Random):
-        self.config, self.rng, self.isa = config, rng, isa_of(config)
+    def __init__(self, config: Config, rng: random.Random, many: float = 0.25):
+        self.config, self.rng, self.isa, self.many = config, rng, isa_of(config), many
         self.registers: list[int] = []
 
     def program(self) -> list[Instruction]:
@@ -82,6 +87,8 @@ class Author:
         draw = {Op.VXM: self._vxm, Op.SFU: self._sfu, Op.SET: self._set, Op.ADD: self._add, Op.INDEX: self._index,
                 Op.NOP: self._nop, Op.PERIOD: self._period}
         operands = draw[kind]()
+        if kind is Op.VXM and self.rng.random() < 0.9:
+            pause += _more_beats(operands)
         return [self.isa.make(kind, pause if kind in (Op.VXM, Op.SFU, Op.NOP) else self.rng.choice((0, 0, 1, 2)), **operands)]
 
     def _number(self, bits, signed=False):
@@ -120,6 +127,13 @@ class Author:
         return {"function": function, "a": reads[0], "b": reads[1] if function is Sfu.MULTIPLY else 0,
                 "into": half + self.rng.randrange(half - count + 1), "count": count, "epsilon": self._number(16)}
 
+    def _three(self):
+        """Three counts, in any order: all of them few, or one of them many."""
+        counts = [self.rng.choice(FEW), self.rng.choice(FEW), self.rng.choice(MANY if self.rng.random() < self.many else FEW)]
+        self.rng.shuffle(counts)
+        limit = (1 << self.isa.count_bits) - 1
+        return [min(count, limit) for count in counts]
+
     def _counts(self, operands, op):
         """Counts in blocks, or with an address register added, where the tile has that, for one instruction in eight."""
         rng = self.rng
@@ -137,11 +151,13 @@ class Author:
         reduce, to = rng.choice((Reduce.NONE, *Reduce)), rng.choice((To.MEM, To.MEM, *To))
         scalar_reduced = reduce not in (Reduce.NONE, Reduce.ARGMAX)
         dst = config.granules if to in (To.MEM, To.NOWHERE) else config.wram_depth
-        outer, x, y = rng.choice(FEW), config.windows["x"], config.windows["y"]
+        (inner, middle, outer), x, y = self._three(), config.windows["x"], config.windows["y"]
+        if scalar_reduced:
+            outer = min(outer, config.scalars // 2)
         operands = {
             "function": rng.choice(members(self.isa.operands[Op.VXM]["function"].shape)),
             "x": self._address(x.depth, x.first), "y": self._address(y.depth, y.first), "dst": self._address(dst),
-            "inner": rng.choice(FEW), "outer": outer, "middle": rng.choice(FEW), "interval": rng.choice(FEW),
+            "inner": inner, "outer": outer, "middle": middle, "interval": rng.choice(FEW),
             "shift": self._number(7, signed=True), "to": to, "reduce": reduce,
             "into": rng.randint(1, max(1, config.scalars // 2 - outer)) if scalar_reduced else 0,
             "scalar": rng.choice((0, *(rng.randrange(config.scalars) for _ in range(2)))),
@@ -157,7 +173,7 @@ class Author:
     def _product(self, pause):
         """An MXM and the VXM that takes its results in time."""
         config, rng, multiply = self.config, self.rng, members(self.isa.operands[Op.VXM]["function"].shape)[0]
-        inner, middle, outer = (rng.choice(FEW) for _ in range(3))
+        inner, middle, outer = self._three()
         wide = {"wide": rng.choice((0, 1))} if config.weight_bits == 4 else {}
         if any(wide.values()):
             inner *= 2
@@ -176,6 +192,12 @@ class Author:
         placed = [(0, mxm), (stream_offset(config, inner), self.isa.make(Op.VXM, **takes))]
         placed.append((placed[1][0] + outer * middle * turn + pause + 10, self.isa.make(Op.NOP)))
         return lay_out(config, placed)
+
+
+def _more_beats(operands):
+    """Beats of a VXM beyond those of one whose counts are few; 0 if a count has an address register."""
+    counts = [operands[name] for name in ("inner", "middle", "outer")]
+    return prod(counts) if all(isinstance(count, int) for count in counts) and max(counts) > max(FEW) else 0
 
 
 def drawn(author: Author) -> list[Instruction]:

@@ -33,12 +33,13 @@ def simulate(seed: int, number: int, programs: int, open_machines: Callable[[Con
 
 
 def simulate_on(config: Config, rng: random.Random, programs: int, open_machines: Callable[[Config], Machines],
-                until: float = float("inf")) -> Found:
+                until: float = float("inf"), **how: float) -> Found:
     """Programs on a configuration, one after another, so that each meets what those before it have left.
 
-    `programs` are drawn, legal or not, unless the clock (`time.monotonic`) reaches `until` before.
+    `programs` are drawn, legal or not, unless the clock (`time.monotonic`) reaches `until` before. `how` is handed to
+    `Author`.
     """
-    found, author, data, both, runs = Found(configurations=1), Author(config, rng), rng.randrange(1 << 16), None, []
+    found, author, data, both, runs = Found(configurations=1), Author(config, rng, **how), rng.randrange(1 << 16), None, []
     for run in legal_runs(author, programs, found, until):
         if both is None:
             both = open_machines(config)
