@@ -22,19 +22,18 @@ from marey.sim import verilator
 from marey.sim.sdram import simulated
 from tests.cocotb import runner
 from tests.cocotb.build import build
-from tests.configs import CONFIGS, GATED, MEMORY, WINDOWED, any_config
+from tests.cocotb.test_slices import BENCHED, CASES
+from tests.configs import CONFIGS, GATED, MEMORY, any_config
 from tests.machines import Machines
 from tests.programs import Author, Found
 from tests.programs.campaign import DIFFERS, difference, legal_runs
-from tests.test_programs import PROGRAMS, SEED
+from tests.test_programs import SAMPLES
 
 from .equivalence import equivalent
 from .forked import forked
 from .result import EQUIVALENT, FUZZ_PROGRAMS, Result, first_failure
 from .slices import VARIABLE, Mutated
 
-BENCHED = (*CONFIGS, WINDOWED, *GATED)
-"""Configurations, as the testbenches number them."""
 LINK = ["tests/hdl/link/test_link.py", "tests/test_damage.py::test_a_short_campaign_finds_nothing[rtl]",
         "tests/hdl/test_disturbance.py"]
 TILE = ["tests/test_programs.py::test_the_hardware_finds_broken_promises", "tests/hdl/test_tile.py",
@@ -44,6 +43,8 @@ TESTS = {"sequencer": ["tests/hdl/sequencer/test_widths.py", *TILE],
          "mxm": ["tests/hdl/mxm/test_promises.py", *TILE], "vxm": TILE,
          "scalars": ["tests/hdl/sequencer/test_widths.py", *TILE], "dram": ["tests/hdl/dram/test_move.py"]}
 """Tests that simulate a tile, by the slice whose mutations they are to find."""
+OTHER_SEED = 6
+"""Of the programs that are drawn for a mutation that no test finds."""
 LIMIT_S = 300
 """Seconds after which a check counts as one that hangs, and so finds the mutation."""
 
@@ -85,10 +86,10 @@ class Place:
     def _checks(self, mutation):
         """Checks by what they are called, the quick ones first. What they share is made before the first fork."""
         if self._slice != "dram":
-            yield "drawn programs", partial(self._differs, *self._fixed)
+            yield from (("drawn programs", partial(self._differs, *sample)) for sample in self._fixed)
         if mutation:
             yield EQUIVALENT, partial(equivalent, self._folder, mutation.command)
-        if self._slice not in ("scalars", "dram"):
+        if self.config in BENCHED and (self._slice, BENCHED.index(self.config)) in CASES:
             yield "testbench", partial(self._testbench, self._built)
         yield "test", self._tests
         if self._slice == "dram":
@@ -98,14 +99,15 @@ class Place:
 
     @cached_property
     def _fixed(self):
-        return self._drawn(random.Random(SEED), PROGRAMS)
+        return [self._drawn(**sample) for sample in SAMPLES]
 
     @cached_property
     def _other(self):
-        return self._drawn(random.Random(SEED + 1), FUZZ_PROGRAMS)
+        return self._drawn(OTHER_SEED, FUZZ_PROGRAMS, 0.5)
 
-    def _drawn(self, rng, programs):
-        author, data = Author(self.config, rng), rng.randrange(1 << 16)
+    def _drawn(self, seed, programs, many):
+        rng = random.Random(seed)
+        author, data = Author(self.config, rng, many), rng.randrange(1 << 16)
         return data, list(legal_runs(author, programs, Found()))
 
     @cached_property

@@ -11,6 +11,8 @@ REASONS = Path(__file__).with_name("reasons.json")
 """Why a mutation is not found: {place and number: text}."""
 COLUMNS = ("drawn programs", "testbench", "test", "slow test", "fuzz", EQUIVALENT)
 """How the names of checks begin, by column of the table; a test counts by its name."""
+ARGUED = "argued"
+"""The column of mutations that no check found, and whose reason says that they are equivalent."""
 HEAD = """# Mutations
 
 Do the tests notice a fault? `make mutants` plants small faults, one at a time, and runs the tests that
@@ -44,9 +46,9 @@ These checks follow one another:
 and docstrings are not mutated.
 
 The share is that of mutations which a check of `make test` finds, among those that are not equivalent.
-A place is a slice and the configuration whose netlist it is (`tests/configs.py`), or a part of the
-software. The samples of the table are small, and places that it does not name have not been run to
-their end; the command without options runs all of them.
+Where Yosys has no proof that a mutation is equivalent, but an argument shows it, the mutation counts as
+*argued*; the list below has each argument. A place is a slice and the configuration whose netlist it is
+(`tests/configs.py`), or a part of the software. The samples of the table are small.
 
 """
 
@@ -68,7 +70,9 @@ def write(folder: Path, seed: int, names: list[str], fuzz_programs: int) -> None
     places = {name: [result for number, result in sorted(kept(folder / name.replace(":", "-"), seed).items()) if number]
               for name in names}
     places = {name: results for name, results in places.items() if results}
-    text = HEAD.replace("{fuzz}", str(fuzz_programs)) + "\n".join([*_table(places), "", *_survivors(places), ""])
+    reasons = json.loads(REASONS.read_text())
+    lines = [*_table(places, reasons), "", *_survivors(places, reasons), ""]
+    text = HEAD.replace("{fuzz}", str(fuzz_programs)) + "\n".join(lines)
     PAGE.write_text(text)
 
 
@@ -79,21 +83,27 @@ def column(result: Result) -> str | None:
     return next((name for name in COLUMNS if result.found_by.startswith(name)), "test")
 
 
-def _table(places) -> Iterator[str]:
+def _table(places, reasons) -> Iterator[str]:
     """A line for each place, and one for all."""
-    yield f"| place | mutations | {' | '.join(COLUMNS)} | not found | share |"
-    yield "|---|" + "---:|" * (len(COLUMNS) + 3)
+    columns = (*COLUMNS, ARGUED)
+    yield f"| place | mutations | {' | '.join(columns)} | not found | share |"
+    yield "|---|" + "---:|" * (len(columns) + 3)
     every = [result for results in places.values() for result in results]
     for name, results in [*places.items(), ("all", every)]:
-        counts = [sum(column(result) == kind for result in results) for kind in (*COLUMNS, None)]
-        real = len(results) - counts[COLUMNS.index(EQUIVALENT)]
+        kinds = [ARGUED if _is_argued(result, reasons) else column(result) for result in results]
+        counts = [kinds.count(kind) for kind in (*columns, None)]
+        real = len(results) - kinds.count(EQUIVALENT) - kinds.count(ARGUED)
         share = sum(counts[:COLUMNS.index("slow test")]) / max(real, 1)
         yield f"| {name} | {len(results)} | {' | '.join(map(str, counts))} | {100 * share:.0f} % |"
 
 
-def _survivors(places) -> Iterator[str]:
+def _is_argued(result, reasons):
+    """Whether no check found a mutation, and its reason says that it is equivalent."""
+    return result.found_by is None and reasons.get(f"{result.place} {result.number}", "").startswith("Equivalent")
+
+
+def _survivors(places, reasons) -> Iterator[str]:
     """A line for each mutation that no check of `make test` found."""
-    reasons = json.loads(REASONS.read_text())
     yield "## Not found by `make test`"
     yield ""
     for name, results in places.items():

@@ -79,8 +79,10 @@ def test_each_way_in_amaranths_simulator():
     values = np.random.default_rng(1).integers(-32768, 32768, config.mem_depth * config.rows).astype(np.int16)
     for link in (tiles.rtl, tiles.model):
         link.write(Space.MEM, 0, pack_mem(config, values))
-    tiles.run(timed(config, [{"to": to.SDRAM, "far": 5, "near": 0, "count": 4}, {"to": to.MEM, "far": 6, "near": 8, "count": 3},
-                             {"to": to.WRAM, "far": 5, "near": 3, "count": 4}]))
+    # Bursts 125 to 128: each bit of their number changes, and with it row and bank.
+    tiles.run(timed(config, [{"to": to.SDRAM, "far": 125, "near": 0, "count": 4},
+                             {"to": to.MEM, "far": 126, "near": 8, "count": 3},
+                             {"to": to.WRAM, "far": 125, "near": 3, "count": 4}]))
     fetch = [(0, op(config, "MXM", fetch=1, wgt=4)), (1, op(config, "VXM", stream=1, to=To.MEM, dst=15))]
     distance = next(wait for wait in range(1, 40) if not violations(config, lay_out(config, [
         fetch[0], (wait, fetch[1][1]), (wait + 40, op(config, "HALT"))])))
@@ -88,7 +90,7 @@ def test_each_way_in_amaranths_simulator():
     tiles.compare_memory()
     found = unpack_mem(config, tiles.memory()[1])
     assert found[8 * 4:14 * 4].tolist() == values[8:32].tolist()
-    # Burst 5 + 1 is granules 2 and 3, and the columns of word 3 + 1, a byte a weight.
+    # Burst 125 + 1 is granules 2 and 3, and the columns of word 3 + 1, a byte a weight.
     assert found[15 * 4:16 * 4].tolist() == values[8 + 2 * 2:][:2].view(np.int8).tolist()
 
 
