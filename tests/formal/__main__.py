@@ -1,7 +1,7 @@
 """Runs all proofs: `python -m tests.formal [NAME ...]`, which `make proof` calls.
 
-A proof's NAME is `structure:PRESET`, `sequencer:PRESET` or `link:PRESET`; without names all run, two at
-a time. Exit status 1 if one fails; its waveform is then kept in `build/proof/`.
+A proof's NAME is KIND:PRESET, with a kind of `PROOFS`; without names all run, two at a time. Exit status
+1 if one fails; its waveform is then kept in `build/proof/`.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from time import monotonic
 
 from marey.hdl.spec.config import PRESETS
 
-from . import link, sequencer, structure
+from . import link, recovery, sequencer, structure
 
 FOLDER = Path("build/proof")
 
@@ -21,7 +21,8 @@ def _structure(config, folder):
     return "; ".join(structure.faults(config, folder)) or None
 
 
-PROOFS = {"structure": _structure, "sequencer": sequencer.prove, "link": link.prove}
+PROOFS = {"sequencer": sequencer.prove, "link": link.prove, "recovery": recovery.prove, "structure": _structure}
+"""By kind: the function that proves it for a configuration, with files in a folder, and returns what failed."""
 
 
 def run(name: str) -> str | None:
@@ -37,7 +38,7 @@ def run(name: str) -> str | None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit status 0 if all proofs hold."""
-    names = [f"{kind}:{preset}" for kind in ("sequencer", "link", "structure") for preset in PRESETS]
+    names = [f"{kind}:{preset}" for kind in PROOFS for preset in PRESETS]
     parser = argparse.ArgumentParser(prog="python -m tests.formal", description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help="kind:preset, by default all")
     parser.add_argument("--jobs", type=int, default=2, help="proofs at a time (default 2)")

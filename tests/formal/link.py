@@ -9,6 +9,7 @@ within it:
 * A word is written only in the payload of a WRITE whose header was whole and checked, to the address that
   follows from it; during a run never to the program or to MEM.
 * After a word was written no run begins before a WRITE was whole and its last word the CRC of all of it.
+* A whole RESET acts in the next cycle, whatever came before it.
 * No run begins while one is on, and the host does not read or write the program then: so `sequencer.py`
   assumes it.
 
@@ -108,6 +109,9 @@ def _claims(copies, monitor):
     copies.check("a run begins after a whole START", ~start | (whole & (opcode == Opcode.START.value)))
     copies.check("a run begins as its START says",
                  ~start | (begin == Cat(where.entry, where.token, how.position, how.count)))
+    just_whole = Signal()
+    m.d.sync += just_whole.eq(monitor.taken & (monitor.number == 3))
+    copies.check("a whole RESET acts", ~(just_whole & monitor.whole & (opcode == Opcode.RESET.value)) | link["reset"])
     copies.check("a RESET is whole", ~link["reset"] | (whole & (opcode == Opcode.RESET.value)))
     copies.check("a word is written in the payload of a WRITE",
                  ~write | (monitor.pays & monitor.whole & ~monitor.ends & (opcode == Opcode.WRITE.value)

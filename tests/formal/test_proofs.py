@@ -8,7 +8,7 @@ from shutil import which
 import pytest
 
 from marey.hdl.spec.config import preset
-from tests.formal import link, sequencer, structure
+from tests.formal import link, recovery, sequencer, structure
 from tests.formal.plant import Fault, run_planted
 
 pytestmark = pytest.mark.skipif(
@@ -23,6 +23,11 @@ def test_a_frame_that_is_not_whole_and_checked_changes_nothing(tmp_path):
 
 def test_no_path_leads_from_data_to_the_timetable(tmp_path):
     assert structure.faults(preset("up5k_4x4"), tmp_path) == []
+
+
+@pytest.mark.slow
+def test_the_link_recovers(tmp_path):
+    assert recovery.prove(preset("hx8k_2x2"), tmp_path) is None
 
 
 @pytest.mark.slow
@@ -61,6 +66,11 @@ MORE_FAULTS = {
     "a program that is written while it runs": (
         Fault("hdl/link/judge.py", "(request.space == Space.PROGRAM) | (request.space == Space.MEM)\n        m.d",
               "(request.space == Space.MEM)\n        m.d"), "link:hx8k_2x2"),
+    "a payload that is waited for without end": (
+        Fault("hdl/link/framer.py", 'm.next = "CHECK"\n                with m.Elif(silent):\n',
+              'm.next = "CHECK"\n                with m.Elif(0):\n'), "recovery:hx8k_2x2"),
+    "an answer that has no end": (
+        Fault("hdl/link/responder.py", "with m.If(self.over):", "with m.If(0):"), "recovery:hx8k_2x2"),
     "a wait that has a path from MEM": (
         Fault("hdl/tile.py", "sequencer.chosen.eq(vxm.chosen)", "sequencer.chosen.eq(mem.x[0])"), "structure:up5k_4x4"),
     "a VXM whose work depends on data": (
