@@ -29,7 +29,7 @@ class Copies:
         self._free = []
         ports = netlist.module["ports"]
         given = {name: len(port["bits"]) for name, port in ports.items() if port["direction"] == "input"}
-        del given["clk"], given["rst"]
+        clocks = {name: signal for name, signal in (("clk", ClockSignal()), ("rst", ResetSignal())) if given.pop(name, None)}
         given_out = [name for name, port in ports.items() if port["direction"] == "output"]
         outputs = list(dict.fromkeys([*given_out, *outputs]))
         netlist.export(outputs)
@@ -40,7 +40,7 @@ class Copies:
                        for name, width in given.items()}
             made = {name: Signal(netlist.width(name), name=f"{number}:{name}") for name in outputs}
             self.m.submodules[f"copy{number}"] = Instance(
-                "copy", i_clk=ClockSignal(), i_rst=ResetSignal(), **{f"i_{name}": value for name, value in signals.items()},
+                "copy", **{f"i_{name}": value for name, value in (clocks | signals).items()},
                 **{f"o_{name}": value for name, value in made.items()})
             self.copies.append(signals | made)
 

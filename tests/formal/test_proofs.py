@@ -8,7 +8,7 @@ from shutil import which
 import pytest
 
 from marey.hdl.spec.config import preset
-from tests.formal import link, recovery, sequencer, structure
+from tests.formal import link, promises, recovery, sequencer, structure
 from tests.formal.plant import Fault, run_planted
 
 pytestmark = pytest.mark.skipif(
@@ -28,6 +28,13 @@ def test_no_path_leads_from_data_to_the_timetable(tmp_path):
 @pytest.mark.slow
 def test_the_link_recovers(tmp_path):
     assert recovery.prove(preset("hx8k_2x2"), tmp_path) is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["hx8k_2x2", "tiny4x4"])
+def test_slices_keep_their_cycles(tmp_path, name):
+    assert promises.scalars(preset(name), tmp_path) is None
+    assert promises.drain(preset(name), tmp_path) is None
 
 
 @pytest.mark.slow
@@ -71,6 +78,15 @@ MORE_FAULTS = {
               'm.next = "CHECK"\n                with m.Elif(0):\n'), "recovery:hx8k_2x2"),
     "an answer that has no end": (
         Fault("hdl/link/responder.py", "with m.If(self.over):", "with m.If(0):"), "recovery:hx8k_2x2"),
+    "a compact scalar unit that takes operands too early, and tells nobody": (
+        Fault("hdl/scalars/scalars.py", 'arrives(self._config, Op.SFU, self.command, "a") & (busy | pace.more)',
+              "self.command.valid & (busy | pace.more)"), "scalars:hx8k_2x2"),
+    "a product of scalars that leaves the unit before it is whole": (
+        Fault("hdl/scalars/operand.py", "self.done.eq(Mux(is_product, last, there))", "self.done.eq(there)"),
+        "scalars:sim8x8"),
+    "granules that leave a cycle late": (
+        Fault("hdl/mxm/drain.py", "for stage in range(self.delay(config, column)):\n                later = Signal(name",
+              "for stage in range(self.delay(config, column) + 1):\n                later = Signal(name"), "drain:sim8x8"),
     "a wait that has a path from MEM": (
         Fault("hdl/tile.py", "sequencer.chosen.eq(vxm.chosen)", "sequencer.chosen.eq(mem.x[0])"), "structure:up5k_4x4"),
     "a VXM whose work depends on data": (
