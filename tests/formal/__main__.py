@@ -12,7 +12,7 @@ from time import monotonic
 
 from marey.hdl.spec.config import PRESETS
 
-from . import link, promises, recovery, sequencer, structure
+from . import beats, link, promises, recovery, sequencer, structure
 
 FOLDER = Path("build/proof")
 
@@ -21,8 +21,8 @@ def _structure(config, folder):
     return "; ".join(structure.faults(config, folder)) or None
 
 
-PROOFS = {"sequencer": sequencer.prove, "link": link.prove, "recovery": recovery.prove, "scalars": promises.scalars,
-          "drain": promises.drain, "structure": _structure}
+PROOFS = {"sequencer": sequencer.prove, "link": link.prove, "recovery": recovery.prove, "beats": beats.prove,
+          "scalars": promises.scalars, "drain": promises.drain, "structure": _structure}
 """By kind: the function that proves it for a configuration, with files in a folder, and returns what failed."""
 
 

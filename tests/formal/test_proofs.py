@@ -8,7 +8,7 @@ from shutil import which
 import pytest
 
 from marey.hdl.spec.config import preset
-from tests.formal import link, promises, recovery, sequencer, structure
+from tests.formal import beats, link, promises, recovery, sequencer, structure
 from tests.formal.plant import Fault, run_planted
 
 pytestmark = pytest.mark.skipif(
@@ -33,6 +33,7 @@ def test_the_link_recovers(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["hx8k_2x2", "tiny4x4"])
 def test_slices_keep_their_cycles(tmp_path, name):
+    assert beats.prove(preset(name), tmp_path) is None
     assert promises.scalars(preset(name), tmp_path) is None
     assert promises.drain(preset(name), tmp_path) is None
 
@@ -78,6 +79,9 @@ MORE_FAULTS = {
               'm.next = "CHECK"\n                with m.Elif(0):\n'), "recovery:hx8k_2x2"),
     "an answer that has no end": (
         Fault("hdl/link/responder.py", "with m.If(self.over):", "with m.If(0):"), "recovery:hx8k_2x2"),
+    "a turn that never begins, because its beats outlast the interval": (
+        Fault("hdl/parts/repeat.py", '(passed | (of_turn == kept["interval"])) & (', '(of_turn == kept["interval"]) & ('),
+        "beats:hx8k_2x2"),
     "a compact scalar unit that takes operands too early, and tells nobody": (
         Fault("hdl/scalars/scalars.py", 'arrives(self._config, Op.SFU, self.command, "a") & (busy | pace.more)',
               "self.command.valid & (busy | pace.more)"), "scalars:hx8k_2x2"),
