@@ -22,7 +22,6 @@ from .copies import Copies
 from .netlist import Netlist
 from .tools import Failed
 
-
 LOAD = data.StructLayout(dict.fromkeys((*COUNTS, "paced"), 1))
 """The layout of the engine's port `load`."""
 

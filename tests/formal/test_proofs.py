@@ -79,8 +79,8 @@ MORE_FAULTS = {
               'm.next = "CHECK"\n                with m.Elif(0):\n'), "recovery:hx8k_2x2"),
     "an answer that has no end": (
         Fault("hdl/link/responder.py", "with m.If(self.over):", "with m.If(0):"), "recovery:hx8k_2x2"),
-    "a turn that never begins, because its beats outlast the interval": (
-        Fault("hdl/parts/repeat.py", '(passed | (of_turn == kept["interval"])) & (', '(of_turn == kept["interval"]) & ('),
+    "a turn that begins too early": (
+        Fault("hdl/parts/repeat.py", "of_turn.eq(Mux(begins, 1, of_turn + 1))", "of_turn.eq(Mux(begins, 2, of_turn + 1))"),
         "beats:hx8k_2x2"),
     "a compact scalar unit that takes operands too early, and tells nobody": (
         Fault("hdl/scalars/scalars.py", 'arrives(self._config, Op.SFU, self.command, "a") & (busy | pace.more)',
