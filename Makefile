@@ -11,7 +11,7 @@ EXTRAS ?= boards,dev
 NEXT := now: source $(BIN)/activate; then: marey --help
 
 .DEFAULT_GOAL := help
-.PHONY: help install run smollm2 test test-slow proof mutants bench performance cost bitstreams train screenshot docs site lint clean
+.PHONY: help install run smollm2 test test-slow proof mutants gates bench performance cost bitstreams train screenshot docs site lint clean
 
 help:
 	@echo "make install    install the command marey in $(VENV), and say how to call it"
@@ -21,6 +21,7 @@ help:
 	@echo "make test-slow  the tests that take minutes"
 	@echo "make proof      prove that no cycle depends on data, and what the link lets through: docs/proof.md"
 	@echo "make mutants    plant small faults, see which the tests find, and write docs/mutants.md: hours"
+	@echo "make gates      drawn programs on the netlist of a small tile of each FPGA family, beside the emulator: minutes"
 	@echo "make bench      matrix products on the tile, cycles and utilisation"
 	@echo "make performance  cycles, tokens a second and CPU seconds, beside an earlier commit's: minutes"
 	@echo "make cost       what the tile costs on an ECP5, and its clock: synthesis, place and route, minutes"
@@ -76,6 +77,9 @@ proof: $(VENV)/use
 
 mutants: $(VENV)/with-$(EXTRAS)
 	@$(BIN)/python -m tests.mutants --jobs $(JOBS)
+
+gates: $(VENV)/with-$(EXTRAS)
+	@$(BIN)/python -m tests.programs.gates
 
 cost: $(VENV)/with-$(EXTRAS)
 	@$(BIN)/python -m marey.boards.cost -o boards/costs.json

@@ -1,5 +1,15 @@
-"""Simulation models of ECP5 cells: Verilog modules with a port for each bit, around the models in
-cells.v."""
+"""Simulation models of the FPGAs' cells: those of Yosys, and those in cells.v for what Yosys leaves empty."""
+
+import re
+from pathlib import Path
+
+from .tools import share
+
+CELLS = Path(__file__).with_name("cells.v")
+
+LINT = ("MODDUP", "SPECIFYIGN", "TIMESCALEMOD", "PINMISSING", "IMPLICIT", "WIDTH", "SELRANGE", "MULTITOP", "BLKSEQ",
+        "COMBDLY", "INITIALDLY", "STMTDLY", "UNSIGNED", "CMPCONST", "LATCH", "NOLATCH", "MULTIDRIVEN", "DECLFILENAME")
+"""Warnings that Verilator gives for the vendors' cell models, which were written for other simulators."""
 
 _RAM = {
     **{f"{name}{side}": (width, "output" if name == "DO" else "input") for side in "AB" for name, width in
@@ -15,8 +25,20 @@ _MULTIPLIER = {
 _INITS = [f"INITVAL_{index:02X}" for index in range(64)]
 
 
-def ecp5_cells() -> str:
-    """The Verilog of DP16KD and MULT18X18D.
+def cell_models(is_ecp5: bool) -> str:
+    """The Verilog of an FPGA's cells, of an ECP5 or an iCE40. ToolError if Yosys is not installed."""
+    own = CELLS.read_text() + (_ecp5_cells() if is_ecp5 else "")
+    return own + "\n" + _included(share("yosys") / ("ecp5" if is_ecp5 else "ice40"), "cells_sim.v")
+
+
+def _included(folder, name):
+    """The text of a Verilog file, with the files that it includes in their places."""
+    return re.sub(r'^`include "(.*)"$', lambda found: _included(folder, found[1]), Path(folder, name).read_text(),
+                  flags=re.MULTILINE)
+
+
+def _ecp5_cells():
+    """The Verilog of DP16KD and MULT18X18D: modules with a port for each bit, around the models in cells.v.
 
     They accept all parameters of the cells; the models use only some of them.
     """

@@ -17,6 +17,7 @@ from ..sw.program.program import Program
 from .board import Board
 from .ecp5 import Ecp5Parts
 from .families import family, report, resources
+from .ice40 import Ice40UpParts
 from .memories import Burner, contents, hold_places, rams
 from .tools import ToolTimeout, run
 from .top import BoardTop
@@ -46,6 +47,11 @@ _PLACED = (".json", ".lpf", ".pcf")
 
 # Assertions and messages are for simulation only.
 _REMOVE_CHECKS = "chformal -remove; delete t:$print; "
+
+
+# Short names for simulation: Verilator repeats them in every line of C++.
+_WRITE_NETLIST = (f"write_json {NAME}.json; rename -hide; rename -enumerate -pattern n%; "
+                  "write_verilog -noattr netlist.v")
 
 
 def _synth_ecp5(top, options=""):
@@ -104,9 +110,7 @@ def synthesise(board: Board, folder: Path) -> None:
     This takes minutes, unless the folder has the netlist of the same design already. ToolError if
     Yosys fails.
     """
-    commands = (f"{script(board)}; write_json {NAME}.json; "
-                # Short names: Verilator repeats them in every line of C++.
-                "rename -hide; rename -enumerate -pattern n%; write_verilog -noattr netlist.v")
+    commands = f"{script(board)}; {_WRITE_NETLIST}"
     sources = [commands, *(Path(folder, name).read_text() for name in (f"{NAME}.il", "ram.v"))]
     with _unless_made(folder, "netlist.of", sources) as needed:
         if needed:
@@ -129,13 +133,24 @@ def _unless_made(folder, name, sources):
     write_file(record, digest)
 
 
-def synthesise_alone(component: Component, folder: Path) -> None:
-    """Writes the netlist of a component alone, for an ECP5, to a folder: `marey.json`.
+ALONE = {"ecp5": (Ecp5Parts, _synth_ecp5(verilog.TOP)),
+         "ice40up": (Ice40UpParts, _synth_ice40(verilog.TOP, True, True)),
+         "ice40hx": (verilog.Rams, _synth_ice40(verilog.TOP, True, False))}
+"""By FPGA: the parts of the tile that its cells replace, and the commands that synthesise a component alone."""
 
-    ToolError if Yosys fails.
+
+def synthesise_alone(component: Component, folder: Path, fpga: str = "ecp5") -> None:
+    """Writes the netlist of a component alone to a folder: `marey.json` and, for simulation, `netlist.v`.
+
+    `fpga`: a key of `ALONE`. This takes a minute for a small tile, unless the folder has the netlist
+    of the same design already. ToolError if Yosys fails.
     """
-    write_file(Path(folder, "alone.v"), verilog.convert(component, Ecp5Parts()))
-    run(folder, "yosys", "-q", "-p", f"read_verilog -sv alone.v; {_REMOVE_CHECKS}{_synth_ecp5(verilog.TOP)} -json {NAME}.json")
+    parts, synth = ALONE[fpga]
+    text, commands = verilog.convert(component, parts()), f"read_verilog -sv alone.v; {_REMOVE_CHECKS}{synth}; {_WRITE_NETLIST}"
+    with _unless_made(folder, "netlist.of", [text, commands]) as needed:
+        if needed:
+            write_file(Path(folder, "alone.v"), text)
+            run(folder, "yosys", "-q", "-p", commands)
 
 
 def device_options(board: Board, result: bool = True) -> list[str]:

@@ -10,10 +10,9 @@ from ..sim.pins import TOP, Pins
 from ..sim.terminal import Terminal
 from ..sw.program.program import Program
 from .board import Board
-from .cells import ecp5_cells
+from .cells import LINT, cell_models
 from .flow import NAME
 from .memories import Burner, contents, rams
-from .tools import share
 
 AWAKE = 1 << 22
 """Clock cycles without a byte after which the simulation rests: more than a token takes, or the
@@ -26,12 +25,6 @@ _BUFFERED_BYTES = 12288
 """Bytes that the host can write to a terminal before anybody reads them: the size of the kernel's
 buffer."""
 
-CELLS = Path(__file__).with_name("cells.v")
-
-# Warnings that Verilator gives for the vendors' cell models, which were written for other simulators.
-_LINT = ("MODDUP", "SPECIFYIGN", "TIMESCALEMOD", "PINMISSING", "IMPLICIT", "WIDTH", "SELRANGE", "MULTITOP", "BLKSEQ",
-         "COMBDLY", "INITIALDLY", "STMTDLY", "UNSIGNED", "CMPCONST", "LATCH", "NOLATCH", "MULTIDRIVEN", "DECLFILENAME")
-
 
 def netlist(board: Board, folder: Path, program: Program | None = None) -> str:
     """The Verilog of a board's netlist and of the models of its cells; the top module is `pins`,
@@ -43,7 +36,6 @@ def netlist(board: Board, folder: Path, program: Program | None = None) -> str:
     """
     clock = board.platform().default_clk
     uart = "{}_{}".format(*board.uart)
-    shared = share("yosys") / ("ecp5" if board.is_ecp5 else "ice40")
     # Each pin gets a wire of its own, since the netlist's pins are inout.
     wrapper = (f"module {TOP}(input clk, input rx, output tx);\n"
                "  wire clk_pin, rx_pin;\n  assign clk_pin = clk;\n  assign rx_pin = rx;\n"
@@ -52,8 +44,7 @@ def netlist(board: Board, folder: Path, program: Program | None = None) -> str:
     text = re.sub(r"^  (input|output) (\w+__io);", r"  inout \2;", Path(folder, "netlist.v").read_text(), flags=re.MULTILINE)
     if board.is_ecp5:
         text = Burner(rams(Path(folder, f"{NAME}.il").read_text()), contents(board.tile, program)).netlist(text)
-    cells = CELLS.read_text() + (ecp5_cells() if board.is_ecp5 else "")
-    return "\n".join([wrapper, text, cells, _included(shared, "cells_sim.v")])
+    return "\n".join([wrapper, text, cell_models(board.is_ecp5)])
 
 
 def virtual_board(board: Board, folder: Path, program: Program | None = None) -> Pins:
@@ -62,7 +53,7 @@ def virtual_board(board: Board, folder: Path, program: Program | None = None) ->
     Its first build takes minutes. Errors are those of `netlist`, and BackendError if the build
     fails.
     """
-    return Pins(netlist(board, folder, program), f"the virtual {board.title}", board.clock_hz / board.baud, _LINT, gates=True)
+    return Pins(netlist(board, folder, program), f"the virtual {board.title}", board.clock_hz / board.baud, LINT, gates=True)
 
 
 def patience(pins: Pins, board: Board) -> float:
@@ -98,9 +89,3 @@ def serve(pins: Pins, clock_hz: float, terminal: Terminal, ended: Callable[[], b
             idle = 0
         elif pins.waiting == 0:
             idle += _STRIDE
-
-
-def _included(folder, name):
-    """The text of a Verilog file, with the files that it includes in their places."""
-    return re.sub(r'^`include "(.*)"$', lambda found: _included(folder, found[1]), Path(folder, name).read_text(),
-                  flags=re.MULTILINE)

@@ -4,6 +4,7 @@ process."""
 import ctypes
 import re
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
 
 import amaranth
@@ -50,21 +51,23 @@ def open_tile(config: Config, *, checked: bool = False, trace: Path | None = Non
 
 
 class VerilatorTransport(Simulation):
-    """A `Simulation` of Verilog that `marey.hdl.verilog.convert` wrote. No output may depend on an input of the same cycle.
+    """A `Simulation` of Verilog that `marey.hdl.verilog.convert` wrote, or of a netlist that was made of it. No output may
+    depend on an input of the same cycle.
 
     Parameters: `text`, the Verilog; `name`, what messages call it; `patience` and `quiet`, see
     `Simulation`; `checked`, whether the design's assertions are tested, at some cost in speed;
-    `trace`, a VCD file that the ports are written to.
+    `trace`, a VCD file that the ports are written to; `gates`, whether it is a netlist; `lint`, names
+    of Verilator's warnings to leave out.
 
     The first simulation of a text takes seconds, in which it is compiled. BackendError if it cannot
     be.
     """
 
     def __init__(self, text: str, *, name: str = "the design", patience: int = PATIENCE, quiet: int = QUIET,
-                 checked: bool = False, trace: Path | None = None):
+                 checked: bool = False, trace: Path | None = None, gates: bool = False, lint: Sequence[str] = ()):
         super().__init__(patience, quiet)
         design = Design(text=text, name=name, harness=HARNESS, checked=checked, traced=trace is not None,
-                        written=True)
+                        written=not gates, gates=gates, lint=lint)
         self._library = load(build(design), _FUNCTIONS)
         self._handle = self._library.marey_open(str(trace).encode() if trace else None)
         self._finalizer = weakref.finalize(self, self._library.marey_close, self._handle)

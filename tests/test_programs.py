@@ -12,7 +12,7 @@ from marey.sim import verilator
 from marey.sim.simulation import ScheduleFault
 from marey.sw.runtime.link import Link
 from tests.configs import CONFIGS, codes
-from tests.programs import Author, any_configuration, campaign, drawn
+from tests.programs import Author, any_configuration, campaign, drawn, gates
 from tests.programs.__main__ import open_machines
 from tests.programs.campaign import how_started, simulate_on, takes_long
 
@@ -72,6 +72,15 @@ def test_a_long_campaign_finds_nothing():
     found = campaign(1800, seed=1)
     assert found.failures == [], found.report()
     assert found.legal > 0.2 * found.programs
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fpga", gates.TILES)
+def test_netlists(compiler, tmp_path, fpga):
+    """The netlist of a small tile of each FPGA family; `make gates` draws more programs."""
+    found = gates.campaign(fpga, 200, seed=1, folder=tmp_path)
+    assert found.failures == [], found.report()
+    assert found.legal > 0.2 * found.programs, found.report()
 
 
 def test_the_same_seed_draws_the_same_programs():

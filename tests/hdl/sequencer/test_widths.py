@@ -59,6 +59,16 @@ def test_the_scalar_unit_keeps_its_period(machines, period):
     machines.compare_scalars()
 
 
+def test_an_sfu_of_all_scalars(machines):
+    """As many beats as a half of the scalars has registers: each bit of their number."""
+    config, half = machines.config, machines.config.scalars // 2
+    program = [op(config, "VXM", 60, inner=3, outer=half - 1, x_step=1, x_hop=3, reduce=Reduce.SUM, into=1),
+               op(config, "NOP", 3 * half), op(config, "PERIOD", value=9),
+               op(config, "SFU", 10 * half, function=Sfu.RECIPROCAL, a=0, into=half, count=half), op(config, "HALT")]
+    runs_as_predicted(machines, program)
+    machines.compare_scalars()
+
+
 @pytest.mark.parametrize("machines", [COMPACT], ids=[COMPACT.name], indirect=True)
 def test_a_run_of_a_million_cycles(machines):
     config = machines.config
