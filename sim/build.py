@@ -155,8 +155,8 @@ def _make(design: Design, kit: Tools, folder: Path, log: Path) -> Path:
     lines = [f'#include "{name}"\n' for name in names]
     (folder / "model.cpp").write_text("".join([*lines[:first_slow], _UNOPTIMISED, *lines[first_slow:]]))
     (folder / "memories.inc").write_text("".join(f"MEMORY({name})\n" for name in _memories(folder)))
-    probe = ["-DMAREY_PROBE"] if design.has_probe else []
-    _compile("model", design.traced, kit, folder, log, _GATES_LEVEL if design.gates else _LEVEL, probe)
+    facts = ["-DMAREY_PROBE"] * design.has_probe + ["-DMAREY_GATES"] * design.gates
+    _compile("model", design.traced, kit, folder, log, _GATES_LEVEL if design.gates else _LEVEL, facts)
     runtime = _runtime(design.traced, kit, log)
     link = [kit.compiler, "-shared", "-o", "tile.so", "model.o", str(runtime), "-pthread"]
     _run(Path(kit.compiler).name, log, folder, link, dict(os.environ))

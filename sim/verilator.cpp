@@ -92,7 +92,7 @@ public:
     };
 
     // One clock cycle. No output depends on an input of the same cycle, so it is known before the inputs change. Without a
-    // waveform each change of the clock is an edge (rewriting.py), and a cycle takes one evaluation.
+    // waveform each change of the clock is an edge (rewriting.py), and a cycle takes one evaluation; but not in a netlist.
     Moved step() {
         const bool valid = head < queue.size();
         tile->rx___05Fvalid = valid;
@@ -109,6 +109,11 @@ public:
         const Moved moved{valid && tile->rx___05Fready, tile->tx___05Fvalid != 0, tile->tx___05Fpayload};
 #if VM_TRACE
         half(true);
+#elif defined(MAREY_GATES)
+        tile->clk = 0;
+        tile->eval();
+        tile->clk = 1;
+        tile->eval();
 #else
         tile->clk = !tile->clk;
         tile->eval();
