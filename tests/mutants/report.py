@@ -48,7 +48,8 @@ and docstrings are not mutated.
 The share is that of mutations which a check of `make test` finds, among those that are not equivalent.
 Where Yosys has no proof that a mutation is equivalent, but an argument shows it, the mutation counts as
 *argued*; the list below has each argument. A place is a slice and the configuration whose netlist it is
-(`tests/configs.py`), or a part of the software. The samples of the table are small.
+(`tests/configs.py`), or a part of the software. The samples of the table are small. What was found at
+an earlier commit is kept until the place is run again.
 
 """
 
