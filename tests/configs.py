@@ -28,6 +28,9 @@ GATED = [
 ]
 """Tiles whose VXM has every function, GELU included."""
 
+EACH_KIND = [CONFIGS[0], CONFIGS[5]]
+"""A full tile and a compact one, which several tests compile for Verilator."""
+
 WINDOWED = Config(name="windows", rows=4, cols=4, lanes=1, wram_depth=64, mem_depth=64, act_first=56, act_depth=32, x_depth=192,
                   y_depth=128, program_depth=64, link_timeout=32)
 """One whose copies of MEM keep windows of it."""

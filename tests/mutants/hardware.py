@@ -40,7 +40,7 @@ TILE = ["tests/test_programs.py::test_the_hardware_finds_broken_promises", "test
         "tests/hdl/test_disturbance.py"]
 TESTS = {"sequencer": ["tests/hdl/sequencer/test_widths.py", *TILE],
          "link": [*LINK, "tests/hdl/test_tile.py"], "mem": [*TILE, "tests/hdl/spec/test_window.py"],
-         "mxm": ["tests/hdl/mxm/test_promises.py", *TILE], "vxm": TILE,
+         "mxm": ["tests/hdl/mxm/test_promises.py", *TILE], "vxm": ["tests/hdl/vxm/test_long.py", *TILE],
          "scalars": ["tests/hdl/sequencer/test_widths.py", *TILE], "dram": ["tests/hdl/dram/test_move.py"]}
 """Tests that simulate a tile, by the slice whose mutations they are to find."""
 OTHER_SEED = 6
@@ -155,7 +155,8 @@ class Place:
             for target, value in (("marey.sim.verilator._verilog", lambda config: self._tile),
                                   ("marey.sim.verilator.open_tile", opened), ("marey.sim.pysim.open_tile", opened),
                                   ("tests.machines.PysimTransport", transport), ("tests.machines.small", lambda config: config),
-                                  ("tests.configs.any_config", drawn)):
+                                  ("tests.configs.any_config", drawn),
+                                  ("tests.configs.EACH_KIND", [self.config])):
                 stack.enter_context(mock.patch(target, value))
             yield
 

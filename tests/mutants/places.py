@@ -32,11 +32,11 @@ def results(place: str, count: int, seed: int, skip: set[int], folder: Path) -> 
 
 def work(root: Path, place: str, count: int, seed: int, again: bool, end: float) -> None:
     """Looks for the mutations of a place, until the clock reaches `end`, and keeps what became of them below the
-    folder `root`. If `again`, also for those that were not found before, and first without a mutation."""
+    folder `root`. If `again`, also for those that no check of `make test` found before, and first without a mutation."""
     folder = root / place.replace(":", "-")
     folder.mkdir(parents=True, exist_ok=True)
     kept = report.kept(folder, seed)
-    skip = {result.number for result in kept.values() if result.found_by or not again}
+    skip = {result.number for result in kept.values() if not again or report.column(result) not in report.LATE}
     if set(range(count + 1)) <= skip or monotonic() > end:
         return
     for result in results(place, count, seed, skip, folder):

@@ -11,6 +11,8 @@ REASONS = Path(__file__).with_name("reasons.json")
 """Why a mutation is not found: {place and number: text}."""
 COLUMNS = ("drawn programs", "testbench", "test", "slow test", "fuzz", EQUIVALENT)
 """How the names of checks begin, by column of the table; a test counts by its name."""
+LATE = (None, "slow test", "fuzz")
+"""Columns of mutations that no check of `make test` finds."""
 ARGUED = "argued"
 """The column of mutations that no check found, and whose reason says that they are equivalent."""
 HEAD = """# Mutations
@@ -109,7 +111,7 @@ def _survivors(places, reasons) -> Iterator[str]:
     yield ""
     for name, results in places.items():
         for result in results:
-            if column(result) in (None, "slow test", "fuzz"):
+            if column(result) in LATE:
                 where = f" ({result.where})" if result.where else ""
                 by = f" Found by: {column(result)}." if result.found_by else ""
                 why = reasons.get(f"{name} {result.number}", "" if by else "Not looked into yet.")
