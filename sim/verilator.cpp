@@ -55,6 +55,8 @@ public:
         tile->trace(&trace, 1);
         trace.open(trace_file);
 #endif
+        // Initial blocks run first: those of a netlist's cells write to the ports, too.
+        tile->eval();
         tile->tx___05Fready = 1;
         tile->eval();
     }
