@@ -1,6 +1,7 @@
 """docs/mutants.md: what became of the mutations."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,8 @@ LATE = (None, "slow test", "fuzz")
 """Columns of mutations that no check of `make test` finds."""
 ARGUED = "argued"
 """The column of mutations that no check found, and whose reason says that they are equivalent."""
+KINDS = (*COLUMNS, ARGUED, None)
+"""The columns of the table that count mutations, in their order."""
 HEAD = """# Mutations
 
 Do the tests notice a fault? `make mutants` plants small faults, one at a time, and runs the tests that
@@ -69,14 +72,17 @@ def kept(folder: Path, seed: int) -> dict[int, Result]:
 
 
 def write(folder: Path, seed: int, names: list[str], fuzz_programs: int) -> None:
-    """Writes the page."""
-    places = {name: [result for number, result in sorted(kept(folder / name.replace(":", "-"), seed).items()) if number]
-              for name in names}
-    places = {name: results for name, results in places.items() if results}
-    reasons = json.loads(REASONS.read_text())
-    lines = [*_table(places, reasons), "", *_survivors(places, reasons), ""]
-    text = HEAD.replace("{fuzz}", str(fuzz_programs)) + "\n".join(lines)
-    PAGE.write_text(text)
+    """Writes the page. Of places without results it keeps what the page said before."""
+    reasons, counts, lines = json.loads(REASONS.read_text()), *_before(PAGE.read_text())
+    for name in names:
+        if results := [result for number, result in sorted(kept(folder / name.replace(":", "-"), seed).items()) if number]:
+            kinds = [ARGUED if _is_argued(result, reasons) else column(result) for result in results]
+            counts[name] = [kinds.count(kind) for kind in KINDS]
+            lines[name] = [_survivor(result, reasons) for result in results if column(result) in LATE]
+    counts = {name: counts[name] for name in names if name in counts}
+    survivors = [line for name in names for line in lines.get(name, [])]
+    page = [*_table(counts), "", "## Not found by `make test`", "", *survivors, ""]
+    PAGE.write_text(HEAD.replace("{fuzz}", str(fuzz_programs)) + "\n".join(page))
 
 
 def column(result: Result) -> str | None:
@@ -86,18 +92,23 @@ def column(result: Result) -> str | None:
     return next((name for name in COLUMNS if result.found_by.startswith(name)), "test")
 
 
-def _table(places, reasons) -> Iterator[str]:
-    """A line for each place, and one for all."""
-    columns = (*COLUMNS, ARGUED)
-    yield f"| place | mutations | {' | '.join(columns)} | not found | share |"
-    yield "|---|" + "---:|" * (len(columns) + 3)
-    every = [result for results in places.values() for result in results]
-    for name, results in [*places.items(), ("all", every)]:
-        kinds = [ARGUED if _is_argued(result, reasons) else column(result) for result in results]
-        counts = [kinds.count(kind) for kind in (*columns, None)]
-        real = len(results) - kinds.count(EQUIVALENT) - kinds.count(ARGUED)
-        share = sum(counts[:COLUMNS.index("slow test")]) / max(real, 1)
-        yield f"| {name} | {len(results)} | {' | '.join(map(str, counts))} | {100 * share:.0f} % |"
+def _before(page):
+    """The counts of the page's table, and the lines of its list, by place."""
+    rows = re.findall(r"^\| (\S+) \| \d+ \|((?: \d+ \|)+) \d+ % \|$", page, re.MULTILINE)
+    lines = {}
+    for line, name in re.findall(r"^(- \*\*(\S+) \d+\*\*.*)$", page, re.MULTILINE):
+        lines.setdefault(name, []).append(line)
+    return {name: [int(count) for count in row.strip("| ").split(" | ")] for name, row in rows}, lines
+
+
+def _table(counts) -> Iterator[str]:
+    """A line for each place, and one for all. `counts`: by place, how many there are of each of `KINDS`."""
+    yield f"| place | mutations | {' | '.join(kind or 'not found' for kind in KINDS)} | share |"
+    yield "|---|" + "---:|" * (len(KINDS) + 2)
+    for name, row in [*counts.items(), ("all", [sum(column) for column in zip(*counts.values(), strict=True)])]:
+        real = sum(row) - row[KINDS.index(EQUIVALENT)] - row[KINDS.index(ARGUED)]
+        share = sum(row[:KINDS.index("slow test")]) / max(real, 1)
+        yield f"| {name} | {sum(row)} | {' | '.join(map(str, row))} | {100 * share:.0f} % |"
 
 
 def _is_argued(result, reasons):
@@ -105,14 +116,9 @@ def _is_argued(result, reasons):
     return result.found_by is None and reasons.get(f"{result.place} {result.number}", "").startswith("Equivalent")
 
 
-def _survivors(places, reasons) -> Iterator[str]:
-    """A line for each mutation that no check of `make test` found."""
-    yield "## Not found by `make test`"
-    yield ""
-    for name, results in places.items():
-        for result in results:
-            if column(result) in LATE:
-                where = f" ({result.where})" if result.where else ""
-                by = f" Found by: {column(result)}." if result.found_by else ""
-                why = reasons.get(f"{name} {result.number}", "" if by else "Not looked into yet.")
-                yield f"- **{name} {result.number}**, {result.part}{where}: `{result.text}`.{by} {why}".rstrip()
+def _survivor(result, reasons) -> str:
+    """The line of a mutation that no check of `make test` found."""
+    where = f" ({result.where})" if result.where else ""
+    by = f" Found by: {column(result)}." if result.found_by else ""
+    why = reasons.get(f"{result.place} {result.number}", "" if by else "Not looked into yet.")
+    return f"- **{result.place} {result.number}**, {result.part}{where}: `{result.text}`.{by} {why}".rstrip()
