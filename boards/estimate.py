@@ -5,7 +5,7 @@ and so much for each multiply-accumulate. There are few builds, of two sizes of 
 far the line is from them, and a tile that is much larger or smaller than those is an extrapolation.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from math import ceil
 
@@ -34,6 +34,13 @@ class Estimate:
     clock_mhz: float
     lut_error: float
     part: str | None
+
+
+def on_device(found: Estimate, device: str) -> Estimate:
+    """The estimate for a tile on a device of `PARTS`: its part is the device, or None if it has no room."""
+    cells = found.lut, found.bram, found.dsp
+    room = all(needed <= most for needed, most in zip(cells, PARTS[device], strict=True))
+    return replace(found, part=device if room else None)
 
 
 def estimate(config: Config) -> Estimate | None:

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from hashlib import sha256
 from pathlib import Path
@@ -11,10 +11,12 @@ from pathlib import Path
 import click
 
 from ...boards.cost import cost
-from ...boards.estimate import PRICES_USD, estimate
+from ...boards.estimate import PARTS, PRICES_USD, Estimate, estimate, on_device
+from ...hdl.spec.errors import MareyError
 from ...hdl.spec.named import check_field, configuration
 from ...sim.files import write_file
 from ..formats import load_shape
+from ..views.fit import NO
 from ..views.scatter import scatter
 from ..views.sweep import as_csv, front, points, reckon, with_build, with_speed
 from .base import MODEL_FILE, POSITIONS, main
@@ -25,6 +27,42 @@ POINTS, BUILDS = "points.jsonl", "builds.jsonl"
 """The files of points, and of builds, that are done."""
 FRONT, ALL = "front", "all"
 """What --build builds: the tiles of the front, or all for which cells are estimated."""
+
+
+@dataclass(frozen=True)
+class Base:
+    """What has the fields that are not swept: a configuration by name, perhaps of a board, with its clock and
+    its device."""
+
+    config: str
+    board: str | None = None
+    clock_mhz: float | None = None
+    device: str | None = None
+
+    @classmethod
+    def of_board(cls, name: str) -> "Base":
+        """A board. MareyError if there is none of this name."""
+        try:
+            # Here, and not above, because amaranth-boards is in the optional extra `boards`.
+            from ...boards.all import board_named
+        except ModuleNotFoundError as error:
+            raise MareyError(f"--board needs {error.name}: pip install 'marey[boards]'") from None
+        board = board_named(name)
+        return cls(board.tile.name, name, board.clock_hz / 1e6, board.platform().device)
+
+    def row(self, row: dict, clock_mhz: float | None, usd: dict[str, float]) -> dict:
+        """A point with its cells, and with a speed at a clock, or else the board's or the estimate's. A tile
+        that has no room on the board's device has no speed."""
+        cells = _estimate(row)
+        if not self.board:
+            return with_speed(row, cells and asdict(cells), clock_mhz, usd)
+        row = row | {"board": self.board}
+        if cells and self.device in PARTS:
+            cells = on_device(cells, self.device)
+            if cells.part is None:
+                why = f"no room on the board's {self.device}"
+                return row | asdict(cells) | {"clock_mhz": self.clock_mhz, "mode": NO, "why": why}
+        return with_speed(row, cells and asdict(cells), clock_mhz or self.clock_mhz, usd)
 
 
 class Over(click.ParamType):
@@ -67,6 +105,9 @@ class Price(click.ParamType):
                    "combinations are reckoned.")
 @click.option("--config", "base", default="sim8x8", show_default=True, metavar="PRESET|FILE.toml",
               help="Configuration that has the other fields.")
+@click.option("--board", "boards", multiple=True, metavar="NAME",
+              help="Board that has the other fields, its clock and its device, instead of a --config; several "
+                   "are tried one after another.")
 @POSITIONS
 @click.option("--clock-mhz", type=click.FloatRange(min=0, min_open=True), help="Clock of all tiles. Default: the estimate's.")
 @click.option("--price", "prices", type=Price(), multiple=True, metavar="PART=DOLLARS",
@@ -81,21 +122,23 @@ class Price(click.ParamType):
               show_default=True,
               help="Folder for points.csv, points.json, front.svg and front.png; a sweep that was stopped goes on from what "
                    "is there.")
-def sweep_command(model, overs, base, context, clock_mhz, prices, workers, scheduler, build, output):
+def sweep_command(model, overs, base, boards, context, clock_mhz, prices, workers, scheduler, build, output):
     """Reckon MODEL on every combination of values of some fields of a tile: cycles, memories, and for an ECP5 the estimated
     cells, clock and tokens a second; and the Pareto front of speed over cells."""
     over = {name: values for fields in overs for name, values in fields.items()}
+    bases = [Base.of_board(name) for name in boards] or [Base(base)]
     configuration(base)
     shape = load_shape(model)
     check_context(shape, context)
     for name in over:
         check_field(base, name)
-    names = points(base, over)
+    names = [(each, name) for each in bases for name in points(each.config, over)]
     output.mkdir(parents=True, exist_ok=True)
     spread, usd = Spread(workers, scheduler), PRICES_USD | dict(prices)
-    keys = {_key(name, shape, context): name for name in names}
+    keys = {_key(name, shape, context): name for _, name in names}
     found = _done(spread, partial(one, str(model), context), keys, Kept(output / POINTS), "reckoning")
-    rows = [with_speed(row, _cells(row), clock_mhz, usd) for key in keys if (row := found.get(key))]
+    rows = [each.row(row, clock_mhz, usd) for each, name in names
+            if (row := found.get(_key(name, shape, context)))]
     best = _write(output, model.name, rows)
     if build:
         keys = {f"{configuration(row['config']).hash:08x}": row["config"]
@@ -138,11 +181,9 @@ def built_cells(key: str, name: str) -> dict:
     return cells | {"clock_mhz": found["clock_mhz_met"]}
 
 
-def _cells(row: dict) -> dict | None:
+def _estimate(row: dict) -> Estimate | None:
     """The estimated cells of a point; None where there are none."""
-    if "rows" not in row or (cells := estimate(configuration(row["config"]))) is None:
-        return None
-    return asdict(cells)
+    return estimate(configuration(row["config"])) if "rows" in row else None
 
 
 def _write(output: Path, title: str, rows: list[dict]) -> list[dict]:
@@ -169,7 +210,9 @@ def _tell(output: Path, rows: list[dict], best: list[dict]) -> None:
                f"{'/LUT':>8}{'/$':>8}  part")
     for row in best:
         by_usd = f"{row['tokens_per_second_per_usd']:,g}" if "usd" in row else "-"
-        click.echo("{config:<44}{lut:>8,}{bram:>6}{dsp:>6}{cycles:>10,}{utilisation:>12.1%}{tokens_per_second:>10,g}"
+        label = " ".join(filter(None, (row.get("board"), row["config"])))
+        click.echo(f"{label:<44}"
+                   "{lut:>8,}{bram:>6}{dsp:>6}{cycles:>10,}{utilisation:>12.1%}{tokens_per_second:>10,g}"
                    "{tokens_per_second_per_lut:>8.3g}".format(**row) + f"{by_usd:>8}  {row['part'] or 'none'}")
         if "built_lut" in row:
             click.echo("  built{built_lut:>45,}{built_bram:>6}{built_dsp:>6}{built_tokens_per_second:>32,g}"

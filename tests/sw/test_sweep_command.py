@@ -74,6 +74,21 @@ def test_what_cannot_be_swept(small, tmp_path):
     refused("sweep", tmp_path / "none.gguf", "--over", "rows=4", "-o", tmp_path, word="none.gguf")
 
 
+def test_boards_have_their_clock_and_their_device(small, tmp_path):
+    pytest.importorskip("amaranth_boards", reason="amaranth-boards is not installed: pip install 'marey[boards]'")
+    command = ["sweep", small, "--over", "wram_depth=2048,65536", "--workers", 1, "-o", tmp_path]
+    done = marey(*command, "--board", "orangecrab-25f", "--board", "ulx3s-85f")
+    assert done.exit_code == 0 and "orangecrab-25f ecp5_4x4,wram_depth=2048" in done.stdout, done.output
+    rows = json.loads((tmp_path / "points.json").read_text())["points"]
+    assert [(row["board"], row["clock_mhz"]) for row in rows] == [
+        ("orangecrab-25f", 100), ("orangecrab-25f", 100), ("ulx3s-85f", 80), ("ulx3s-85f", 80)]
+    assert rows[0]["part"] == "LFE5U-25F"
+    assert rows[0]["tokens_per_second"] == pytest.approx(1e8 / rows[0]["cycles"], rel=1e-3)
+    assert rows[1]["mode"] == "no" and rows[1]["why"] == "no room on the board's LFE5U-25F"
+    assert "tokens_per_second" not in rows[1]
+    refused(*command, "--board", "nonesuch", word="there are icebreaker")
+
+
 def test_builds_of_the_front_and_how_they_go_on(small, tmp_path, monkeypatch):
     """What place and route make stands beside the estimate. What is built is not built again."""
     built = []
