@@ -191,6 +191,9 @@ class Decoder(wiring.Component):
                         self.token.eq(self.chosen), self.position.eq(self.position + 1), self.made.eq(1),
                         wanted.eq(wanted - 1), self.jump.eq(wanted != 1), self.target.eq(operands.token.target),
                     ]
+                if self._config.memory:
+                    with m.Case(Op.STEP):
+                        m.d.sync += self.position.eq(self.position + operands.step.value)
         with m.If(self.start):
             m.d.sync += [
                 self.token.eq(self.begin.token), self.position.eq(self.begin.position), wanted.eq(self.begin.count),

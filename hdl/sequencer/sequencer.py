@@ -13,7 +13,8 @@ from .fetch import Fetch
 from .rows import Rows
 
 SLOW = (Op.HALT, Op.INDEX, Op.PERIOD, Op.LOOP, Op.TOKEN)
-"""Operations whose result the next one waits for: they take `SLOW_CYCLES`, on a tile that is not compact."""
+"""Operations whose result the next one waits for: they take `SLOW_CYCLES`, on a tile that is not compact. STEP, which only
+a tile with external memory has, is slow, too."""
 SLOW_CYCLES = max(Fetch.LATENCY + 1, Decoder.PRODUCT_CYCLES + 2)
 
 
@@ -73,7 +74,7 @@ class Sequencer(wiring.Component):
         """Cycles from an issue to the next, without a wait; `bits` and `right` are an INDEX's."""
         if config.compact:
             return Rows.issue_cycles(op, bits, right)
-        return SLOW_CYCLES if op in SLOW else 1
+        return SLOW_CYCLES if op in (*SLOW, Op.STEP) else 1
 
     def __init__(self, config: Config):
         self._config = config
@@ -130,7 +131,8 @@ class Sequencer(wiring.Component):
                 wait.eq(instruction.wait), blocks.eq(Mux(is_nop, nop.blocks, 0)), turns.eq(Mux(is_nop, nop.turns, 0)),
                 waiting.eq((instruction.wait != 0) | (is_nop & ((nop.turns != 0) | (nop.blocks != 0)))),
             ]
-            with m.If(Cat(instruction.op == op for op in SLOW).any()):
+            slow = (*SLOW, Op.STEP) if self._config.memory else SLOW
+            with m.If(Cat(instruction.op == op for op in slow).any()):
                 m.d.sync += pause.eq(~0)
         with m.Elif(waiting & fetch.ready & ~pause[0]):
             left = Signal(WAIT_BITS)

@@ -21,6 +21,9 @@ LOOP   Goes to `target`, `count` - 1 times in a row; then goes on to the next in
        `counter` is the number of the loop counter that it uses.
 TOKEN  Puts out the last ARGMAX as the next token and increments the position. Goes to `target` if
        more tokens are wanted.
+STEP   The position += `value`, modulo its 16 bits, so a large value goes back: the positions of a
+       block take turns within a run. No instruction before it may still use the position. Only on
+       a tile with external memory.
 MXM    Makes matrix products:
          for o < outer, for m < middle: one result (`cols` dot products)
            for i < inner: one beat a cycle,
@@ -124,9 +127,10 @@ class Op(enum.Enum, shape=4):
     VXM = 9
     SFU = 10
     MOVE = 11
+    STEP = 12
 
 
-OPTIONAL_OPERATIONS = {Op.MOVE: "sdram"}
+OPTIONAL_OPERATIONS = {Op.MOVE: "sdram", Op.STEP: "sdram"}
 """Operations that a tile has only if this field of its configuration is not 0."""
 
 

@@ -11,6 +11,7 @@ from .instructions import (
     EPSILON_BITS,
     FACTOR_BITS,
     OPTIONAL_FUNCTIONS,
+    POSITION_BITS,
     SHIFT_BITS,
     TOKEN_BITS,
     Function,
@@ -105,6 +106,7 @@ def operand_layouts(config: Config) -> dict[Op, data.StructLayout]:
     if config.memory:
         layouts[Op.MOVE] = {"to": Place, "far": _address(widths, widths.burst),
                             "near": _address(widths, max(widths.weight, widths.granule)), "count": MOVE_COUNT_BITS}
+        layouts[Op.STEP] = {"value": POSITION_BITS}
     return {op: data.StructLayout(fields) for op, fields in layouts.items()}
 
 

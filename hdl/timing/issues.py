@@ -82,6 +82,8 @@ class RunRules:
                 self._loop(issue.operands)
             case Op.TOKEN:
                 return self._token(issue)
+            case Op.STEP:
+                return self._steady(issue.cycle, "a STEP changes the position")
             case Op.HALT:
                 return self._halt(issue)
             case Op.MXM | Op.VXM:
@@ -152,9 +154,12 @@ class RunRules:
         self.wanted -= 1
         if issue.position + 1 >> POSITION_BITS and self.wanted:
             found.append(f"the position after {issue.position} does not fit into {POSITION_BITS} bits")
-        if self.state_used > issue.cycle + Sequencer.token_latency(self.config):
-            found.append(f"a TOKEN steps position and token, which an earlier instruction uses until cycle {self.state_used}")
-        return found
+        cycle = issue.cycle + Sequencer.token_latency(self.config)
+        return found + self._steady(cycle, "a TOKEN steps position and token")
+
+    def _steady(self, cycle, what):
+        """The rule that the position and the token, which change behind a cycle, are no longer in use then."""
+        return [f"{what}, which an earlier instruction uses until cycle {self.state_used}"] if self.state_used > cycle else []
 
     def _halt(self, issue):
         ends = not (issue.operands["if_prompt"] and self.wanted)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from ..sequencer import Sequencer
 from ..spec.config import Config, address_bits
 from ..spec.errors import MareyError
-from ..spec.isa import WAIT_BITS, Instruction, Isa, Op, Place, Source, isa_of
+from ..spec.isa import POSITION_BITS, WAIT_BITS, Instruction, Isa, Op, Place, Source, isa_of
 from .distances import issue_cycles
 
 ISSUE_LIMIT = 1 << 20
@@ -178,6 +178,8 @@ class State:
                 self.token, self.position, self.count = choose(), self.position + 1, self.count - 1
                 if self.count:
                     self.pc = operands["target"]
+            case Op.STEP:
+                self.position = (self.position + operands["value"]) % (1 << POSITION_BITS)
 
     def _write(self, operands, addend):
         """Sets an address register to the operand `value` plus a number, modulo the register's

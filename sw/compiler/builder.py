@@ -49,7 +49,7 @@ class Builder:
         self.config: Config = layout.config
         self.graph: Graph = outline.graph
         self.shape, self.isa = outline.config, isa_of(layout.config)
-        self.buffer, self.shifts = layout.buffers, outline.shifts
+        self.buffer, self.shifts = placement.buffers, outline.shifts
         self.registers = placement.registers
         self.operation: Operation | None = None
         config = self.config

@@ -19,9 +19,9 @@ from .external import ExternalLayout
 from .fill import constants_start, fill
 from .fill_streamed import fill_stream, stream, tables_of
 from .layout import CompileError, Layout
-from .overlapped import lower_external
+from .overlapped import lower_block, lower_external
 from .plan import lay_out_model
-from .resident import lower
+from .resident import Code, lower
 from .segments import lower_streamed
 from .streamed import StreamedLayout
 
@@ -70,12 +70,16 @@ def _schedule(layout, outline):
     if not isinstance(layout, StreamedLayout):
         code = lower(layout, outline)
         return Program(config, Image(code.instructions, weights, constants), model=facts, sections=code.sections)
+    block = None
     if isinstance(layout, ExternalLayout):
         code, entries = lower_external(layout, outline), {}
+        if found := lower_block(layout, outline, len(code.instructions)):
+            more, block = found
+            code = Code(code.instructions + more.instructions, code.sections | more.sections)
     else:
         code, entries = lower_streamed(layout, outline)
     program = Program(config, Image(code.instructions, weights, constants), model=facts, sections=code.sections,
-                      stream=stream(layout, entries, weights, constants))
+                      stream=stream(layout, entries, weights, constants, block))
     program.check_retention()
     return program
 

@@ -164,10 +164,20 @@ class ExternalLayout(StreamedLayout):
 
     def _lay_section(self, section: Section) -> Section:
         # What all chunks have comes first, so that it lies in the same places for all.
-        every = section.steps[section.before:len(section.steps) - section.after]
-        sizes = [{name: values for step in steps for name, values in self.constants_of(step).items()}
-                 for steps in (every, section.steps[:section.before])]
-        later = whole_granules(self.config, self._lay(sizes[0], 0)[1])
-        found, granules = self._lay(sizes[0] | sizes[1], 0)
-        self._enter(found, sizes[0])
-        return replace(section, granules=whole_granules(self.config, granules), later_granules=later)
+        every, later = self._lay_every(section)
+        first = {name: values for step in section.steps[:section.before] for name, values in self.constants_of(step).items()}
+        # A block of positions computes a norm again for each matrix that reads it: so the norm's gains lie where the constants
+        # of those matrices do not come.
+        norms = {self.graph.find(step).output.name for step in section.steps[:section.before]}
+        kept = max([later] + [self._lay_every(other)[1] for other in self.layer_sections
+                              if any(norms & set(self.graph.find(step).inputs) for step in other.steps if step in self.matrices)])
+        found, granules = self.lay(every, 0)
+        more, end = self.lay(first, max(granules, kept) if first else granules)
+        self._enter(found | more, every)
+        return replace(section, granules=whole_granules(self.config, end), later_granules=later)
+
+    def _lay_every(self, section):
+        """({constant of each chunk of a section: number of values}, whole granules that they take)."""
+        steps = section.steps[section.before:len(section.steps) - section.after]
+        sizes = {name: values for step in steps for name, values in self.constants_of(step).items()}
+        return sizes, whole_granules(self.config, self.lay(sizes, 0)[1])

@@ -209,7 +209,7 @@ class Layout:
 
     # MEM
 
-    def _lay(self, sizes: dict[str, int], at: int) -> tuple[dict[str, int], int]:
+    def lay(self, sizes: dict[str, int], at: int) -> tuple[dict[str, int], int]:
         """Lays vectors of so many values one after another, from granule `at` on.
 
         Returns ({name: first granule}, the granule after the last).
@@ -223,7 +223,7 @@ class Layout:
     def _keep(self, sizes, at):
         """Like `_lay`, but enters the vectors in `buffers`, and returns only the granule after the
         last."""
-        found, end = self._lay(sizes, at)
+        found, end = self.lay(sizes, at)
         self.buffers |= found
         return end
 
@@ -261,12 +261,12 @@ class Layout:
         biases = {f"{each.name}_bias": self.bias_values(each) for each in self.linears if each.bias}
         at = self._lay_products(sizes, 0)
         act = [(0, self.in_words(at))]
-        self.constants, at = self._lay({"low": sizes["low"], "one": lanes, "epsilon": lanes * self.balanced}, at)
+        self.constants, at = self.lay({"low": sizes["low"], "one": lanes, "epsilon": lanes * self.balanced}, at)
         # The VXM reads factors as x if it multiplies them by a scalar first, else as y.
         scaled = {name: factors[name] for name in self.scaled
                   if name not in self.groups or self.input_groups(self.graph.find(name)) > 1}
-        self.layer, start = self._lay(scaled, 0)
-        rest, self.constants_stride = self._lay({
+        self.layer, start = self.lay(scaled, 0)
+        rest, self.constants_stride = self.lay({
             **{name: self._gain_values(name) for name in self.norms},
             **{f"{name}_units": self.residual * self.balanced for name in self.norms}, "rescale": self.dim * self.balanced,
             **{name: factors[name] for name in self.matrices if name not in scaled}, "key_offset": self.kv_heads,
@@ -277,10 +277,10 @@ class Layout:
         self.layer_constants = max(at, windows["y"].first - start)
         at = self.layer_constants + model.n_layers * self.constants_stride
         at = self._keep({"x": sizes["x"], "normal": sizes["normal"], "scale": lanes}, at)
-        looked_up, at = self._lay({"embedding": self._embedding_factor_values()}, at)
-        classifier, at = self._lay({"classifier_bias": biases.get("classifier_bias", 0)}, at)
+        looked_up, at = self.lay({"embedding": self._embedding_factor_values()}, at)
+        classifier, at = self.lay({"classifier_bias": biases.get("classifier_bias", 0)}, at)
         x = [(0, at)]
-        rest, at = self._lay({"high": sizes["high"], "final_norm": self._gain_values("final_norm"),
+        rest, at = self.lay({"high": sizes["high"], "final_norm": self._gain_values("final_norm"),
                               "classifier": factors["classifier"], "positions": sizes["positions"],
                               "final_norm_units": self.residual * self.balanced, "ones": lanes * self.balanced}, at)
         self.constants, self.constants_end = self.constants | looked_up | classifier | rest, at

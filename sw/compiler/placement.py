@@ -28,6 +28,8 @@ class Placement(Protocol):
     """W-RAM word at which the layer's cached keys begin."""
     values: Address
     """W-RAM word at which the layer's cached values begin."""
+    buffers: dict[str, int | Address]
+    """The first granule of each buffer of the token."""
 
     def constant(self, name: str) -> Address:
         """The first granule of a constant: factors of a matrix, gains of a norm, a bias or a table.
@@ -58,7 +60,7 @@ class Resident:
 
     def __init__(self, layout: Layout):
         config = layout.config
-        self.layout = layout
+        self.layout, self.buffers = layout, layout.buffers
         self.registers = Registers({
             "constants": layout.layer_constants, "words": 0, "key": layout.keys * config.granules_per_word,
             "value": layout.values * config.beats_per_result, "once": 0, "once_more": 0})
@@ -96,7 +98,7 @@ class Streamed:
 
     def __init__(self, layout: Layout):
         config = layout.config
-        self.layout, self.chunks = layout, 1
+        self.layout, self.buffers, self.chunks = layout, layout.buffers, 1
         self.registers = Registers({
             "buffer": layout.buffer, "results": 0, "key": 0, "value": layout.values * config.beats_per_result, "keys": 0,
             "values": layout.values})
@@ -128,22 +130,32 @@ class External:
     offset of the chunk's results in their vector, or in external memory; "key" and "value", where the position's key and
     value go; "cache", the layer's offset in the KV cache, in W-RAM words. `chunks` and `argmax` must be set for each
     chunk before its kernels run.
+
+    In the program of a block of positions register "slot" is the distance of the position's slot from the first one, and
+    "results" has that distance in it. See `slots.py`.
     """
 
     streamed = True
 
     def __init__(self, layout: Layout):
-        config = layout.config
-        self.layout, self.chunks, self.argmax = layout, 1, {}
+        config, slots = layout.config, layout.slots
+        self.layout, self.buffers, self.chunks, self.argmax = layout, layout.buffers, 1, {}
         self.blocks = layout.context // config.block
         self.fill_cycles = config.rows * config.weight_bits // config.memory.part.bus_bits
         self.registers = Registers({
             "buffer": 0, "far": 0, "results": 0, "key": layout.keys * config.granules_per_word,
-            "value": layout.values * config.beats_per_result, "cache": 0})
+            "value": layout.values * config.beats_per_result, "cache": 0} | ({"slot": 0} if slots else {}))
+        self._first_constants = {name for operation in layout.graph.begin for name in layout.constants_of(operation.name)}
+        if slots:
+            self.buffers = {name: self.registers.address("slot", granule) if name in slots.kept else granule
+                            for name, granule in layout.buffers.items()}
         self.keys, self.values = (self.registers.address("cache", word * layout.halves)
                                   for word in (layout.keys, layout.values))
 
     def constant(self, name: str) -> Address:
+        slots = self.layout.slots
+        if slots and name in self._first_constants:
+            return self.registers.address("slot", slots.begin + self.layout.layer[name])
         return Address(self.layout.segment + self.layout.layer[name])
 
     def matrix(self, name: str) -> Matrix:
@@ -153,6 +165,7 @@ class External:
         return self.registers.address("buffer")
 
     def results(self, name: str) -> Address | int:
-        if self.chunks > 1 and (name != "logits" or self.layout.whole):
+        slots = self.layout.slots
+        if self.chunks > 1 and (name in slots.kept if slots else name != "logits" or self.layout.whole):
             return self.registers.address("results", self.layout.buffers[name])
-        return self.layout.buffers[name]
+        return self.buffers[name]

@@ -11,6 +11,7 @@ from ..quant.outline import Outline
 from .buffers import buffer_sizes
 from .layout import RESULT_BUFFERS, Layout
 from .matrix import Matrix
+from .slots import Slots
 
 MOST_TIMES = (1 << 12) - 1
 """The largest operand `times` of an INDEX, 12 bits: the largest distance of the two weight buffers
@@ -30,11 +31,13 @@ class StreamedLayout(Layout):
     (`layer`: their offsets, for all sections); the buffers of the token.
 
     `whole`: the logits of the whole vocabulary are kept in MEM, and the tile chooses the next token;
-    else MEM has those of a chunk, and the host chooses. `why`: why the model is not resident.
+    else MEM has those of a chunk, and the host chooses. `why`: why the model is not resident. `slots`: of
+    the positions of a block, in the layout of a program that computes several; see `with_slots`.
     """
 
     def __init__(self, config: Config, outline: Outline, context: int, whole: bool = True, why: str = ""):
         self.whole, self.why, self.room, self.granules = whole, why, 0, 0
+        self.slots: Slots | None = None
         self.layer_sections: list[Section] = []
         self.end_sections: list[Section] = []
         self.begin = Section(tuple(operation.name for operation in outline.graph.begin))
@@ -165,7 +168,7 @@ class StreamedLayout(Layout):
 
     def _lay_granules(self):
         config = self.config
-        self.constants, self.segment = self._lay({"one": config.lanes}, 0)
+        self.constants, self.segment = self.lay({"one": config.lanes}, 0)
 
         self.begin = self._lay_section(self.begin)
         self.layer_sections = [self._lay_section(section) for section in self.layer_sections]
@@ -173,7 +176,7 @@ class StreamedLayout(Layout):
         factors = {name: matrix.results * config.cols for name, matrix in self.matrices.items()}
         padded = {name: self.padded_results(name) for name in self.matrices}
         sizes = buffer_sizes(self) | {
-            **self._results(padded), "logits": padded["classifier"] if self.whole else factors["classifier"],
+            **self.results(padded), "logits": padded["classifier"] if self.whole else factors["classifier"],
             "factors": max(sum(factors[step] for step in section.steps if step in self.matrices) for section in self.sections)}
         words = self.in_words(self.segment + max(section.granules for section in self.sections))
         # The MXM reads queries in words, so they begin with a word.
@@ -184,16 +187,16 @@ class StreamedLayout(Layout):
     def _lay_section(self, section: Section) -> Section:
         """Lays the constants of a section's segment; returns the section with their granules."""
         sizes = {name: values for step in section.steps for name, values in self.constants_of(step).items()}
-        found, granules = self._lay(sizes, 0)
+        found, granules = self.lay(sizes, 0)
         self._enter(found, sizes)
         return replace(section, granules=granules)
 
     def _enter(self, found, sizes):
         """Enters the places of a section's constants, and those of factors that are multiplied by a scalar first."""
         self.layer |= found
-        self.factors |= self._lay({name: values for name, values in sizes.items() if name in self.matrices}, 0)[0]
+        self.factors |= self.lay({name: values for name, values in sizes.items() if name in self.matrices}, 0)[0]
 
-    def _results(self, padded):
+    def results(self, padded):
         """Values of the buffers that matrices write, by name; `padded`: outputs of each matrix in
         whole chunks."""
         found = {"x": self.dim}

@@ -69,6 +69,24 @@ class Section:
 
 
 @dataclass(frozen=True)
+class Block:
+    """The positions of a prompt that are computed with one stream of weights: see `marey.sw.compiler.slots`.
+
+    `positions`: their number; a block begins at a multiple of it. `entry`: number of the first instruction. `granule`: the
+    MEM granule at which the constants of the first position's beginning lie; `stride`: granules to the next position's.
+    """
+
+    positions: int
+    entry: int
+    granule: int
+    stride: int
+
+    def start(self, position: int) -> int:
+        """The first position of the block that a position is in."""
+        return position - position % self.positions
+
+
+@dataclass(frozen=True)
 class Run:
     """A run of a token, or, in external memory, the part of the run for one segment. `layer`, `chunk`: their numbers. `word`,
     `granule`: where its segment begins in the stream's `weights` and `constants`."""
@@ -100,6 +118,7 @@ class Stream:
     - `external`: the segments lie in external memory, one after another in the order in which a token needs them, and a
       token takes one run, from instruction 0 on. `logits_far`: the burst from which on it leaves its logits there; 0 if
       they are in MEM.
+    - `block`: of a prompt's positions; None if the program computes them one by one.
     """
 
     begin: Section
@@ -122,6 +141,7 @@ class Stream:
     positions: np.ndarray
     external: bool = False
     logits_far: int = 0
+    block: Block | None = None
 
     @classmethod
     def load(cls, facts: dict, arrays: dict[str, np.ndarray]) -> "Stream":
@@ -132,7 +152,8 @@ class Stream:
         """
         begin, layer, end = (tuple(Section(**part | {"steps": tuple(part["steps"])}) for part in parts)
                              for parts in ([facts["begin"]], facts["layer"], facts["end"]))
-        found = cls(**facts | {"begin": begin[0], "layer": layer, "end": end}, **arrays)
+        block = facts.get("block") and Block(**facts["block"])
+        found = cls(**facts | {"begin": begin[0], "layer": layer, "end": end, "block": block}, **arrays)
         sizes = [sum(run.section.words for run in found.runs()),
                  sum(run.section.granules_of(run.chunk) for run in found.runs()) - found.begin.granules]
         context = found.cells * found.cell

@@ -1,6 +1,6 @@
 """External memory, as the host uses it: reads and writes, a check that the chip is there, and tokens from a model in it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -119,6 +119,15 @@ class ExternalRunner:
                 made.append(token)
                 show(token)
         return made
+
+    def block(self, tokens: Sequence[int], position: int) -> None:
+        """Takes the tokens of a block of a prompt into the KV cache, in one run. `position`: of the first; there are as
+        many tokens as the block has positions."""
+        session, stream = self._session, self._program.stream
+        for number, token in enumerate(tokens):
+            session.write_mem(stream.block.granule + number * stream.block.stride,
+                              first_constants(session.config, stream, token, position + number))
+        session.execute(self._program, stream.block.entry, token=0, position=position, count=0)
 
     def logits(self) -> np.ndarray:
         """The integer logits, int16 [vocab], of the token that was run last."""

@@ -8,7 +8,7 @@ from ....hdl.spec.isa import Address, Instruction, MxmBlocks, Op, Reduce, To, Vx
 from ....hdl.timing import Unit, mxm_beat, vxm_beat
 from ...model.graph import Kind, Operation
 from ...quant.model import FRACTION
-from ..builder import REDUCED, Builder, log2
+from ..builder import REDUCED, Builder, log2, moved_by
 from ..distances import stream_offset
 from ..steps import IN_ORDER, After, Step, best, step
 
@@ -22,11 +22,11 @@ def heads(builder: Builder, operation: Operation) -> list[Step]:
     # The passes over heads fit between the results of the values, if these come in groups of inputs.
     by_group = values.group_inner if layout.input_groups(builder.graph.find("v")) > 1 else 0
     rounds = partial(builder.rounds, interval=by_group)
-    keys, turned, steps = raw + queries, {"inner": head, "x_hop": head}, []
+    keys, turned, steps = moved_by(raw, queries), {"inner": head, "x_hop": head}, []
     if operation.kind is Kind.ROTATE:
         keys = builder.buffer["k"]
         turned = {"pair": 1, "by_vector": 1, "y": builder.buffer["turn"], "y_step": 1, "inner": 2 * head, "x_hop": head}
-        steps.append(best(rounds("turn keys", builder.shape.n_kv_heads, per_head, **turned, x=raw + queries, dst=keys,
+        steps.append(best(rounds("turn keys", builder.shape.n_kv_heads, per_head, **turned, x=moved_by(raw, queries), dst=keys,
                                  dst_hop=head, shift=14)))
     to_keys = rounds(
         "keys", builder.shape.n_kv_heads, per_head, x=keys, x_hop=head, inner=head, plus=1,

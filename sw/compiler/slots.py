@@ -1,0 +1,81 @@
+"""Slots: what MEM keeps of each position of a block while one stream of weights goes by.
+
+A program that computes several positions with each segment of the weights goes through the operations of
+a section once for each position. What a later section reads of a position is in the position's slot; all
+slots are alike, `stride` granules apart, and address register "slot" points to one of them. All other
+buffers are shared, because no section leaves anything in them: a section computes the int8 input of its
+matrix again from what is in the slot (see `blocked.restored`).
+
+A slot has the residual, the rotation of the position, and behind them, one after another in the same
+place: the constants with which the position begins; queries, keys and values, later the output of
+attention; the feed-forward block's hidden vector.
+"""
+
+from copy import copy
+from dataclasses import dataclass
+
+from ..model.graph import Kind
+from .buffers import buffer_sizes
+from .layout import Layout
+
+
+@dataclass(frozen=True)
+class Slots:
+    """The slots of a block.
+
+    `positions`: their number. `stride`: granules from one to the next. `begin`: the granule at which the
+    constants of the first position's beginning lie. `kept`: names of the buffers that are in slots.
+    """
+
+    positions: int
+    stride: int
+    begin: int
+    kept: frozenset[str]
+
+
+def with_slots(layout: Layout, positions: int) -> Layout:
+    """The layout for a block of so many positions: the same W-RAM and segments, another MEM.
+
+    Its `buffers` has the places in the first slot; buffer "kept o" is attention's output. `granules` may be more than
+    the tile has.
+    """
+    config, found, sizes = layout.config, copy(layout), buffer_sizes(layout)
+    padded = {name: layout.padded_results(name) for name in layout.matrices}
+    results = layout.results(padded)
+    factors = {name: matrix.results * config.cols for name, matrix in layout.matrices.items()}
+    found.buffers = shared = {}
+
+    def lay(at, **values):
+        found_at, end = layout.lay(values, at)
+        shared.update(found_at)
+        return end
+
+    def words(at):
+        return layout.in_words(at) * config.granules_per_word
+
+    # Operands of products begin with a word.
+    start = words(layout.segment + max(section.granules for section in layout.sections[1:]))
+    hidden, dim = lay(start, input=sizes["input"]), start + layout.in_granules(layout.dim)
+    up = factors.get(gating(layout), 0)
+    at = words(max(lay(hidden, gained=layout.dim), lay(dim, k=sizes["k"]), lay(dim, up=up), lay(start, score=sizes["score"])))
+    at = lay(at, q=sizes["q"], factors=max(
+        sum(factors[step] for step in section.steps if step in factors) for section in layout.sections))
+    shared["o"] = shared["q"]
+    first = at
+    at = lay(at, x=results["x"], turn=sizes["turn"])
+    begin, values = at, layout.in_granules(results["qk"])
+    end = max(lay(at, qk=results["qk"]), lay(at + values, v=results["v"]), lay(at, **{"kept o": layout.heads}),
+              lay(at, gate=results["gate"]), at + layout.begin.granules)
+    found.slots = Slots(positions, end - first, begin, frozenset(("x", "turn", "qk", "v", "kept o", "gate")))
+    found.granules = first + positions * (end - first)
+    return found
+
+
+def gating(layout: Layout) -> str | None:
+    """The name of the matrix whose results a MULTIPLY takes; None if the model has none."""
+    for operation in layout.graph.of_kind(Kind.MULTIPLY):
+        for value in operation.inputs:
+            producer = layout.graph.producer(value, layout.graph.layer)
+            if producer.kind is Kind.LINEAR:
+                return producer.name
+    return None
