@@ -9,7 +9,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ...hdl.dram import Dram
 from ...hdl.spec.isa import POSITION_BITS, Address, Instruction, Op, Place, Reduce, Source
 from ...hdl.timing import issue_cycles
 from ..model.graph import Kind, Operation
@@ -26,7 +25,7 @@ from .schedule import Timeline
 from .segments import TAKE_FROM_SEGMENT
 from .steps import step
 
-CHUNKS, LAYERS, POSITIONS = 0, 1, 2
+CHUNKS, LAYERS, POSITIONS, CELLS = range(4)
 """Loop counters."""
 
 
@@ -60,6 +59,12 @@ class Bodies:
         """An instruction that belongs to no operation."""
         return self.builder.isa.make(op, **operands)
 
+    @property
+    def places(self) -> list[tuple[str, int]]:
+        """(register, how far it moves when the positions come to the next column of keys, or word of values)."""
+        config = self.config
+        return [("key", self.layout.head // config.rows * config.granules_per_word), ("value", config.beats_per_result)]
+
     def arriving(self, section: Section, chunk: int = 0) -> Next:
         """The segment of a chunk."""
         layout = self.layout
@@ -68,12 +73,11 @@ class Bodies:
     def begin(self, following: Next) -> None:
         """The beginning of a token, or of each position of a block: address registers, and the operations before the
         layers."""
-        layout, config, builder = self.layout, self.config, self.builder
-        key_granules = layout.head // config.rows * config.granules_per_word
+        config, builder = self.config, self.builder
         self.sections[self.here] = "begin"
         for name in ("buffer", "far", "cache", *(("slot",) if self.slots else ())):
             self.code.append(self.op(Op.SET, register=self.number[name], value=0))
-        for register, size, times in (("key", config.cols, key_granules), ("value", config.rows, config.beats_per_result)):
+        for (register, times), size in zip(self.places, (config.cols, config.rows), strict=True):
             self.code.append(self.op(Op.INDEX, register=self.number[register], source=Source.POSITION, right=log2(size),
                                      times=times, value=self.number.value(register)))
         self._body(list(builder.graph.begin), following)
@@ -143,7 +147,7 @@ class Bodies:
         """
         code = self._computing([each for each in operations if each.kind is not Kind.CHOOSE], following)
         pen = Pen(self.config, self.number.values, [])
-        self._write(pen, code, following)
+        self._write(pen, code, following, any(each.kind is Kind.SCORES for each in operations))
         computed = pen.last + 1
         if following is not None:
             if following.weights:
@@ -187,30 +191,42 @@ class Bodies:
 
     # Operations
 
-    def _write(self, pen, code, following):
-        """Writes a body's operations; those of a block in a loop over its positions."""
+    def _write(self, pen, code, following, cached):
+        """Writes a body's operations; those of a block in a loop over its positions. `cached`: they use the KV cache, of which
+        a position's place changes from cell to cell."""
         first = int(following is not None and following.weights > 0) if self.slots else len(code)
         for instruction in code[:first]:
             pen.add(instruction)
         if not self.slots:
             return
+        positions, cell = self.slots.positions, self.layout.cell
         target, since = self.here + first, pen.at
         for instruction in code[first:]:
             pen.add(instruction)
         chunked = ("results",) if self.builder.place.chunks > 1 else ()
         moved = [("slot", self.slots.stride), *((name, self.slots.stride) for name in chunked)]
-        behind = [self.op(Op.STEP, value=1), *(self._add(*each) for each in moved),
-                  self.op(Op.LOOP, count=self.slots.positions, target=target, counter=POSITIONS)]
+        back = [(name, positions * value) for name, value in moved]
+        inner = cell if cached and positions > cell else positions
+        self._turn(pen, [self.op(Op.STEP, value=1), *(self._add(*each) for each in moved)], since, inner, target, POSITIONS)
+        if inner < positions:
+            cells = positions // cell
+            self._turn(pen, [self._add(*each) for each in self.places], since, cells, target, CELLS)
+            back += [(name, cells * value) for name, value in self.places]
+        pen.add(self.op(Op.STEP, value=-positions % (1 << POSITION_BITS)))
+        for register, value in back:
+            pen.add(self._add(register, -value))
+
+    def _turn(self, pen, adds, since, count, target, counter):
+        """Ends a turn of a loop of `count` turns that has begun in cycle `since` with instruction `target`; the pen then is
+        behind them all."""
+        behind = [*adds, self.op(Op.LOOP, count=count, target=target, counter=counter)]
         # Entries come to W-RAM every so many cycles: keys and values of all positions are written between them.
-        ends, apart = pen.last + 1, self.builder.place.fill_cycles
+        ends, apart = max(pen.last + 1, pen.at), self.builder.place.fill_cycles
         after = sum(issue_cycles(self.config, each) for each in behind)
         pen.until(ends + (since - ends - after) % apart)
         for instruction in behind:
             pen.add(instruction)
-        pen.turns(self.slots.positions, since)
-        pen.add(self.op(Op.STEP, value=-self.slots.positions % (1 << POSITION_BITS)))
-        for register, value in moved:
-            pen.add(self._add(register, -self.slots.positions * value))
+        pen.turns(count, since)
 
     def _computing(self, operations, following):
         """The operations of a body, with the MOVE of the weights that come meanwhile as the first instruction."""

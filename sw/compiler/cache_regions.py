@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ...hdl.spec.isa import To
 from ...hdl.timing import Issue, ProgramError, Unit, trace, uses
 from ..model.graph import Kind
 from ..program.program import Program
@@ -38,6 +39,8 @@ def check_cache(program: Program, layout: Layout) -> None:
             for operation in layout.graph.of_kind(Kind.SCORES, Kind.VALUES)}
     for issue in _issues(program):
         operation = issue.instruction.operation
+        if operation not in read and issue.operands.get("to") not in (To.KEYS, To.VALUES):
+            continue
         for use in uses(program.config, issue):
             region = {Unit.KEY_WRITE: keys, Unit.VALUE_WRITE: values, Unit.WRAM_FIRST_READ: read.get(operation)}.get(use.unit)
             if region is not None and not _inside(use.addresses, region):
@@ -52,6 +55,8 @@ def _issues(program: Program) -> Iterator[Issue]:
     for position in (0, program.model.context - 1):
         if program.one_run:
             yield from trace(config, code, position=position)
+            if block := program.stream and program.stream.block:
+                yield from trace(config, code, block.entry, position=block.start(position), count=0)
             continue
         for section in program.stream.sections:
             if section.cached:

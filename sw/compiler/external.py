@@ -169,10 +169,12 @@ class ExternalLayout(StreamedLayout):
         # A block of positions computes a norm again for each matrix that reads it: so the norm's gains lie where the constants
         # of those matrices do not come.
         norms = {self.graph.find(step).output.name for step in section.steps[:section.before]}
-        kept = max([later] + [self._lay_every(other)[1] for other in self.layer_sections
-                              if any(norms & set(self.graph.find(step).inputs) for step in other.steps if step in self.matrices)])
-        found, granules = self.lay(every, 0)
-        more, end = self.lay(first, max(granules, kept) if first else granules)
+        readers = [other for other in self.layer_sections if any(
+            norms & set(self.graph.find(step).inputs) for step in other.steps if step in self.matrices)]
+        found, end = self.lay(every, 0)
+        more = {}
+        if first:
+            more, end = self.lay(first, max([later] + [self._lay_every(other)[1] for other in readers]))
         self._enter(found | more, every)
         return replace(section, granules=whole_granules(self.config, end), later_granules=later)
 

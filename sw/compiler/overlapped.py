@@ -12,7 +12,7 @@ brings the first segment of the next section; all layers are a loop around their
 """
 
 from ...hdl.dram import Dram
-from ...hdl.spec.isa import Op
+from ...hdl.spec.isa import EncodingError, Op
 from ..program.stream import Block
 from ..quant.outline import Outline
 from .bodies import Bodies
@@ -23,6 +23,8 @@ from .placement import External
 from .resident import Code
 from .slots import with_slots
 
+MOST_POSITIONS = 32
+"""The most positions of a block: with more, the products take longer than the weights."""
 READER_INSTRUCTIONS = 2
 """Instructions at the end of the program memory that the host uses to read external memory."""
 
@@ -51,11 +53,12 @@ def lower_block(layout: ExternalLayout, outline: Outline, origin: int) -> tuple[
     """The program of a block of a prompt's positions, from instruction `origin` on; None if MEM or the program memory has no
     room for a block of at least two.
 
-    A block has as many positions as MEM has room for, up to a column's keys and a word's values. It begins at a multiple of
-    them. Before it the host puts the constants of each position's beginning into its slot.
+    A block has as many positions as MEM has room for, up to `MOST_POSITIONS`, or to a cell of the KV cache if a column's keys
+    and a word's values are of different numbers of positions. It begins at a multiple of them. Before it the host puts the
+    constants of each position's beginning into its slot.
     """
     config = layout.config
-    positions = min(config.rows, config.cols)
+    positions = min(MOST_POSITIONS if config.rows == config.cols else layout.cell, layout.context)
     while positions > 1 and with_slots(layout, positions).granules > config.granules:
         positions //= 2
     # Moves without pauses for REFRESH must read all rows in each run.
@@ -63,8 +66,11 @@ def lower_block(layout: ExternalLayout, outline: Outline, origin: int) -> tuple[
         return None
     layout = with_slots(layout, positions)
     bodies = Bodies(Builder(layout, outline, External(layout)), origin)
-    bodies.begin(bodies.arriving(layout.layer_sections[0]))
-    bodies.layers()
+    try:
+        bodies.begin(bodies.arriving(layout.layer_sections[0]))
+        bodies.layers()
+    except EncodingError:  # a target is beyond the program memory
+        return None
     bodies.code.append(bodies.op(Op.HALT))
     if bodies.here > _room(layout):
         return None

@@ -25,6 +25,7 @@ from ..text.chat import ChatTemplate
 from ..text.tokenizer import Tokenizer
 from .assembly import disassemble
 from .image import Image
+from .prompt import PromptRun, prompt_runs
 from .retention import Retention, prove
 from .stream import ARRAYS, Stream
 from .verified import verify_once
@@ -140,6 +141,10 @@ class Program:
         for entry, position, count, cycles in runs:
             self.image.known_cycles[self._run(position, count, entry)] = cycles
 
+    def prompt_runs(self, first: int, end: int) -> Iterator[PromptRun]:
+        """The runs for a prompt's tokens at the positions `first` to `end` - 1: one by one, or in blocks of positions."""
+        return prompt_runs(self, first, end)
+
     @property
     def graph(self) -> Graph | Network | None:
         """The model's integer graph, or the network, whose operations the instructions belong to; None for a program
@@ -207,6 +212,8 @@ class Program:
         if self.stream and self.stream.external:
             line += (f"in external memory: one run a token, with segments of up to {self.stream.room} W-RAM words of "
                      f"{self.config.wram_depth}")
+            if self.stream.block:
+                line += f", a prompt in blocks of {self.stream.block.positions} positions"
             if proof := self.check_retention():
                 line += f"; {proof.text(self.config)}"
         elif self.stream:

@@ -213,6 +213,10 @@ class Stream:
                 words += times * read_words(config, Space.MEM, -(-self.chunk_logits // config.lanes))
         return words
 
+    def block_words(self, config: Config) -> int:
+        """Words over the link, both ways, that a block of positions takes."""
+        return run_words(0) + self.block.positions * write_words(config, Space.MEM, self.begin.granules)
+
     def operand(self, run: Run, half: int, position: int) -> int:
         """The operand with which a run is started; the START has it in the place of a token.
 

@@ -52,6 +52,11 @@ def verify(program) -> Runs:
     if program.stream:
         # The host brings each token's row, so a run makes one token.
         run(0, 0)
+        if block := program.stream.block:
+            last = block.start(context - 1)
+            check_addresses(config, instructions, block.entry, position=last, token=0)
+            for position in positions:
+                run(block.start(position), 0, block.entry)
         return found
     for position, count in ((0, 0), (context - 1, 0), (config.block - 1, 2)):
         run(min(position, context - 2), count)
@@ -99,4 +104,4 @@ def _looked_at(program) -> Iterator[str]:
     if program.model:
         yield f"{program.model.context} {program.model.shape.vocab_size}"
     if stream := program.stream:
-        yield f"{stream.sections} {stream.layers} {stream.cells} {stream.cell}"
+        yield f"{stream.sections} {stream.layers} {stream.cells} {stream.cell} {stream.block}"

@@ -18,13 +18,17 @@ from .verify import Verifier, common
 
 @dataclass(frozen=True)
 class Step:
-    """The cycles that the token at a position took, summed over all its runs on the tile."""
+    """The cycles that the token at a position took, summed over all its runs on the tile.
+
+    `count`: tokens of a prompt that were computed together, of which `position` and `token` are the first.
+    """
 
     position: int
     token: int
     predicted_cycles: int
     measured_cycles: int
     mac_floor_cycles: int
+    count: int = 1
 
 
 @dataclass(frozen=True)
@@ -48,9 +52,10 @@ class Decoder:
     `tokens`: those in the KV cache, by position from 0 on. A text that begins like the last one, as
     the next turn of a conversation does, is run from the first token that differs. With a
     `verifier`, each token is compared with a reference's, and so are logits that are read:
-    VerifyError for a difference. Each token is computed within `during(its position, number of the
-    prompt's tokens)`. With `prefill`, the host computes all tokens of a prompt but the last. MareyError
-    for a program without a model.
+    VerifyError for a difference. Each run is within `during(position of its first
+    token, number of the prompt's tokens)`. Tokens of a prompt are run one by one, or in blocks of positions
+    where the program has them and they take fewer cycles: see `Program.prompt_runs`. With `prefill`, the host
+    computes all tokens of a prompt but the last. MareyError for a program without a model.
     """
 
     def __init__(self, device: Device, program: Program, verifier: Verifier | None = None,
@@ -79,16 +84,22 @@ class Decoder:
             self.tokens += text[first:end]
             first = end
             yield Ran(None, len(prompt) - end)
-        for position in range(first, min(context, len(prompt) + steps - 1)):
-            token, left = text[position], max(0, len(prompt) - 1 - position)
+        for run in self.program.prompt_runs(first, len(prompt) - 1):
             before = replace(self.device.tally)
+            with self.during(run.first, len(prompt)):
+                if run.start is None:
+                    self.device.run(text[run.first], run.first, 0)
+                else:
+                    # A block begins at a multiple of its positions: those before the first are computed again.
+                    self.device.run_block(text[run.start:run.end], run.start)
+            self.tokens += text[run.first:run.end]
+            yield Ran(self._step(run.first, text[run.first], before, run.end - run.first), len(prompt) - run.end)
+        for position in range(max(first, len(prompt) - 1), min(context, len(prompt) + steps - 1)):
+            token, before = text[position], replace(self.device.tally)
             with self.during(position, len(prompt)):
-                made = self.device.run(token, position, int(not left))
+                made = self.device.run(token, position)
             self.tokens.append(token)
             step = self._step(position, token, before)
-            if left:
-                yield Ran(step, left)
-                continue
             wanted = logits or not sampler.greedy or bool(self.verifier and self.verifier.logits)
             found = self.device.logits() if wanted else None
             if self.verifier:
@@ -96,7 +107,7 @@ class Decoder:
             text.append(made[0] if sampler.greedy else int(sampler(found, text)))
             yield Ran(step, 0, text[-1], found)
 
-    def _step(self, position: int, token: int, before: Tally) -> Step:
+    def _step(self, position: int, token: int, before: Tally, count: int = 1) -> Step:
         after, macs_per_cycle = self.device.tally, self.program.config.macs
         return Step(position, token, after.predicted - before.predicted, after.measured - before.measured,
-                    -(-(after.macs - before.macs) // macs_per_cycle))
+                    -(-(after.macs - before.macs) // macs_per_cycle), count)

@@ -1,6 +1,6 @@
 """The driver: a device is a tile that holds a program. One interface for every backend."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -112,6 +112,22 @@ class Device:
             graph, end = graph_of(facts.shape), position + max(count, 1)
             self.tally.macs += sum(graph.macs(at, bool(count)) for at in range(position, end))
         return tokens
+
+    def run_block(self, tokens: Sequence[int], position: int) -> None:
+        """Takes a prompt's tokens from a position on into the KV cache, in one run for a block of positions.
+
+        They begin with the block, and are as many as it has positions, or fewer; the positions behind them are computed, too,
+        and are to be run later. ScheduleError if the run's cycles are not the predicted ones. MareyError, before anything
+        runs, for a program without blocks, and for tokens and positions as in `run`.
+        """
+        block = self._program.stream and self._program.stream.block
+        if not block or position % block.positions or not 0 < len(tokens) <= block.positions:
+            raise MareyError(f"no block of {len(tokens)} tokens at position {position}")
+        for number, token in enumerate(tokens):
+            self._check_run(token, position + number, 0)
+        self._runner.block([*tokens, *[0] * (block.positions - len(tokens))], position)
+        graph = graph_of(self._program.model.shape)
+        self.tally.macs += sum(graph.macs(position + number, False) for number in range(len(tokens)))
 
     def _check_run(self, token, position, count):
         """MareyError for a run that would leave the program's model or the link's counts. A run of a program

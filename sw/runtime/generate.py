@@ -26,11 +26,11 @@ class Generation:
 
     `prompt_tokens`, `tokens`: token ids of the prompt, and those generated, without the one that ends a
     text. `known_count`: tokens of the prompt that were in the KV cache before; `host_count`: those that
-    the host computed. `steps`: one for each token that the tile was given. `link_words`: 32-bit words
-    over the link, loading the program included. `ended_by`: what ended the text, one of the constants
-    above. `logprobs`: of each generated token, if they were asked for (see `log_probabilities`).
-    `verified_count`: tokens that were compared with a reference and found equal; `verified_by`: the
-    reference's name, or None.
+    the host computed. `steps`: one for each token that the tile was given, or for a block of the prompt's.
+    `link_words`: 32-bit words over the link, loading the program included. `ended_by`: what ended the
+    text, one of the constants above. `logprobs`: of each generated token, if they were asked for (see
+    `log_probabilities`). `verified_count`: tokens that were compared with a reference and found equal;
+    `verified_by`: the reference's name, or None.
     """
 
     model: str

@@ -6,7 +6,7 @@ from itertools import groupby
 
 from ..program.program import Program
 from ..runtime.decoder import Step
-from ..views.speed import token_seconds
+from ..views.speed import run_seconds, token_seconds
 from .job import Job
 
 
@@ -23,7 +23,7 @@ class Clock:
 class Promise:
     """What an answer will take if it is as long as it may be.
 
-    `prompt`: the cycles of the prompt's tokens that are run, but for the last one, whose run makes the first token.
+    `prompt`: the cycles of the runs for the prompt's tokens, but for the last one, whose run makes the first token.
     `tokens`: the cycles of the run that makes each token. `seconds`: of all of them, at the clock. The time of the link
     counts where a model is streamed; that of the host does not. An answer may end sooner, and then takes the first of
     these runs.
@@ -60,11 +60,10 @@ class Promise:
 def promise(program: Program, job: Job, known_count: int, clock: Clock) -> Promise:
     """What a job takes on a tile that knows the first `known_count` tokens of its prompt."""
     last = len(job.tokens) - 1
-    runs = [(position, False) for position in range(known_count, last)]
-    runs += [(position, True) for position in range(last, last + job.steps)]
-    cycles = [program.cycles(position, wanted) for position, wanted in runs]
-    seconds = sum(token_seconds(program, clock.hz, position, clock.baud, wanted) for position, wanted in runs)
-    return Promise(len(job.tokens), known_count, tuple(cycles[:last - known_count]), tuple(cycles[last - known_count:]),
+    prompt, positions = list(program.prompt_runs(known_count, last)), range(last, last + job.steps)
+    seconds = sum(run_seconds(run.cycles, run.link_words, clock.hz, clock.baud) for run in prompt)
+    seconds += sum(token_seconds(program, clock.hz, position, clock.baud) for position in positions)
+    return Promise(len(job.tokens), known_count, tuple(run.cycles for run in prompt), tuple(map(program.cycles, positions)),
                    seconds, clock)
 
 

@@ -12,7 +12,7 @@ from ..model.model import Model
 from ..quant.outline import outline_of_shape
 from ..quant.quantise import GROUP
 from .report import memory
-from .speed import link_assumption, middle, tokens_per_second
+from .speed import link_assumption, middle, prompt_cycles, tokens_per_second
 
 NO = "no"
 """The mode of a target that cannot run a model; for the others see `marey.sw.program.program`."""
@@ -32,11 +32,12 @@ class Target:
 
 
 def fit(shape: ModelConfig, targets: list[Target], model: Model | None = None, context: int | None = None) -> list[dict]:
-    """For each target {"name", "config", "mode", "why", "positions", "memory", "cycles", "link_words", "clock_mhz",
-    "tokens_per_second", "link"}.
+    """For each target {"name", "config", "mode", "why", "positions", "memory", "cycles", "link_words", "prompt",
+    "clock_mhz", "tokens_per_second", "link"}.
 
     `mode` is `RESIDENT`, `STREAMED` or `NO`; `why` says in a line why the model is not resident, or cannot run. `cycles` are
-    those of a token at three positions: 0, mid (half the context) and last. `tokens_per_second` is that of the token at mid
+    those of a token at three positions: 0, mid (half the context) and last; `prompt` has those of a prompt (see
+    `marey.sw.views.speed.prompt_cycles`). `tokens_per_second` is that of the token at mid
     (`marey.sw.views.speed`), None without a clock; `link` says what it assumes of the link. Where the model cannot run, all
     its figures are None. Cycles depend on the groups of weights of 4 bits: they are those of `model` if its weights are on a
     grid, else those that GPTQ makes. `context`: the positions that are needed; see `lay_out_model`.
@@ -67,11 +68,11 @@ def _scheduled(config, shape, model, context):
 
 def _facts(program, why):
     if program is None:
-        return {"mode": NO, "why": why, "positions": None, "memory": None, "cycles": None, "link_words": None}
+        return {"mode": NO, "why": why, "positions": None, "memory": None, "cycles": None, "link_words": None, "prompt": None}
     last = program.model.context - 1
     return {"mode": program.mode, "why": why, "positions": last + 1, "memory": memory(program),
             "cycles": {"0": program.cycles(0), "mid": program.cycles((last + 1) // 2), "last": program.cycles(last)},
-            "link_words": program.link_words()}
+            "link_words": program.link_words(), "prompt": prompt_cycles(program)}
 
 
 def refuse(rows: list[dict], targets: list[Target], reasons: dict[int, str]) -> None:

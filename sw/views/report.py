@@ -9,22 +9,22 @@ from ...hdl.timing import run_cycles, trace, uses
 from ..model.families import graph_of
 from ..program.program import Program
 from .arrays import smaller_array
-from .speed import tokens_per_second
+from .speed import prompt_cycles, tokens_per_second
 
 
 def report(program: Program, position: int, costs: Iterable[dict] = ()) -> dict:
     """A report on a model's program and its token at a position; `costs` as for `speeds`.
 
     Keys: model, config, mode, program_words, memory (see `memory`), position, cycles,
-    mac_floor_cycles, utilisation (mac_floor_cycles / cycles), phases (see `phases`), link_words
-    (words that a token of a streamed model takes on the link, else 0), tokens_per_second (see
-    `speeds`), smaller_array ({"rows", "cols", "cycles"} of a smaller array that is as fast, or None:
+    mac_floor_cycles, utilisation (mac_floor_cycles / cycles), prompt (see `speed.prompt_cycles`),
+    phases (see `phases`), link_words (words that a token of a streamed model takes on the link, else
+    0), tokens_per_second (see `speeds`), smaller_array ({"rows", "cols", "cycles"} of a smaller array that is as fast, or None:
     see `arrays.smaller_array`), and summary: {label: text}, the same for a terminal.
     """
     config, image = program.config, program.image
     cycles, floor = program.cycles(position), graph_of(program.model.shape).macs(position) / config.macs
     used, seconds, link_words = memory(program), speeds(program, position, costs), program.link_words()
-    smaller = smaller_array(program, position)
+    smaller, prompt = smaller_array(program, position), prompt_cycles(program)
     summary = {
         "program": "{used} instructions of {of}".format(**used["program_words"]),
         "W-RAM": "{used:,} words of {of:,}".format(**used["wram_words"]),
@@ -32,6 +32,8 @@ def report(program: Program, position: int, costs: Iterable[dict] = ()) -> dict:
         "positions": program.model.context,
         f"cycles at position {position}": f"{cycles:,}",
         "MACs' floor": f"{floor:,.0f} cycles, {floor / cycles:.1%}",
+        f"a prompt of {prompt['tokens']} tokens": f"{prompt['cycles']:,} cycles" + (
+            f", in blocks of {prompt['block']}; {prompt['one_by_one']:,} one by one" if prompt["block"] > 1 else ""),
     } | _external(used, config, cycles) | (
         {"a smaller array is as fast": f"{smaller.rows}x{smaller.cols} with {smaller.cycles:,} cycles"} if smaller else {}) | (
         {"link words a token": f"{link_words:,}"} if program.stream else {}) | {
@@ -40,7 +42,7 @@ def report(program: Program, position: int, costs: Iterable[dict] = ()) -> dict:
         "model": program.name, "config": config.name, "mode": program.mode, "program_words": len(image.instructions),
         "memory": used,
         "position": position, "cycles": cycles, "mac_floor_cycles": floor, "utilisation": floor / cycles,
-        "phases": phases(program, position), "link_words": link_words, "tokens_per_second": seconds,
+        "prompt": prompt, "phases": phases(program, position), "link_words": link_words, "tokens_per_second": seconds,
         "smaller_array": smaller and asdict(smaller), "summary": summary,
     }
 

@@ -13,13 +13,33 @@ def token_seconds(program: Program, clock_hz: float, position: int, baud: int | 
     longer of the two counts. `baud`: bits a second of the tile's serial line; without it, the link brings a word in every
     clock cycle. Words over the link other than a streamed model's take no time here.
     """
-    word_seconds = WORD_BITS / baud if baud else 1 / clock_hz
-    return max(program.cycles(position, wanted) / clock_hz, program.link_words(wanted) * word_seconds)
+    return run_seconds(program.cycles(position, wanted), program.link_words(wanted), clock_hz, baud)
+
+
+def run_seconds(cycles: int, link_words: int, clock_hz: float, baud: int | None = None) -> float:
+    """Seconds of so many cycles and words over the link, as `token_seconds` reckons them."""
+    return max(cycles / clock_hz, link_words * (WORD_BITS / baud if baud else 1 / clock_hz))
 
 
 def tokens_per_second(program: Program, clock_hz: float, position: int, baud: int | None = None) -> float:
     """Tokens a second at a position, to four digits: see `token_seconds`."""
     return float(f"{1 / token_seconds(program, clock_hz, position, baud):.4g}")
+
+
+PROMPT_TOKENS = 64
+"""Tokens of the prompt whose cycles `fit` and `report` tell."""
+
+
+def prompt_cycles(program: Program) -> dict[str, int]:
+    """What a prompt takes of `PROMPT_TOKENS` tokens, or of as many as the context has room for: {"tokens"; "cycles", of all
+    runs, the last of which makes a token; "one_by_one", cycles without blocks of positions; "block", positions of a block, 1
+    if there are none}."""
+    tokens = min(PROMPT_TOKENS, program.model.context)
+    last = program.cycles(tokens - 1)
+    block = program.stream and program.stream.block
+    return {"tokens": tokens, "cycles": sum(run.cycles for run in program.prompt_runs(0, tokens - 1)) + last,
+            "one_by_one": sum(program.cycles(position, False) for position in range(tokens - 1)) + last,
+            "block": block.positions if block else 1}
 
 
 def middle(program: Program) -> int:

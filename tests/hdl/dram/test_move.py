@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from marey.hdl.dram import Dram
 from marey.hdl.spec.config import Config, ConfigError
-from marey.hdl.spec.isa import EncodingError, Op, Place, To, isa_of
+from marey.hdl.spec.isa import Address, EncodingError, Op, Place, Source, To, isa_of
 from marey.hdl.spec.packing import pack_mem, unpack_mem
 from marey.hdl.spec.protocol import Register, Space
 from marey.hdl.timing import Prover, Unit, check, trace, uses, violations
@@ -92,6 +92,22 @@ def test_each_way_in_amaranths_simulator():
     assert found[8 * 4:14 * 4].tolist() == values[8:32].tolist()
     # Burst 125 + 1 is granules 2 and 3, and the columns of word 3 + 1, a byte a weight.
     assert found[15 * 4:16 * 4].tolist() == values[8 + 2 * 2:][:2].view(np.int8).tolist()
+
+
+def test_what_depends_on_the_position_follows_a_step():
+    """STEP, with which the positions of a block take turns: a loop over positions, and back to the first. Each turn leaves masked
+    values at an INDEX. Behind the last position comes the first. Keys and values are in `tests/sw/compiler/test_blocks.py`."""
+    config = MEMORY[0]
+    turn = [
+        op(config, "INDEX", register=1, source=Source.POSITION, bits=2, times=2, value=8),
+        op(config, "VXM", 14, x=1, inner=2, x_step=1, dst=Address(0, 1), to=To.MEM, mask=1),
+        op(config, "STEP", value=1),
+    ]
+    program = [*turn, op(config, "LOOP", count=3, target=0), op(config, "STEP", value=65536 - 2), *turn[:2], op(config, "HALT")]
+    tiles = machines(config)
+    tiles.fill(1)
+    tiles.run(program, position=65534, count=0)
+    tiles.compare_memory()
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from marey.hdl.timing import ProgramError, blocks, check, trace, violations, vxm
 from marey.hdl.timing.issues import MOST_CYCLES, issue_violations
 from marey.hdl.vxm import Vxm
 from marey.sim.emulator import EmulatedTile
-from tests.configs import CONFIGS, GATED, any_config, codes, op
+from tests.configs import CONFIGS, GATED, MEMORY, any_config, codes, op
 
 FULL = [config for config in CONFIGS + GATED if not config.compact]
 COMPACT = [config for config in CONFIGS + GATED if config.compact]
@@ -194,6 +194,23 @@ def test_a_token_waits_for_those_that_use_the_last_one(config, how):
     last_beat = next(trace(config, program(0))).cycle + vxm_beat(config) + 7
     stage = Vxm.latency(config) - (how == {"mask": 1})
     assert token.cycle == last_beat + stage - (1 if config.compact else 0)
+
+
+@pytest.mark.parametrize("how", [{"to": To.KEYS}, {"to": To.VALUES}, {"mask": 1}, {}],
+                         ids=lambda how: "".join(map(str, how)) or "plain")
+@pytest.mark.parametrize("config", MEMORY, ids=lambda config: config.name)
+def test_a_step_waits_for_those_that_use_the_position(config, how):
+    """As a TOKEN does; the runs of a program then differ in the position by the sum of its steps."""
+    def program(wait, name, **operands):
+        return [op(config, "VXM", wait, inner=8, **how), op(config, name, **operands), op(config, "HALT")]
+
+    legal = [[wait for wait in range(24) if not broken(config, program(wait, name, **operands))]
+             for name, operands in (("STEP", {"value": 3}), ("TOKEN", {}))]
+    assert legal[0] == legal[1]
+    if how:
+        assert "a STEP changes the position, which an earlier instruction uses" in broken(config, program(0, "STEP"))[0]
+    *_, last = trace(config, program(59, "STEP", value=65535), position=7)
+    assert last.position == 6
 
 
 def test_a_fetch_uses_the_token():

@@ -1,0 +1,39 @@
+"""The runs in which a program takes the tokens of a prompt into the KV cache: one by one, or in blocks of positions.
+
+`program` is a `marey.sw.program.program.Program`, whose module imports this one.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class PromptRun:
+    """A run for the tokens of a prompt at the positions `first` to `end` - 1.
+
+    `start`: the first position of the block that they are in; None if the token is by itself. `cycles`,
+    `link_words`: what the run takes; of words only those that `Program.link_words` counts.
+    """
+
+    first: int
+    end: int
+    start: int | None
+    cycles: int
+    link_words: int
+
+
+def prompt_runs(program, first: int, end: int) -> Iterator[PromptRun]:
+    """The runs for the tokens at the positions `first` to `end` - 1, of which none makes a token.
+
+    A block is computed as a whole. It is taken where it takes fewer cycles than its tokens one by one.
+    """
+    block = program.stream and program.stream.block
+    while first < end:
+        run = PromptRun(first, first + 1, None, program.cycles(first, False), program.link_words(False))
+        if block:
+            start = block.start(first)
+            until, cycles = min(start + block.positions, end), program.run_cycles(start, 0, block.entry)
+            if cycles < sum(program.cycles(position, False) for position in range(first, until)):
+                run = PromptRun(first, until, start, cycles, program.stream.block_words(program.config))
+        yield run
+        first = run.end

@@ -1,0 +1,170 @@
+"""Blocks of a prompt: several positions for one stream of weights leave what they leave one by one."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import Phase, assume, given, settings
+from hypothesis import strategies as st
+
+from marey.hdl.spec.config import preset
+from marey.hdl.spec.errors import MareyError
+from marey.sim import verilator
+from marey.sim.endpoint import Endpoint
+from marey.sw.compiler.compile import compile_quantised, schedule
+from marey.sw.compiler.layout import CompileError, Layout
+from marey.sw.compiler.plan import lay_out_model
+from marey.sw.formats.tiny import tiny_model, tiny_tokenizer
+from marey.sw.model.config import ModelConfig
+from marey.sw.program.program import Program
+from marey.sw.quant.golden import Golden
+from marey.sw.quant.outline import Outline, outline_of_shape
+from marey.sw.quant.quantise import quantise
+from marey.sw.runtime.decoder import Decoder
+from marey.sw.runtime.driver import Device
+from marey.sw.text.sampling import Sampler
+from tests.configs import INT4, ROOMY, any_shape
+
+CHUNKED = ModelConfig(dim=32, hidden_dim=200, n_layers=2, n_heads=4, n_kv_heads=2, vocab_size=50, seq_len=40)
+"""On a small tile, its larger matrices are cut into chunks."""
+ULX3S = 1
+pytestmark = pytest.mark.usefixtures("unproved")  # each run is proved by the emulator
+STORIES15M = ModelConfig(dim=288, hidden_dim=768, n_layers=6, n_heads=6, n_kv_heads=6, vocab_size=32_000, seq_len=256)
+
+
+def external(config, depth, **more):
+    """The tile with external memory and so many words of W-RAM."""
+    return replace(config, name=f"{config.name}_external", sdram=ULX3S, wram_depth=depth, **more)
+
+
+def held(program, model, prompt, cuts, transport=Endpoint):
+    """Runs a prompt in parts that end at `cuts`, as a conversation does, and holds the logits behind each part to the golden
+    model's. Returns the number of blocks that the device has run, and the session's tally."""
+    program, blocks, before = replace(program, tokenizer=tiny_tokenizer()), 0, 0
+    with Device(transport(program.config), program.config) as device:
+        device.load(program)
+        decoder = Decoder(device, program)
+        for end in (*cuts, len(prompt)):
+            golden = Golden(model)
+            golden.prefill(np.array([prompt[:end - 1]], np.int64), 0)
+            logits, scale = golden.integers(np.array(prompt[end - 1:end]), end - 1)
+            *taken, last = decoder.decode(prompt[:end], 1, Sampler(), logits=True)
+            assert last.made == int(logits[0].argmax())
+            assert np.array_equal(last.logits, logits[0] * (scale[0, 0] * model.logit_unit))
+            assert all(ran.step.predicted_cycles == ran.step.measured_cycles for ran in taken)
+            assert sum(ran.step.count for ran in taken) + 1 == end - before
+            blocks, before = blocks + sum(ran.step.count > 1 for ran in taken), end
+        return blocks, device.tally
+
+
+def drawn(data, configs, longest, depths):
+    """A drawn model, and its program on a drawn tile from whose external memory it comes."""
+    shape, config = data.draw(any_shape(longest)), data.draw(st.sampled_from(configs))
+    model = quantise(tiny_model(shape), config.weight_bits)
+    config = external(config, 1 << data.draw(st.integers(6, 10)), mem_depth=1 << data.draw(st.integers(*depths)))
+    with_room = replace(config, sdram=0, wram_depth=1 << 14)
+    assume(Layout(with_room, Outline.of(model), min(16, shape.seq_len)).words > config.wram_depth and shape.seq_len > 4)
+    try:
+        program = compile_quantised(model, config)
+    except CompileError:
+        assume(False)
+    assume(program.stream.block)
+    return program, model
+
+
+def checked(data, configs, longest=40, depths=(8, 11)):
+    program, model = drawn(data, configs, longest, depths)
+    context = program.model.context
+    prompt = data.draw(st.lists(st.integers(0, program.model.shape.vocab_size - 1), min_size=4, max_size=context - 1))
+    cuts = sorted(data.draw(st.sets(st.integers(2, len(prompt) - 1), min_size=1, max_size=2)))
+    held(program, model, prompt, cuts)
+
+
+@settings(max_examples=2, deadline=None, phases=set(Phase) - {Phase.shrink})
+@given(data=st.data())
+def test_a_prompt_in_blocks_leaves_what_it_leaves_token_by_token(data):
+    checked(data, [ROOMY[4], INT4[0]], 12, (7, 8))
+
+
+@pytest.mark.slow
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_on_any_tile(data):
+    """Square and oblong, one lane, weights of both kinds."""
+    checked(data, ROOMY + [config for config in INT4 if not config.compact])
+
+
+@pytest.fixture(scope="module")
+def program():
+    """A model in several chunks a matrix, and its program."""
+    model = quantise(tiny_model(CHUNKED), 4)
+    return compile_quantised(model, external(INT4[0], 256, mem_depth=512)), model
+
+
+def test_a_block_takes_its_weights_once(program):
+    program, model = program
+    block = program.stream.block
+    assert block.positions == 8 and any(section.chunks > 1 for section in program.stream.layer)
+    cycles, alone = program.run_cycles(8, 0, block.entry), program.cycles(8, False)
+    assert cycles < block.positions / 4 * alone
+    assert [(run.first, run.end, run.start, run.cycles) for run in program.prompt_runs(0, 17)] == [
+        (0, 8, 0, cycles), (8, 16, 8, cycles), (16, 17, None, alone)]
+    # What is left of a block may be so few tokens that they take fewer cycles one by one.
+    assert [run.end for run in program.prompt_runs(7, 9)] == [8, 9]
+    blocks, tally = held(program, model, list(range(1, 16)), [10])
+    assert blocks == 3 and tally.predicted == tally.measured
+
+
+def test_tokens_that_are_no_block_are_refused(program):
+    program, _ = program
+    config = program.config
+    with Device(Endpoint(config), config) as device:
+        device.load(program)
+        for tokens, position, what in (([1, 2], 4, "no block of 2 tokens at position 4"), ([], 0, "no block of 0 tokens"),
+                                       ([1] * 9, 0, "no block of 9 tokens"), ([99], 0, "token 99 is not one"),
+                                       ([1], 40, "positions 40 to 40 are not within")):
+            with pytest.raises(MareyError, match=what):
+                device.run_block(tokens, position)
+
+
+def test_the_block_is_the_largest_for_which_memories_have_room(program, tmp_path):
+    program, model = program
+    outline = Outline.of(model)
+
+    def block(**more):
+        config = external(INT4[0], 256, **more)
+        return schedule(lay_out_model(config, outline), outline).stream.block
+
+    found = {depth: block(mem_depth=depth) for depth in (128, 256, 2048)}
+    assert [each and each.positions for each in found.values()] == [None, 4, 32]
+    assert all(each.granule + each.positions * each.stride <= depth for depth, each in found.items() if each)
+    assert block(program_depth=256) is None and block(sdram_sweep_us=45000) is None
+    program.save(tmp_path / "blocks.marey")
+    assert Program.load(tmp_path / "blocks.marey").stream.block == program.stream.block
+    assert "a prompt in blocks of 8 positions" in program.summary()
+
+
+@pytest.mark.parametrize(("bits", "mem_depth", "block", "least"), [
+    (4, 4096, 16, 7.3), *(pytest.param(*each, marks=pytest.mark.slow) for each in ((4, 2048, 8, 5.9), (8, 2048, 8, 6.1)))])
+def test_a_prompt_of_stories15M(bits, mem_depth, block, least):
+    """Its shape on a tile of the ULX3S's with a context of 64, derived: how many times as long 63 tokens of a prompt and
+    the one behind them take one by one."""
+    config = replace(preset("ecp5_8x8"), sdram=ULX3S, weight_bits=bits, wram_depth=(1 << 15) // bits, mem_depth=mem_depth,
+                     program_depth=1024)
+    outline = outline_of_shape(STORIES15M, bits, 32)
+    program = schedule(lay_out_model(config, outline, 64), outline)
+    last, runs = program.cycles(63), list(program.prompt_runs(0, 63))
+    assert program.stream.block.positions == block and len(runs) == -(-63 // block)
+    together = sum(run.cycles for run in runs) + last
+    assert (63 * program.cycles(0, False) + last) / together > least and 64 * last / together > 14
+
+
+@pytest.mark.slow
+def test_on_the_rtl_with_a_chip_that_forgets(program, compiler):
+    program, model = program
+
+    def checked(config):
+        return verilator.open_tile(config, checked=True)
+
+    blocks, tally = held(program, model, list(range(1, 23)), [13], checked)
+    assert blocks == 4 and tally.predicted == tally.measured
