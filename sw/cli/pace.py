@@ -28,8 +28,9 @@ class Pace:
         if not on_terminal():
             yield
             return
-        left, begun = prompt_count - 1 - position, time.monotonic()
-        cycles = next(self._program.prompt_runs(position, prompt_count - 1)).cycles if left > 0 else self._program.cycles(position)
+        begun = time.monotonic()
+        run = next(self._program.prompt_runs(position, prompt_count - 1), None)
+        cycles = run.cycles if run else self._program.cycles(position)
         made = position - prompt_count + 2
         what = f"token {made}" if made > 0 else f"token {position + 1} of the {prompt_count} of the prompt"
         expected_s = None if self._seconds_per_cycle is None else cycles * self._seconds_per_cycle

@@ -97,7 +97,7 @@ class Decoder:
         for position in range(max(first, len(prompt) - 1), min(context, len(prompt) + steps - 1)):
             token, before = text[position], replace(self.device.tally)
             with self.during(position, len(prompt)):
-                made = self.device.run(token, position)
+                made = self.device.run(token, position, 1)
             self.tokens.append(token)
             step = self._step(position, token, before)
             wanted = logits or not sampler.greedy or bool(self.verifier and self.verifier.logits)

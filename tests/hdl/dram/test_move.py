@@ -95,8 +95,10 @@ def test_each_way_in_amaranths_simulator():
 
 
 def test_what_depends_on_the_position_follows_a_step():
-    """STEP, with which the positions of a block take turns: a loop over positions, and back to the first. Each turn leaves masked
-    values at an INDEX. Behind the last position comes the first. Keys and values are in `tests/sw/compiler/test_blocks.py`."""
+    """STEP, with which the positions of a block take turns: a loop over positions, and back to the first.
+
+    Each turn leaves masked values at an INDEX. Behind the last position comes the first. Keys and values are in
+    `tests/sw/compiler/test_blocks.py`."""
     config = MEMORY[0]
     turn = [
         op(config, "INDEX", register=1, source=Source.POSITION, bits=2, times=2, value=8),
