@@ -59,7 +59,7 @@ def program_digest(program: Program) -> str:
             for name in ("steps", "cached", "chooses", "before", "after", "later_granules"):
                 section.pop(name, None)
             section |= {"far": 0, "stride": 0, "chunk_bits": 0}
-        assert not facts.pop("external") and not facts.pop("logits_far")
+        assert not any(facts.pop(name) for name in ("external", "logits_far", "block"))
         digest.update(json.dumps(facts, sort_keys=True).encode())
         arrays += [value.ravel() if name == "factors" else value for name, value in vars(program.stream).items()
                    if isinstance(value, np.ndarray) and (value.size or name != "positions")]
