@@ -48,7 +48,9 @@ def program_digest(program: Program) -> str:
     """SHA-256 over a program's instructions, W-RAM words, MEM constants, streamed segments and facts of the model."""
     digest = hashlib.sha256()
     image = program.image
-    digest.update(repr((image.codes(program.config), image.granule, program.model.context, program.model.words,
+    # Blocks of a prompt have instructions of their own behind the others.
+    end = program.stream.block.entry if program.stream and program.stream.block else None
+    digest.update(repr((image.codes(program.config)[:end], image.granule, program.model.context, program.model.words,
                         program.model.granules, program.model.logits, program.model.scale)).encode())
     arrays = [image.weights, image.constants]
     if program.stream:
@@ -59,7 +61,8 @@ def program_digest(program: Program) -> str:
             for name in ("steps", "cached", "chooses", "before", "after", "later_granules"):
                 section.pop(name, None)
             section |= {"far": 0, "stride": 0, "chunk_bits": 0}
-        assert not any(facts.pop(name) for name in ("external", "logits_far", "block"))
+        assert not facts.pop("external") and not facts.pop("logits_far")
+        facts.pop("block")
         digest.update(json.dumps(facts, sort_keys=True).encode())
         arrays += [value.ravel() if name == "factors" else value for name, value in vars(program.stream).items()
                    if isinstance(value, np.ndarray) and (value.size or name != "positions")]

@@ -24,8 +24,8 @@ def in_slot(builder: Builder, operations: Sequence[Operation], made: Kind | None
     an operation.
     """
     gate = builder.graph.find(gating(builder.layout) or "")
-    if gate and gate not in operations:
-        # They have been done with the matrix whose results they take: see `_gated`.
+    if gate:
+        # They are done with the matrix whose results they take: see `_gated`.
         operations = [each for each in operations
                       if each.kind not in (Kind.ACTIVATE, Kind.MULTIPLY) and not _reads_product(builder, each)]
     found: list[Step] = []

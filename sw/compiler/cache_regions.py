@@ -62,6 +62,8 @@ def _issues(program: Program) -> Iterator[Issue]:
             if section.cached:
                 for operand in program.stream.operands(section, position):
                     yield from trace(config, code, section.entry, position=position, count=int(section.chooses), token=operand)
+        for entry, _, operand in program.stream.block_runs(config, [position]) if program.stream.block else ():
+            yield from trace(config, code, entry, position=position, count=0, token=operand)
 
 
 def _inside(addresses: np.ndarray, region: Region) -> bool:

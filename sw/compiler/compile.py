@@ -22,7 +22,7 @@ from .layout import CompileError, Layout
 from .overlapped import lower_block, lower_external
 from .plan import lay_out_model
 from .resident import Code, lower
-from .segments import lower_streamed
+from .segments import lower_streamed, lower_streamed_block
 from .streamed import StreamedLayout
 
 
@@ -70,14 +70,11 @@ def _schedule(layout, outline):
     if not isinstance(layout, StreamedLayout):
         code = lower(layout, outline)
         return Program(config, Image(code.instructions, weights, constants), model=facts, sections=code.sections)
-    block = None
-    if isinstance(layout, ExternalLayout):
-        code, entries = lower_external(layout, outline), {}
-        if found := lower_block(layout, outline, len(code.instructions)):
-            more, block = found
-            code = Code(code.instructions + more.instructions, code.sections | more.sections)
-    else:
-        code, entries = lower_streamed(layout, outline)
+    external, block = isinstance(layout, ExternalLayout), None
+    code, entries = (lower_external(layout, outline), {}) if external else lower_streamed(layout, outline)
+    if found := (lower_block if external else lower_streamed_block)(layout, outline, len(code.instructions)):
+        more, block = found
+        code = Code(code.instructions + more.instructions, code.sections | more.sections)
     program = Program(config, Image(code.instructions, weights, constants), model=facts, sections=code.sections,
                       stream=stream(layout, entries, weights, constants, block))
     program.check_retention()

@@ -21,10 +21,8 @@ from .external import ExternalLayout
 from .layout import CompileError
 from .placement import External
 from .resident import Code
-from .slots import with_slots
+from .slots import MOST_POSITIONS, with_slots
 
-MOST_POSITIONS = 32
-"""The most positions of a block: with more, the products take longer than the weights."""
 READER_INSTRUCTIONS = 2
 """Instructions at the end of the program memory that the host uses to read external memory."""
 

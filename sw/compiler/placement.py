@@ -90,18 +90,24 @@ class Streamed:
 
     Registers: "buffer", the W-RAM buffer with the segment's weights; "results", the offset of the
     chunk's results in their vector; "key" and "value", where the position's key and value go; "keys"
-    and "values", where the layer's cached keys and values begin. `chunks` must be set for each
-    section before its kernels run.
+    and "values", where the layer's cached keys and values begin. `chunks` and `steps`, the names of its
+    operations, must be set for each section before its kernels run.
+
+    In the program of a block of positions register "slot" is as for `External`. The gains of a norm of an
+    earlier section are in the buffer "gains".
     """
 
     streamed, fill_cycles, blocks = True, 0, None
 
     def __init__(self, layout: Layout):
-        config = layout.config
-        self.layout, self.buffers, self.chunks = layout, layout.buffers, 1
+        config, slots = layout.config, layout.slots
+        self.layout, self.buffers, self.chunks, self.steps = layout, layout.buffers, 1, ()
         self.registers = Registers({
             "buffer": layout.buffer, "results": 0, "key": 0, "value": layout.values * config.beats_per_result, "keys": 0,
-            "values": layout.values})
+            "values": layout.values} | ({"slot": 0} if slots else {}))
+        self._first_constants = first_constants(layout)
+        if slots:
+            self.buffers = slots.buffers(layout, self.registers)
         self.keys, self.values = self.registers.address("keys"), self.registers.address("values")
 
     @property
@@ -109,6 +115,11 @@ class Streamed:
         return {"reduce": Reduce.ARGMAX} if self.chunks == 1 else {}
 
     def constant(self, name: str) -> Address:
+        slots = self.layout.slots
+        if slots and name in self._first_constants:
+            return self.registers.address("slot", slots.begin + self.layout.layer[name])
+        if slots and name in self.layout.norms and name not in self.steps:
+            return Address(self.layout.buffers["gains"])
         return Address(self.layout.segment + self.layout.layer[name])
 
     def matrix(self, name: str) -> Matrix:
@@ -118,9 +129,10 @@ class Streamed:
         return self.registers.address("buffer", self.layout.matrices[name].word)
 
     def results(self, name: str) -> Address | int:
-        if self.chunks > 1 and (name != "logits" or self.layout.whole):
+        slots = self.layout.slots
+        if self.chunks > 1 and (name in slots.kept if slots else name != "logits" or self.layout.whole):
             return self.registers.address("results", self.layout.buffers[name])
-        return self.layout.buffers[name]
+        return self.buffers[name]
 
 
 class External:
@@ -145,10 +157,9 @@ class External:
         self.registers = Registers({
             "buffer": 0, "far": 0, "results": 0, "key": layout.keys * config.granules_per_word,
             "value": layout.values * config.beats_per_result, "cache": 0} | ({"slot": 0} if slots else {}))
-        self._first_constants = {name for operation in layout.graph.begin for name in layout.constants_of(operation.name)}
+        self._first_constants = first_constants(layout)
         if slots:
-            self.buffers = {name: self.registers.address("slot", granule) if name in slots.kept else granule
-                            for name, granule in layout.buffers.items()}
+            self.buffers = slots.buffers(layout, self.registers)
         self.keys, self.values = (self.registers.address("cache", word * layout.halves)
                                   for word in (layout.keys, layout.values))
 
@@ -169,3 +180,8 @@ class External:
         if self.chunks > 1 and (name in slots.kept if slots else name != "logits" or self.layout.whole):
             return self.registers.address("results", self.layout.buffers[name])
         return self.buffers[name]
+
+
+def first_constants(layout: Layout) -> set[str]:
+    """Names of the constants of the operations before the layers."""
+    return {name for operation in layout.graph.begin for name in layout.constants_of(operation.name)}

@@ -2,12 +2,13 @@
 HALT."""
 
 from ...hdl.sequencer.sequencer import Sequencer
-from ...hdl.spec.isa import Instruction, Op, Source
+from ...hdl.spec.isa import TOKEN_BITS, EncodingError, Instruction, Op, Source
 from ...hdl.vxm.vxm import Vxm
 from ..model.graph import Kind, Operation
-from ..program.stream import Section
+from ..program.stream import Block, Section
 from ..quant.outline import Outline
 from .attention import Attention
+from .blocked import in_slot, kept_output
 from .builder import Builder, log2
 from .emit import lay_out
 from .kernels import choice, embedding, heads, steps_of
@@ -15,6 +16,7 @@ from .layout import CompileError
 from .placement import Streamed
 from .resident import Code, behind_attention, count_blocks, paced
 from .schedule import Timeline
+from .slots import MOST_POSITIONS, with_slots
 from .steps import IN_ORDER, ORIGIN, After, Step, step
 from .streamed import StreamedLayout
 
@@ -41,42 +43,90 @@ def lower_streamed(layout: StreamedLayout, outline: Outline) -> tuple[Code, dict
     return Code(program, {entry: ", ".join(steps) for steps, entry in entries.items()}), entries
 
 
+def lower_streamed_block(layout: StreamedLayout, outline: Outline, origin: int) -> tuple[Code, Block] | None:
+    """The sections' programs for a block of a prompt's positions, each with a run for every position, from instruction
+    `origin` on; None if MEM or the program memory has no room, or if there are too many results for the operand of a START.
+
+    A block has as many positions as MEM has room for, up to `MOST_POSITIONS`.
+    """
+    config, positions = layout.config, min(MOST_POSITIONS, layout.context)
+    while positions > 1 and with_slots(layout, positions, layout.dim).granules > config.granules:
+        positions //= 2
+    if positions < 2:
+        return None
+    blocked = with_slots(layout, positions, layout.dim)
+    slots, sections = blocked.slots, (layout.begin, *layout.layer_sections)
+    placement, program, entries = Streamed(blocked), [], []
+    lowering = _Sections(Builder(blocked, outline, placement), placement)
+    chunk_results = tuple(max((blocked.matrices[step].results for step in section.steps if step in blocked.matrices), default=0)
+                          for section in sections)
+    most = max(section.chunks * results for section, results in zip(sections, chunk_results, strict=True))
+    if most + positions * slots.stride // config.beats_per_result >= 1 << TOKEN_BITS - 1:
+        return None
+    try:
+        for section in sections:
+            code = lowering.section(section)
+            entries.append(origin + len(program) if code else -1)
+            program += code
+    except EncodingError:  # a slot is too far away
+        return None
+    if origin + len(program) > config.program_depth:
+        return None
+    norms = [[step for step in section.steps if step in layout.norms] for section in sections]
+    gains = (*(layout.layer[names[-1]] if names else -1 for names in norms), layout.in_granules(layout.dim),
+             blocked.buffers["gains"])
+    names = {entry: f"block: {section.name}" for entry, section in zip(entries, sections, strict=True) if entry >= 0}
+    return Code(program, names), Block(positions, origin, slots.begin, slots.stride, tuple(entries), chunk_results, gains)
+
+
 class _Sections:
-    """Makes the instructions of sections, one section after another; sets `placement.chunks` for
-    each."""
+    """Makes the instructions of sections, one section after another; sets `placement.chunks` and `placement.steps`
+    for each."""
 
     def __init__(self, builder: Builder, placement: Streamed):
         self.builder, self.placement, self.attention = builder, placement, Attention(builder)
+        self.slots = builder.layout.slots
 
     def section(self, section: Section) -> list[Instruction]:
-        """The instructions of a section, from its first to its HALT."""
+        """The instructions of a section, from its first to its HALT; in a block, none if there is nothing to do."""
         builder, config = self.builder, self.builder.config
-        self.placement.chunks = section.chunks
+        self.placement.chunks, self.placement.steps = section.chunks, section.steps
         operations = [builder.graph.find(step) for step in section.steps]
         timeline = Timeline(config, builder.registers.values)
         kinds = [operation.kind for operation in operations]
         first = kinds.index(Kind.SCORES) + 1 if section.cached else len(kinds)
-        steps = [step for operation in operations[:first] for step in self._steps(operation)]
+        steps = self._all(operations[:first])
+        if not steps:
+            return []
         head = timeline.schedule([*paced(builder, operations), *self._registers(section), *steps])
         if not section.cached:
             return lay_out(config, self._halted(head).moved())
         behind = [operation for operation in operations[first:] if operation.kind not in (Kind.SOFTMAX, Kind.VALUES)]
-        tail = behind_attention(builder).schedule(step for operation in behind for step in self._steps(operation))
+        kept = kept_output(builder) if self.slots and Kind.LINEAR not in {each.kind for each in behind} else []
+        tail = behind_attention(builder).schedule([*kept, *self._all(behind, Kind.VALUES)])
         tail = self._halted(tail)
         attention = self.attention.program(tail.first_issue)
         return lay_out(config, head.moved()) + attention + lay_out(config, tail.moved())
 
+    def _all(self, operations, made=None):
+        """The steps of operations. `made`: the kind of an operation of the section before them."""
+        if self.slots:
+            return in_slot(self.builder, operations, made, self._steps)
+        return [step for operation in operations for step in self._steps(operation)]
+
     def _registers(self, section):
-        """Steps that compute the registers "buffer" and "results" from the operand of the START,
-        see `Stream.operand`."""
+        """Steps that compute the registers "buffer" and "results" from the operand of the START, see `Stream.operand`
+        and `Stream.block_operand`, and in a block "slot" from the position."""
         builder, layout, config = self.builder, self.builder.layout, self.builder.config
         steps = []
         if section.words:
             steps.append(builder.index("buffer", Source.TOKEN, 0, layout.room, layout.buffer, bits=1))
         if section.chunks > 1:
             results = next(layout.matrices[step].results for step in section.steps if step in layout.matrices)
-            times, bits = results * config.beats_per_result, 0
-            steps.append(builder.index("results", Source.TOKEN, 1, times, 0, bits=bits))
+            times = config.beats_per_result if self.slots else results * config.beats_per_result
+            steps.append(builder.index("results", Source.TOKEN, 1, times, 0))
+        if self.slots:
+            steps.append(builder.index("slot", Source.POSITION, 0, self.slots.stride, 0, bits=log2(self.slots.positions)))
         return steps
 
     def _steps(self, operation: Operation) -> list[Step]:

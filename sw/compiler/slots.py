@@ -14,9 +14,14 @@ attention; the feed-forward block's hidden vector.
 from copy import copy
 from dataclasses import dataclass
 
+from ...hdl.spec.isa import Address
 from ..model.graph import Kind
 from .buffers import buffer_sizes
 from .layout import Layout
+from .registers import Registers
+
+MOST_POSITIONS = 32
+"""The most positions of a block: with more, the products take longer than the weights."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +37,17 @@ class Slots:
     begin: int
     kept: frozenset[str]
 
+    def buffers(self, layout: Layout, registers: Registers) -> dict[str, int | Address]:
+        """The first granule of each buffer of a layout: those that are kept are in the slot of register "slot"."""
+        return {name: registers.address("slot", granule) if name in self.kept else granule
+                for name, granule in layout.buffers.items()}
 
-def with_slots(layout: Layout, positions: int) -> Layout:
+
+def with_slots(layout: Layout, positions: int, gains: int = 0) -> Layout:
     """The layout for a block of so many positions: the same W-RAM and segments, another MEM.
 
-    Its `buffers` has the places in the first slot; buffer "kept o" is attention's output. `granules` may be more than
-    the tile has.
+    Its `buffers` has the places in the first slot; buffer "kept o" is attention's output. `gains`: values of a buffer for the
+    gains of a norm. `granules` may be more than the tile has.
     """
     config, found, sizes = layout.config, copy(layout), buffer_sizes(layout)
     padded = {name: layout.padded_results(name) for name in layout.matrices}
@@ -58,7 +68,7 @@ def with_slots(layout: Layout, positions: int) -> Layout:
     hidden, dim = lay(start, input=sizes["input"]), start + layout.in_granules(layout.dim)
     up = factors.get(gating(layout), 0)
     at = words(max(lay(hidden, gained=layout.dim), lay(dim, k=sizes["k"]), lay(dim, up=up), lay(start, score=sizes["score"])))
-    at = lay(at, q=sizes["q"], factors=max(
+    at = lay(at, q=sizes["q"], gains=gains, factors=max(
         sum(factors[step] for step in section.steps if step in factors) for section in layout.sections))
     shared["o"] = shared["q"]
     first = at
@@ -66,8 +76,11 @@ def with_slots(layout: Layout, positions: int) -> Layout:
     begin, values = at, layout.in_granules(results["qk"])
     end = max(lay(at, qk=results["qk"]), lay(at + values, v=results["v"]), lay(at, **{"kept o": layout.heads}),
               lay(at, gate=results["gate"]), at + layout.begin.granules)
-    found.slots = Slots(positions, end - first, begin, frozenset(("x", "turn", "qk", "v", "kept o", "gate")))
-    found.granules = first + positions * (end - first)
+    # A result of a product is whole granules, and so are slots: `results` counts both.
+    beats = config.beats_per_result
+    stride = -(-(end - first) // beats) * beats
+    found.slots = Slots(positions, stride, begin, frozenset(("x", "turn", "qk", "v", "kept o", "gate")))
+    found.granules = first + positions * stride
     return found
 
 

@@ -141,6 +141,14 @@ class Program:
         for entry, position, count, cycles in runs:
             self.image.known_cycles[self._run(position, count, entry)] = cycles
 
+    def block_cycles(self, positions: range) -> int:
+        """Predicted cycles of a block of a prompt, of which these positions are computed; all its runs together."""
+        stream = self.stream
+        if stream.external:
+            return self.run_cycles(positions.start, 0, stream.block.entry)
+        return sum(times * self.run_cycles(position, 0, entry) for entry, (_, times)
+                   in zip(stream.block.entries, stream.counted(False), strict=True) if entry >= 0 for position in positions)
+
     def prompt_runs(self, first: int, end: int) -> Iterator[PromptRun]:
         """The runs for a prompt's tokens at the positions `first` to `end` - 1: one by one, or in blocks of positions."""
         return prompt_runs(self, first, end)
@@ -212,8 +220,6 @@ class Program:
         if self.stream and self.stream.external:
             line += (f"in external memory: one run a token, with segments of up to {self.stream.room} W-RAM words of "
                      f"{self.config.wram_depth}")
-            if self.stream.block:
-                line += f", a prompt in blocks of {self.stream.block.positions} positions"
             if proof := self.check_retention():
                 line += f"; {proof.text(self.config)}"
         elif self.stream:
@@ -221,6 +227,8 @@ class Program:
                      f"{self.stream.room} W-RAM words of {self.config.wram_depth}")
         else:
             line += f"{self.wram_words} W-RAM words of {self.config.wram_depth}"
+        if self.stream and self.stream.block:
+            line += f", a prompt in blocks of {self.stream.block.positions} positions"
         if self.model is None:
             return f"{line}, {self.cycles()} cycles"
         constant, slope, least = self.formula()

@@ -74,12 +74,20 @@ class Block:
 
     `positions`: their number; a block begins at a multiple of it. `entry`: number of the first instruction. `granule`: the
     MEM granule at which the constants of the first position's beginning lie; `stride`: granules to the next position's.
+
+    Over the link, a section has a run for each position: `entries` are the numbers of their first instructions, for the
+    section `begin` and those of `layer`, or -1 where there is nothing to do. `chunk_results`: results of a chunk, for each of
+    these sections. `gains`: (granule of the last norm's gains in the constants of a section, or -1; for each section; then
+    the granules that they take, and the granule of MEM to which they go).
     """
 
     positions: int
     entry: int
     granule: int
     stride: int
+    entries: tuple[int, ...] = ()
+    chunk_results: tuple[int, ...] = ()
+    gains: tuple[int, ...] = ()
 
     def start(self, position: int) -> int:
         """The first position of the block that a position is in."""
@@ -152,7 +160,8 @@ class Stream:
         """
         begin, layer, end = (tuple(Section(**part | {"steps": tuple(part["steps"])}) for part in parts)
                              for parts in ([facts["begin"]], facts["layer"], facts["end"]))
-        block = facts.get("block") and Block(**facts["block"])
+        block = facts.get("block") and Block(**{name: tuple(value) if isinstance(value, list) else value
+                                                for name, value in facts["block"].items()})
         found = cls(**facts | {"begin": begin[0], "layer": layer, "end": end, "block": block}, **arrays)
         sizes = [sum(run.section.words for run in found.runs()),
                  sum(run.section.granules_of(run.chunk) for run in found.runs()) - found.begin.granules]
@@ -213,9 +222,38 @@ class Stream:
                 words += times * read_words(config, Space.MEM, -(-self.chunk_logits // config.lanes))
         return words
 
-    def block_words(self, config: Config) -> int:
-        """Words over the link, both ways, that a block of positions takes."""
-        return run_words(0) + self.block.positions * write_words(config, Space.MEM, self.begin.granules)
+    def block_words(self, config: Config, count: int) -> int:
+        """Words over the link, both ways, that a block of positions takes of which `count` are run."""
+        block, first = self.block, write_words(config, Space.MEM, self.begin.granules)
+        if self.external:
+            return run_words(0) + block.positions * first
+        words = count * first
+        for number, (section, times) in enumerate(self.counted(False)):
+            if number:
+                words += times * write_words(config, Space.MEM, section.granules)
+            if block.gains[number] >= 0:
+                words += times * write_words(config, Space.MEM, block.gains[-2])
+            words += times * sum(write_words(config, Space.WRAM, part * config.cols) for part in parted(section.words, count))
+            words += times * count * run_words(0) * (block.entries[number] >= 0)
+        return words
+
+    def block_operand(self, config: Config, number: int, run: Run, half: int, position: int) -> int:
+        """The operand with which a run of section `number` is started for a position of a block.
+
+        As `operand`, but for a section in chunks: from bit 1 on it has the place of the chunk's results, counted in results
+        from the first slot's.
+        """
+        if run.section.chunks == 1:
+            return self.operand(run, half, position)
+        slot = position % self.block.positions * (self.block.stride // config.beats_per_result)
+        return (run.chunk * self.block.chunk_results[number] + slot) << 1 | half
+
+    def block_runs(self, config: Config, positions: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+        """(first instruction, position, highest operand) of the runs for positions of a block, one for each section."""
+        for number, section in enumerate((self.begin, *self.layer)):
+            last = Run(section, self.layers - 1, section.chunks - 1)
+            for position in positions if self.block.entries[number] >= 0 else ():
+                yield self.block.entries[number], position, self.block_operand(config, number, last, 1, position)
 
     def operand(self, run: Run, half: int, position: int) -> int:
         """The operand with which a run is started; the START has it in the place of a token.
@@ -242,6 +280,11 @@ def arriving(layer: Sequence[Section], end: Sequence[Section], section: Section,
     if not chunk and section in firsts:
         return max(each.words for each in firsts), max(each.granules for each in firsts)
     return section.words, section.granules_of(chunk)
+
+
+def parted(words: int, count: int) -> list[int]:
+    """So many words in `count` parts of about the same size; parts of 0 words are left out."""
+    return [part for part in (words * (number + 1) // count - words * number // count for number in range(count)) if part]
 
 
 def put(values: np.ndarray, at: int, vector: np.ndarray) -> None:

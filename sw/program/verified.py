@@ -45,6 +45,10 @@ def verify(program) -> Runs:
                     run(position, int(section.chooses), section.entry, operand)
             highest = program.stream.operands(section, context - 1)[1]
             check_addresses(config, instructions, section.entry, position=context - 1, token=highest)
+        if program.stream.block:
+            for entry, position, operand in program.stream.block_runs(config, (*positions, context - 1)):
+                run(position, 0, entry, operand)
+                check_addresses(config, instructions, entry, position=context - 1, token=operand)
         return found
     check_addresses(config, instructions, position=context - 1, token=program.model.shape.vocab_size - 1)
     for position in positions:

@@ -114,18 +114,19 @@ class Device:
         return tokens
 
     def run_block(self, tokens: Sequence[int], position: int) -> None:
-        """Takes a prompt's tokens from a position on into the KV cache, in one run for a block of positions.
+        """Takes a prompt's tokens from a position on into the KV cache, as a block of positions; all are within one block.
 
-        They begin with the block, and are as many as it has positions, or fewer; the positions behind them are computed, too,
+        From external memory a block is one run: the tokens begin with it, and the positions behind them are computed, too,
         and are to be run later. ScheduleError if the run's cycles are not the predicted ones. MareyError, before anything
         runs, for a program without blocks, and for tokens and positions as in `run`.
         """
         block = self._program.stream and self._program.stream.block
-        if not block or position % block.positions or not 0 < len(tokens) <= block.positions:
+        first = position - block.start(position) if block else 0
+        if not block or (first and not block.entries) or not 0 < len(tokens) <= block.positions - first:
             raise MareyError(f"no block of {len(tokens)} tokens at position {position}")
         for number, token in enumerate(tokens):
             self._check_run(token, position + number, 0)
-        self._runner.block([*tokens, *[0] * (block.positions - len(tokens))], position)
+        self._runner.block(tokens, position)
         graph = graph_of(self._program.model.shape)
         self.tally.macs += sum(graph.macs(position + number, False) for number in range(len(tokens)))
 

@@ -121,10 +121,10 @@ class ExternalRunner:
         return made
 
     def block(self, tokens: Sequence[int], position: int) -> None:
-        """Takes the tokens of a block of a prompt into the KV cache, in one run. `position`: of the first; there are as
-        many tokens as the block has positions."""
+        """Takes the tokens of a block of a prompt into the KV cache, in one run. `position`: of the first. Positions behind the
+        last get token 0."""
         session, stream = self._session, self._program.stream
-        for number, token in enumerate(tokens):
+        for number, token in enumerate([*tokens, *[0] * (stream.block.positions - len(tokens))]):
             session.write_mem(stream.block.granule + number * stream.block.stride,
                               first_constants(session.config, stream, token, position + number))
         session.execute(self._program, stream.block.entry, token=0, position=position, count=0)

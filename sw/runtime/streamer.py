@@ -1,13 +1,14 @@
 """The runner of a streamed program: takes a token through the tile in many runs, each with a segment of the weights."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import accumulate
 
 import numpy as np
 
 from ...hdl.spec.config import Config
 from ...hdl.spec.integer import ROTARY_LOW
 from ..program.program import Program
-from ..program.stream import Run, Stream, put
+from ..program.stream import Run, Stream, parted, put
 from .session import Session
 
 
@@ -35,6 +36,57 @@ class Streamer:
                 made.append(token)
                 show(token)
         return made
+
+    def block(self, tokens: Sequence[int], position: int) -> None:
+        """Takes tokens of a prompt, from a position on, through the sections: each section's weights are sent once, and it has
+        a run for each position."""
+        session, stream, block = self._session, self._stream, self._stream.block
+        runs, positions = list(stream.runs(False)), range(position, position + len(tokens))
+        sections = [stream.begin, *stream.layer]
+        with_weights = [run for run in runs if run.section.words]
+        upcoming = iter([*with_weights, with_weights[0]])
+        following = next(upcoming)
+        for number, token in enumerate(tokens):
+            slot = (position + number) % block.positions
+            session.write_mem(block.granule + slot * block.stride,
+                              first_constants(session.config, stream, token, position + number))
+        for run in runs:
+            number = next(index for index, section in enumerate(sections) if section is run.section)
+            if run.section.words:
+                self._fetch(run)
+                self._half, self._fetched, following = 1 - self._half, None, next(upcoming)
+            if number:
+                self._write_block_constants(run, number)
+            if block.entries[number] < 0:
+                continue
+            parts = iter(self._parts(following, len(tokens)))
+            for at in positions:
+                session.execute(self._program, block.entries[number], position=at, count=0,
+                                token=stream.block_operand(session.config, number, run, self._half, at),
+                                meanwhile=lambda run=following, part=next(parts, None): self._fetch_part(run, part))
+            self._fetched = following
+
+    def _write_block_constants(self, run, number):
+        """Writes the constants of a run, and where a later section needs the gains of its norm, these to their own place."""
+        session, stream, gains = self._session, self._stream, self._stream.block.gains
+        session.write_mem(stream.segment, self._constants(run, 0, 0))
+        if gains[number] >= 0:
+            first = run.granule + gains[number]
+            session.write_mem(gains[-1], stream.constants[first:first + gains[-2]])
+
+    def _parts(self, run, count):
+        """(first word, words) of parts of a run's weights that are sent during `count` runs; none if they are there."""
+        if self._fetched == run:
+            return []
+        parts = parted(run.section.words, count)
+        return list(zip(accumulate(parts, initial=0), parts, strict=False))
+
+    def _fetch_part(self, run, part):
+        """Writes a part of a run's weights, (first word, words), to the idle buffer; nothing for None."""
+        if part:
+            stream, (first, words) = self._stream, part
+            self._session.write_weights(stream.buffer + (1 - self._half) * stream.room + first,
+                                        stream.weights[run.word + first:run.word + first + words])
 
     def logits(self) -> np.ndarray:
         """The integer logits, int16 [vocab], of the token that was run last."""

@@ -57,11 +57,13 @@ def held(program, model, prompt, cuts, transport=Endpoint):
         return blocks, device.tally
 
 
-def drawn(data, configs, longest, depths):
-    """A drawn model, and its program on a drawn tile from whose external memory it comes."""
+def drawn(data, configs, longest, depths, streamed):
+    """A drawn model, and its program on a drawn tile from whose external memory it comes, or if it is `streamed`, from
+    the host."""
     shape, config = data.draw(any_shape(longest)), data.draw(st.sampled_from(configs))
     model = quantise(tiny_model(shape), config.weight_bits)
     config = external(config, 1 << data.draw(st.integers(6, 10)), mem_depth=1 << data.draw(st.integers(*depths)))
+    config = replace(config, sdram=0, wram_depth=config.wram_depth + data.draw(st.integers(0, 100))) if streamed else config
     with_room = replace(config, sdram=0, wram_depth=1 << 14)
     assume(Layout(with_room, Outline.of(model), min(16, shape.seq_len)).words > config.wram_depth and shape.seq_len > 4)
     try:
@@ -72,12 +74,46 @@ def drawn(data, configs, longest, depths):
     return program, model
 
 
-def checked(data, configs, longest=40, depths=(8, 11)):
-    program, model = drawn(data, configs, longest, depths)
+def checked(data, configs, longest=40, depths=(8, 11), streamed=False):
+    program, model = drawn(data, configs, longest, depths, streamed)
     context = program.model.context
     prompt = data.draw(st.lists(st.integers(0, program.model.shape.vocab_size - 1), min_size=4, max_size=context - 1))
     cuts = sorted(data.draw(st.sets(st.integers(2, len(prompt) - 1), min_size=1, max_size=2)))
     held(program, model, prompt, cuts)
+
+
+@pytest.fixture(scope="module")
+def over_link():
+    """A streamed program of a model in several chunks a matrix, some in several sections, and the model."""
+    model = quantise(tiny_model(CHUNKED), 8)
+    return compile_quantised(model, replace(ROOMY[4], wram_depth=150, mem_depth=256)), model
+
+
+def test_over_the_link_a_block_is_sent_its_weights_once(over_link, tmp_path):
+    """The words of a run of two blocks, the second not full, are those that were reckoned."""
+    program, model = over_link
+    block = program.stream.block
+    assert block.positions == 4 and any(section.chunks > 1 for section in program.stream.layer)
+    runs = list(program.prompt_runs(0, 7))
+    assert [(run.first, run.end, run.start) for run in runs] == [(0, 4, 0), (4, 7, 4)]
+    alone = program.link_words(False)
+    assert runs[0].link_words < 4 / 2 * alone and runs[1].link_words < runs[0].link_words
+    with Device(Endpoint(program.config), program.config) as device:
+        device.load(program)
+        words = [device.tally.link_words]
+        for tokens, position in (([1, 2, 3, 4], 0), ([5, 6, 7], 4)):
+            device.run_block(tokens, position)
+            words.append(device.tally.link_words)
+        with pytest.raises(MareyError, match="no block of 2 tokens at position 7"):
+            device.run_block([8, 9], 7)
+    # The first block finds no weights in the buffers.
+    assert words[2] - words[1] == runs[1].link_words and 0 < words[1] - words[0] - runs[0].link_words < alone
+    blocks, tally = held(program, model, list(range(1, 10)), [7])
+    assert blocks == 2 and tally.predicted == tally.measured
+    program.save(tmp_path / "blocks.marey")
+    again = Program.load(tmp_path / "blocks.marey")
+    assert again.stream.block == block and list(again.prompt_runs(3, 7)) == list(program.prompt_runs(3, 7))
+    assert "a prompt in blocks of 4 positions" in again.summary()
 
 
 @settings(max_examples=2, deadline=None, phases=set(Phase) - {Phase.shrink})
@@ -92,6 +128,13 @@ def test_a_prompt_in_blocks_leaves_what_it_leaves_token_by_token(data):
 def test_on_any_tile(data):
     """Square and oblong, one lane, weights of both kinds."""
     checked(data, ROOMY + [config for config in INT4 if not config.compact])
+
+
+@pytest.mark.slow
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_over_the_link_on_any_tile(data):
+    checked(data, [*ROOMY, ROOMY[4], INT4[3]], streamed=True)
 
 
 @pytest.fixture(scope="module")
