@@ -17,7 +17,7 @@ from marey.sw.program.program import Program
 from marey.sw.text.tokenizer import Tokenizer
 from tests.sw.commands import marey, refused
 
-STEP_KEYS = {"position", "token", "predicted_cycles", "measured_cycles", "mac_floor_cycles"}
+STEP_KEYS = {"position", "token", "predicted_cycles", "measured_cycles", "mac_floor_cycles", "count"}
 GENERATE_KEYS = {"config", "backend", "model", "prompt_tokens", "tokens", "text", "mac_floor_cycles", "predicted_cycles",
                  "measured_cycles", "utilisation", "steps", "wall_seconds", "simulated_hz"}
 

@@ -223,3 +223,25 @@ def test_on_the_rtl_with_a_chip_that_forgets(program, compiler):
 
     blocks, tally = held(program, model, list(range(1, 23)), [13], checked)
     assert blocks == 4 and tally.predicted == tally.measured
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bits", [4, 8])
+def test_a_block_of_stories15M_on_the_rtl(bits, compiler):
+    """Its shape with random weights: a block of 16 positions, and the token behind it, whose logits are golden, in the
+    predicted cycles."""
+    model = quantise(tiny_model(STORIES15M), bits, group=32)
+    config = replace(preset("ecp5_8x8"), sdram=ULX3S, weight_bits=bits, wram_depth=(1 << 18) // bits, mem_depth=4096,
+                     program_depth=1024)
+    program = compile_quantised(model, config)
+    assert program.stream.block.positions == 16
+    prompt = np.random.default_rng(6).integers(0, STORIES15M.vocab_size, 17).tolist()
+    golden = Golden(model)
+    golden.prefill(np.array([prompt[:-1]], np.int64), 0)
+    logits, scale = golden.integers(np.array(prompt[-1:]), 16)
+    with Device(verilator.open_tile(config), config) as device:
+        device.load(program)
+        device.run_block(prompt[:16], 0)
+        assert device.run(prompt[16], 16) == [int(logits[0].argmax())]
+        assert np.array_equal(device.logits(), logits[0] * (scale[0, 0] * model.logit_unit))
+        assert device.tally.measured == device.tally.predicted == program.block_cycles(range(16)) + program.cycles(16)
