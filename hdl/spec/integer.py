@@ -34,6 +34,8 @@ UNIT_RANGE_SHIFT, GAIN_RANGE_SHIFT, PRODUCT_RANGE_SHIFT = 14, 14, 16
 values, divided by 2**16."""
 RESCALE_SHIFT = 14
 """Fractional bits of the numbers that bring a balanced residual to the units of the next layer."""
+SUMMAND_SHIFT = 11
+"""Fractional bits of the numbers that bring what is added to a residual to its units."""
 POWER_SHIFT = -1
 """Added to the exponent of 1 / (range + 1) of a vector of products, 15 to 29, the shift that makes
 2**28 a power of two in proportion to it, which fits 16 bits."""
@@ -75,6 +77,11 @@ def matvec(weight: np.ndarray, x: np.ndarray) -> np.ndarray:
         sums = x[..., part].astype(np.float32) @ weight[:, part].astype(np.float32, copy=False).T
         total = total + sums.astype(np.int64)
     return total
+
+
+def low_half(x: np.ndarray) -> np.ndarray:
+    """The low half of int8 values x, as a signed number of 4 bits: -8 to 7. The rest is a multiple of 16."""
+    return (x + np.int64(8) & 15) - 8
 
 
 def bit_length(x: np.ndarray) -> np.ndarray:

@@ -23,10 +23,11 @@ from ..model.families import graph_of
 from ..model.integer_graph import integer_graph
 from ..model.model import Model
 from ..program.program import DAMAGE
+from ..quant.calibrate import expected_s
 from ..quant.fold import folded, untied_graph
 from ..quant.model import Linear, QuantisedModel
 from ..quant.quality import quality
-from ..quant.quantise import expected_s, quantise
+from ..quant.quantise import quantise
 
 MOST_BYTES = 1 << 30
 """Bytes that all these files together may take; the one that was not used for longest goes first."""
@@ -92,7 +93,8 @@ def _save(file, model):
     arrays |= {f"vectors.{name}": vector for name, vector in model.vectors.items()}
     linears = {}
     for name, linear in model.linears.items():
-        linears[name] = {"shift": linear.shift, "group": linear.group, "rescale": linear.rescale}
+        linears[name] = {"shift": linear.shift, "group": linear.group, "rescale": linear.rescale,
+                         "offset_groups": linear.offset_groups, "offset_shift": linear.offset_shift}
         parts = {"weight": linear.weight, "multiplier": linear.multiplier, "bias": linear.bias}
         arrays |= {f"linears.{name}.{part}": array for part, array in parts.items() if array is not None}
     facts = {name: getattr(model, name) for name in NUMBERS} | {"config": asdict(model.config), "linears": linears}
@@ -111,6 +113,7 @@ def _load(file, graph):
                for name, numbers in facts["linears"].items()}
     vectors = {name.removeprefix("vectors."): array for name, array in arrays.items() if name.startswith("vectors.")}
     graph = folded(graph)
-    graph = integer_graph(untied_graph(graph), True) if "epsilon" in vectors else integer_graph(graph)
+    balanced = "epsilon" in vectors
+    graph = integer_graph(untied_graph(graph), True, facts["bits"] == 4) if balanced else integer_graph(graph)
     return QuantisedModel(config=graph.config, graph=graph, linears=linears, vectors=vectors,
                           **{name: facts[name] for name in NUMBERS}, **{name: arrays[name] for name in ARRAYS})

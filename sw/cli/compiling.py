@@ -22,7 +22,7 @@ from ..model.config import ModelConfig
 from ..model.families import graph_of
 from ..model.model import Model
 from ..program.program import RESIDENT, STREAMED, Program
-from ..quant.outline import outline_of_shape
+from ..quant.outline import outline_of_shape, outline_with_offsets
 from ..quant.quantise import GROUP
 from ..views.fit import Target, fit
 from . import calibrations
@@ -151,12 +151,18 @@ def load_or_compile_model(path: Path, tokenizer: Path | None, config: Config,
 
 def _without_weights(model: Model, config: Config, context: int | None) -> Program:
     """The program of a model without its weights and constants, made without calibration. CompileError if the model cannot
-    run on the configuration."""
+    run on the configuration, whatever calibration finds."""
     outline = outline_of_shape(model.config, config.weight_bits, max(GROUP, config.rows), model)
     try:
         return schedule(lay_out_model(config, outline, context), outline)
     except CompileError as error:
-        raise CompileError(str(error).removesuffix(ADVICE) + _cure(model.config, config, context)) from None
+        refused = CompileError(str(error).removesuffix(ADVICE) + _cure(model.config, config, context))
+    try:
+        if config.weight_bits == 4 and (outline := outline_with_offsets(model.config)):
+            return schedule(lay_out_model(config, outline, context), outline)
+    except CompileError:
+        pass
+    raise refused
 
 
 def _cure(shape: ModelConfig, config: Config, context: int | None) -> str:

@@ -16,7 +16,9 @@ def buffer_sizes(layout) -> dict[str, int]:
     for operation in layout.linears:
         if operation.scaled:
             outputs = shapes[operation.name][0] if operation.name in shapes else layout.vocabulary
-            values = layout.factor_values(operation.name, outputs * layout.input_groups(operation))
+            joined = layout.source_joined(operation)
+            groups = layout.matrices[operation.name].groups if joined else layout.input_groups(operation)
+            values = layout.factor_values(operation.name, outputs * groups)
             by_input[operation.inputs[0]] = by_input.get(operation.inputs[0], 0) + values
     before = next(each for each in layout.linears if each.output.heads).inputs[0]
     return {
@@ -24,8 +26,9 @@ def buffer_sizes(layout) -> dict[str, int]:
         "high": -(-layout.context // integer.ROTARY_LOW) * 4 * layout.head * rotary,
         "positions": layout.context * layout.dim * layout.has(Kind.POSITION),
         "x": layout.residual, "normal": layout.residual * layout.balanced, "gained": layout.dim,
-        "input": max(layout.dim, layout.hidden), "qk": layout.heads + layout.kv_heads,
-        "v": layout.kv_heads if layout.values_wait else 0, "q": layout.heads,
+        "input": max(layout.joined(Kind.NORM), layout.joined(Kind.QUANTISE)), "qk": layout.heads + layout.kv_heads,
+        "v": layout.kv_heads if layout.values_wait else 0, "q": layout.joined(Kind.VALUES),
+        "sums": max(layout.padded(layout.sums(kind)) for kind in (Kind.NORM, Kind.QUANTISE)),
         "k": layout.kv_heads * rotary, "turn": 2 * layout.head * rotary, "score": model.n_heads * layout.context,
         "gate": layout.hidden, "up": layout.hidden * gated, "attention factors": by_input.pop(before),
         "factors": max(by_input.values()), "logits": layout.vocabulary, "scale": lanes}

@@ -92,7 +92,7 @@ class Builder:
         layer, is computed."""
         while operation.kind is not Kind.LINEAR:
             operation = self.graph.producer(operation.inputs[0], self.graph.layer)
-        return self.place.matrix(operation.name).group_inner
+        return self.place.matrix(operation.name).rate
 
     def word(self, buffer: str) -> int:
         """The MEM word at which a buffer begins."""

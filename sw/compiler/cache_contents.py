@@ -18,6 +18,7 @@ from ..program.program import Program
 from ..quant.model import QuantisedModel
 from ..quant.outline import Outline
 from .external import ExternalLayout
+from .fill import in_halves
 from .layout import Layout
 from .streamed import StreamedLayout
 
@@ -76,5 +77,4 @@ def _in_halves(layout, word, cached):
     """(W-RAM word, weights) from a word of the cache on."""
     if layout.halves == 1:
         return word, cached
-    low = (cached << 4).astype(np.int8) >> 4
-    return word * 2, np.stack([low, cached >> 4], axis=1).reshape(-1, *cached.shape[1:])
+    return word * 2, in_halves(cached)

@@ -9,6 +9,7 @@ from ...hdl.spec import integer
 from ...hdl.spec.config import Config
 from ..model.config import ModelConfig
 from ..model.graph import Kind
+from ..model.integer_graph import WEIGHT_GROUP
 from ..model.rotary import frequencies
 from ..quant.model import Linear, QuantisedModel
 from .layout import Layout
@@ -27,8 +28,16 @@ def place(config: Config, weight: np.ndarray, matrix: Matrix) -> np.ndarray:
     """
     padded = np.zeros((matrix.results * config.cols, matrix.inner * config.rows), np.int8)
     padded[:weight.shape[0], :weight.shape[1]] = weight
-    return (padded.reshape(matrix.results, config.cols, matrix.inner, config.rows)
-            .transpose(0, 2, 1, 3).reshape(-1, config.cols, config.rows))
+    words = (padded.reshape(matrix.results, config.cols, matrix.inner, config.rows)
+             .transpose(0, 2, 1, 3).reshape(-1, config.cols, config.rows))
+    return words if matrix.halves == 1 else in_halves(words)
+
+
+def in_halves(words: np.ndarray) -> np.ndarray:
+    """Words of int8 values, [words, cols, rows], as W-RAM holds them where its weights have 4 bits: the low halves
+    of each, whose sign does not count, then the high ones."""
+    low = (words << 4).astype(np.int8) >> 4
+    return np.stack([low, words >> 4], axis=1).reshape(-1, *words.shape[1:])
 
 
 def fill(layout: Layout, model: QuantisedModel) -> tuple[np.ndarray, np.ndarray]:
@@ -59,7 +68,7 @@ def fill(layout: Layout, model: QuantisedModel) -> tuple[np.ndarray, np.ndarray]
     classifier, matrix = padded_classifier(model, layout.vocabulary), layout.classifier
     weights[matrix.word:][:matrix.words] = place(config, classifier.weight, matrix)
     embedding = model.embedding[_rows(model, layout.vocabulary)]
-    weights[layout.embedding:][:matrix.words] = place(config, embedding, matrix)
+    weights[layout.embedding:][:matrix.words] = _table(config, embedding, matrix)
     put(layout.constants["classifier"], _by_group(layout, "classifier", classifier.factors, layout.vocabulary))
     put(layout.constants["embedding"], model.embedding_factor if model.balanced else
         _by_group(layout, "embedding", model.embedding_factors, layout.vocabulary))
@@ -75,6 +84,15 @@ def fill(layout: Layout, model: QuantisedModel) -> tuple[np.ndarray, np.ndarray]
     for name, rows in tables(layout, model).items():
         put(layout.constants[name], rows)
     return weights, values[constants_start(layout):]
+
+
+def _table(config, embedding, matrix):
+    """The embedding as W-RAM holds it; in two tables, of high and of low halves, if a value does not fit a weight."""
+    table = replace(matrix, halves=1)
+    if matrix.halves == 1:
+        return place(config, embedding, table)
+    low = integer.low_half(embedding)
+    return np.concatenate([place(config, part, table) for part in (embedding - low >> 4, low)])
 
 
 def constants_start(layout: Layout) -> int:
@@ -130,8 +148,10 @@ def layer_constants(layout: Layout, model: QuantisedModel, index: int) -> dict[s
     normed = {each.name: _pad_heads(model.vector(each.name, index)[_every_head(shape)].ravel(), shape, layout.head)
               for each in layout.graph.of_kind(Kind.HEAD_NORM)}
     balanced = {}
+    if model.offsets:
+        balanced |= {each.name: model.vector(each.name, index) for each in layout.graph.of_kind(Kind.ADD)}
     if model.balanced:
-        balanced = {f"{name}_units": _units(layout, model, name, index) for name in layout.norms}
+        balanced |= {f"{name}_units": _units(layout, model, name, index) for name in layout.norms}
         balanced["rescale"] = model.vector("rescale", index)
     return gains | balanced | normed | {"key_offset": _pad_heads(model.vector("key_offset", index).ravel(), shape, layout.head),
                     "score": np.repeat(model.vector("score", index)[head_order(shape)], config.lanes)}
@@ -156,6 +176,9 @@ def layer_linears(layout: Layout, model: QuantisedModel, index: int) -> dict[str
         if operation.output.heads:
             which = _every_head(shape) if operation.output.heads > shape.n_kv_heads else np.arange(shape.n_kv_heads)
             linear = _by_head(layout, shape, linear, which)
+        if layout.offsets:
+            found[operation.name] = _with_sums(layout, operation, linear)
+            continue
         if layout.source(operation) is Kind.VALUES:
             columns = np.zeros((shape.dim, shape.n_heads, layout.head), np.int8)
             columns[:, :, :shape.head_dim] = linear.weight.reshape(shape.dim, shape.n_heads, shape.head_dim)[:, order]
@@ -163,6 +186,42 @@ def layer_linears(layout: Layout, model: QuantisedModel, index: int) -> dict[str
             linear = replace(linear, weight=columns.reshape(shape.dim, -1), multiplier=multiplier)
         found[operation.name] = linear
     return found
+
+
+def _with_sums(layout, operation, linear):
+    """A matrix of a model with offsets, in the order and with the padding of the tile: one that makes sums of groups, or
+    one that reads an input with such sums behind it."""
+    source = layout.source(operation)
+    columns, groups = _places(layout, source)
+    if not operation.weights:
+        weight = np.zeros((layout.padded(layout.sums(source)), layout.vector(source)), np.int8)
+        weight[groups[:, None], columns] = linear.weight
+        same = np.broadcast_to(linear.multiplier[:, :1], (linear.groups, len(weight)))
+        return replace(linear, weight=weight, multiplier=linear.multiplier if linear.multiplier.size == 1 else same)
+    outputs, size, sums = len(linear.weight), WEIGHT_GROUP, layout.sums(source)
+    main, vector = linear.groups - linear.offset_groups, layout.vector(source)
+    weight = np.zeros((outputs, layout.joined(source)), np.int8)
+    weight[:, columns] = linear.weight[:, :len(columns)]
+    multiplier = np.zeros((weight.shape[1] // size, outputs), np.int16)
+    multiplier[groups] = linear.factors[:main]
+    several = linear.offset_groups // 2
+    for part in range(2):
+        begin = (main + part * several) * linear.group
+        weight[:, vector + part * sums + groups] = linear.weight[:, begin:begin + len(groups)]
+        first = (vector + part * sums) // size
+        multiplier[first:first + sums // size] = linear.factors[main + part * several]
+    return replace(linear, weight=weight, multiplier=multiplier, offset_groups=2 * sums // size)
+
+
+def _places(layout, source):
+    """(where each input of a matrix lies in the tile's vector, where the sum of each of its groups lies among the sums)."""
+    shape = layout.model
+    if source is not Kind.VALUES:
+        channels = shape.dim if source is Kind.NORM else shape.hidden_dim
+        return np.arange(channels), np.arange(-(-channels // WEIGHT_GROUP))
+    heads = np.argsort(head_order(shape))
+    columns = (heads[:, None] * layout.head + np.arange(shape.head_dim)).ravel()
+    return columns, columns[::WEIGHT_GROUP] // WEIGHT_GROUP
 
 
 def _by_head(layout, shape, linear, which):

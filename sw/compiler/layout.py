@@ -9,12 +9,13 @@ a multiple of `Config.block` values.
 from ...hdl.spec.config import Config
 from ...hdl.spec.errors import MareyError
 from ..model.graph import Kind, Operation
+from ..model.integer_graph import WEIGHT_GROUP, maker
 from ..quant.outline import Outline
 from .buffers import buffer_sizes
 from .matrix import Matrix
 
 RESULT_BUFFERS = {Kind.ADD: "x", Kind.HEAD_NORM: "qk", Kind.ROTATE: "qk", Kind.SPLIT: "qk", Kind.VALUES: "v",
-                  Kind.ACTIVATE: "gate", Kind.MULTIPLY: "up", Kind.CHOOSE: "logits"}
+                  Kind.ACTIVATE: "gate", Kind.MULTIPLY: "up", Kind.CHOOSE: "logits", Kind.JOIN: "sums"}
 """The buffer that a matrix's results go to, by the kind of operation that reads them."""
 
 
@@ -52,7 +53,7 @@ class Layout:
     def __init__(self, config: Config, outline: Outline, context: int):
         self.config, self.model, self.graph = config, outline.config, outline.graph
         self.groups, self.uniform = outline.groups, outline.uniform
-        self.balanced = outline.balanced
+        self.balanced, self.offsets = outline.balanced, outline.offsets
         block = config.block
         self.context = -(-context // block) * block
         self.head = self.padded(self.model.head_dim)
@@ -94,8 +95,7 @@ class Layout:
     @property
     def dim(self) -> int:
         """Values of the residual in MEM, padding included."""
-        normed = {operation.output.name for operation in self.graph.of_kind(Kind.NORM)}
-        return self._whole(self.model.dim, *(each.name for each in self.linears if each.inputs[0] in normed), "embedding")
+        return self._whole(self.model.dim, *(each.name for each in self.linears if self.source(each) is Kind.NORM), "embedding")
 
     @property
     def residual(self) -> int:
@@ -106,8 +106,7 @@ class Layout:
     @property
     def hidden(self) -> int:
         """Values of the feed-forward block's hidden vector in MEM, padding included."""
-        quantised = {operation.output.name for operation in self.graph.of_kind(Kind.QUANTISE)}
-        return self._whole(self.model.hidden_dim, *(each.name for each in self.linears if each.inputs[0] in quantised))
+        return self._whole(self.model.hidden_dim, *(each.name for each in self.linears if self.source(each) is Kind.QUANTISE))
 
     def _whole(self, values, *matrices):
         """The length in MEM of a vector that these matrices read: a multiple of their groups."""
@@ -151,8 +150,24 @@ class Layout:
         return any(self.graph.of_kind(kind))
 
     def source(self, linear: Operation) -> Kind:
-        """The kind of operation that makes the input of a LINEAR."""
-        return self._producer(linear).kind
+        """The kind of operation that makes the input of a LINEAR, or the vector in it if that is joined with sums."""
+        return maker(self.graph, linear).kind
+
+    def source_joined(self, linear: Operation) -> bool:
+        """Whether the input of a LINEAR has sums of its groups behind it."""
+        return self._producer(linear).kind is Kind.JOIN
+
+    def vector(self, source: Kind) -> int:
+        """Values of the vector that an operation of this kind makes for matrices, padding included."""
+        return {Kind.VALUES: self.heads, Kind.QUANTISE: self.hidden}.get(source, self.dim)
+
+    def sums(self, source: Kind) -> int:
+        """The sums of the groups of such a vector, padded to whole groups; 0 if weights have no offsets."""
+        return -(-self.vector(source) // WEIGHT_GROUP**2) * WEIGHT_GROUP * self.offsets
+
+    def joined(self, source: Kind) -> int:
+        """Values of such a vector with the sums of its groups behind it, twice."""
+        return self.vector(source) + 2 * self.sums(source)
 
     def input_groups(self, linear: Operation) -> int:
         """Groups of the input of a LINEAR, each with a scalar of its own; or 1."""
@@ -172,10 +187,11 @@ class Layout:
         found = {}
         for operation in self.linears:
             if operation in self.graph.layer:
-                inputs = {Kind.VALUES: self.heads, Kind.QUANTISE: self.hidden}.get(self.source(operation), self.dim)
-                reader = self.graph.readers(operation.output.name, self.graph.layer)[0]
+                source, reader = self.source(operation), self.graph.readers(operation.output.name, self.graph.layer)[0]
                 outputs = operation.output.heads * self.head or (self.dim if reader.kind is Kind.ADD else self.hidden)
-                found[operation.name] = outputs, inputs
+                found[operation.name] = outputs, self.joined(source)
+                if reader.kind is Kind.JOIN:
+                    found[operation.name] = self.padded(self.sums(source)), self.vector(source)
         return found
 
     # W-RAM
@@ -198,14 +214,19 @@ class Layout:
         self.classifier = self._matrix(classifier, self.words_stride * model.n_layers, self.vocabulary, self.dim)
         self.embedding, self.words = self.classifier.word, self.classifier.word + self.classifier.words
         if not model.tied:
+            # A row of 8 bits lies in two tables of 4 bits, which take as many words as a matrix in halves.
             self.embedding, self.words = self.words, self.words + self.classifier.words
 
     def _matrix(self, operation, word, outputs, inputs):
+        words, results = inputs // self.config.rows, outputs // self.config.cols
+        if self.source_joined(operation):
+            return Matrix(word, words, results, inputs // WEIGHT_GROUP)
         group = self.groups.get(operation.name, inputs)
         # In the matrix behind attention, a group of inputs is a head, padding included.
         by_head = operation.name in self.groups and self.source(operation) is Kind.VALUES
         groups = self.model.n_heads if by_head else inputs // group
-        return Matrix(word, inputs // self.config.rows, outputs // self.config.cols, groups)
+        # Weights of 8 bits lie in halves where the tile's have 4: those of the classifier of a model with offsets.
+        return Matrix(word, words, results, groups, self.halves if self.offsets and operation in self.graph.end else 1)
 
     # MEM
 
@@ -271,12 +292,13 @@ class Layout:
             **{f"{name}_units": self.residual * self.balanced for name in self.norms}, "rescale": self.dim * self.balanced,
             **{name: factors[name] for name in self.matrices if name not in scaled}, "key_offset": self.kv_heads,
             "score": model.n_heads * lanes,
+            **{each.name: self.dim * self.offsets for each in self.graph.of_kind(Kind.ADD)},
             **{each.name: self.heads + self.kv_heads for each in self.graph.of_kind(Kind.HEAD_NORM)},
             **{name: values for name, values in biases.items() if name != "classifier_bias"}}, start)
         self.layer |= rest
         self.layer_constants = max(at, windows["y"].first - start)
         at = self.layer_constants + model.n_layers * self.constants_stride
-        at = self._keep({"x": sizes["x"], "normal": sizes["normal"], "scale": lanes}, at)
+        at = self._keep({"x": sizes["x"], "normal": sizes["normal"], "scale": lanes, "sums": sizes["sums"]}, at)
         looked_up, at = self.lay({"embedding": self._embedding_factor_values()}, at)
         classifier, at = self.lay({"classifier_bias": biases.get("classifier_bias", 0)}, at)
         x = [(0, at)]
@@ -323,6 +345,6 @@ class Layout:
         the part of it that is in use at the time lie `gained`; or `qk`, `k` and `v`; or `gate`; or
         `logits`. The scores take the place of all of them, `input` included.
         """
-        hidden, norm = self._keep({"input": sizes["input"]}, at), at + self.in_granules(self.dim)
+        hidden, norm = self._keep({"input": sizes["input"]}, at), at + self.in_granules(self.joined(Kind.NORM))
         return max(self._keep({name: sizes[name] for name in names}, start) for start, names in (
             (hidden, ("gained",)), (norm, ("qk", "k", "v")), (hidden, ("gate",)), (norm, ("logits",)), (at, ("score",))))

@@ -9,20 +9,27 @@ class Matrix:
 
     `word`: its first word, counted from the layer's first. `inner`: words for each result (inputs /
     rows). `results`: number of results, each of cols outputs. `groups`: of inputs, each with its own
-    factors.
+    factors. `halves`: words that a word of the inputs meets, one after the other: 2 if weights of 8 bits lie in
+    two halves of 4 bits, else 1.
     """
 
     word: int
     inner: int
     results: int
     groups: int = 1
+    halves: int = 1
 
     @property
     def words(self) -> int:
         """W-RAM words of the matrix."""
-        return self.inner * self.results
+        return self.inner * self.results * self.halves
 
     @property
     def group_inner(self) -> int:
-        """Words of a group's inputs for each result, and so cycles from one result to the next."""
+        """Words of a group's inputs for each result."""
         return self.inner // self.groups
+
+    @property
+    def rate(self) -> int:
+        """Cycles from one result to the next."""
+        return self.group_inner * self.halves

@@ -5,6 +5,7 @@ from ...hdl.spec.config import Config
 from ...hdl.spec.isa import TOKEN_BITS
 from ..model.config import ModelConfig
 from ..model.graph import Kind
+from ..model.integer_graph import WEIGHT_GROUP, maker
 from ..quant.outline import Outline
 from .external import ExternalLayout, burst_bits
 from .layout import CompileError, Layout
@@ -45,8 +46,10 @@ def plan(config: Config, outline: Outline, context: int | None = None) -> Layout
     CompileError if none of at least `FEWEST_POSITIONS` fits, or if the tile cannot run the model at all.
     """
     check_shape(config, outline)
-    by_head = {each.name for each in outline.graph.of_kind(Kind.LINEAR)
-               if outline.graph.producer(each.inputs[0], outline.graph.layer + outline.graph.end).kind is Kind.VALUES}
+    by_head = {each.name for each in outline.graph.of_kind(Kind.LINEAR) if maker(outline.graph, each).kind is Kind.VALUES}
+    if outline.offsets and (outline.config.head_dim % config.block or WEIGHT_GROUP % config.rows):
+        raise CompileError(f"weights of 4 bits with offsets need blocks of {WEIGHT_GROUP} and heads of {config.block} values, "
+                           f"which {config.name} does not have{ADVICE}")
     if any(group % config.rows for name, group in outline.groups.items() if name not in by_head):
         raise CompileError(f"groups of {min(outline.groups.values())} inputs are not a multiple of the "
                            f"{config.rows} rows of {config.name}: quantise in larger groups")

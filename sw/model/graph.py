@@ -46,6 +46,7 @@ class Kind(enum.Enum):
     ACTIVATE = "a function of each channel"
     MULTIPLY = "the product of two values, channel by channel"
     QUANTISE = "8-bit integers that use their whole range, and the scalar that undoes it"
+    JOIN = "8-bit integers and behind them, twice, the sums of their groups in 8 bits"
     CHOOSE = "the token with the largest logit"
 
 
@@ -131,10 +132,11 @@ class Graph:
         return [operation for operation in region if value in operation.inputs]
 
     def inputs(self, operation: Operation) -> int:
-        """Channels of the operation's first input. KeyError if the input is the token or the
-        position."""
-        known = {each.output.name: each.output.size for each in self.operations}
-        return known[operation.inputs[0]]
+        """Channels of the operation's first input, without the sums that a JOIN puts behind them. KeyError
+        if the input is the token or the position."""
+        made = {each.output.name: each for each in self.operations}
+        source = made[operation.inputs[0]]
+        return made[source.inputs[0]].output.size if source.kind is Kind.JOIN else source.output.size
 
     def macs(self, position: int, wanted: bool = True) -> int:
         """Useful multiply-accumulates of the token at a position: those that the model needs,
@@ -152,7 +154,7 @@ class Graph:
         config = self.config
         times = config.n_layers if operation in self.layer else 1
         match operation.kind:
-            case Kind.LINEAR:
+            case Kind.LINEAR if operation.weights:
                 return times * operation.output.size * self.inputs(operation)
             case Kind.SCORES | Kind.VALUES:
                 return times * config.heads_dim * (position + 1)
@@ -181,7 +183,7 @@ LEGAL = {
     Kind.POSITION: Rule((_W, _I), _W, (1, 1)),
     Kind.ANGLES: Rule((_I,), Number.ANGLES),
     Kind.NORM: Rule((_W,), _N, (0, 1), ("rms", "layer"), biased=("layer",)),
-    Kind.LINEAR: Rule((_N,), _W, (1, 2), biased=("",)),
+    Kind.LINEAR: Rule((_N,), _W, (0, 2), biased=("",)),
     Kind.HEAD_NORM: Rule((_W,), _W, (2, 2)),
     Kind.ROTATE: Rule((_W, Number.ANGLES), _W),
     Kind.SPLIT: Rule((_W,), _W),
@@ -193,6 +195,7 @@ LEGAL = {
     Kind.ACTIVATE: Rule((_W,), _W, functions=("silu", "gelu")),
     Kind.MULTIPLY: Rule((_W, _W), _W),
     Kind.QUANTISE: Rule((_W,), _N),
+    Kind.JOIN: Rule((_N, _W), _N),
     Kind.CHOOSE: Rule((_W,), _I),
 }
 """What is legal, by kind of operation."""

@@ -2,16 +2,46 @@
 
 from dataclasses import replace
 
-from .graph import Graph, Kind, Number, Operation, Phase, check
+from .graph import Graph, Kind, Number, Operation, Phase, Value, check
 
 INTEGER = ".int8"
 """Suffix in the names of values that exist only in the integer graph, such as "hidden.int8"."""
+SUMS, JOINED = ".sums", ".joined"
+"""Suffixes in the names of the sums of an input's groups, and of the input with these sums behind it."""
 RESCALED = ".rescaled"
 """Suffix in the name of the residual in the units of its layer."""
 LEAST_GROUP, GROUP_UNIT, MOST_GROUPS = 96, 32, 12
 """Channels of the smallest group of an input of products; channels of which a group has a multiple, so
 that arrays of up to 32 rows take whole words; and the most groups of a vector, each of which takes three
 scalar registers. What groups are worth is measured in docs/integers.md."""
+WEIGHT_GROUP = 32
+"""Inputs that share a step and an offset where a balanced model's weights have 4 bits: those of a block of
+the formats Q4_0 and Q4_1."""
+
+
+def bare(name: str) -> str:
+    """The name of a value without the suffixes of the integer graph."""
+    return name.removesuffix(JOINED).removesuffix(INTEGER)
+
+
+def maker(graph: Graph, linear: Operation) -> Operation:
+    """The operation that makes the input of a LINEAR, or the vector in it if that is joined with sums of its groups."""
+    region = graph.layer if linear in graph.layer else graph.end
+    made = graph.producer(linear.inputs[0], region)
+    return graph.producer(made.inputs[0], region) if made.kind is Kind.JOIN else made
+
+
+def may_have_offsets(graph: Graph) -> bool:
+    """Whether the graph of a float model can become one with offsets: no group of weights has parts of two heads, and
+    the feed-forward block multiplies two vectors."""
+    return graph.config.head_dim % WEIGHT_GROUP == 0 and any(graph.of_kind(Kind.MULTIPLY))
+
+
+def joined_size(channels: int) -> int:
+    """Channels of a JOIN's result: those of its first input, then twice the sums of its groups, each of the
+    three padded to whole groups."""
+    sums = -(-channels // WEIGHT_GROUP)
+    return (sums + 2 * -(-sums // WEIGHT_GROUP)) * WEIGHT_GROUP
 
 
 def groups_of(channels: int) -> int:
@@ -21,7 +51,7 @@ def groups_of(channels: int) -> int:
     return next((channels // size for size in sizes if channels % size == 0 and channels // size <= MOST_GROUPS), 1)
 
 
-def integer_graph(graph: Graph, balanced: bool = False) -> Graph:
+def integer_graph(graph: Graph, balanced: bool = False, offsets: bool = False) -> Graph:
     """The graph with the operations that only integers need: a QUANTISE before each LINEAR that
     reads 16-bit numbers, and a SPLIT before each SCORES that reads no ROTATE's output.
 
@@ -29,6 +59,10 @@ def integer_graph(graph: Graph, balanced: bool = False) -> Graph:
     RESCALE changes them when the first norm of a layer has read it. The results of NORM and MULTIPLY,
     and inputs of matrices that are made from the latter, have groups of channels with a scalar each
     (`groups_of`).
+
+    `offsets`: the weights of the layers have an offset for each output and group of inputs, besides a step
+    (`marey.sw.quant.affine`). A LINEAR without weights makes the sums of an input's groups, and a JOIN puts
+    them behind the input.
 
     GraphError if the result is not legal.
     """
@@ -61,4 +95,25 @@ def integer_graph(graph: Graph, balanced: bool = False) -> Graph:
                     else each for each in made]
         return tuple(made)
 
-    return check(Graph(graph.config, graph.begin, region(graph.layer), region(graph.end)), integers=True)
+    def summed(operations):
+        made, joined = [], set()
+        values = {operation.output.name: operation for operation in operations}
+        for operation in operations:
+            if operation.kind is Kind.LINEAR:
+                source = values[operation.inputs[0]]
+                name, value = bare(source.output.name), source.output
+                if name not in joined:
+                    joined.add(name)
+                    sums = Value(name + SUMS, -(-value.size // WEIGHT_GROUP), Number.WIDE)
+                    made.append(Operation(kind=Kind.LINEAR, name=f"{name}_sums", inputs=(value.name,), output=sums,
+                                          phase=operation.phase, scaled=source.kind is not Kind.VALUES))
+                    made.append(Operation(
+                        kind=Kind.JOIN, name=f"{name}_joined", inputs=(value.name, sums.name), phase=operation.phase,
+                        output=Value(name + JOINED, joined_size(value.size), Number.NARROW,
+                                     groups=value.groups and value.groups + 1)))
+                operation = replace(operation, inputs=(name + JOINED,))
+            made.append(operation)
+        return tuple(made)
+
+    layer = region(graph.layer)
+    return check(Graph(graph.config, graph.begin, summed(layer) if offsets else layer, region(graph.end)), integers=True)

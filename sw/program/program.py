@@ -157,7 +157,13 @@ class Program:
     def graph(self) -> Graph | Network | None:
         """The model's integer graph, or the network, whose operations the instructions belong to; None for a program
         that was written by hand."""
-        return integer_graph(graph_of(self.model.shape)) if self.model else self.network
+        if not self.model:
+            return self.network
+        # Which operations a balanced residual and offsets need shows in the instructions: a shape does not tell.
+        made = {instruction.operation for instruction in self.image.instructions}
+        graphs = (integer_graph(graph_of(self.model.shape), *more) for more in ((), (True,), (True, True)))
+        *others, last = graphs
+        return next((graph for graph in others if made <= {each.name for each in graph.operations} | {""}), last)
 
     @property
     def mode(self) -> str:

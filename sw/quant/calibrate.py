@@ -17,11 +17,16 @@ RANGE_BITS = 12
 STEPS, FEWER_STEPS, MANY_MACS = 256, 48, 20_000_000
 """Tokens of a text that a model writes for its calibration; and those that a model writes which takes
 more than MANY_MACS multiply-accumulates a token, so that calibration ends within two minutes."""
+TEXTS = 32
+"""Texts that a model writes for its calibration."""
+LEAST_S, MACS_PER_S = 10, 10e9
+"""For an estimate of calibration's time: seconds that even a small model takes, and multiply-accumulates a second of a
+large one, both on two cores."""
 RESIDUAL = "residual"
 """Name of the record that all residual values of a token share: embedded rows and sums."""
 
 
-def calibrate(model: Model, seed: int, *, moments: bool = False, batch: int = 32) -> dict[str, np.ndarray]:
+def calibrate(model: Model, seed: int, *, moments: bool = False, batch: int = TEXTS) -> dict[str, np.ndarray]:
     """The largest magnitude of each value of the float reference, by name; in layer 3, "3.gate".
 
     Records, float64:
@@ -31,8 +36,8 @@ def calibrate(model: Model, seed: int, *, moments: bool = False, batch: int = 32
     - All other values: one number each. All residual values share the record `RESIDUAL`.
     - Queries with keys, also NAME.high and NAME.low: the maximum of each channel, and the maximum
       of its negative, [heads, head_dim].
-    - Residual values, results of norms, and values that a MULTIPLY reads or makes, also NAME.channels:
-      the largest magnitude of each channel.
+    - Residual values, results of norms, and values that a MULTIPLY or an ADD reads or makes, also
+      NAME.channels: the largest magnitude of each channel.
     - Each norm, also NAME.gained: the largest magnitude of its input times the gains; and NAME.inverse_rms: the
       largest 1 / root mean square of an input.
     - "final.scalar": the largest unit of the final norm's 8-bit result. "logits.integers": the
@@ -102,6 +107,16 @@ def steps_of(model: Model) -> int:
     return min(STEPS if model.graph.macs(0) <= MANY_MACS else FEWER_STEPS, model.config.seq_len)
 
 
+def expected_s(model: Model) -> float:
+    """Seconds that a calibration takes, estimated."""
+    return LEAST_S + tokens_of(model) * model.graph.macs(0) / MACS_PER_S
+
+
+def tokens_of(model: Model) -> int:
+    """Tokens of a model's calibration."""
+    return TEXTS * steps_of(model)
+
+
 def _rounded_up(value: np.ndarray) -> np.ndarray:
     """Rounds values away from 0, to `RANGE_BITS` significant bits."""
     mantissa, exponent = np.frexp(value)
@@ -120,7 +135,7 @@ class _Watched:
     def __init__(self, graph: Graph):
         self.residual = {operation.output.name for operation in graph.of_kind(Kind.EMBED, Kind.POSITION, Kind.ADD)}
         self.channels = self.residual | {operation.output.name for operation in graph.of_kind(Kind.NORM, Kind.MULTIPLY)} | {
-            name for operation in graph.of_kind(Kind.MULTIPLY) for name in operation.inputs}
+            name for operation in graph.of_kind(Kind.MULTIPLY, Kind.ADD) for name in operation.inputs}
         self.inputs = {operation.inputs[0] for operation in graph.of_kind(Kind.LINEAR)}
         self.keys = {operation.inputs[0] for operation in graph.of_kind(Kind.SCORES)}
         averaged, normed = list(graph.of_kind(Kind.VALUES)), {each.inputs[0] for each in graph.of_kind(Kind.HEAD_NORM)}

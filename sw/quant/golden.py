@@ -14,6 +14,7 @@ import numpy as np
 from ...hdl.spec import integer
 from ...hdl.spec.integer import matvec, multiply, round_shift, saturate
 from ..model.graph import Kind
+from ..model.integer_graph import WEIGHT_GROUP
 from ..model.rotary import frequencies
 from .model import FRACTION, Linear, QuantisedModel
 
@@ -32,6 +33,8 @@ def linear(operation: Linear, x: np.ndarray, scalar=None, plus: np.ndarray | int
     for index in range(operation.groups):
         part = slice(index * operation.group, (index + 1) * operation.group)
         factor, shift = operation.factors[index].astype(np.int64), operation.shift
+        if index >= operation.groups - operation.offset_groups:
+            shift = operation.offset_shift
         if scalar is not None and not late:
             mantissa, exponent = (each[..., index, None] for each in scalar)
             factor, shift = integer.scale(factor, mantissa), np.clip(shift + exponent, 0, 47)
@@ -75,8 +78,9 @@ class Golden:
         self.keys, self.values = np.zeros(shape, np.int8), np.zeros(shape, np.int8)
         self._rotary = integer.rotary_tables(frequencies(config), config.seq_len)
         # {second operand of an ADD: its first}. The matrix that makes the second adds the first to its
-        # results.
-        self._sums = {operation.inputs[1]: operation.inputs[0] for operation in model.graph.of_kind(Kind.ADD)}
+        # results, unless the results have units of their own.
+        self._sums = {operation.inputs[1]: operation.inputs[0] for operation in model.graph.of_kind(Kind.ADD)
+                      if not model.offsets}
 
     def step(self, tokens: np.ndarray, position: int) -> np.ndarray:
         """Logits, float64 [batch, vocab], after the tokens, int [batch], at a position.
@@ -145,6 +149,12 @@ class Golden:
 
     def _embed(self, operation, layer, tokens):
         model = self.model
+        if model.balanced and model.bits == 4:
+            # A row lies in W-RAM in two parts, of 4 bits each.
+            rows, factors, shift = model.embedding[tokens], model.embedding_factor.astype(np.int64), model.shifts["embedding"]
+            low = integer.low_half(rows)
+            high = self._limit(round_shift((rows - low >> 4) * factors, shift - 4), 16)
+            return self._limit(round_shift(low * factors, shift) + high, 16)
         if model.balanced:
             return self._limit(round_shift(model.embedding[tokens] * model.embedding_factor.astype(np.int64),
                                            model.shifts["embedding"]), 16)
@@ -182,6 +192,25 @@ class Golden:
         self._scalars[operation.output.name] = step if scalar is None else multiply(step, scalar)
         return y
 
+    def _join(self, operation, layer, x, sums):
+        """The int8 inputs of a product, and behind them, twice, the sums of their groups; a scalar for each group goes to
+        `_scalars`."""
+        inputs, scalars = operation.inputs[0], None
+        parts = -(-x[0].size // WEIGHT_GROUP)
+        if inputs in self._scalars:
+            (sums, step), known = integer.quantise(sums), self._scalars[inputs]
+            repeats, several = -(-parts // known[0].shape[-1]), -(-sums.shape[-1] // WEIGHT_GROUP) * 2
+            scalars = tuple(np.concatenate([each.repeat(repeats, axis=-1)[..., :parts], last.repeat(several, axis=-1)], axis=-1)
+                            for each, last in zip(known, step, strict=True))
+            self._scalars[operation.output.name] = scalars
+        else:
+            sums = self._limit(sums, 8)
+
+        def whole(part):
+            return np.pad(part, ((0, 0), (0, -part.shape[1] % WEIGHT_GROUP)))
+
+        return np.concatenate([whole(x.reshape(len(x), -1)), whole(sums), whole(sums)], axis=1)
+
     def _linear(self, operation, layer, x):
         made, plus = self.model.linear(operation.name, layer), 0
         scalar = self._scalars[operation.inputs[0]] if operation.scaled else None
@@ -194,7 +223,10 @@ class Golden:
         return y.reshape(len(x), operation.output.heads, -1) if operation.output.heads else y
 
     def _add(self, operation, layer, x, result):
-        return result
+        if not self.model.offsets:
+            return result
+        factors = self.model.vector(operation.name, layer)
+        return self._limit(x + self._limit(round_shift(result * factors, integer.SUMMAND_SHIFT), 16), 16)
 
     def _rescale(self, operation, layer, x):
         return self._limit(round_shift(x * self.model.vector(operation.name, layer), integer.RESCALE_SHIFT), 16)

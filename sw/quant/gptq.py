@@ -6,7 +6,7 @@ After each it changes the weights of the channels that are not rounded yet, so t
 the rounding error; they can where their inputs are correlated with the channel's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,10 +67,10 @@ def nearest(weight: np.ndarray, bits: int, groups: int = 1) -> Integers:
     return Integers(values, scale.T.astype(np.float64), parts.shape[2])
 
 
-def nearest_by_channel(weight: np.ndarray, bits: int) -> Integers:
-    """Rounds each weight of a table [N, K] to the nearest integer, with one scale for each column:
+def nearest_by_channel(weight: np.ndarray, most: int) -> Integers:
+    """Rounds each weight of a table [N, K] to the nearest integer up to `most`, with one scale for each column:
     `scale` is [K]."""
-    scale = np.maximum(np.abs(weight).max(axis=0), 1e-12) / ((1 << bits - 1) - 1)
+    scale = np.maximum(np.abs(weight).max(axis=0), 1e-12) / most
     return Integers(np.rint(weight / scale).astype(np.int8), scale.astype(np.float64), weight.shape[1])
 
 
@@ -107,9 +107,7 @@ def gptq(weight: np.ndarray, moment: np.ndarray, bits: int, group: int) -> Integ
     `moment`: float64 [K, K], the sums of products of the inputs (X.T @ X), from calibration.
     """
     rest, (outputs, inputs) = weight.astype(np.float64), weight.shape
-    damping = DAMPING * max(float(np.diag(moment).mean()), 1e-12)
-    inverse = np.linalg.cholesky(np.linalg.inv(moment + damping * np.eye(inputs))).T
-    values, scales = np.zeros(weight.shape, np.int8), []
+    inverse, values, scales = damped_inverse(moment), np.zeros(weight.shape, np.int8), []
     for k in range(inputs):
         if k % group == 0:
             scales.append(_best_scale(rest[:, k:k + group], bits))
@@ -118,6 +116,17 @@ def gptq(weight: np.ndarray, moment: np.ndarray, bits: int, group: int) -> Integ
         error = (rest[:, k] - values[:, k] * scale) / inverse[k, k]
         rest[:, k + 1:] -= np.outer(error, inverse[k, k + 1:])
     return Integers(values, np.array(scales).reshape(-1, outputs), group)
+
+
+def moment_of(ranges: Mapping[str, np.ndarray], name: str, unit: np.ndarray | float) -> np.ndarray:
+    """The moment [K, K] of the inputs `name` of a matrix, counted in their `unit`. `ranges`: of a calibration."""
+    return ranges[f"{name}.moment"] / np.outer(unit, unit)
+
+
+def damped_inverse(moment: np.ndarray) -> np.ndarray:
+    """The upper Cholesky factor of the inverse of a moment [K, K], whose diagonal is raised by the damping."""
+    damping = DAMPING * max(float(np.diag(moment).mean()), 1e-12)
+    return np.linalg.cholesky(np.linalg.inv(moment + damping * np.eye(len(moment)))).T
 
 
 def _clip(x, bits):

@@ -30,6 +30,9 @@ class Linear:
     The input's scalar, if there is one, multiplies the multipliers of a single group, and each group's
     scalar those of the group. If several groups have one scalar, it multiplies the sum, which is then
     shifted by `rescale` bits plus its exponent.
+
+    The products of the last `offset_groups` groups are shifted by `offset_shift` instead of `shift`. They are
+    the sums of the other groups' inputs, times the offsets of the weights (`affine.py`).
     """
 
     weight: np.ndarray
@@ -38,6 +41,8 @@ class Linear:
     group: int
     rescale: int = 0
     bias: np.ndarray | None = None
+    offset_groups: int = 0
+    offset_shift: int = 0
 
     @cached_property
     def floats(self) -> np.ndarray:
@@ -80,12 +85,16 @@ class QuantisedModel:
       [channels], the numbers that bring the residual to the units of the layer, with
       `integer.RESCALE_SHIFT` fractional bits.
 
+    - If weights have offsets: for each ADD its name, [dim], the numbers that bring the second operand to the
+      residual's units, with `integer.SUMMAND_SHIFT` fractional bits.
+
     `shifts["cached values"]`: bits by which values are shifted right before they are cached.
 
     `embedding`: int8 [vocab, dim]. `embedding_factor`: int16 [groups, vocab], or [1, 1] if all are
     the same; it brings each group of `embedding_group` channels to the residual's unit. Both are the
     classifier's if the model is tied. If the residual is balanced, int16 [dim]: a factor for each
-    channel.
+    channel; the high and the low half of an integer (`integer.low_half`) are multiplied apart if weights have
+    4 bits.
 
     `residual_units`: the real value of a step of the residual that `begin` and each layer make,
     float64 [n_layers + 1, 1], or [n_layers + 1, dim] if the residual is balanced.
@@ -122,6 +131,11 @@ class QuantisedModel:
     def balanced(self) -> bool:
         """Whether each channel of the residual has a unit of its own."""
         return "epsilon" in self.vectors
+
+    @property
+    def offsets(self) -> bool:
+        """Whether weights have offsets (`affine.py`): those of 4 bits of a balanced model."""
+        return self.balanced and self.bits == 4
 
     @property
     def groups(self) -> dict[str, int]:

@@ -15,9 +15,9 @@ import numpy as np
 from ..model.config import ModelConfig
 from ..model.families import graph_of
 from ..model.graph import Graph, Kind
-from ..model.integer_graph import integer_graph
+from ..model.integer_graph import JOINED, WEIGHT_GROUP, integer_graph, may_have_offsets
 from ..model.model import Model
-from .fold import fold_layer_norms, folded
+from .fold import fold_layer_norms, folded, untied_graph
 from .gptq import on_grid
 from .model import QuantisedModel
 from .quantise import GROUP
@@ -48,13 +48,19 @@ class Outline:
     epsilon: int = 1
     balanced: bool = False
 
+    @property
+    def offsets(self) -> bool:
+        """Whether weights have offsets, see `QuantisedModel.offsets`."""
+        return any(self.graph.of_kind(Kind.JOIN))
+
     @classmethod
     def of(cls, model: QuantisedModel) -> "Outline":
         """The outline of a quantised model."""
         linears = {operation.name: model.linear(operation.name) for operation in model.graph.of_kind(Kind.LINEAR)}
         return cls(config=model.config, graph=model.graph, groups=model.groups, uniform=model.uniform, epsilon=model.epsilon,
                    balanced=model.balanced,
-                   shifts=dict(model.shifts) | {name: linear.shift for name, linear in linears.items()},
+                   shifts=dict(model.shifts) | {name: linear.shift for name, linear in linears.items()} | {
+                       f"{name} offsets": linear.offset_shift for name, linear in linears.items() if linear.offset_groups},
                    rescales={name: linear.rescale for name, linear in linears.items()})
 
 
@@ -74,6 +80,24 @@ def outline_of_shape(config: ModelConfig, bits: int = 8, group: int = GROUP, mod
     uniform |= {norm.name for norm in graph.of_kind(Kind.NORM)
                 if not norm.weights or (model is not None and _without_gains(model, norm))}
     return Outline(config=graph.config, graph=graph, groups=groups, uniform=frozenset(uniform))
+
+
+def outline_with_offsets(config: ModelConfig) -> Outline | None:
+    """The outline that a model of this shape will have after quantisation in 4 bits if its residual will be balanced, so
+    that weights have offsets; None if a model of this shape cannot have them."""
+    graph = folded(graph_of(config))
+    if not may_have_offsets(graph):
+        return None
+    graph = integer_graph(untied_graph(graph), True, True)
+    made = {operation.output.name: operation.output for operation in graph.operations}
+    inputs = {operation.name: made[operation.inputs[0]] for operation in graph.of_kind(Kind.LINEAR)}
+    joined = {name for name, value in inputs.items() if value.name.endswith(JOINED)}
+    groups = {name: WEIGHT_GROUP if name in joined else value.size // value.groups for name, value in inputs.items()
+              if name in joined or value.groups > 1}
+    uniform = frozenset(name for name, value in inputs.items() if not value.groups and name not in joined)
+    # The low half of an embedding's row is shifted by as many bits as the high one, and 4 more.
+    return Outline(config=graph.config, graph=graph, groups=groups, uniform=uniform, balanced=True,
+                   shifts=defaultdict(int, embedding=4))
 
 
 def _groups(graph, bits, group, model):

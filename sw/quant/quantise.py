@@ -7,7 +7,6 @@ time. Static ranges, and the moments of the inputs that GPTQ needs, come from a 
 float reference, run on text sampled from the model.
 """
 
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -15,22 +14,21 @@ import numpy as np
 from ...hdl.spec.integer import GAIN_RANGE_SHIFT, GATE_UNIT, PRODUCT_RANGE_SHIFT
 from ...sim.progress import progress
 from ..model.graph import Kind
-from ..model.integer_graph import INTEGER, integer_graph
+from ..model.integer_graph import WEIGHT_GROUP, bare, integer_graph, may_have_offsets
 from ..model.model import Model, full_name
-from .calibrate import calibrate, steps_of
+from .affine import MOST_OFFSET
+from .calibrate import calibrate, expected_s
 from .fixed_point import linears, snapped, unit_bits, with_common_shift
 from .fold import fold_layer_norms, untied
-from .gptq import Integers, nearest_by_channel, rounded
+from .gptq import Integers, moment_of, nearest_by_channel, rounded
 from .heads import SHORT_HEADROOM, head_gains, head_units, score_integers, value_integers
 from .model import FRACTION, Linear, QuantisedModel
+from .offsets import Offsets, Units, recorded_name
 from .order import ordered
-from .residual import Residual, filled_unit, gains_of, model_residuals, product_units, smoothing
+from .residual import Residual, by_block, filled_unit, gains_of, model_residuals, product_units, smoothing
 
 GROUP = 16
 """Inputs that share a scale if weights have 4 bits and do not lie on a grid."""
-TEXTS, LEAST_S, MACS_PER_S = 32, 10, 10e9
-"""For an estimate of calibration's time: texts that it writes; seconds that even a small model takes, and
-multiply-accumulates a second of a large one, both on two cores."""
 FULL_SCALE = 16384
 """int16 value of the largest logit of calibration, if the scalar of the classifier's input is not
 multiplied into the logits."""
@@ -41,32 +39,18 @@ def quantise(model: Model, bits: int = 8, seed: int = 0, group: int = GROUP, ran
 
     `bits`: of a weight, 8 or 4. With 4, weights that already lie on a grid (one step for each row,
     or for each group) keep their values; others are rounded by GPTQ in groups of `group` inputs.
-    `group` must be a power of two, and a multiple of the tile's rows. `ranges`: those of `calibrate`, if
-    known. MareyError if it finds values that are not finite, GraphError if norms cannot be folded.
+    `group` must be a power of two, and a multiple of the tile's rows. If the residual is balanced, groups
+    have `WEIGHT_GROUP` inputs and an offset (`affine.py`), and the tables of tokens have 8 bits.
+    `ranges`: those of `calibrate`, if known. MareyError if it finds values that are not finite, GraphError if norms
+    cannot be folded.
     """
     model = fold_layer_norms(model)
     with progress("calibrating the model", expected_s(model)):
         ranges = ranges or calibrate(model, seed, moments=bits == 4)
-        residuals = model_residuals(model, ranges, bits == 8)
+        residuals = model_residuals(model, ranges, bits == 8 or may_have_offsets(model.graph))
         if residuals[0].balanced:
-            model, ranges = ordered(untied(model), ranges)
+            model, ranges = ordered(untied(model), ranges, WEIGHT_GROUP if bits == 4 else 1)
         return _Quantiser(model, bits, group, ranges, residuals).run()
-
-
-def expected_s(model: Model) -> float:
-    """Seconds that a calibration takes, estimated."""
-    return LEAST_S + TEXTS * steps_of(model) * model.graph.macs(0) / MACS_PER_S
-
-
-@dataclass
-class _Units:
-    """The units of values: `steps[name][layer]` is the real value of an integer step, one number or
-    [channels]."""
-
-    steps: dict[str, list]
-
-    def __getitem__(self, name):
-        return self.steps[name.removesuffix(INTEGER)]
 
 
 class _Quantiser:
@@ -75,12 +59,13 @@ class _Quantiser:
     def __init__(self, model: Model, bits: int, group: int, ranges: dict[str, np.ndarray], residuals: list[Residual]):
         self.model, self.bits, self.group, self.ranges, self.residuals = model, bits, group, ranges, residuals
         self.balanced = residuals[0].balanced
-        self.config, self.graph = model.config, integer_graph(model.graph, self.balanced)
+        self.config, self.graph = model.config, integer_graph(model.graph, self.balanced, self.balanced and bits == 4)
         self.layers = range(model.config.n_layers)
         self.linears: dict[str, Linear] = {}
         self.vectors: dict[str, np.ndarray] = {}
         self.shifts: dict[str, int] = {}
-        self.units = _Units({})
+        self.units = Units({})
+        self.offsets = Offsets(model, self.graph, ranges, self.units) if self.balanced and bits == 4 else None
 
     def run(self) -> QuantisedModel:
         """Makes the integer model: first the units of all values, in the order of the token, then
@@ -114,7 +99,8 @@ class _Quantiser:
             return Integers(classifier.weight, scale, classifier.group)
         weight = self.model["embedding"] / self.residuals[0].unit
         if self.balanced:
-            return nearest_by_channel(weight, self.bits)
+            # A tile with weights of 4 bits holds a row in two parts of 4 bits.
+            return nearest_by_channel(weight, MOST_OFFSET if self.bits == 4 else 127)
         (embedding,) = rounded([weight], [np.eye(self.config.dim)], self.bits, [2 * self.group, self.group])
         return embedding
 
@@ -140,7 +126,7 @@ class _Quantiser:
         Where a reader decides the unit, as SCORES for queries and keys, it is set with that reader.
         """
         layers = self.layers if region is self.graph.layer else [None]
-        name = operation.output.name.removesuffix(INTEGER)
+        name = bare(operation.output.name)
         match operation.kind:
             case Kind.EMBED:
                 unit = [self.residuals[0].unit]
@@ -154,6 +140,8 @@ class _Quantiser:
                                  for layer, (before, residual) in enumerate(pairwise(self.residuals))}
             case Kind.ADD:
                 unit = self._layer_residual()
+                if self.offsets:
+                    self.vectors |= self.offsets.summand(operation, unit)
             case Kind.NORM if self.balanced:
                 unit = self._balanced_norm(operation, region)
             case Kind.NORM:
@@ -173,6 +161,8 @@ class _Quantiser:
             case Kind.LINEAR if region is self.graph.end:
                 unit = [self._logit_unit(operation)]
             case Kind.LINEAR if any(reader.kind is Kind.ADD for reader in self.graph.readers(name, region)):
+                if self.offsets:
+                    return
                 unit = self._layer_residual()
             case _:
                 return
@@ -212,7 +202,7 @@ class _Quantiser:
             self.shifts[operation.name] = 0
             return self.residuals[0].root(self.config.dim)
         exponent = 14 - int(np.ceil(np.log2(max(np.abs(gain).max() for gain in gains))))
-        recorded = [_recorded_name(operation.output.name, layer) for layer in layers]
+        recorded = [recorded_name(operation.output.name, layer) for layer in layers]
         largest = max(float(self.ranges[f"{name}.gained"]) for name in recorded)
         largest_integer = largest / self.residuals[0].unit[0] * 2.0**exponent
         self.shifts[operation.name] = shift = max(0, -unit_bits(largest_integer))
@@ -224,11 +214,13 @@ class _Quantiser:
         """Like `_norm` for a balanced residual; returns the units of the output's channels, by
         layer."""
         layers = self.layers if region is self.graph.layer else [None]
-        readers = self.graph.readers(operation.output.name, region)
+        readers = self._read_in(operation.output.name, region)
+        on_grid = bool(self.offsets) and self.offsets.on_grid(readers, region)
         gains, scaled, residuals = [], [], self._read_by(operation, region)
         for layer, residual in zip(layers, residuals, strict=True):
-            ranges = self.ranges[f"{_recorded_name(operation.output.name, layer)}.channels"]
-            scale = smoothing(ranges, self._weights(readers, layer), of_layer=layer is not None)
+            ranges = self.ranges[f"{recorded_name(operation.output.name, layer)}.channels"]
+            scale = np.ones(len(ranges)) if on_grid else smoothing(ranges, self._weights(readers, layer),
+                                                                   of_layer=layer is not None)
             (gain,) = self.model.of(operation, layer) or [np.ones(self.config.dim)]
             gains.append(gain * residual.unit)
             scaled.append(gains[-1] / scale)
@@ -238,8 +230,18 @@ class _Quantiser:
         for layer, residual, whole in zip(layers, residuals, integers, strict=True):
             self.vectors[full_name(operation.name, layer)] = whole
             self.vectors[full_name(f"{operation.name}_units", layer)] = residual.units
-        return [root * filled_unit(GAIN_RANGE_SHIFT) * gain / np.where(whole == 0, 1, whole)
-                for root, gain, whole in zip(roots, gains, integers, strict=True)]
+        units = [root * filled_unit(GAIN_RANGE_SHIFT) * gain / np.where(whole == 0, 1, whole)
+                 for root, gain, whole in zip(roots, gains, integers, strict=True)]
+        if on_grid:
+            # One unit for all channels keeps the weights on their grid. It is that of the channel with the most
+            # precise gain.
+            units = [np.full_like(unit, unit[np.abs(whole).argmax()]) for unit, whole in zip(units, integers, strict=True)]
+        return units
+
+    def _read_in(self, value, region):
+        """The LINEAR operations that read a value, directly, or behind a QUANTISE or a JOIN."""
+        regions = {self.graph.layer: self.model.graph.layer, self.graph.end: self.model.graph.end}
+        return [each for each in self.model.graph.readers(value, regions[region]) if each.kind is Kind.LINEAR]
 
     def _weights(self, operations, layer):
         """The matrices of some operations in one layer."""
@@ -264,9 +266,12 @@ class _Quantiser:
         """
         made, (other,) = operation.output.name, [name for name in operation.inputs if name not in self.units.steps]
         (known,) = set(operation.inputs) - {other}
-        readers = self.graph.readers(f"{made}{INTEGER}", region)
+        readers = self._read_in(made, region)
         ranges, others = ([self.ranges[f"{layer}.{name}.channels"] for layer in self.layers] for name in (made, other))
-        scales = [smoothing(largest, self._weights(readers, layer)) for layer, largest in zip(self.layers, ranges, strict=True)]
+        if self.offsets and self.offsets.on_grid(readers, region):  # channels of a group of weights have one unit
+            scales, others = [np.ones(len(each)) for each in ranges], [by_block(each, WEIGHT_GROUP) for each in others]
+        else:
+            scales = [smoothing(largest, self._weights(readers, layer)) for layer, largest in enumerate(ranges)]
         self.units.steps[other] = units = product_units(others, scales)
         unit = self.units[known][0] * filled_unit(PRODUCT_RANGE_SHIFT)
         return [each * unit for each in units]
@@ -278,7 +283,7 @@ class _Quantiser:
     def _attention(self, operation, region):
         """Sets the units of queries and keys, the offsets of keys and the factors of scores;
         returns the unit of scores."""
-        source = operation.inputs[0].removesuffix(INTEGER)
+        source = bare(operation.inputs[0])
         units, vectors, self.shifts[operation.name] = score_integers(
             self.config, self.ranges, source, SHORT_HEADROOM if self.balanced else 1.0)
         # Rotation keeps the units of its input.
@@ -308,7 +313,10 @@ class _Quantiser:
         output."""
         layers = self.layers if region is self.graph.layer else [None]
         names = [full_name(operation.name, layer) for layer in layers]
-        source = operation.inputs[0].removesuffix(INTEGER)
+        source = bare(operation.inputs[0])
+        if self.offsets and region is self.graph.layer:
+            self.linears |= dict(zip(names, self.offsets.linears_of(operation), strict=True))
+            return
         inputs, outputs = self.units[source], self.units[operation.output.name]
         groups = max(1, self.graph.producer(operation.inputs[0], region).output.groups)
         weights = [np.concatenate(self.model.of(operation, layer)) if len(operation.weights) > 1 else
@@ -318,28 +326,19 @@ class _Quantiser:
         columns = [np.ndim(unit) > 0 for unit in inputs]
         weights = [weight * unit if by_column else weight
                    for weight, unit, by_column in zip(weights, inputs, columns, strict=True)]
-        moments = [self._moment(_recorded_name(source, layer), unit if by_column else 1)
+        bits = 8 if self.balanced else self.bits
+        moments = [moment_of(self.ranges, recorded_name(source, layer), unit if by_column else 1) if bits == 4 else None
                    for layer, unit, by_column in zip(layers, inputs, columns, strict=True)]
-        bare = operation.name == "classifier" and not operation.scaled
-        factors = [(1 if by_column or bare else unit) / output
+        apart = operation.name == "classifier" and not operation.scaled
+        factors = [(1 if by_column or apart else unit) / output
                    for unit, by_column, output in zip(inputs, columns, outputs, strict=True)]
         # The tile reorders and pads heads. So in the matrix behind attention a group is one head.
         from_heads = self.graph.producer(source, region).kind is Kind.VALUES
         sizes = [self.config.head_dim] if from_heads else [2 * self.group, self.group]
-        made = rounded(weights, moments, self.bits, sizes, groups)
+        made = rounded(weights, moments, bits, sizes, groups)
         if self.balanced:
             made = snapped(made, weights, factors)
         biases = [self.model.bias(operation, layer) for layer in layers]
         biases = [None if bias is None else np.clip(np.rint(bias / output), -32768, 32767).astype(np.int16)
                   for bias, output in zip(biases, outputs, strict=True)]
         self.linears |= dict(zip(names, linears(made, factors, biases, operation.scaled, groups > 1), strict=True))
-
-    def _moment(self, name, unit):
-        """The moment (sums of products) of a matrix's integer inputs, [K, K]; None with 8 bits,
-        whose rounding needs none."""
-        return self.ranges[f"{name}.moment"] / np.outer(unit, unit) if self.bits == 4 else None
-
-
-def _recorded_name(value, layer):
-    """The name under which calibration has recorded a value."""
-    return value if layer is None else f"{layer}.{value}"

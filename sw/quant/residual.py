@@ -171,6 +171,12 @@ def filled_unit(range_shift: int) -> float:
     return 2.0 ** (range_shift + 8) / INVERSE_POWER
 
 
+def by_block(ranges: np.ndarray, block: int) -> np.ndarray:
+    """The largest of each block of `block` channels, for each of them."""
+    starts = np.arange(0, len(ranges), block)
+    return np.maximum.reduceat(ranges, starts).repeat(block)[:len(ranges)]
+
+
 def product_units(others: Sequence[np.ndarray], scales: Sequence[np.ndarray]) -> list[np.ndarray]:
     """The units of b, float [channels], by layer, for the product a * b, whose vector fills 16 bits.
 

@@ -12,11 +12,11 @@ from ..compiler.compile import compile_quantised
 from ..formats import load_model, load_tokenizer
 from ..model.model import Model
 from ..model.reference import Reference
-from ..quant.calibrate import ranges_of
+from ..quant.calibrate import expected_s, ranges_of
 from ..quant.golden import TOGETHER, Golden
 from ..quant.layers import layers
 from ..quant.quality import log_probabilities
-from ..quant.quantise import expected_s, quantise
+from ..quant.quantise import quantise
 from ..runtime.driver import Device
 from ..text.sampling import Sampler, sample_text
 

@@ -8,7 +8,7 @@ here: their cycles depend on the number of blocks of the KV cache, see `attentio
 from ...model.graph import Kind, Operation
 from ..builder import Builder
 from ..steps import Step
-from . import choice, elementwise, embedding, head_norm, heads, linear, norm
+from . import choice, elementwise, embedding, head_norm, heads, join, linear, norm
 
 KERNELS = {
     Kind.NORM: norm.norm,
@@ -20,6 +20,7 @@ KERNELS = {
     Kind.ACTIVATE: elementwise.activate,
     Kind.MULTIPLY: elementwise.multiply,
     Kind.QUANTISE: norm.quantise,
+    Kind.JOIN: join.join,
     Kind.RESCALE: elementwise.rescale,
     Kind.ADD: lambda builder, operation: [],  # the matrix that makes the second operand adds the first
     Kind.CHOOSE: choice.choose,

@@ -1,6 +1,8 @@
 """Kernels of a token's beginning: its embedding, the row of its position, and the angles of rotary
 embedding."""
 
+from dataclasses import replace
+
 from ....hdl.mxm.mxm import Mxm
 from ....hdl.spec.integer import ROTARY_LOW
 from ....hdl.spec.isa import Address, Op, Reduce, Source, To
@@ -39,11 +41,17 @@ def look_up(builder: Builder, operation: Operation) -> list[Step]:
     take = builder.op(Op.VXM, "embedding", stream=1, shift=builder.shifts["embedding"], dst=builder.buffer["x"], to=To.MEM,
                       dst_hop=builder.dim_granules // groups, inner=builder.dim_granules // groups, outer=groups,
                       **factors | (reduced if groups == 1 else {}))
-    steps += [
-        builder.index("once_more", Source.TOKEN, log2(config.cols), inner, row,
-                      builder.bits(builder.shape.vocab_size, log2(config.cols))),
-        step(fetch, take, offsets=(0, take_offset(config, Mxm.fetch_latency(config)))),
-    ]
+    offsets = 0, take_offset(config, Mxm.fetch_latency(config))
+    steps.append(builder.index("once_more", Source.TOKEN, log2(config.cols), inner, row,
+                               builder.bits(builder.shape.vocab_size, log2(config.cols))))
+    if layout.classifier.halves > 1:
+        # The high half of each value, times 16, is written to x; then the low half is added.
+        low = replace(fetch["wgt"], offset=fetch["wgt"].offset + layout.classifier.words // 2)
+        steps.append(step(fetch, builder.op(Op.VXM, "embedding", **take.operands | {
+            "shift": builder.shifts["embedding"] - 4}), offsets=offsets))
+        fetch = builder.op(Op.MXM, "embedding", **fetch.operands | {"wgt": low})
+        take = builder.op(Op.VXM, "embedding", **take.operands | {"plus": 1, "x": builder.buffer["x"], "x_step": 1})
+    steps.append(step(fetch, take, offsets=offsets))
     if reduced and groups > 1:
         steps.append(step(builder.vector_pass("norm: largest", builder.dim_granules, x=builder.buffer["x"], to=To.NOWHERE,
                                               **reduced)))

@@ -1,18 +1,20 @@
 """The kernel of matrix products, with the operations that the VXM does on the results' way into
 memory."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from ....hdl.spec.integer import MANTISSA_BITS
+from ....hdl.spec.integer import MANTISSA_BITS, SUMMAND_SHIFT
 from ....hdl.spec.isa import Address, Instruction, Op, To
 from ....hdl.timing import mxm_interval
 from ...model.graph import Kind, Operation
+from ...model.integer_graph import WEIGHT_GROUP
 from ..builder import Builder, moved_by
 from ..distances import stream_offset
 from ..layout import RESULT_BUFFERS
 from ..steps import Step, best, step
 from .heads import cache_values
+from .join import sums_place, sums_step
 from .norm import measured
 
 
@@ -29,6 +31,11 @@ def linear(builder: Builder, operation: Operation) -> list[Step]:
     bias = None
     if operation.bias:
         bias = builder.place.constant(f"{operation.name}_bias")
+    if reader.kind is Kind.JOIN:
+        dst, epilogue = sums_place(builder, operation)
+        return product.steps(dst, **epilogue)
+    if reader.kind is Kind.ADD and builder.layout.offsets:
+        return product.steps(builder.buffer["gained"]) + _added(builder, reader, product)
     if reader.kind is Kind.ADD:
         x = builder.place.results("x")
         first = [] if bias is None else [step(_add_bias(builder, operation, x, bias))]
@@ -59,6 +66,16 @@ def _values(builder, operation, product, plus):
                          dst_hop=layout.value_hop * beats, to=To.VALUES, narrow=1, **plus, **by_round)
 
 
+def _added(builder, operation, product):
+    """Steps of an ADD whose second operand has units of its own, in `gained`: they bring it to the residual's units, and
+    add it to the residual."""
+    count, gained, x, rate = builder.dim_granules, builder.buffer["gained"], builder.buffer["x"], product.matrix.rate
+    factors = {"y": builder.place.constant(operation.name), "y_step": 1, "by_vector": 1, "shift": SUMMAND_SHIFT}
+    return [best(builder.spread(f"{operation.name}: units", count, rate, x=gained, dst=gained, **factors)),
+            best(builder.spread(operation.name, count, rate, x=gained, plus=1, y=x, y_step=1, dst=x,
+                                **measured(builder, operation.output.name)))]
+
+
 def _add_bias(builder, operation, x, bias):
     """A pass that adds a bias to the residual, or to the part of it that this chunk's results are
     added to."""
@@ -66,26 +83,57 @@ def _add_bias(builder, operation, x, bias):
     return builder.vector_pass(f"{operation.name}: bias", count, x=x, plus=1, y=bias, y_step=1, dst=x)
 
 
+@dataclass(frozen=True)
+class _Span:
+    """Groups of inputs, `first` to `end` - 1, whose products are shifted by `shift`. `scalar`: register of the
+    inputs' scalar, or of the first group's if the next has the next one (`hop` = 1)."""
+
+    first: int
+    end: int
+    shift: int
+    scalar: int
+    hop: int = 0
+
+    def part(self, first: int, end: int) -> "_Span":
+        """Some of its groups."""
+        return replace(self, first=first, end=end, scalar=self.scalar + self.hop * (first - self.first))
+
+
 class _Product:
     """The product of an operation's matrix and an int8 vector; the VXM's first engine takes the
     results.
 
     `source`: the operation that makes the input. Attention's output is in the buffer `o`, any other
-    input in `input`. `by_group`: each group of inputs has a scalar of its own. `scalar`: register of
+    input in `input`. `by_group`: groups of inputs have scalars of their own. `scalar`: register of
     the input's scalar, or of the first group's. `inner`: words of a group of inputs. `interval`: cycles
-    from one result to the next.
+    from one result to the next. `spans`: its groups.
     """
 
     def __init__(self, builder: Builder, operation: Operation, source: Operation):
         self.builder, self.operation, self.name = builder, operation, operation.name
         self.matrix, self.shift = builder.place.matrix(self.name), builder.shifts[self.name]
-        self.inputs = "o" if source.kind is Kind.VALUES else "input"
+        self.inputs = "o" if builder.layout.source(operation) is Kind.VALUES else "input"
         self.by_group = source.output.groups > 1
         self.scalar = builder.scalar if source.kind is Kind.NORM else builder.step
         if source.output.groups:
             self.scalar = builder.group_scalars
         self.inner = self.matrix.group_inner
-        self.interval = mxm_interval(builder.config, {"inner": self.inner, "fetch": 0})
+        self.beats = self.inner * self.matrix.halves
+        self.interval = mxm_interval(builder.config, {"inner": self.beats, "fetch": 0})
+        self.spans = self._spans(source)
+
+    def _spans(self, source):
+        """The groups, by scalar and shift. Where sums stand behind the inputs, some groups of weights share the scalar of
+        a group of inputs, and the sums have a scalar and a shift of their own."""
+        groups = self.matrix.groups
+        if source.kind is not Kind.JOIN:
+            return [_Span(0, groups, self.shift, self.scalar, int(self.by_group))]
+        layout, shift = self.builder.layout, self.builder.shifts[f"{self.name} offsets"]
+        kind = layout.source(self.operation)
+        end, scalars = layout.vector(kind) // WEIGHT_GROUP, max(1, source.output.groups - 1)
+        shared = end // scalars
+        return [*(_Span(index * shared, (index + 1) * shared, self.shift, self.scalar + index) for index in range(scalars)),
+                _Span(end, groups, shift, sums_step(self.builder, source) if self.by_group else 0)]
 
     def steps(self, dst: Address | int, **epilogue) -> list[Step]:
         """The steps of the product; its results go to granules from `dst` on.
@@ -106,10 +154,9 @@ class _Product:
             factors = builder.buffer["factors"] + builder.layout.factors[name]
             scaling = {"x": constant, "scalar": self.scalar, "bare": 1, "shift": MANTISSA_BITS, "dst": factors}
             if self.by_group:
-                passes = self._factors_by_group(count, scaling)
-            else:
-                passes = builder.spread(f"{name}: factors", 1 if name in builder.layout.uniform else count, self.matrix.inner,
-                                        **scaling)
+                return [*map(best, self._factors_by_group(count, scaling)), *self._parts(dst, factors, epilogue)]
+            count = 1 if name in builder.layout.uniform else count
+            passes = builder.spread(f"{name}: factors", count, self.interval, **scaling)
             return [best(passes), *self._parts(dst, factors, epilogue)]
         sums, plus = dst, {}
         if epilogue.pop("plus", 0):
@@ -121,22 +168,36 @@ class _Product:
         return [*self._parts(sums, constant, {}), best(passes)]
 
     def _factors_by_group(self, count, scaling):
-        """Choices of two passes that multiply each group's factors by the group's scalar: one for the
-        first group, whose scalar is there before the others, and one for the rest.
+        """Steps, each as a list of choices, that multiply each group's factors by the group's scalar: a pass for the first
+        group of inputs, whose scalar is there before the others, with one for the rest; and a step for the sums of groups.
 
         The passes go in turns that fit the gaps of the stream, or at once if the stream leaves no room.
         `count`: granules of a group's factors. `scaling`: operands of a pass.
         """
-        config, beats = self.builder.config, self.builder.config.beats_per_result
+        if len(self.spans) == 1:
+            (whole,) = self.spans
+            return [self._factor_passes([whole.part(0, 1), whole.part(1, whole.end)], count, 1, scaling)]
+        first, *others, sums = self.spans
+        rest = [replace(others[0], end=others[-1].end, hop=1)] if others else []
+        return [self._factor_passes([first, *rest], count, first.end, scaling),
+                self._factor_passes([sums], count, sums.end - sums.first, scaling)]
+
+    def _factor_passes(self, spans, count, shared, scaling):
+        """Choices of a step that multiplies the factors of some spans by their scalars; `shared` groups share each."""
+        config, beats, size = self.builder.config, self.builder.config.beats_per_result, count * shared
         free = range(beats, self.interval - beats + 1) if config.engines > 1 and not self.short else ()
-        turns = [{"inner": inner, "middle": count // inner, "interval": self.interval} for inner in free if count % inner == 0]
-        rest = {"x": moved_by(scaling["x"], count), "dst": scaling["dst"] + count, "scalar": scaling["scalar"] + 1,
-                "outer": self.matrix.groups - 1, "x_hop": count, "dst_hop": count, "scalar_hop": 1}
+        turns = [{"inner": inner, "middle": size // inner, "interval": self.interval} for inner in free if size % inner == 0]
         choices = []
         for turn in turns or [{}]:
-            first, others = (self.builder.vector_pass(f"{self.name}: factors", count, **scaling | groups | turn)
-                             for groups in ({}, rest))
-            choices.append(step(first, others, offsets=(0, first["middle"] * max(first["interval"], first["inner"]))))
+            passes, offsets = [], [0]
+            for span in spans:
+                rounds = (span.end - span.first) // shared
+                several = {"outer": rounds, "x_hop": size, "dst_hop": size, "scalar_hop": 1} if rounds > 1 else {}
+                moved = {"x": moved_by(scaling["x"], count * span.first), "dst": scaling["dst"] + count * span.first}
+                passes.append(self.builder.vector_pass(f"{self.name}: factors", size, **scaling | moved | several | turn
+                                                       | {"scalar": span.scalar}))
+                offsets.append(offsets[-1] + rounds * (turn["middle"] * turn["interval"] if turn else size))
+            choices.append(step(*passes, offsets=tuple(offsets[:-1])))
         return choices
 
     @property
@@ -154,29 +215,31 @@ class _Product:
         builder, config, matrix, inner = self.builder, self.builder.config, self.matrix, self.inner
         groups, granules, short = matrix.groups, matrix.results * config.beats_per_result, self.short
         early = self.operation.scaled and (self.by_group or groups == 1)
-        scalars = {"scalar": self.scalar, "scalar_hop": int(self.by_group)} if early else {}
-        mxm = builder.op(Op.MXM, self.name, act=builder.word(self.inputs), wgt=builder.place.word(self.name), inner=inner,
-                         middle=matrix.results, wgt_step=matrix.inner, outer=groups, act_hop=inner, wgt_hop=inner,
-                         wrap=groups, paced=int(short))
+        wide = {"wide": 1} if matrix.halves > 1 else {}
+        mxm = builder.op(Op.MXM, self.name, act=builder.word(self.inputs), wgt=builder.place.word(self.name), inner=self.beats,
+                         middle=matrix.results, wgt_step=matrix.inner * matrix.halves, outer=groups, act_hop=inner,
+                         wgt_hop=self.beats, wrap=groups, paced=int(short), **wide)
         take = builder.op(Op.VXM, self.name, stream=1, by_vector=1, y=factors, y_step=1, y_hop=granules,
                           inner=config.beats_per_result, middle=matrix.results, interval=self.interval, outer=groups,
                           paced=int(short), shift=self.shift, to=To.MEM, dst=dst)
-        offset = stream_offset(config, inner)
+        offset = stream_offset(config, self.beats)
         period = builder.added_cycles if short else matrix.results * self.interval
         added = {"plus": 1, "x": dst, "x_step": 1}
         # First groups of VXM instructions. The first group does not add to sums in MEM, unless the epilogue
         # adds to all results; the last group may have an epilogue. Groups with the same operands share an
         # instruction.
         firsts = sorted({0} | ({1} if groups > 1 and not epilogue.get("plus") else set())
-                        | ({groups - 1} if epilogue.keys() - added.keys() else set()))
+                        | ({groups - 1} if epilogue.keys() - added.keys() else set()) | {span.first for span in self.spans})
         uniform = {"y_step": 0, "y_hop": 0} if self.name in builder.layout.uniform else {}
         spans, taken = list(pairwise([*firsts, groups])), []
         for first, end in spans:
+            span = next(each for each in self.spans if first < each.end).part(first, end)
             y = replace(take["y"], offset=take["y"].offset + first * granules)
-            more = (added if first or epilogue.get("plus") else {}) | (epilogue if end == groups else {}) | uniform | scalars
-            if self.by_group:
-                more["scalar"] += first
-            taken.append(builder.op(Op.VXM, self.name, **take.operands | {"outer": end - first, "y": y} | more))
+            more = (added if first or epilogue.get("plus") else {}) | (epilogue if end == groups else {}) | uniform
+            if early:
+                more |= {"scalar": span.scalar, "scalar_hop": span.hop}
+            taken.append(builder.op(Op.VXM, self.name,
+                                    **take.operands | {"outer": end - first, "y": y, "shift": span.shift} | more))
         if config.engines > 1:
             return [step(mxm, *taken, offsets=(0, *(offset + first * period for first in firsts)))]
         # With one engine, a VXM must leave the engine before the next one enters, so each VXM has an MXM of

@@ -85,7 +85,7 @@ def _gained(builder, operation):
     matrix = _matrix_before(builder, operation) or builder.place.matrix("qk")
     return Groups(builder, "norm: gain", operation.output, builder.dim_granules, builder.buffer["x"],
                   builder.place.constant(operation.name), GAIN_RANGE_SHIFT, builder.buffer["gained"],
-                  matrix.group_inner)
+                  matrix.rate)
 
 
 def _matrix_before(builder, operation):

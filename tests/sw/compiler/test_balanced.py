@@ -14,6 +14,7 @@ from marey.sim.endpoint import Endpoint
 from marey.sw.compiler.compile import compile_quantised
 from marey.sw.compiler.layout import CompileError
 from marey.sw.model.config import ModelConfig
+from marey.sw.quant.outline import Outline, outline_with_offsets
 from marey.sw.quant.quantise import quantise
 from marey.sw.runtime.driver import Device
 from tests.configs import ONE_PORT, ROOMY
@@ -26,9 +27,17 @@ GROUPED = ModelConfig(dim=192, hidden_dim=288, n_layers=1, n_heads=4, n_kv_heads
 """Inputs of products are in two groups of channels, those of w2 in three."""
 
 
+OFFSETS = ModelConfig(dim=64, hidden_dim=44, n_layers=2, n_heads=2, n_kv_heads=1, vocab_size=20, seq_len=10)
+"""Heads of 32, as weights of 4 bits need."""
+MANY_SUMS = ModelConfig(dim=192, hidden_dim=1088, n_layers=1, n_heads=6, n_kv_heads=2, vocab_size=50, seq_len=20)
+"""Inputs of products are in groups of channels, and the hidden vector has 34 groups of weights, more than fit one."""
+INT4 = [replace(config, name=f"{config.name}_int4", weight_bits=4, wram_depth=1 << 14, mem_depth=1 << 12, scalars=64,
+                program_depth=512) for config in ROOMY + ONE_PORT if not config.compact]
+
+
 @cache
-def quantised(shape):
-    model = quantise(outlier_model(shape))
+def quantised(shape, bits=8):
+    model = quantise(outlier_model(shape), bits)
     assert model.balanced
     return model
 
@@ -62,6 +71,34 @@ def test_groups_of_channels(config):
     assert len(steps(compile_quantised(model, config), model, 3)) == 3
 
 
+@pytest.mark.parametrize("config", [pytest.param(config, marks=[] if config.name == "p8_int4" else pytest.mark.slow)
+                                    for config in INT4], ids=lambda config: config.name)
+def test_weights_of_4_bits_with_offsets(config):
+    model = quantised(OFFSETS, 4)
+    assert len(steps(compile_quantised(model, config), model, 2)) == 2
+
+
+@pytest.mark.parametrize("shape", [OFFSETS, MANY_SUMS])
+def test_a_shape_tells_the_outline(shape):
+    """What is known of a model with offsets before its calibration is what will be found."""
+    found, known = Outline.of(quantised(shape, 4)), outline_with_offsets(shape)
+    assert (found.graph, found.groups, found.uniform) == (known.graph, known.groups, known.uniform)
+
+
+@pytest.mark.slow
+def test_many_sums_of_groups():
+    config = replace(preset("sim8x8"), name="large_int4", weight_bits=4, wram_depth=1 << 16, mem_depth=1 << 14, scalars=256)
+    model = quantised(MANY_SUMS, 4)
+    assert max(linear.offset_groups for linear in model.linears.values()) == 4
+    assert len(steps(compile_quantised(model, config), model, 3)) == 3
+
+
+def test_a_tile_whose_rows_do_not_fit_a_group_of_weights_is_refused():
+    config = replace(preset("sim8x8"), name="tall_int4", rows=64, weight_bits=4, wram_depth=1 << 14, mem_depth=1 << 12)
+    with pytest.raises(CompileError, match="need blocks of 32"):
+        compile_quantised(quantised(OFFSETS, 4), config)
+
+
 @settings(max_examples=5, deadline=None, phases=set(Phase) - {Phase.shrink})
 @given(data=st.data())
 def test_any_shape(data):
@@ -82,7 +119,7 @@ def test_any_shape(data):
 @pytest.mark.slow
 @pytest.mark.parametrize("transport", [pysim.open_tile, verilator.open_tile])
 def test_on_the_rtl(transport):
-    for shape, config in ((SHAPE, ROOMY[0]), (GROUPED, preset("sim8x8"))):
-        model = quantised(shape)
+    for shape, config, bits in ((SHAPE, ROOMY[0], 8), (GROUPED, preset("sim8x8"), 8), (OFFSETS, INT4[4], 4)):
+        model = quantised(shape, bits)
         program = compile_quantised(model, config)
         assert steps(program, model, 4, transport) == steps(program, model, 4)

@@ -17,7 +17,8 @@ LLAMA = ModelConfig(dim=32, hidden_dim=44, n_layers=2, n_heads=4, n_kv_heads=2, 
 GPT2 = replace(LLAMA, n_kv_heads=4, family="gpt2")
 GRAPHS = {"llama": graph_of(LLAMA), "gpt2": graph_of(GPT2), "qwen3": graph_of(replace(LLAMA, family="qwen3", head_width=12))}
 INTEGERS = {name: integer_graph(graph) for name, graph in GRAPHS.items()} | {
-    "balanced llama": integer_graph(GRAPHS["llama"], balanced=True)}
+    "balanced llama": integer_graph(GRAPHS["llama"], balanced=True),
+    "llama with offsets": integer_graph(GRAPHS["llama"], balanced=True, offsets=True)}
 EXTRA = Operation(kind=Kind.ADD, name="extra", inputs=("x", "x"), output=Value("extra", 32, Number.WIDE), phase=Phase.FFN)
 """An operation that is legal wherever there is a residual."""
 
