@@ -155,7 +155,9 @@ class ExternalLayout(StreamedLayout):
         operation, config = self.graph.find(step), self.config
         match operation.kind:
             case Kind.EMBED:
-                return {"row": self.dim, "row_factor": self.dim if self.embedding_groups > 1 else config.lanes}
+                # Where a granule is one value, the angles behind them, which are turned in pairs, begin with an even granule.
+                by_channel = self.dim + config.lanes * (config.lanes == 1)
+                return {"row": self.dim, "row_factor": by_channel if self.embedding_groups > 1 else config.lanes}
             case Kind.LINEAR:
                 matrix = self.matrices[step]
                 values = matrix.results * config.cols

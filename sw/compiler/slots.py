@@ -71,13 +71,16 @@ def with_slots(layout: Layout, positions: int, gains: int = 0) -> Layout:
     at = lay(at, q=sizes["q"], gains=gains, factors=max(
         sum(factors[step] for step in section.steps if step in factors) for section in layout.sections))
     shared["o"] = shared["q"]
-    first = at
-    at = lay(at, x=results["x"], turn=sizes["turn"])
-    begin, values = at, layout.in_granules(results["qk"])
+    # Where a granule is one value, a pair of values that are turned begins with an even granule.
+    pair = 2 if config.lanes == 1 else 1
+    first = -(-at // pair) * pair
+    at = lay(first, x=results["x"], turn=sizes["turn"])
+    at = -(-at // pair) * pair
+    begin, values = at + (at + layout.layer.get("low", 0)) % pair, layout.in_granules(results["qk"])
     end = max(lay(at, qk=results["qk"]), lay(at + values, v=results["v"]), lay(at, **{"kept o": layout.heads}),
-              lay(at, gate=results["gate"]), at + layout.begin.granules)
+              lay(at, gate=results["gate"]), begin + layout.begin.granules)
     # A result of a product is whole granules, and so are slots: `results` counts both.
-    beats = config.beats_per_result
+    beats = config.beats_per_result * pair
     stride = -(-(end - first) // beats) * beats
     found.slots = Slots(positions, stride, begin, frozenset(("x", "turn", "qk", "v", "kept o", "gate")))
     found.granules = first + positions * stride

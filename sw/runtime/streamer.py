@@ -56,7 +56,7 @@ class Streamer:
                 self._fetch(run)
                 self._half, self._fetched, following = 1 - self._half, None, next(upcoming)
             if number:
-                self._write_block_constants(run, number)
+                session.write_mem(stream.segment, self._constants(run, 0, 0))
             if block.entries[number] < 0:
                 continue
             parts = iter(self._parts(following, len(tokens)))
@@ -65,14 +65,10 @@ class Streamer:
                                 token=stream.block_operand(session.config, number, run, self._half, at),
                                 meanwhile=lambda run=following, part=next(parts, None): self._fetch_part(run, part))
             self._fetched = following
-
-    def _write_block_constants(self, run, number):
-        """Writes the constants of a run, and where a later section needs the gains of its norm, these to their own place."""
-        session, stream, gains = self._session, self._stream, self._stream.block.gains
-        session.write_mem(stream.segment, self._constants(run, 0, 0))
-        if gains[number] >= 0:
-            first = run.granule + gains[number]
-            session.write_mem(gains[-1], stream.constants[first:first + gains[-2]])
+            if block.gains[number] >= 0:
+                # Later sections compute the section's last norm again; the section itself may do so with the norm before it.
+                first, (count, place) = run.granule + block.gains[number], block.gains[-2:]
+                session.write_mem(place, stream.constants[first:first + count])
 
     def _parts(self, run, count):
         """(first word, words) of parts of a run's weights that are sent during `count` runs; none if they are there."""
@@ -145,8 +141,8 @@ def first_constants(config: Config, stream: Stream, token: int, position: int) -
         if name == "row_factor":
             # One factor for the row, or one for each group of its channels.
             factors = stream.factors[token]
-            channels = stream.embedding.shape[1] if len(factors) > 1 else config.lanes
-            put(values, granule, np.repeat(factors, -(-channels // len(factors)))[:channels])
+            channels = (granule - stream.places["row"]) * config.lanes if len(factors) > 1 else config.lanes
+            put(values, granule, np.repeat(factors, channels // len(factors)))
         else:
             table, index = tables[name]
             put(values, granule, table[index])

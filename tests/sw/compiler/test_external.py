@@ -91,6 +91,19 @@ def test_logits_that_mem_has_no_room_for_lie_in_external_memory(models):
         assert device.run(9, 1) == [int(logits[0].argmax())]
 
 
+@pytest.mark.parametrize(("shape", "tile"), [
+    (ModelConfig(dim=24, hidden_dim=3, n_layers=3, n_heads=3, n_kv_heads=1, vocab_size=40, seq_len=12), INT4[0]),
+    (ModelConfig(dim=32, hidden_dim=40, n_layers=3, n_heads=2, n_kv_heads=1, vocab_size=40, seq_len=12),
+     replace(INT4[0], rows=8, cols=4, lanes=1, wram_latency=1))], ids=("no multiple of a group", "one lane"))
+def test_rows_of_an_embedding_in_groups(shape, tile):
+    """A row whose last group is short; and one lane, where the angles behind the row's factors must begin with an even
+    granule."""
+    model = quantise(tiny_model(shape), 4)
+    program = compile_quantised(model, replace(tile, sdram=ULX3S, wram_depth=128 if tile.lanes > 1 else 256))
+    assert program.stream.external and program.stream.factors.shape[1] > 1
+    tokens(program, model, 2)
+
+
 def test_no_weights_cross_the_link(model, tmp_path):
     config = external(ROOMY[4])
     program, over_link = compile_quantised(model, config), compile_quantised(model, replace(config, sdram=0))
