@@ -70,15 +70,17 @@ def outline_of_shape(config: ModelConfig, bits: int = 8, group: int = GROUP, mod
     `bits`: of a weight, 8 or 4. `group`: inputs that share a scale if `bits` is 4. `model`: the
     model with its weights, if they are known. They decide, for 4 bits, which matrices lie on a grid
     of their own and so have larger groups or one scale, and which norms have no gains. Without a
-    model, no matrix is taken to lie on a grid, and each norm to have gains unless it is folded.
+    model, no matrix is taken to lie on a grid, and each norm to have gains that keeps them (`_norm` in
+    `quantise.py`).
     """
     if model is not None:
         model = fold_layer_norms(model)
     graph = integer_graph(folded(graph_of(config)))
     groups, uniform = _groups(graph, bits, group, model) if bits == 4 else ({}, set())
-    # A folded norm has no gains. Any other norm counts as one without gains if they are 1 in all layers.
+    # With 8 bits, gains of layers are in the matrices behind the norms.
     uniform |= {norm.name for norm in graph.of_kind(Kind.NORM)
-                if not norm.weights or (model is not None and _without_gains(model, norm))}
+                if not norm.weights or (bits == 8 and norm in graph.layer)
+                or (model is not None and _without_gains(model, norm))}
     return Outline(config=graph.config, graph=graph, groups=groups, uniform=frozenset(uniform))
 
 

@@ -145,7 +145,7 @@ class _Quantiser:
             case Kind.NORM if self.balanced:
                 unit = self._balanced_norm(operation, region)
             case Kind.NORM:
-                unit = [self._norm(operation, region)] * len(layers)
+                unit = self._norm(operation, region)
             case Kind.HEAD_NORM:  # the unit of its result is set with SCORES
                 name, unit = operation.inputs[0], [head_units(self.ranges, layer, operation) for layer in self.layers]
             case Kind.SCORES:
@@ -189,18 +189,26 @@ class _Quantiser:
         return float(self.ranges["logits.integers"]) / FULL_SCALE
 
     def _norm(self, operation, region):
-        """Sets the int16 gains of a norm and their shift; returns the unit of its output for a
-        scalar of 1.
+        """Sets the int16 gains of a norm and their shift; returns the units of its output for a scalar of
+        1, by layer.
 
-        A norm whose gains are all 1 has the gains [1] and the shift 0.
+        In layers, with weights of 8 bits, gains go into the units, and so into the columns of the matrices
+        that read the norm; what is left are the gains [1] and the shift 0. The final norm keeps its gains,
+        since its classifier may be the embedding, too; with 4 bits all norms do, since columns may lie on
+        a grid.
         """
         layers = self.layers if region is self.graph.layer else [None]
         names = [full_name(operation.name, layer) for layer in layers]
-        gains = [gain for layer in layers for gain in self.model.of(operation, layer)]
-        if all((gain == 1).all() for gain in gains):
-            self.vectors |= {name: np.ones(1, np.int16) for name in names}
-            self.shifts[operation.name] = 0
-            return self.residuals[0].root(self.config.dim)
+        gains, root = self._weights([operation], layers), self.residuals[0].root(self.config.dim)
+        ones = all((gain == 1).all() for gain in gains)
+        if not ones and (region is self.graph.end or self.bits == 4):
+            return [self._kept_gains(operation, layers, names, gains) * root] * len(layers)
+        self.vectors |= {name: np.ones(1, np.int16) for name in names}
+        self.shifts[operation.name] = 0
+        return [root] * len(layers) if ones else [root * gain for gain in gains]
+
+    def _kept_gains(self, operation, layers, names, gains):
+        """Sets the int16 gains of a norm, called `names`, and their shift; returns the unit of a step."""
         exponent = 14 - int(np.ceil(np.log2(max(np.abs(gain).max() for gain in gains))))
         recorded = [recorded_name(operation.output.name, layer) for layer in layers]
         largest = max(float(self.ranges[f"{name}.gained"]) for name in recorded)
@@ -208,7 +216,7 @@ class _Quantiser:
         self.shifts[operation.name] = shift = max(0, -unit_bits(largest_integer))
         self.vectors |= {name: np.rint(gain * 2.0**exponent).astype(np.int16)
                          for name, gain in zip(names, gains, strict=True)}
-        return 2.0 ** (shift - exponent) * self.residuals[0].root(self.config.dim)
+        return 2.0 ** (shift - exponent)
 
     def _balanced_norm(self, operation, region):
         """Like `_norm` for a balanced residual; returns the units of the output's channels, by
@@ -219,7 +227,7 @@ class _Quantiser:
         gains, scaled, residuals = [], [], self._read_by(operation, region)
         for layer, residual in zip(layers, residuals, strict=True):
             ranges = self.ranges[f"{recorded_name(operation.output.name, layer)}.channels"]
-            scale = np.ones(len(ranges)) if on_grid else smoothing(ranges, self._weights(readers, layer),
+            scale = np.ones(len(ranges)) if on_grid else smoothing(ranges, self._weights(readers, [layer]),
                                                                    of_layer=layer is not None)
             (gain,) = self.model.of(operation, layer) or [np.ones(self.config.dim)]
             gains.append(gain * residual.unit)
@@ -243,9 +251,9 @@ class _Quantiser:
         regions = {self.graph.layer: self.model.graph.layer, self.graph.end: self.model.graph.end}
         return [each for each in self.model.graph.readers(value, regions[region]) if each.kind is Kind.LINEAR]
 
-    def _weights(self, operations, layer):
-        """The matrices of some operations in one layer."""
-        return [weight for operation in operations for weight in self.model.of(operation, layer)]
+    def _weights(self, operations, layers):
+        """The weights of some operations in some layers."""
+        return [weight for layer in layers for operation in operations for weight in self.model.of(operation, layer)]
 
     def _product(self, operation):
         """The unit of a MULTIPLY's result; sets the operation's shift, and units of its inputs that
@@ -271,7 +279,7 @@ class _Quantiser:
         if self.offsets and self.offsets.on_grid(readers, region):  # channels of a group of weights have one unit
             scales, others = [np.ones(len(each)) for each in ranges], [by_block(each, WEIGHT_GROUP) for each in others]
         else:
-            scales = [smoothing(largest, self._weights(readers, layer)) for layer, largest in enumerate(ranges)]
+            scales = [smoothing(largest, self._weights(readers, [layer])) for layer, largest in enumerate(ranges)]
         self.units.steps[other] = units = product_units(others, scales)
         unit = self.units[known][0] * filled_unit(PRODUCT_RANGE_SHIFT)
         return [each * unit for each in units]
