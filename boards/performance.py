@@ -29,13 +29,13 @@ import click
 from ..hdl.spec.config import preset
 from ..hdl.spec.errors import MareyError
 from ..sw.compiler.compile import schedule
+from ..sw.compiler.integers import integers_for
 from ..sw.compiler.plan import lay_out_model
 from ..sw.formats import DEFAULT_MODEL, load_model
 from ..sw.model.config import ModelConfig
 from ..sw.model.families import graph_of
 from ..sw.program.verified import verify
 from ..sw.quant.outline import outline_of_shape
-from ..sw.quant.quantise import GROUP
 from ..sw.views.fit import Target, fit
 from .all import BOARDS
 
@@ -74,7 +74,7 @@ def derived(path: Path) -> Iterator[Figure]:
     model = load_model(path)
     for name in TILES:
         config = preset(name)
-        outline = outline_of_shape(model.config, config.weight_bits, max(GROUP, config.rows), model)
+        outline = outline_of_shape(model.config, model=model, **integers_for(config, model.config, model))
         program = schedule(lay_out_model(config, outline), outline)
         floor = sum(-(-graph_of(model.config).macs(position) // config.macs) for position in range(POSITIONS))
         cycles = [program.cycles(position) for position in range(POSITIONS)]

@@ -18,6 +18,7 @@ import numpy as np
 from marey.hdl.spec.config import PRESETS, Config
 from marey.hdl.verilog import generate
 from marey.sw.compiler.compile import compile_quantised, schedule
+from marey.sw.compiler.integers import integers_for
 from marey.sw.compiler.layout import CompileError
 from marey.sw.compiler.plan import lay_out_model
 from marey.sw.formats import DEFAULT_MODEL, load_model
@@ -96,7 +97,8 @@ def shape_digests(path: Path) -> Iterator[tuple[str, str]]:
 
 def real_digests(path: Path, config: Config) -> str:
     """Digest of the whole program of a model file: quantised, with its weights and constants."""
-    return program_digest(compile_quantised(quantise(load_model(path), config.weight_bits), config))
+    model = load_model(path)
+    return program_digest(compile_quantised(quantise(model, **integers_for(config, model.config, model)), config))
 
 
 REAL = [(DEFAULT_MODEL, "sim8x8"), (DEFAULT_MODEL, "sim8x8_int4"), (DEFAULT_MODEL, "up5k_4x4"), (STORIES, "sim8x8")]
@@ -104,7 +106,7 @@ REAL = [(DEFAULT_MODEL, "sim8x8"), (DEFAULT_MODEL, "sim8x8_int4"), (DEFAULT_MODE
 
 
 def _scheduled(model, config):
-    outline = outline_of_shape(model.config, config.weight_bits, max(16, config.rows), model)
+    outline = outline_of_shape(model.config, model=model, **integers_for(config, model.config, model))
     return schedule(lay_out_model(config, outline), outline)
 
 

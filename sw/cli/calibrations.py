@@ -41,12 +41,12 @@ SOURCES = [*Path(sw.__file__).parent.glob("quant/*.py"), *Path(sw.__file__).pare
 """Files whose change may change what `quantise` gives."""
 
 
-def quantised(model: Model, bits: int, group: int) -> QuantisedModel:
-    """What `quantise(model, bits, group=group)` gives, with its quality, from the cache if it was made before."""
-    name = name_of(model, bits, group)
+def quantised(model: Model, bits: int, group: int, pipelined: bool = False) -> QuantisedModel:
+    """What `quantise` gives for these arguments, with its quality, from the cache if it was made before."""
+    name = name_of(model, bits, group, pipelined)
     if found := load(name, model.config):
         return found
-    made = _judged(model, bits, group)
+    made = _judged(model, bits, group, pipelined)
     with suppress(OSError, MareyError):
         _save(_file(name), made)
         remove_oldest("quantised-*.npz", MOST_BYTES)
@@ -64,9 +64,9 @@ def load(name: str, shape: ModelConfig) -> QuantisedModel | None:
     return None
 
 
-def name_of(model: Model, bits: int, group: int) -> str:
+def name_of(model: Model, bits: int, group: int, pipelined: bool = False) -> str:
     """The name under which a quantised model is kept: 32 hexadecimal digits."""
-    digest = hashlib.sha256(f"{model.config} {bits} {group} {np.__version__}".encode())
+    digest = hashlib.sha256(f"{model.config} {bits} {group} {pipelined} {np.__version__}".encode())
     for source in sorted(SOURCES):
         digest.update(source.read_bytes())
     for name in sorted(model.weights):
@@ -80,9 +80,9 @@ def _file(name):
     return cache_folder() / f"quantised-{name}.npz"
 
 
-def _judged(model, bits, group):
+def _judged(model, bits, group, pipelined):
     """The quantised model, with its quality."""
-    made = quantise(model, bits, group=group)
+    made = quantise(model, bits, group=group, pipelined=pipelined)
     with progress("judging the integers", expected_s(model) / 6):
         return replace(made, quality=quality(model, made))
 
@@ -94,10 +94,12 @@ def _save(file, model):
     linears = {}
     for name, linear in model.linears.items():
         linears[name] = {"shift": linear.shift, "group": linear.group, "rescale": linear.rescale,
-                         "offset_groups": linear.offset_groups, "offset_shift": linear.offset_shift}
+                         "offset_groups": linear.offset_groups, "offset_shift": linear.offset_shift,
+                         "first_shift": linear.first_shift}
         parts = {"weight": linear.weight, "multiplier": linear.multiplier, "bias": linear.bias}
         arrays |= {f"linears.{name}.{part}": array for part, array in parts.items() if array is not None}
-    facts = {name: getattr(model, name) for name in NUMBERS} | {"config": asdict(model.config), "linears": linears}
+    facts = {name: getattr(model, name) for name in NUMBERS} | {
+        "pipelined": model.pipelined, "config": asdict(model.config), "linears": linears}
     arrays["facts"] = np.frombuffer(json.dumps(facts, default=float).encode(), np.uint8)
     with new_content(file) as temporary, temporary.open("wb") as opened:
         np.savez(opened, **arrays)
@@ -113,7 +115,8 @@ def _load(file, graph):
                for name, numbers in facts["linears"].items()}
     vectors = {name.removeprefix("vectors."): array for name, array in arrays.items() if name.startswith("vectors.")}
     graph = folded(graph)
-    balanced = "epsilon" in vectors
-    graph = integer_graph(untied_graph(graph), True, facts["bits"] == 4) if balanced else integer_graph(graph)
+    balanced, pipelined = "epsilon" in vectors, facts["pipelined"]
+    graph = untied_graph(graph) if balanced or pipelined else graph
+    graph = integer_graph(graph, balanced, balanced and facts["bits"] == 4, pipelined)
     return QuantisedModel(config=graph.config, graph=graph, linears=linears, vectors=vectors,
                           **{name: facts[name] for name in NUMBERS}, **{name: arrays[name] for name in ARRAYS})

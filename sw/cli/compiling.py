@@ -14,6 +14,7 @@ from ...hdl.spec.config import PRESETS, Config
 from ...hdl.spec.errors import MareyError
 from ...sim.progress import progress
 from ..compiler.compile import compile_quantised, schedule
+from ..compiler.integers import integers_for
 from ..compiler.layout import CompileError
 from ..compiler.plan import ADVICE, lay_out_model
 from ..errors import FormatError, FormatWarning, ValuesError
@@ -23,7 +24,6 @@ from ..model.families import graph_of
 from ..model.model import Model
 from ..program.program import RESIDENT, STREAMED, Program
 from ..quant.outline import outline_of_shape, outline_with_offsets
-from ..quant.quantise import GROUP
 from ..views.fit import Target, fit
 from . import calibrations
 from .compiled import WORTH_KEEPING_S, Compiled, find, keep, name_of
@@ -65,15 +65,15 @@ def compile_model_file(path: Path | str, tokenizer: Path | str | None, config: C
     (model, words, template), warned = _read(path, tokenizer, context)
     about = {"name": Path(path).name, "tokenizer": words, "template": template}
     check(replace(_without_weights(model, config, context), **about))
-    kind = model, config.weight_bits, max(GROUP, config.rows)
-    integers = calibrations.quantised(*kind)
+    how = integers_for(config, model.config, model)
+    integers = calibrations.quantised(model, **how)
     remember(path, config.weight_bits, integers.quality)
     judge(about["name"], integers.quality, force)
     with progress("compiling the model", COMPILE_S + graph_of(model.config).macs(0) / COMPILED_MACS_PER_S):
         compiled = Compiled(replace(compile_quantised(integers, config, context=context), **about), integers)
     # A file that has changed since its digest was made may have been read before or after that.
     if time.process_time() - begun > WORTH_KEEPING_S and name == name_of(path, tokenizer, config, context):
-        keep(name, compiled, calibrations.name_of(*kind), model.config, warned)
+        keep(name, compiled, calibrations.name_of(model, **how), model.config, warned)
     return compiled
 
 
@@ -152,7 +152,7 @@ def load_or_compile_model(path: Path, tokenizer: Path | None, config: Config,
 def _without_weights(model: Model, config: Config, context: int | None) -> Program:
     """The program of a model without its weights and constants, made without calibration. CompileError if the model cannot
     run on the configuration, whatever calibration finds."""
-    outline = outline_of_shape(model.config, config.weight_bits, max(GROUP, config.rows), model)
+    outline = outline_of_shape(model.config, model=model, **integers_for(config, model.config, model))
     try:
         return schedule(lay_out_model(config, outline, context), outline)
     except CompileError as error:

@@ -84,7 +84,7 @@ def fit_command(model, context, force, as_json):
 @click.option("--text", type=click.Path(path_type=Path),
               help="Text file on which perplexity is computed. Default: text sampled from the model.")
 @TOKENIZER
-@click.option("--quant", "quants", type=click.Choice([*evaluation.BITS]), multiple=True,
+@click.option("--quant", "quants", type=click.Choice([*evaluation.TILES]), multiple=True,
               help="Format of the weights; may be given more than once. Default: int8 and int4.")
 @click.option("--tile", "config", type=ConfigType(),
               help="Run 1,000 tokens on this tile too, and compute all perplexities on these.")
@@ -95,17 +95,17 @@ def fit_command(model, context, force, as_json):
 def eval_command(model, text, tokenizer, quants, config, by_layer, connect, as_json):
     """Print the perplexity of MODEL in float32 and in the tile's integers, side by side."""
     tile = (lambda: connect(config)) if config else None
-    result = evaluation.evaluate(model, text=text, tokenizer=tokenizer, quants=quants or evaluation.BITS, tile=tile,
+    result = evaluation.evaluate(model, text=text, tokenizer=tokenizer, quants=quants or evaluation.TILES, tile=tile,
                                  by_layer=by_layer)
     if as_json:
         click.echo(json.dumps(result))
         return
     click.echo(f"{result['tokens']} tokens")
     click.echo(f"float32  perplexity {result['float32']['perplexity']:.4f}")
-    for name in (*evaluation.BITS, "tile"):
+    for name in (*evaluation.TILES, "tile"):
         if name in result:
             click.echo("{:<9}perplexity {perplexity:.4f}  x{ratio:.4f}  top-1 agreement {top1_agreement:.1%}".format(
                 name, **result[name]))
-    for name in evaluation.BITS if by_layer else ():
+    for name in evaluation.TILES if by_layer else ():
         if name in result:
             click.echo("\n".join(["", name, *evaluation.layer_lines(result[name]["layers"])]))

@@ -29,6 +29,10 @@ class Entries:
         """A copy with arrays of its own."""
         return Entries(self.written.copy(), self.accessed.copy(), self.writer.copy(), self.user.copy())
 
+    def moved(self, cycles: int) -> "Entries":
+        """A copy in which all accesses are so many cycles later."""
+        return Entries(self.written + cycles, self.accessed + cycles, self.writer + cycles, self.user + cycles)
+
     def reach(self, entries: np.ndarray) -> None:
         """Extends the arrays to these entries, by ones that nothing has used."""
         end = int(np.max(entries)) + 1

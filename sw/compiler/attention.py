@@ -56,6 +56,11 @@ class Attention:
         else:
             self.multiples, self.pace = [], pace_of(config, head, self.blocks)
 
+    @property
+    def between_heads(self) -> int:
+        """The fewest cycles from the last result of a head to that of the next."""
+        return self.head.groups * self.head.inner if self.config.engines == 1 else self.pace.period.at(1)
+
     def program(self, first: int) -> list[Instruction]:
         """The instructions between the VXM that takes the scores and the next section.
 

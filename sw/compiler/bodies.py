@@ -242,7 +242,8 @@ class Bodies:
             return lay_out(config, head.moved())
         behind = [each for each in operations[first:] if each.kind not in (Kind.SOFTMAX, Kind.VALUES)]
         output = kept_output(builder) if self.slots and builder.place.chunks > 1 else []
-        tail = behind_attention(builder).schedule([*paced(builder, behind), *output, *self._steps(behind, Kind.VALUES)])
+        steps = [*paced(builder, behind), *output, *self._steps(behind, Kind.VALUES)]
+        tail = behind_attention(builder, self.attention).schedule(steps)
         return lay_out(config, head.moved()) + self.attention.program(tail.first_issue) + lay_out(config, tail.moved())
 
     def _steps(self, operations: Sequence[Operation], made: Kind | None = None):

@@ -1,12 +1,13 @@
 """The builder: kernels make their instructions with it."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 from ...hdl.spec.command import SLICES
 from ...hdl.spec.config import Config
 from ...hdl.spec.isa import Address, Instruction, Op, Source, To, isa_of
 from ...hdl.vxm.vxm import Vxm
-from ..model.graph import Graph, Kind, Operation
+from ..model.graph import Graph, Kind, Operation, Value
 from ..quant.outline import Outline
 from .layout import CompileError, Layout
 from .placement import Placement
@@ -38,8 +39,9 @@ class Builder:
     `quantiser`, `step`, `root`, `scalar`, `reciprocals`: numbers of scalar registers that the scalar
     unit writes, in the upper half. QUANTISE writes the first two. `reciprocals` is the first of one
     for each head. `fillings`: the most that are under way at the same time, one more than an input of
-    products has groups; they use a register each from `inverse` on, and two from `power` on. The groups
-    have two each from `group_steps` on, which QUANTISE writes, and their scalars from `group_scalars` on.
+    products has groups; they use a register each from `inverse` on, and two from `power` on. The groups, or
+    halves, have their largest magnitudes from `peaks` on, two each from `group_steps` on, which QUANTISE
+    writes, and their scalars from `group_scalars` on.
 
     CompileError if the tile has too few scalar registers for the model.
     """
@@ -61,8 +63,8 @@ class Builder:
         # Cycles from a beat that writes a granule to the first beat that can read it and add to it.
         self.added_cycles = Vxm.latency(config) + 1
         upper = config.scalars // 2
-        groups = max(operation.output.groups for operation in self.graph.operations)
-        self.fillings = groups + 1
+        groups = max(each.output.scalars if each.output.first else each.output.groups for each in self.graph.operations)
+        self.fillings = groups + 1 if outline.balanced else 0
         needed = REDUCED + max(2 * self.shape.n_heads, layout.embedding_groups, self._normed_heads() + 1,
                                3 * self.fillings + 3 * groups + 1 if groups else 0)
         if needed > upper:
@@ -71,6 +73,7 @@ class Builder:
                                f"{config.scalars}: choose a larger configuration")
         self.quantiser, self.step, self.root, self.scalar, self.reciprocals = range(upper, upper + 5)
         self.inverse, self.power = self.reciprocals, self.reciprocals + self.fillings
+        self.peaks = REDUCED + max(2 * self.fillings, layout.embedding_groups)
         self.group_steps = self.power + 2 * self.fillings
         self.group_scalars = self.group_steps + 2 * groups
 
@@ -88,11 +91,18 @@ class Builder:
         return replace(instruction, operation=self.operation.name) if op in SLICES else instruction
 
     def rate(self, operation: Operation) -> int:
-        """Cycles from one result to the next of the product from which an operation's first input, in a
-        layer, is computed."""
-        while operation.kind is not Kind.LINEAR:
-            operation = self.graph.producer(operation.inputs[0], self.graph.layer)
-        return self.place.matrix(operation.name).rate
+        """Cycles from one result to the next of the product before an operation, whose results the VXM takes
+        meanwhile; before the first product of a layer, and behind the layers, that is a layer's last one."""
+        layer = self.graph.layer
+        at = layer.index(operation) if operation in layer else 0
+        before = [each.name for each in (*layer[at:], *layer[:at]) if each.kind is Kind.LINEAR and each.weights]
+        return self.place.matrix(before[-1]).rate
+
+    def halves(self, value: Value, granules: int) -> list[tuple[int, int]]:
+        """(first granule, the granule after the last) of each half of a vector of so many granules; of
+        the whole, if it has no halves."""
+        cuts = [0, *([self.layout.in_granules(value.first)] if value.first else []), granules]
+        return list(pairwise(cuts))
 
     def word(self, buffer: str) -> int:
         """The MEM word at which a buffer begins."""
@@ -106,16 +116,22 @@ class Builder:
         usual = self.second_engine | {"x_step": 1, "inner": count, "to": To.MEM}
         return self.op(Op.VXM, note, **(usual | operands))
 
-    def spread(self, note: str, count: int, rate: int, **operands) -> list[Step]:
+    def spread(self, note: str, count: int, *rates: int, **operands) -> list[Step]:
         """Choices for `best`: a pass over `count` granules in one piece, or cut into turns that fit
         the gaps of a stream.
 
-        `rate`: cycles from one result of the stream to the next; the VXM takes each in
-        `beats_per_result` of them, and a turn may use the others. Turns of all of them may leave a rest,
-        for an instruction of its own, unless the pass is reduced.
+        `rates`: of the streams that there may be at the time, cycles from one result to the next; the VXM
+        takes each in `beats_per_result` of them, and a turn may use the others. Turns of all of them may
+        leave a rest, for an instruction of its own, unless the pass is reduced.
         """
-        free = rate - self.config.beats_per_result
         found = [step(self.vector_pass(note, count, **operands))]
+        for rate in sorted(set(rates)):
+            found += self._turns(note, count, rate, operands)
+        return found
+
+    def _turns(self, note, count, rate, operands):
+        """The choices of `spread` for one rate."""
+        free, found = rate - self.config.beats_per_result, []
         for inner in range(1, min(free, count - 1) + 1):
             middle, rest = divmod(count, inner)
             turns = self.vector_pass(note, count, **operands | {"inner": inner, "middle": middle, "interval": rate})
@@ -129,19 +145,23 @@ class Builder:
         return found
 
     def rounds(self, note: str, heads: int, rate: int, interval: int = 0, **operands) -> list[Instruction]:
-        """Choices for `best`: a pass of one round for each head, without gaps, or with a round
-        every `rate` cycles; or, with an `interval`, in turns of so many cycles, each with a free beat.
+        """Choices for `best`: a pass of one round for each head, without gaps, or with a round every `rate`
+        or rate / 2 cycles; or, with an `interval`, in turns of so many cycles, each with a free beat.
 
         `rate`: cycles from one head to the next in the stream that makes the pass's input. `interval`:
         those from one result to the next of a stream that the VXM takes meanwhile.
         """
         usual = self.second_engine | {"x_step": 1, "to": To.MEM, "outer": heads}
         dense = self.op(Op.VXM, note, **(usual | operands))
-        ways = [{"interval": rate}] * (rate >= dense["inner"])
+        ways = [{"interval": each} for each in sorted({rate, rate // 2}) if each >= max(dense["inner"], 2)]
         whole = 2 if operands.get("pair") else 1
         ways += [{"inner": inner, "middle": dense["inner"] // inner, "interval": interval}
                  for inner in range(whole, interval - self.config.beats_per_result + 1, whole) if dense["inner"] % inner == 0]
-        return [dense] + [self.op(Op.VXM, note, **(dense.operands | way)) for way in ways]
+        found = []
+        for way in ({}, *ways):
+            one = self.op(Op.VXM, note, **(dense.operands | way))
+            found += [one] * (one not in found)
+        return found
 
     def index(self, register: str, source: Source, right: int, times: int, value: int, bits: int = 0,
               after=IN_ORDER) -> Step:

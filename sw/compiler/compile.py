@@ -12,12 +12,13 @@ from ..program.program import ModelFacts, Program
 from ..program.verified import verify_once
 from ..quant.model import QuantisedModel
 from ..quant.outline import Outline
-from ..quant.quantise import GROUP, quantise
+from ..quant.quantise import quantise
 from ..text.tokenizer import Tokenizer
 from .cache_regions import check_cache
 from .external import ExternalLayout
 from .fill import constants_start, fill
 from .fill_streamed import fill_stream, stream, tables_of
+from .integers import integers_for
 from .layout import CompileError, Layout
 from .overlapped import lower_block, lower_external
 from .plan import lay_out_model
@@ -28,8 +29,8 @@ from .streamed import StreamedLayout
 
 def compile_model(model: Model, config: Config, tokenizer: Tokenizer | None = None, name: str = "") -> Program:
     """Quantises a float model and compiles it for a configuration; see `compile_quantised` and
-    `quantise`."""
-    return compile_quantised(quantise(model, config.weight_bits, group=max(GROUP, config.rows)), config, tokenizer, name)
+    `integers_for`."""
+    return compile_quantised(quantise(model, **integers_for(config, model.config, model)), config, tokenizer, name)
 
 
 def compile_quantised(model: QuantisedModel, config: Config, tokenizer: Tokenizer | None = None,

@@ -136,8 +136,9 @@ def head_order(shape: ModelConfig) -> np.ndarray:
 
 
 def _every_head(shape):
-    """Numbers of the query heads in the order of the tile, and behind them those of the KV heads."""
-    return np.concatenate([head_order(shape), shape.n_heads + np.arange(shape.n_kv_heads)])
+    """Numbers of the KV heads, whose keys must be in the cache when the scores begin; behind them those of the
+    query heads in the order of the tile."""
+    return np.concatenate([shape.n_heads + np.arange(shape.n_kv_heads), head_order(shape)])
 
 
 def layer_constants(layout: Layout, model: QuantisedModel, index: int) -> dict[str, np.ndarray]:

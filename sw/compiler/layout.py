@@ -9,7 +9,7 @@ a multiple of `Config.block` values.
 from ...hdl.spec.config import Config
 from ...hdl.spec.errors import MareyError
 from ..model.graph import Kind, Operation
-from ..model.integer_graph import WEIGHT_GROUP, maker
+from ..model.integer_graph import WEIGHT_GROUP, WHOLE, early, maker
 from ..quant.outline import Outline
 from .buffers import buffer_sizes
 from .matrix import Matrix
@@ -54,6 +54,7 @@ class Layout:
         self.config, self.model, self.graph = config, outline.config, outline.graph
         self.groups, self.uniform = outline.groups, outline.uniform
         self.balanced, self.offsets = outline.balanced, outline.offsets
+        self.pipelined = any(operation.output.first for operation in self.graph.layer)
         block = config.block
         self.context = -(-context // block) * block
         self.head = self.padded(self.model.head_dim)
@@ -170,8 +171,12 @@ class Layout:
         return self.vector(source) + 2 * self.sums(source)
 
     def input_groups(self, linear: Operation) -> int:
-        """Groups of the input of a LINEAR, each with a scalar of its own; or 1."""
-        return max(1, self._producer(linear).output.groups)
+        """Groups or halves of the input of a LINEAR, each with a scalar of its own; or 1."""
+        return self._producer(linear).output.scalars
+
+    def scaled_groups(self, linear: Operation) -> int:
+        """Groups of the factors of a LINEAR that are multiplied by scalars before the product."""
+        return 1 if early(self.graph, linear) else self.input_groups(linear)
 
     def _producer(self, linear):
         return self.graph.producer(linear.inputs[0], self.graph.layer if linear in self.graph.layer else self.graph.end)
@@ -226,7 +231,9 @@ class Layout:
         by_head = operation.name in self.groups and self.source(operation) is Kind.VALUES
         groups = self.model.n_heads if by_head else inputs // group
         # Weights of 8 bits lie in halves where the tile's have 4: those of the classifier of a model with offsets.
-        return Matrix(word, words, results, groups, self.halves if self.offsets and operation in self.graph.end else 1)
+        halves = self.halves if self.offsets and operation in self.graph.end else 1
+        first = self._producer(operation).output.first // self.config.rows
+        return Matrix(word, words, results, 2 if first else groups, halves, first)
 
     # MEM
 
@@ -326,16 +333,17 @@ class Layout:
         ends: dict[str, int] = {}
         for operation in self.linears:
             if operation.scaled:
-                source = operation.inputs[0]
+                source = operation.inputs[0].removesuffix(WHOLE)
+                scaled = factors[operation.name] // (2 if early(self.graph, operation) else 1)
                 self.factors[operation.name] = ends.get(source, 0)
-                ends[source] = self.factors[operation.name] + self.in_granules(factors[operation.name])
+                ends[source] = self.factors[operation.name] + self.in_granules(scaled)
 
     @property
     def values_wait(self) -> bool:
         """Whether this position's values are in MEM before they go to the cache: their halves are
         written one after the other, a single port only while no product reads it, and sums of groups when
         they are complete."""
-        grouped = any(self.input_groups(each) > 1 for each in self.linears if each.output.heads)
+        grouped = any(self.scaled_groups(each) > 1 for each in self.linears if each.output.heads)
         return self.halves > 1 or self.config.wram_ports == 1 or grouped
 
     def _lay_products(self, sizes, at):
@@ -343,8 +351,14 @@ class Layout:
 
         Buffers that are never in use at the same time share granules. `input` comes first. Behind
         the part of it that is in use at the time lie `gained`; or `qk`, `k` and `v`; or `gate`; or
-        `logits`. The scores take the place of all of them, `input` included.
+        `logits`. The scores take the place of all of them, `input` included. If inputs have halves,
+        `whole` lies between, since it is in use when the next input is written, and `gained` behind `gate`,
+        since it is in use before `gate` is read for the last time.
         """
         hidden, norm = self._keep({"input": sizes["input"]}, at), at + self.in_granules(self.joined(Kind.NORM))
+        gate = [("gained",), ("gate",)]
+        if self.pipelined:
+            hidden = norm = self._keep({"whole": sizes["whole"]}, hidden)
+            gate = [("gate", "gained")]
         return max(self._keep({name: sizes[name] for name in names}, start) for start, names in (
-            (hidden, ("gained",)), (norm, ("qk", "k", "v")), (hidden, ("gate",)), (norm, ("logits",)), (at, ("score",))))
+            *((hidden, names) for names in gate), (norm, ("qk", "k", "v")), (norm, ("logits",)), (at, ("score",))))

@@ -10,7 +10,8 @@ class Matrix:
     `word`: its first word, counted from the layer's first. `inner`: words for each result (inputs /
     rows). `results`: number of results, each of cols outputs. `groups`: of inputs, each with its own
     factors. `halves`: words that a word of the inputs meets, one after the other: 2 if weights of 8 bits lie in
-    two halves of 4 bits, else 1.
+    two halves of 4 bits, else 1. `first`: words of the first half of the inputs, if these are in two halves with
+    factors of their own; else 0.
     """
 
     word: int
@@ -18,6 +19,7 @@ class Matrix:
     results: int
     groups: int = 1
     halves: int = 1
+    first: int = 0
 
     @property
     def words(self) -> int:
@@ -26,8 +28,8 @@ class Matrix:
 
     @property
     def group_inner(self) -> int:
-        """Words of a group's inputs for each result."""
-        return self.inner // self.groups
+        """Words of a group's inputs for each result; of the second half, if inputs are in two."""
+        return self.inner - self.first if self.first else self.inner // self.groups
 
     @property
     def rate(self) -> int:

@@ -79,6 +79,7 @@ def plan_streamed(config: Config, outline: Outline, resident: str = "", context:
         return plan_external(config, outline, resident, context)
     check_shape(config, outline)
     reasons = [(outline.balanced, "the residual's channels must have one unit"),
+               (any(value.first for value in outline.graph.values), "inputs of matrices must not have halves"),
                (config.weight_bits != 8, "weights need 8 bits"),
                (config.wram_ports == 1, "W-RAM needs a second port, for weights that come during a run"),
                (not config.whole, "all of MEM must be readable")]
@@ -110,6 +111,7 @@ def plan_external(config: Config, outline: Outline, resident: str = "", context:
     check_shape(config, outline)
     word_bits = config.cols * config.rows * config.weight_bits
     reasons = [(outline.balanced, "the residual's channels must have one unit"),
+               (any(value.first for value in outline.graph.values), "inputs of matrices must not have halves"),
                (not config.whole, "all of MEM must be readable"),
                (word_bits % burst_bits(config), f"a word of W-RAM, {word_bits} bits, must be a multiple of a burst of "
                                                 f"{burst_bits(config)}"),

@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 
 from ...hdl.scalars.scalars import Scalars
 from ...hdl.sequencer.sequencer import Sequencer
-from ...hdl.spec.isa import Address, Instruction, Op, Source, To
-from ...hdl.timing import Unit, next_issue, vxm_beat
+from ...hdl.spec.isa import Instruction, Op, Source
+from ...hdl.timing import Unit, next_issue
 from ...hdl.vxm.vxm import Vxm
 from ..model.graph import Kind, Operation
 from ..quant.outline import Outline
 from .attention import Attention
-from .builder import ABSMAX, Builder, log2
+from .builder import Builder, log2
 from .emit import lay_out
 from .kernels import choice, embedding, norm, steps_of
 from .layout import CompileError, Layout
@@ -69,17 +69,22 @@ def count_blocks(builder: Builder, attention: Attention) -> list[Step]:
             for times in attention.multiples]
 
 
-def parts_of_layer(builder: Builder) -> tuple[list[Operation], list[Operation]]:
-    """(the operations of a layer up to the scores, those after attention)."""
+def parts_of_layer(builder: Builder) -> tuple[list[Operation], list[Operation], list[Operation]]:
+    """(the operations of a layer that come at the end of the layer before, those up to the scores, those after
+    attention).
+
+    A norm in halves comes early: its first half is brought to 8 bits while the product that writes the second
+    half runs.
+    """
     layer = list(builder.graph.layer)
-    kinds = [operation.kind for operation in layer]
-    return layer[:kinds.index(Kind.SCORES) + 1], layer[kinds.index(Kind.VALUES) + 1:]
+    kinds, early = [operation.kind for operation in layer], int(layer[0].output.first > 0)
+    return layer[:early], layer[early:kinds.index(Kind.SCORES) + 1], layer[kinds.index(Kind.VALUES) + 1:]
 
 
-def behind_attention(builder: Builder) -> Timeline:
+def behind_attention(builder: Builder, attention: Attention) -> Timeline:
     """An empty timeline whose origin is the last beat that writes attention's output."""
-    heads = builder.layout.in_granules(builder.layout.heads)
-    boundary = Boundary(builder.buffer["o"], heads, builder.config.beats_per_result, ABSMAX)
+    boundary = Boundary(builder.buffer["o"], builder.shape.n_heads, builder.head_granules, builder.config.beats_per_result,
+                        attention.between_heads)
     return Timeline(builder.config, builder.registers.values, boundary)
 
 
@@ -92,20 +97,18 @@ class _Token:
     def code(self) -> Code:
         """The program."""
         config, layer_op = self.config, next_issue(self.config, Op.LOOP)
-        head_operations, tail_operations = parts_of_layer(self.builder)
-        begin = self._begin()
-        layer = self._behind_residual().schedule(self._steps(head_operations))
-        tail = behind_attention(self.builder).schedule(self._steps(tail_operations))
-        end = self._behind_residual().schedule(self._end_steps())
+        early, head_operations, tail_operations = parts_of_layer(self.builder)
+        begin = self._begin(early)
+        tail = behind_attention(self.builder, self.attention).schedule(self._steps([*tail_operations, *early]))
+        self._add_strides(tail)
+        # What follows a layer begins behind its LOOP; cycles count from the layer's last beat of the VXM.
+        origin = tail.beats()
+        layer = tail.continued(origin, tail.beats(Unit.ISSUE) + 1 + layer_op - origin).schedule(self._steps(head_operations))
         first = layer.first_issue
-        loop = self._next_layer(tail, tail.beats() + first - layer_op)
-
-        # A section's origin is no earlier than the cycle in which the section before it has written its
-        # vector, has issued its last instruction and has left the VXM's engine.
-        left = begin.beats() + Vxm.leaving_cycles(config)
-        entered = vxm_beat(config) - Vxm.entering_cycles(config)
-        loaded = max(self._loaded(begin), begin.beats(Unit.ISSUE) + 1 - first, left + 1 - entered - first)
-        before, head_placed = begin.moved(), layer.moved(loaded)
+        loop = tail.place(step(self.builder.op(Op.LOOP, count=self.builder.shape.n_layers),
+                               after=(After(ORIGIN, origin + first - layer_op), *IN_ORDER)))
+        end = tail.continued(origin, first).schedule(self._end_steps())
+        before, head_placed = begin.moved(), layer.moved(begin.origin_of(layer))
         head = lay_out(config, before + head_placed)
         target = len(lay_out(config, [*before, head_placed[0]])) - 1
         middle = self.attention.program(tail.first_issue)
@@ -128,25 +131,20 @@ class _Token:
         cycles of a NOP."""
         return max(cycles, next_issue(self.config, Op.NOP)) if cycles > 0 else 0
 
-    def _behind_residual(self):
-        """An empty timeline whose origin is the last beat that writes x."""
-        builder = self.builder
-        boundary = Boundary(builder.buffer["x"], builder.dim_granules, builder.dim_granules, ABSMAX)
-        return Timeline(builder.config, builder.registers.values, boundary)
-
     def _steps(self, operations):
         """The steps of a section with these operations."""
         found = (each for operation in operations for each in steps_of(self.builder, operation))
         return [*paced(self.builder, operations), *found]
 
-    def _begin(self):
-        """The timeline before the layers: look-ups of the token and the position, and the first
-        layer's address registers."""
+    def _begin(self, early):
+        """The timeline before the layers: look-ups of the token and the position, the first layer's address
+        registers, and the operations `early` of the first layer."""
         builder, layout, config = self.builder, self.builder.layout, self.config
         timeline = Timeline(config, builder.registers.values)
         for operation in builder.graph.begin:
             builder.operation = operation
             timeline.schedule(LOOK_UPS[operation.kind](builder, operation))
+        timeline.schedule(each for operation in early for each in steps_of(builder, operation))
         key_granules = layout.head // config.rows * config.granules_per_word
 
         def cached(register, right, times):
@@ -159,25 +157,14 @@ class _Token:
             cached("key", log2(config.cols), key_granules), cached("value", log2(config.rows), config.beats_per_result),
             *count_blocks(builder, self.attention)])
 
-    def _loaded(self, begin):
-        """The cycle of the last beat that writes x, or that reads it to find its largest
-        magnitude."""
-        x = Address(self.builder.buffer["x"])
-        found = [use.cycles[-1] for cycle, instruction in begin.placed if instruction.op is Op.VXM and
-                 x == instruction["dst" if instruction["to"] is To.MEM else "x"]
-                 for use in begin.uses(instruction, cycle) if use.unit is Unit.VXM_BEAT]
-        return int(max(found))
-
-    def _next_layer(self, timeline, loop):
-        """Places the additions to the address registers, and the LOOP in cycle `loop` or later;
-        returns its cycle."""
+    def _add_strides(self, timeline):
+        """Places the additions to the address registers for the next layer."""
         builder, layout, config = self.builder, self.builder.layout, self.config
         cached = layout.cache_stride
         strides = {"constants": layout.constants_stride, "words": layout.words_stride,
                    "key": cached * config.granules_per_word, "value": cached * config.beats_per_result}
         for register, stride in strides.items():
             timeline.place(step(builder.op(Op.ADD, register=builder.registers[register], value=stride), after=IN_ORDER))
-        return timeline.place(step(builder.op(Op.LOOP, count=builder.shape.n_layers), after=(After(ORIGIN, loop),)))
 
     def _end_steps(self):
         """The steps after the layers: the last norm, the classifier, the choice.
@@ -187,8 +174,10 @@ class _Token:
         builder, config = self.builder, self.config
         last_norm, classifier, chosen = builder.graph.end
         builder.operation = last_norm
-        measured = norm.measure(builder, last_norm)
-        normalised = norm.normalise(builder, last_norm)
+        # The first half of a norm in halves is that of a layer's first norm, which has come early.
+        halved = last_norm.output.first > 0
+        measured = [] if halved else norm.measure(builder, last_norm)
+        normalised = [] if halved else norm.normalise(builder, last_norm)
         stop = step(builder.op(Op.HALT, if_prompt=1), barrier=True,
                     after=(After(Unit.VXM_BEAT, Vxm.reduce_latency(config) - Sequencer.HALT_CYCLES),))
         halt = step(builder.op(Op.HALT),

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ...hdl.spec.config import Config
-from ...hdl.spec.isa import Address, Instruction, Op
+from ...hdl.spec.isa import Address, Instruction, Op, Reduce
 from ...hdl.timing import VXM_ENGINES, Issue, Memory, Unit, Use, entries_of, issue_cycles, uses
 from ...hdl.vxm.vxm import Vxm
 from .accesses import LONG_AGO, Access, Entries
@@ -22,6 +22,9 @@ from .steps import ORIGIN, REGISTERS, After, Step
 
 BEFORE = -LONG_AGO
 """Cycles before a section's origin in which a timeline can place an instruction."""
+REDUCER = "reducer"
+"""The VXM's reducer, as a unit: a round that is reduced keeps it from its first beat to its last."""
+RIVALS = {unit: unit.rival for unit in Unit if unit.rival}
 TRIED = 64
 """Cycles that are tried at once when the first free one is looked for."""
 
@@ -31,14 +34,15 @@ class Boundary:
     """The state at the origin, cycle 0, of a section: a VXM pass of the section before it has its
     last beat there.
 
-    The pass writes `count` granules from MEM granule `granule` on; its last `last` beats are in the
-    last `last` cycles, one a granule. It may leave a reduction in scalar register `scalar`.
+    The pass writes `heads` heads of `size` granules each, from MEM granule `granule` on. Its last `last` beats
+    are in the last `last` cycles, one a granule, and one head ends at least `apart` cycles behind the other.
     """
 
     granule: int
-    count: int
+    heads: int
+    size: int
     last: int
-    scalar: int
+    apart: int = 0
 
 
 @dataclass
@@ -66,7 +70,7 @@ class Timeline:
         self._ready: dict[int, int] = {}
         self._known: dict[tuple, tuple] = {}
         self._memories = {memory: Entries() for memory in Memory}
-        self._busy = {unit: np.zeros(BEFORE, bool) for unit in Unit if unit.rival or unit is Unit.ISSUE}
+        self._busy = {unit: np.zeros(BEFORE, bool) for unit in (*RIVALS, REDUCER, Unit.ISSUE)}
         self._keep_busy(Unit.ISSUE, -1)
         if self.boundary:
             self._begin_at(self.boundary)
@@ -78,22 +82,38 @@ class Timeline:
             self._keep_busy(unit, 0)
         for engine in VXM_ENGINES[:config.engines]:
             self._keep_busy(engine, Vxm.leaving_cycles(config))
-        cycles = np.full(boundary.count, Vxm.latency(config))
-        cycles[-boundary.last:] -= np.arange(boundary.last)[::-1]
-        self._wrote(Memory.MEM, boundary.granule + np.arange(boundary.count), cycles)
-        self._wrote(Memory.SCALARS, boundary.scalar, Vxm.reduce_latency(config))
-
-    def _wrote(self, memory, which, cycles):
-        """Enters writes that were begun before the origin: entries `which` of a memory are written
-        in these cycles."""
-        entries = self._memories[memory]
+        cycles = np.full((boundary.heads, boundary.size), Vxm.latency(config))
+        cycles[:, -boundary.last:] -= np.arange(boundary.last)[::-1]
+        cycles -= boundary.apart * np.arange(boundary.heads)[::-1, None]
+        entries, which = self._memories[Memory.MEM], boundary.granule + np.arange(cycles.size)
         entries.reach(which)
-        entries.written[which] = entries.accessed[which] = cycles
+        entries.written[which] = entries.accessed[which] = cycles.ravel()
 
     def _keep_busy(self, unit, until):
         """Marks a unit as in use in all cycles up to and including `until`."""
         self._grow(unit, until + 1)
         self._busy[unit][:BEFORE + until + 1] = True
+
+    def continued(self, origin: int, first: int) -> "Timeline":
+        """An empty timeline that continues this one: its cycle 0 is this one's cycle `origin`, and its first
+        issue is in its cycle `first` or later. Units and memories are as this one leaves them."""
+        twin = Timeline(self.config, self.registers, period=self.period)
+        twin._memories = {memory: entries.moved(-origin) for memory, entries in self._memories.items()}
+        twin._busy = {unit: busy[origin:].copy() for unit, busy in self._busy.items()}
+        twin._keep_busy(Unit.ISSUE, first - 1)
+        return twin
+
+    def origin_of(self, later: "Timeline") -> int:
+        """The first cycle in which the origin of a later section can be, if that section was not scheduled behind
+        this one: it uses each unit only when this one has used it for the last time."""
+        first = self.beats(Unit.ISSUE) + 1 - later.first_issue
+        for cycle, instruction in later.placed:
+            if getattr(instruction.operands.get("blocks"), "value", 0):
+                continue  # the scores, long after the origin
+            units, accesses = later._uses(instruction)
+            first = max([first, *(self._earliest(access, cycle) for access in accesses),
+                         *(self.beats(RIVALS.get(unit, unit)) + 1 - int(cycles[0]) - cycle for unit, cycles in units.items())])
+        return first
 
     def schedule(self, steps: Iterable[Step]) -> "Timeline":
         """Places steps, one after another, each as early as possible; returns the timeline.
@@ -165,7 +185,7 @@ class Timeline:
         issuable = int(self._busy[Unit.ISSUE].argmin()) - BEFORE
         cycle = max([after, issuable, *(self._earliest(access, shift) for shift, access in accesses)])
         units = [(unit, cycles + shift) for shift, (found, _) in parts for unit, cycles in found.items()]
-        while later := max(self._blocked(unit.rival or unit, cycles + cycle) for unit, cycles in units):
+        while later := max(self._blocked(RIVALS.get(unit, unit), cycles + cycle) for unit, cycles in units):
             cycle += later
         return cycle, units, accesses
 
@@ -228,7 +248,7 @@ class Timeline:
 
     def _uses(self, instruction):
         """({unit: cycles}, [Access]) of an instruction that issues in cycle 0; only units that take
-        one use a cycle."""
+        one use a cycle, and `REDUCER`."""
         key = instruction.op, self.period, frozenset(self._resolved(instruction).items())
         if key not in self._known:
             self._known[key] = self._used(instruction)
@@ -242,6 +262,9 @@ class Timeline:
         for use in found:
             if use.unit.rival:
                 units[use.unit] = np.union1d(units[use.unit], use.cycles) if use.unit in units else np.sort(use.cycles)
+            if use.unit is Unit.VXM_BEAT and instruction["reduce"] is not Reduce.NONE:
+                rounds = use.cycles.reshape(instruction["outer"], -1)
+                units[REDUCER] = np.concatenate([np.arange(each[0], each[-1] + 1) for each in rounds])
             if access := use.unit.access:
                 cycles = np.repeat(use.cycles, access.entries(self.config))
                 accesses.append(Access(access.memory, entries_of(self.config, use), cycles, access.writes))

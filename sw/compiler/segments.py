@@ -103,7 +103,7 @@ class _Sections:
             return lay_out(config, self._halted(head).moved())
         behind = [operation for operation in operations[first:] if operation.kind not in (Kind.SOFTMAX, Kind.VALUES)]
         kept = kept_output(builder) if self.slots and Kind.LINEAR not in {each.kind for each in behind} else []
-        tail = behind_attention(builder).schedule([*kept, *self._all(behind, Kind.VALUES)])
+        tail = behind_attention(builder, self.attention).schedule([*kept, *self._all(behind, Kind.VALUES)])
         tail = self._halted(tail)
         attention = self.attention.program(tail.first_issue)
         return lay_out(config, head.moved()) + attention + lay_out(config, tail.moved())

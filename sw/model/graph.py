@@ -69,13 +69,20 @@ class Phase(enum.Enum):
 class Value:
     """A vector of `size` channels. If `heads` is not 0, it is made of that many heads, one after
     another. If `groups` is not 0, it is made of that many groups of channels, one after another, each of
-    which has a scalar of its own at run time."""
+    which has a scalar of its own at run time. If `first` is not 0, the first so many channels have a scalar,
+    and the others another."""
 
     name: str
     size: int
     number: Number
     heads: int = 0
     groups: int = 0
+    first: int = 0
+
+    @property
+    def scalars(self) -> int:
+        """Scalars that it has at run time, if it has any: one for each group or half of its channels."""
+        return 2 if self.first else max(1, self.groups)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +121,11 @@ class Graph:
         """All operations in order; an operation of the layer region is listed once, not for each
         layer."""
         return self.begin + self.layer + self.end
+
+    @property
+    def values(self) -> tuple[Value, ...]:
+        """All values that operations make, in order."""
+        return tuple(operation.output for operation in self.operations)
 
     def find(self, name: str) -> Operation | None:
         """The operation of this name, or None."""

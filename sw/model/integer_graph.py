@@ -1,4 +1,9 @@
-"""The integer graph: a model's graph with the operations that only integers need."""
+"""The integer graph: a model's graph with the operations that only integers need.
+
+Inputs of matrices are brought to 8 bits by their own largest value, so a product waits for the last
+channel of its input. In a *pipelined* graph, the first half of a residual or a hidden vector has a scalar
+of its own: its product runs while the second half is still on its way.
+"""
 
 from dataclasses import replace
 
@@ -51,7 +56,18 @@ def groups_of(channels: int) -> int:
     return next((channels // size for size in sizes if channels % size == 0 and channels // size <= MOST_GROUPS), 1)
 
 
-def integer_graph(graph: Graph, balanced: bool = False, offsets: bool = False) -> Graph:
+WHOLE = "_whole"
+"""Suffix in the names of a norm without halves, beside one with halves, and of its result."""
+LEAST_HALVED = 64
+"""Channels of the smallest vector that is divided into halves."""
+
+
+def first_half(channels: int) -> int:
+    """The channels of the first half of a vector, a multiple of GROUP_UNIT; 0 if it is too small to be divided."""
+    return -(-channels // 2 // GROUP_UNIT) * GROUP_UNIT if channels >= LEAST_HALVED else 0
+
+
+def integer_graph(graph: Graph, balanced: bool = False, offsets: bool = False, pipelined: bool = False) -> Graph:
     """The graph with the operations that only integers need: a QUANTISE before each LINEAR that
     reads 16-bit numbers, and a SPLIT before each SCORES that reads no ROTATE's output.
 
@@ -63,6 +79,10 @@ def integer_graph(graph: Graph, balanced: bool = False, offsets: bool = False) -
     `offsets`: the weights of the layers have an offset for each output and group of inputs, besides a step
     (`marey.sw.quant.affine`). A LINEAR without weights makes the sums of an input's groups, and a JOIN puts
     them behind the input.
+
+    `pipelined`, of a residual that is not balanced: norms and QUANTISE have results in two halves
+    (`first_half`). The first matrix that reads such a result is `early`. A matrix of a feed-forward block that
+    comes later reads a norm without halves: its results are complete sooner.
 
     GraphError if the result is not legal.
     """
@@ -115,5 +135,37 @@ def integer_graph(graph: Graph, balanced: bool = False, offsets: bool = False) -
             made.append(operation)
         return tuple(made)
 
-    layer = region(graph.layer)
-    return check(Graph(graph.config, graph.begin, summed(layer) if offsets else layer, region(graph.end)), integers=True)
+    layer, end = region(graph.layer), region(graph.end)
+    if offsets:
+        layer = summed(layer)
+    elif pipelined and not balanced:
+        layer, end = _in_halves(layer), _in_halves(end)
+    return check(Graph(graph.config, graph.begin, layer, end), integers=True)
+
+
+def early(graph: Graph, linear: Operation) -> bool:
+    """Whether a matrix is the first to read an input in halves, and so begins before its scalars are known."""
+    region = graph.layer if linear in graph.layer else graph.end
+    (source,) = linear.inputs
+    return graph.producer(source, region).output.first > 0 and graph.readers(source, region)[0] == linear
+
+
+def _in_halves(region: tuple[Operation, ...]) -> tuple[Operation, ...]:
+    """The operations of a region, pipelined; see `integer_graph`."""
+    made: list[Operation] = []
+    wholes, read = {}, set()
+    for operation in region:
+        source, value = operation.inputs[0], operation.output
+        if operation.kind in (Kind.NORM, Kind.QUANTISE) and first_half(value.size):
+            if operation.kind is Kind.NORM:
+                whole = replace(value, name=value.name + WHOLE)
+                wholes[value.name] = replace(operation, name=operation.name + WHOLE, output=whole)
+            operation = replace(operation, output=replace(value, first=first_half(value.size)))
+        elif source in read and source in wholes and not value.heads:
+            whole = wholes[source]
+            made += [whole] * (whole not in made)
+            operation = replace(operation, inputs=(whole.output.name,))
+        elif operation.kind is Kind.LINEAR:
+            read.add(source)
+        made.append(operation)
+    return tuple(made)

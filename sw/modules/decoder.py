@@ -5,10 +5,11 @@ import torch
 
 from ...hdl.spec.config import Config
 from ..compiler.compile import compile_quantised
+from ..compiler.integers import integers_for
 from ..formats import huggingface
 from ..model.model import Model
 from ..model.reference import Reference
-from ..quant.quantise import GROUP, quantise
+from ..quant.quantise import quantise
 from ..runtime.verify import GoldenReference
 from ..views.notebook import Report, Timetable, table
 from ..views.report import report
@@ -61,7 +62,7 @@ class CompiledDecoder:
         found = _reference_logits(model, tokens)
         check_agreement(name, found.reshape(tokens.size, -1),
                         module(input_ids=example).logits.reshape(tokens.size, -1))
-        self.integers = quantise(model, config.weight_bits, group=max(GROUP, config.rows))
+        self.integers = quantise(model, **integers_for(config, model.config, model))
         self.program = compile_quantised(self.integers, config, name=name, context=context)
         self.cycles = self.cycles_of(*tokens.shape)
 

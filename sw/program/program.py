@@ -159,9 +159,10 @@ class Program:
         that was written by hand."""
         if not self.model:
             return self.network
-        # Which operations a balanced residual and offsets need shows in the instructions: a shape does not tell.
+        # Which operations a balanced residual, offsets and halves need shows in the instructions: a shape does not tell.
         made = {instruction.operation for instruction in self.image.instructions}
-        graphs = (integer_graph(graph_of(self.model.shape), *more) for more in ((), (True,), (True, True)))
+        graphs = (integer_graph(graph_of(self.model.shape), *more) for more in (
+            (), (False, False, True), (True,), (True, True)))
         *others, last = graphs
         return next((graph for graph in others if made <= {each.name for each in graph.operations} | {""}), last)
 

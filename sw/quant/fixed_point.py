@@ -14,13 +14,13 @@ no headroom: there, clipping a rare value costs less than a coarser step for all
 
 
 def linears(made: Sequence[Integers], factors: Sequence[float | np.ndarray], biases: Sequence[np.ndarray | None],
-            scaled: bool, by_group: bool = False) -> list[Linear]:
+            scaled: bool, by_group: bool = False, early: bool = False) -> list[Linear]:
     """`Linear` operations, one for each layer, from the matrices `made`.
 
     A result is factor * (matrix @ x) + bias. `factors`: for each layer a number, or float [outputs].
     `biases`: int16 [outputs] or None for each layer. `scaled`: the product is also multiplied by the
-    scalar of x; `by_group`: each group of x has its own. With several groups and one scalar no sum of
-    them saturates, whatever the int8 inputs are.
+    scalar of x; `by_group`: each group or half of x has its own; `early`: see `Linear`. With several groups and
+    one scalar no sum of them saturates, whatever the int8 inputs are, nor does an early product of the first half.
     """
     factors = [integers.scale * factor for integers, factor in zip(made, factors, strict=True)]
     rescale = 0
@@ -32,7 +32,12 @@ def linears(made: Sequence[Integers], factors: Sequence[float | np.ndarray], bia
     if not all(multiplier.size == 1 for multiplier in multipliers):
         multipliers = [np.broadcast_to(multiplier, (len(multiplier), len(integers.values)))
                        for integers, multiplier in zip(made, multipliers, strict=True)]
-    return [Linear(integers.values, multiplier, shift - MANTISSA_BITS * scaled, integers.group, rescale, bias)
+    first_shift = None
+    if early:
+        first_shift = max(_fitting_shift(integers, multiplier) for integers, multiplier in zip(made, multipliers, strict=True))
+        rescale = shift - first_shift
+    return [Linear(integers.values, multiplier, shift - MANTISSA_BITS * scaled, integers.group, rescale, bias,
+                   first_shift=first_shift)
             for integers, multiplier, bias in zip(made, multipliers, biases, strict=True)]
 
 
@@ -59,6 +64,12 @@ def _sum_unit_bits(integers, factor):
     starts = range(0, integers.values.shape[1], integers.group)
     sums = np.add.reduceat(np.abs(integers.values.astype(np.int64)), starts, axis=1)
     return int(np.floor(np.log2(32767 / (128 * (sums.T * factor).sum(axis=0).max()))))
+
+
+def _fitting_shift(integers, multiplier):
+    """The fewest bits by which the product of the first group must be shifted to fit 16 bits for all int8 inputs."""
+    sums = np.abs(integers.values[:, :integers.group].astype(np.int64)).sum(axis=1)
+    return int(np.ceil(np.log2((128 * sums * multiplier[0].astype(np.int64)).max() / 32767)))
 
 
 def one_if_equal(steps: np.ndarray) -> np.ndarray:

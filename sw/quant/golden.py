@@ -29,9 +29,14 @@ def linear(operation: Linear, x: np.ndarray, scalar=None, plus: np.ndarray | int
     all. `limit`: saturates. Returns int64 [..., N] of int16 values.
     """
     late = scalar is not None and operation.groups > scalar[0].shape[-1]
-    y = 0 if late else plus
-    for index in range(operation.groups):
-        part = slice(index * operation.group, (index + 1) * operation.group)
+    y, parts = 0 if late else plus, [slice(start, start + operation.group) for start in range(0, x.shape[-1], operation.group)]
+    first = 0
+    if operation.first_shift is not None:
+        sums = matvec(operation.floats[:, parts[0]], x[..., parts[0]]) * operation.factors[0].astype(np.int64)
+        sums = limit(round_shift(sums, operation.first_shift), 16)
+        y = limit(round_shift(sums * scalar[0][..., :1], np.clip(operation.rescale + scalar[1][..., :1], 0, 47)) + plus, 16)
+        first = 1
+    for index, part in list(enumerate(parts))[first:]:
         factor, shift = operation.factors[index].astype(np.int64), operation.shift
         if index >= operation.groups - operation.offset_groups:
             shift = operation.offset_shift
@@ -169,7 +174,7 @@ class Golden:
         if self.model.balanced:
             return self._balanced_norm(operation, layer, x)
         gain, shift = self.model.vector(operation.name, layer), self.model.shifts[operation.name]
-        y, step = integer.quantise(self._limit(round_shift(x * gain, shift), 16))
+        y, step = _quantised(self._limit(round_shift(x * gain, shift), 16), operation.output)
         self._scalars[operation.output.name] = multiply(step, integer.rsqrt(integer.sum_of_squares(x) + self.model.epsilon))
         return y
 
@@ -187,7 +192,7 @@ class Golden:
 
     def _quantise(self, operation, layer, x):
         """The int8 inputs of a product; their scalar, times that of `x` if it has one, goes to `_scalars`."""
-        y, step = integer.quantise(x, max(1, operation.output.groups))
+        y, step = _quantised(x, operation.output)
         scalar = self._scalars.get(operation.inputs[0])
         self._scalars[operation.output.name] = step if scalar is None else multiply(step, scalar)
         return y
@@ -323,6 +328,16 @@ class Golden:
 
 ACTIVATIONS = {"silu": integer.silu, "gelu": integer.gelu}
 """Integer functions of ACTIVATE operations, by name."""
+
+
+def _quantised(x, value):
+    """Like `integer.quantise`, in the groups or halves of the graph's value."""
+    if not value.first:
+        return integer.quantise(x, max(1, value.groups))
+    parts = [integer.quantise(part) for part in (x[..., :value.first], x[..., value.first:])]
+    mantissas, exponents = zip(*(step for _, step in parts), strict=True)
+    return (np.concatenate([part for part, _ in parts], axis=-1),
+            (np.concatenate(mantissas, axis=-1), np.concatenate(exponents, axis=-1)))
 
 
 def _turned(heads, rotation, shift):

@@ -39,15 +39,15 @@ class Integers:
 
 
 def rounded(weights: Sequence[np.ndarray], moments: Sequence[np.ndarray | None], bits: int, sizes: Sequence[int],
-            groups: int = 1) -> list[Integers]:
+            group: int = 0) -> list[Integers]:
     """The matrices of an operation, float [N, K], one for each layer, in integers.
 
-    With 8 bits in `groups` groups. With 4 bits, `sizes` lists the sizes of groups to try, after one
+    With 8 bits in groups of `group` inputs, see `nearest`. With 4 bits, `sizes` lists the sizes of groups to try, after one
     group for all inputs: the first size for which all matrices lie on a grid is taken, or else the
     last, with GPTQ and the `moments`.
     """
     if bits == 8:
-        return [nearest(weight, bits, groups) for weight in weights]
+        return [nearest(weight, bits, group) for weight in weights]
     for size in (weights[0].shape[1], *sizes):
         found = [on_grid(weight, bits, size) for weight in weights]
         if None not in found:
@@ -55,16 +55,18 @@ def rounded(weights: Sequence[np.ndarray], moments: Sequence[np.ndarray | None],
     return [gptq(weight, moment, bits, size) for weight, moment in zip(weights, moments, strict=True)]
 
 
-def nearest(weight: np.ndarray, bits: int, groups: int = 1) -> Integers:
+def nearest(weight: np.ndarray, bits: int, group: int = 0) -> Integers:
     """Rounds each weight of a float matrix [N, K] to the nearest integer, with one scale for each
-    output and each of `groups` groups of inputs.
+    output and each group of `group` inputs, of which the last may be smaller; one group if it is 0.
 
     A scale maps the largest magnitude to 2**(bits - 1) - 1, so nothing is clipped.
     """
-    parts = weight.reshape(len(weight), groups, -1)
-    scale = np.maximum(np.abs(parts).max(axis=2), 1e-12) / ((1 << bits - 1) - 1)
-    values = np.rint(parts / scale[:, :, None]).astype(np.int8).reshape(weight.shape)
-    return Integers(values, scale.T.astype(np.float64), parts.shape[2])
+    inputs = weight.shape[1]
+    group = group or inputs
+    largest = np.maximum.reduceat(np.abs(weight), range(0, inputs, group), axis=1)
+    scale = np.maximum(largest, 1e-12) / ((1 << bits - 1) - 1)
+    values = np.rint(weight / scale.repeat(group, axis=1)[:, :inputs]).astype(np.int8)
+    return Integers(values, scale.T.astype(np.float64), group)
 
 
 def nearest_by_channel(weight: np.ndarray, most: int) -> Integers:

@@ -33,6 +33,11 @@ class Linear:
 
     The products of the last `offset_groups` groups are shifted by `offset_shift` instead of `shift`. They are
     the sums of the other groups' inputs, times the offsets of the weights (`affine.py`).
+
+    If inputs have two halves, `group` is the size of the first, and a half is like a group; unless the
+    product of the first half is made before its scalar is known (`integer_graph.early`). Then it is shifted
+    by `first_shift` bits; the scalar multiplies it; it is shifted by `rescale` bits plus the scalar's
+    exponent; and the product of the second half is added, whose scalar multiplies the multipliers.
     """
 
     weight: np.ndarray
@@ -43,6 +48,7 @@ class Linear:
     bias: np.ndarray | None = None
     offset_groups: int = 0
     offset_shift: int = 0
+    first_shift: int | None = None
 
     @cached_property
     def floats(self) -> np.ndarray:
@@ -138,10 +144,17 @@ class QuantisedModel:
         return self.balanced and self.bits == 4
 
     @property
+    def pipelined(self) -> bool:
+        """Whether inputs of matrices have two halves; see `integer_graph`."""
+        return any(value.first for value in self.graph.values)
+
+    @property
     def groups(self) -> dict[str, int]:
         """Inputs in a group, by the names of LINEAR operations and "embedding"; only those with
-        several groups."""
-        groups = {name.rpartition(".")[2]: linear.group for name, linear in self.linears.items() if linear.groups > 1}
+        several groups of equal size."""
+        halved = {value.name for value in self.graph.values if value.first}
+        groups = {each.name: linear.group for each in self.graph.of_kind(Kind.LINEAR) if each.inputs[0] not in halved
+                  and (linear := self.linear(each.name)).groups > 1}
         several = not self.balanced and len(self.embedding_factor) > 1
         return groups | ({"embedding": self.embedding_group} if several else {})
 

@@ -32,8 +32,8 @@ class Outline:
     """The outline of a quantised model.
 
     `config`, `graph`, `groups`, `uniform`: as in `QuantisedModel`. `shifts`: bits, by operation,
-    including the shifts of LINEAR operations. `rescales`: bits, by LINEAR operation. `epsilon`: of
-    norms. If only the shape is known, shifts and rescales are 0: they change no cycle.
+    including the shifts of LINEAR operations. `rescales`, `first_shifts`: bits, by LINEAR operation.
+    `epsilon`: of norms. If only the shape is known, shifts and rescales are 0: they change no cycle.
 
     `balanced`: as in `QuantisedModel`. A shape does not tell whether the residual will be balanced,
     which costs some cycles a norm; if only the shape is known, it is not.
@@ -45,6 +45,7 @@ class Outline:
     uniform: frozenset[str]
     shifts: Mapping[str, int] = field(default_factory=_zeros)
     rescales: Mapping[str, int] = field(default_factory=_zeros)
+    first_shifts: Mapping[str, int] = field(default_factory=_zeros)
     epsilon: int = 1
     balanced: bool = False
 
@@ -61,13 +62,16 @@ class Outline:
                    balanced=model.balanced,
                    shifts=dict(model.shifts) | {name: linear.shift for name, linear in linears.items()} | {
                        f"{name} offsets": linear.offset_shift for name, linear in linears.items() if linear.offset_groups},
-                   rescales={name: linear.rescale for name, linear in linears.items()})
+                   rescales={name: linear.rescale for name, linear in linears.items()},
+                   first_shifts={name: linear.first_shift or 0 for name, linear in linears.items()})
 
 
-def outline_of_shape(config: ModelConfig, bits: int = 8, group: int = GROUP, model: Model | None = None) -> Outline:
+def outline_of_shape(config: ModelConfig, bits: int = 8, group: int = GROUP, model: Model | None = None,
+                     pipelined: bool = False) -> Outline:
     """The outline that a model of this shape will have after quantisation.
 
-    `bits`: of a weight, 8 or 4. `group`: inputs that share a scale if `bits` is 4. `model`: the
+    `bits`: of a weight, 8 or 4. `group`: inputs that share a scale if `bits` is 4. `pipelined`: see
+    `integer_graph`. `model`: the
     model with its weights, if they are known. They decide, for 4 bits, which matrices lie on a grid
     of their own and so have larger groups or one scale, and which norms have no gains. Without a
     model, no matrix is taken to lie on a grid, and each norm to have gains that keeps them (`_norm` in
@@ -75,11 +79,12 @@ def outline_of_shape(config: ModelConfig, bits: int = 8, group: int = GROUP, mod
     """
     if model is not None:
         model = fold_layer_norms(model)
-    graph = integer_graph(folded(graph_of(config)))
+    graph = folded(graph_of(config))
+    graph = integer_graph(untied_graph(graph) if pipelined else graph, pipelined=pipelined)
     groups, uniform = _groups(graph, bits, group, model) if bits == 4 else ({}, set())
-    # With 8 bits, gains of layers are in the matrices behind the norms.
+    # With 8 bits, gains are in the matrices behind the norms, if these are scaled.
     uniform |= {norm.name for norm in graph.of_kind(Kind.NORM)
-                if not norm.weights or (bits == 8 and norm in graph.layer)
+                if not norm.weights or (bits == 8 and _scaled(graph, norm))
                 or (model is not None and _without_gains(model, norm))}
     return Outline(config=graph.config, graph=graph, groups=groups, uniform=frozenset(uniform))
 
@@ -126,6 +131,12 @@ def _groups(graph, bits, group, model):
         if same and not heads:
             uniform.add(name)
     return groups, uniform
+
+
+def _scaled(graph, norm):
+    """Whether the matrices that read a norm are scaled."""
+    return all(reader.scaled for region in (graph.layer, graph.end) if norm in region
+               for reader in graph.readers(norm.output.name, region))
 
 
 def _without_gains(model, norm):

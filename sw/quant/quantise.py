@@ -14,7 +14,7 @@ import numpy as np
 from ...hdl.spec.integer import GAIN_RANGE_SHIFT, GATE_UNIT, PRODUCT_RANGE_SHIFT
 from ...sim.progress import progress
 from ..model.graph import Kind
-from ..model.integer_graph import WEIGHT_GROUP, bare, integer_graph, may_have_offsets
+from ..model.integer_graph import WEIGHT_GROUP, bare, early, integer_graph, may_have_offsets
 from ..model.model import Model, full_name
 from .affine import MOST_OFFSET
 from .calibrate import calibrate, expected_s
@@ -34,15 +34,16 @@ FULL_SCALE = 16384
 multiplied into the logits."""
 
 
-def quantise(model: Model, bits: int = 8, seed: int = 0, group: int = GROUP, ranges: dict | None = None) -> QuantisedModel:
+def quantise(model: Model, bits: int = 8, seed: int = 0, group: int = GROUP, ranges: dict | None = None,
+             pipelined: bool = False) -> QuantisedModel:
     """The integer model of a float model, calibrated on text that the float model writes with `seed`.
 
     `bits`: of a weight, 8 or 4. With 4, weights that already lie on a grid (one step for each row,
     or for each group) keep their values; others are rounded by GPTQ in groups of `group` inputs.
     `group` must be a power of two, and a multiple of the tile's rows. If the residual is balanced, groups
     have `WEIGHT_GROUP` inputs and an offset (`affine.py`), and the tables of tokens have 8 bits.
-    `ranges`: those of `calibrate`, if known. MareyError if it finds values that are not finite, GraphError if norms
-    cannot be folded.
+    `pipelined`: see `integer_graph`; weights must have 8 bits. `ranges`: those of `calibrate`, if known.
+    MareyError if it finds values that are not finite, GraphError if norms cannot be folded.
     """
     model = fold_layer_norms(model)
     with progress("calibrating the model", expected_s(model)):
@@ -50,16 +51,20 @@ def quantise(model: Model, bits: int = 8, seed: int = 0, group: int = GROUP, ran
         residuals = model_residuals(model, ranges, bits == 8 or may_have_offsets(model.graph))
         if residuals[0].balanced:
             model, ranges = ordered(untied(model), ranges, WEIGHT_GROUP if bits == 4 else 1)
-        return _Quantiser(model, bits, group, ranges, residuals).run()
+        elif pipelined:
+            model = untied(model)
+        return _Quantiser(model, bits, group, ranges, residuals, pipelined).run()
 
 
 class _Quantiser:
     """One pass over a model without layer norms; `ranges`: the result of `calibrate`."""
 
-    def __init__(self, model: Model, bits: int, group: int, ranges: dict[str, np.ndarray], residuals: list[Residual]):
+    def __init__(self, model: Model, bits: int, group: int, ranges: dict[str, np.ndarray], residuals: list[Residual],
+                 pipelined: bool):
         self.model, self.bits, self.group, self.ranges, self.residuals = model, bits, group, ranges, residuals
         self.balanced = residuals[0].balanced
-        self.config, self.graph = model.config, integer_graph(model.graph, self.balanced, self.balanced and bits == 4)
+        self.config = model.config
+        self.graph = integer_graph(model.graph, self.balanced, self.balanced and bits == 4, pipelined)
         self.layers = range(model.config.n_layers)
         self.linears: dict[str, Linear] = {}
         self.vectors: dict[str, np.ndarray] = {}
@@ -192,23 +197,22 @@ class _Quantiser:
         """Sets the int16 gains of a norm and their shift; returns the units of its output for a scalar of
         1, by layer.
 
-        In layers, with weights of 8 bits, gains go into the units, and so into the columns of the matrices
-        that read the norm; what is left are the gains [1] and the shift 0. The final norm keeps its gains,
-        since its classifier may be the embedding, too; with 4 bits all norms do, since columns may lie on
-        a grid.
+        With 8 bits, gains go into the units, and so into the columns of the matrices that read the norm;
+        the gains left are [1]. They stay with 4 bits, as columns may lie on a grid, and before a classifier
+        that is not `scaled`, as it may be the embedding, too.
         """
         layers = self.layers if region is self.graph.layer else [None]
         names = [full_name(operation.name, layer) for layer in layers]
         gains, root = self._weights([operation], layers), self.residuals[0].root(self.config.dim)
         ones = all((gain == 1).all() for gain in gains)
-        if not ones and (region is self.graph.end or self.bits == 4):
+        if not ones and (self.bits == 4 or not self.graph.readers(operation.output.name, region)[0].scaled):
             return [self._kept_gains(operation, layers, names, gains) * root] * len(layers)
         self.vectors |= {name: np.ones(1, np.int16) for name in names}
         self.shifts[operation.name] = 0
         return [root] * len(layers) if ones else [root * gain for gain in gains]
 
     def _kept_gains(self, operation, layers, names, gains):
-        """Sets the int16 gains of a norm, called `names`, and their shift; returns the unit of a step."""
+        """Sets the int16 gains `names` of a norm and their shift; returns the unit of a step."""
         exponent = 14 - int(np.ceil(np.log2(max(np.abs(gain).max() for gain in gains))))
         recorded = [recorded_name(operation.output.name, layer) for layer in layers]
         largest = max(float(self.ranges[f"{name}.gained"]) for name in recorded)
@@ -310,7 +314,7 @@ class _Quantiser:
             self.config, self.ranges, source, operation.output.name, self.bits == 4)
         # Values that are sums of several groups' products are rounded to 8 bits once, after the last.
         made = self.graph.producer(source, region).inputs[0]
-        self.shifts["cached values"] = bits = FRACTION * (self.graph.producer(made, region).output.groups > 1)
+        self.shifts["cached values"] = bits = FRACTION * (self.graph.producer(made, region).output.scalars > 1)
         self.units.steps[source] = [step * 2.0**-bits for step in steps]
         return units
 
@@ -326,11 +330,11 @@ class _Quantiser:
             self.linears |= dict(zip(names, self.offsets.linears_of(operation), strict=True))
             return
         inputs, outputs = self.units[source], self.units[operation.output.name]
-        groups = max(1, self.graph.producer(operation.inputs[0], region).output.groups)
+        read = self.graph.producer(operation.inputs[0], region).output
+        split = read.first or (read.size // read.groups if read.groups > 1 else 0)
         weights = [np.concatenate(self.model.of(operation, layer)) if len(operation.weights) > 1 else
                    self.model.of(operation, layer)[0] for layer in layers]
-        # The unit of the inputs is multiplied into the factors if it is one number, into the columns if it is
-        # a vector.
+        # A unit of inputs is multiplied into the factors if it is one number, into the columns if it is a vector.
         columns = [np.ndim(unit) > 0 for unit in inputs]
         weights = [weight * unit if by_column else weight
                    for weight, unit, by_column in zip(weights, inputs, columns, strict=True)]
@@ -343,10 +347,11 @@ class _Quantiser:
         # The tile reorders and pads heads. So in the matrix behind attention a group is one head.
         from_heads = self.graph.producer(source, region).kind is Kind.VALUES
         sizes = [self.config.head_dim] if from_heads else [2 * self.group, self.group]
-        made = rounded(weights, moments, bits, sizes, groups)
+        made = rounded(weights, moments, bits, sizes, split)
         if self.balanced:
             made = snapped(made, weights, factors)
         biases = [self.model.bias(operation, layer) for layer in layers]
         biases = [None if bias is None else np.clip(np.rint(bias / output), -32768, 32767).astype(np.int16)
                   for bias, output in zip(biases, outputs, strict=True)]
-        self.linears |= dict(zip(names, linears(made, factors, biases, operation.scaled, groups > 1), strict=True))
+        made = linears(made, factors, biases, operation.scaled, split > 0, early(self.graph, operation))
+        self.linears |= dict(zip(names, made, strict=True))

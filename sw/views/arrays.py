@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 
 from ...hdl.spec.config import Config, ConfigError
 from ..compiler.compile import schedule
+from ..compiler.integers import integers_for
 from ..compiler.layout import CompileError
 from ..compiler.plan import lay_out_model
 from ..program.program import Program
 from ..quant.outline import outline_of_shape
-from ..quant.quantise import GROUP
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def smaller_array(program: Program, position: int) -> Smaller | None:
     while min(config.rows, config.cols) > 1 and (config := _halved(config)):
         if macs > program.cycles(position) * config.macs:
             break  # Not even an array that is never idle would be as fast.
-        outline = outline_of_shape(program.model.shape, config.weight_bits, max(GROUP, config.rows))
+        outline = outline_of_shape(program.model.shape, **integers_for(config, program.model.shape))
         try:
             smaller = schedule(lay_out_model(config, outline), outline)
         except CompileError:

@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from ...hdl.spec.config import preset
 from ...hdl.spec.errors import MareyError
 from ...sim.progress import progress
 from ..compiler.compile import compile_quantised
+from ..compiler.integers import integers_for
 from ..formats import load_model, load_tokenizer
 from ..model.model import Model
 from ..model.reference import Reference
@@ -23,7 +25,8 @@ from ..text.sampling import Sampler, sample_text
 SEED = 1
 """Seed of the sampled text. The quantiser calibrates on text of seed 0, which is another."""
 BATCH = 16
-BITS = {"int8": 8, "int4": 4}
+TILES = {"int8": preset("sim8x8"), "int4": preset("sim8x8_int4")}
+"""The tiles whose integers are judged."""
 
 
 class Tile:
@@ -60,7 +63,7 @@ def evaluate(path: Path | str, text: Path | str | None = None, tokenizer: Path |
     quants = list(quants)
     with progress("calibrating the model", expected_s(model)):
         ranges = ranges_of(model, moments="int4" in quants) if quants else None
-    integers = {quant: quantise(model, BITS[quant], ranges=ranges) for quant in quants}
+    integers = {quant: quantise(model, ranges=ranges, **integers_for(TILES[quant], config, model)) for quant in quants}
     models = {"float32": Reference(model, len(tokens))} | {quant: Golden(made, len(tokens)) for quant, made in integers.items()}
     losses, choices = score(models, tokens)
     if tile is not None:
@@ -97,7 +100,7 @@ def _on_tile(tile, model: Model, tokens):
     """The result of `score` for the tile, one row of tokens after another."""
     rows = []
     with tile() as device:
-        program = compile_quantised(quantise(model, device.config.weight_bits), device.config)
+        program = compile_quantised(quantise(model, **integers_for(device.config, model.config, model)), device.config)
         if program.model.context < tokens.shape[1] - 1:
             raise MareyError(f"{device.config.name} has room for {program.model.context} positions, and the text has rows of "
                              f"{tokens.shape[1] - 1}: choose a larger configuration")

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 from ...hdl.spec.config import Config
 from ..compiler.compile import schedule
+from ..compiler.integers import integers_for
 from ..compiler.layout import CompileError
 from ..compiler.plan import lay_out_model
 from ..model.config import ModelConfig
 from ..model.model import Model
 from ..quant.outline import outline_of_shape
-from ..quant.quantise import GROUP
 from .report import memory
 from .speed import link_assumption, middle, prompt_cycles, tokens_per_second
 
@@ -58,7 +58,7 @@ def fit(shape: ModelConfig, targets: list[Target], model: Model | None = None, c
 
 def _scheduled(config, shape, model, context):
     """A model's program for a configuration, or None, and why it is not resident, or cannot run."""
-    outline = outline_of_shape(shape, config.weight_bits, max(GROUP, config.rows), model)
+    outline = outline_of_shape(shape, model=model, **integers_for(config, shape, model))
     try:
         layout = lay_out_model(config, outline, context)
         return schedule(layout, outline), getattr(layout, "why", "")

@@ -10,6 +10,7 @@ from marey.hdl.manual import manual
 from marey.hdl.spec.config import preset
 from marey.sim.backends import open_transport
 from marey.sw.compiler.compile import schedule
+from marey.sw.compiler.integers import integers_for
 from marey.sw.compiler.matmul import matmul
 from marey.sw.compiler.plan import lay_out_model
 from marey.sw.formats import DEFAULT_MODEL, load_model
@@ -41,7 +42,8 @@ def on(stories):
     """A function: the program of stories260K on a preset, or on a configuration, without weights."""
     @cache
     def program(config):
-        outline = outline_of_shape(load_model(stories).config)
+        shape = load_model(stories).config
+        outline = outline_of_shape(shape, **integers_for(config, shape))
         return schedule(lay_out_model(config, outline), outline)
 
     return lambda config: program(preset(config) if isinstance(config, str) else config)

@@ -70,7 +70,7 @@ def bench_of_boards(monkeypatch):
         monkeypatch.setattr(f"marey.sw.{module}.verify_once", lambda program: None)
     monkeypatch.setattr("marey.sw.quant.quantise.calibrate", partial(calibrate, batch=4))
     monkeypatch.setattr("marey.sw.quant.calibrate.STEPS", 16)
-    monkeypatch.setattr("marey.sw.cli.calibrations.quantised", lambda model, bits, group: quantise(model, bits, group=group))
+    monkeypatch.setattr("marey.sw.cli.calibrations.quantised", lambda model, **how: quantise(model, **how))
     return flashed
 
 

@@ -13,6 +13,7 @@ from marey.sim import pysim, verilator
 from marey.sim.backends import open_transport
 from marey.sim.simulation import BackendError, ScheduleFault
 from marey.sw.compiler.compile import compile_model, compile_quantised
+from marey.sw.compiler.integers import integers_for
 from marey.sw.formats import load_model, load_tokenizer
 from marey.sw.formats.tiny import tiny_model as make_model
 from marey.sw.formats.tiny import tiny_tokenizer
@@ -143,12 +144,13 @@ def test_cycles_do_not_depend_on_data(compiler, tiny_on):
 
 
 @pytest.mark.parametrize(("name", "bound"), [
-    ("sim8x8", 0.75), ("sim4x4", 0.85), pytest.param("sim8x8_int4", 0.55, marks=pytest.mark.slow)])
+    ("sim8x8", 0.88), ("sim4x4", 0.97), pytest.param("sim8x8_int4", 0.55, marks=pytest.mark.slow)])
 def test_stories(compiler, stories, name, bound):
     """256 positions of a real model on the RTL: golden logits, predicted cycles, and a high
     utilisation."""
     config, tokenizer = preset(name), load_tokenizer(None, stories, 512)
-    model = quantise(load_model(stories), config.weight_bits)
+    loaded = load_model(stories)
+    model = quantise(loaded, **integers_for(config, loaded.config, loaded))
     program = compile_quantised(model, config, tokenizer, stories.name)
     floor = sum(-(-model.graph.macs(position) // program.config.macs) for position in range(256))
     with Device(open_transport(program.config, "verilator"), program.config) as device:

@@ -135,9 +135,9 @@ def test_a_file_that_changes_meanwhile_is_not_kept(folder, calls, model, monkeyp
     """Nobody knows which content was compiled."""
     quantised = calibrations.quantised
 
-    def changing(*arguments):
+    def changing(*arguments, **how):
         model.write_bytes(model.read_bytes() + b"\0")
-        return quantised(*arguments)
+        return quantised(*arguments, **how)
 
     monkeypatch.setattr(calibrations, "quantised", changing)
     compile_model_file(model, None, CONFIG)

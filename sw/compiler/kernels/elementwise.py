@@ -3,7 +3,7 @@
 from ....hdl.spec.integer import MANTISSA_BITS, RESCALE_SHIFT
 from ....hdl.spec.isa import Function, Reduce
 from ...model.graph import Kind, Operation
-from ..builder import ABSMAX, Builder
+from ..builder import ABSMAX, Builder, moved_by
 from ..steps import Step, best
 
 FUNCTIONS = {"silu": Function.SILU, "gelu": Function.GELU}
@@ -16,10 +16,9 @@ def activate(builder: Builder, operation: Operation) -> list[Step]:
     The pass can use the cycles in which the VXM waits for results of the next product.
     """
     gate = builder.buffer["gate"]
-    passes = builder.spread(
-        operation.name, _hidden_granules(builder), builder.rate(operation), function=FUNCTIONS[operation.function], x=gate,
-        dst=gate, shift=MANTISSA_BITS, **_measured(builder, operation))
-    return [best(passes)]
+    return [best(builder.spread(operation.name, end - first, builder.rate(operation), function=FUNCTIONS[operation.function],
+                                x=moved_by(gate, first), dst=moved_by(gate, first), shift=MANTISSA_BITS, **reduced))
+            for first, end, reduced in _measured(builder, operation)]
 
 
 def rescale(builder: Builder, operation: Operation) -> list[Step]:
@@ -40,21 +39,27 @@ def multiply(builder: Builder, operation: Operation) -> list[Step]:
     """
     if operation.output.groups:
         return []
-    count, beats = _hidden_granules(builder), builder.config.beats_per_result
-    gate, up, measured = builder.buffer["gate"], builder.buffer["up"], _measured(builder, operation)
-    spread = {"inner": beats, "middle": count // beats, "interval": builder.rate(operation)}
-    product = {"x": gate, "y": up, "y_step": 1, "by_vector": 1, "dst": gate, "shift": builder.shifts[operation.name],
-               **measured}
-    return [best([builder.vector_pass("silu(gate) * up", count, **product),
-                  builder.vector_pass("silu(gate) * up", count, **product | spread)])]
-
-
-def _hidden_granules(builder):
-    return builder.layout.in_granules(builder.layout.hidden)
+    beats, gate, up, steps = builder.config.beats_per_result, builder.buffer["gate"], builder.buffer["up"], []
+    for first, end, reduced in _measured(builder, operation):
+        count = end - first
+        turns = [{}, *({"inner": inner, "middle": count // inner, "interval": builder.rate(operation)}
+                       for inner in (beats, 2 * beats) if count % inner == 0)]
+        x, y = moved_by(gate, first), moved_by(up, first)
+        product = {"x": x, "y": y, "y_step": 1, "by_vector": 1, "dst": x,
+                   "shift": builder.shifts[operation.name], **reduced}
+        steps.append(best([builder.vector_pass("silu(gate) * up", count, **product | turn) for turn in turns]))
+    return steps
 
 
 def _measured(builder, operation):
-    """Operands that find the result's largest magnitude, if a QUANTISE reads the result; else
-    none."""
-    readers = builder.graph.readers(operation.output.name, builder.graph.layer)
-    return {"reduce": Reduce.ABSMAX, "into": ABSMAX} if any(each.kind is Kind.QUANTISE for each in readers) else {}
+    """[(first granule, granule after the last, operands)] of the passes over a hidden vector: one, or one for each half.
+
+    The operands find the largest magnitude, if a QUANTISE reads the result.
+    """
+    count = builder.layout.in_granules(builder.layout.hidden)
+    reader = builder.graph.readers(operation.output.name, builder.graph.layer)[0]
+    if reader.kind is not Kind.QUANTISE:
+        return [(0, count, {})]
+    peak = builder.peaks if reader.output.first else ABSMAX
+    return [(first, end, {"reduce": Reduce.ABSMAX, "into": peak + half})
+            for half, (first, end) in enumerate(builder.halves(reader.output, count))]

@@ -7,7 +7,7 @@ from ....hdl.mxm.mxm import Mxm
 from ....hdl.spec.integer import ROTARY_LOW
 from ....hdl.spec.isa import Address, Op, Reduce, Source, To
 from ...model.graph import Operation
-from ..builder import REDUCED, Builder, log2
+from ..builder import REDUCED, Builder, log2, moved_by
 from ..distances import take_offset
 from ..steps import Step, step
 from .norm import measured
@@ -18,7 +18,10 @@ def look_up(builder: Builder, operation: Operation) -> list[Step]:
     x."""
     config, layout = builder.config, builder.layout
     factor, row, inner = layout.constants["embedding"], layout.embedding, layout.classifier.inner
-    groups, reduced, steps = layout.embedding_groups, measured(builder, operation.output.name), []
+    groups, parts, steps = layout.embedding_groups, measured(builder, operation.output.name), []
+    # If x is measured in parts of equal size, each is a round.
+    together = groups == 1 and len({end - first for first, end, _ in parts}) == 1
+    rounds = len(parts) if together else groups
     if layout.balanced:
         steps.append(step(builder.vector_pass("norms' epsilon", 1, x=layout.constants["epsilon"], scalar=0,
                                               dst=builder.buffer["x"] + builder.dim_granules)))
@@ -26,7 +29,7 @@ def look_up(builder: Builder, operation: Operation) -> list[Step]:
     elif "embedding" in layout.uniform:
         factors = {"by_vector": 1, "y": factor}
     else:
-        factors = {"scalar": REDUCED, "scalar_hop": 1}
+        factors = {"scalar": REDUCED, "scalar_hop": int(groups > 1)}
         steps += [
             builder.index("once", Source.TOKEN, log2(config.lanes), 1, factor,
                           builder.bits(builder.shape.vocab_size, log2(config.lanes))),
@@ -39,8 +42,8 @@ def look_up(builder: Builder, operation: Operation) -> list[Step]:
     fetch = builder.op(Op.MXM, "embedding", fetch=1, wgt=builder.registers.address("once_more"), outer=inner, wgt_hop=1,
                        wrap=inner, paced=int(config.granules_per_word > 1))
     take = builder.op(Op.VXM, "embedding", stream=1, shift=builder.shifts["embedding"], dst=builder.buffer["x"], to=To.MEM,
-                      dst_hop=builder.dim_granules // groups, inner=builder.dim_granules // groups, outer=groups,
-                      **factors | (reduced if groups == 1 else {}))
+                      dst_hop=builder.dim_granules // rounds, inner=builder.dim_granules // rounds, outer=rounds,
+                      **factors | (parts[0][2] if together else {}))
     offsets = 0, take_offset(config, Mxm.fetch_latency(config))
     steps.append(builder.index("once_more", Source.TOKEN, log2(config.cols), inner, row,
                                builder.bits(builder.shape.vocab_size, log2(config.cols))))
@@ -52,10 +55,14 @@ def look_up(builder: Builder, operation: Operation) -> list[Step]:
         fetch = builder.op(Op.MXM, "embedding", **fetch.operands | {"wgt": low})
         take = builder.op(Op.VXM, "embedding", **take.operands | {"plus": 1, "x": builder.buffer["x"], "x_step": 1})
     steps.append(step(fetch, take, offsets=offsets))
-    if reduced and groups > 1:
-        steps.append(step(builder.vector_pass("norm: largest", builder.dim_granules, x=builder.buffer["x"], to=To.NOWHERE,
-                                              **reduced)))
-    return steps
+    return steps + ([] if together else measure_x(builder, parts))
+
+
+def measure_x(builder: Builder, parts: list[tuple[int, int, dict]]) -> list[Step]:
+    """Passes that find the largest magnitudes of parts of x; see `norm.measured`."""
+    return [step(builder.vector_pass("norm: largest", end - first, x=moved_by(builder.buffer["x"], first), to=To.NOWHERE,
+                                     **reduced))
+            for first, end, reduced in parts if reduced]
 
 
 def take_row(builder: Builder, operation: Operation) -> list[Step]:
@@ -72,20 +79,21 @@ def look_up_position(builder: Builder, operation: Operation) -> list[Step]:
     return [
         builder.index(register, Source.POSITION, 0, builder.dim_granules, builder.layout.constants[operation.name],
                       builder.bits(builder.layout.context, 0)),
-        add_row(builder, operation, builder.registers.address(register)),
+        *add_row(builder, operation, builder.registers.address(register)),
     ]
 
 
 def take_position(builder: Builder, operation: Operation) -> list[Step]:
     """Adds the position's row, which the host has put into the segment, to x."""
-    return [add_row(builder, operation, builder.place.constant("position_row"))]
+    return add_row(builder, operation, builder.place.constant("position_row"))
 
 
-def add_row(builder: Builder, operation: Operation, row: Address) -> Step:
-    """A pass that adds a row of a table to x."""
+def add_row(builder: Builder, operation: Operation, row: Address) -> list[Step]:
+    """Passes that add a row of a table to x."""
     x = builder.buffer["x"]
-    return step(builder.vector_pass("position", builder.dim_granules, x=x, plus=1, y=row, y_step=1, dst=x,
-                                    **measured(builder, operation.output.name)))
+    return [step(builder.vector_pass("position", end - first, x=moved_by(x, first), plus=1, y=moved_by(row, first), y_step=1,
+                                     dst=moved_by(x, first), **reduced))
+            for first, end, reduced in measured(builder, operation.output.name)]
 
 
 def look_up_angles(builder: Builder, operation: Operation) -> list[Step]:

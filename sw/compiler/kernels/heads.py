@@ -10,23 +10,23 @@ from ...model.graph import Kind, Operation
 from ...quant.model import FRACTION
 from ..builder import REDUCED, Builder, log2, moved_by
 from ..distances import stream_offset
-from ..steps import IN_ORDER, After, Step, best, step
+from ..steps import After, Step, best, step
 
 
 def heads(builder: Builder, operation: Operation) -> list[Step]:
     """Writes this position's queries from `qk` to `q`, and its keys to the cache; a ROTATE turns
     both before."""
     layout, config, raw, head = builder.layout, builder.config, builder.buffer["qk"], builder.head_granules
-    matrix, queries = layout.matrices["qk"], layout.in_granules(layout.heads)
+    matrix, queries = layout.matrices["qk"], moved_by(raw, layout.in_granules(layout.kv_heads))
     per_head, values = layout.head // config.cols * matrix.group_inner, layout.matrices["v"]
     # The passes over heads fit between the results of the values, if these come in groups of inputs.
     by_group = values.group_inner if layout.input_groups(builder.graph.find("v")) > 1 else 0
     rounds = partial(builder.rounds, interval=by_group)
-    keys, turned, steps = moved_by(raw, queries), {"inner": head, "x_hop": head}, []
+    keys, turned, steps = raw, {"inner": head, "x_hop": head}, []
     if operation.kind is Kind.ROTATE:
         keys = builder.buffer["k"]
         turned = {"pair": 1, "by_vector": 1, "y": builder.buffer["turn"], "y_step": 1, "inner": 2 * head, "x_hop": head}
-        steps.append(best(rounds("turn keys", builder.shape.n_kv_heads, per_head, **turned, x=moved_by(raw, queries), dst=keys,
+        steps.append(best(rounds("turn keys", builder.shape.n_kv_heads, per_head, **turned, x=raw, dst=keys,
                                  dst_hop=head, shift=14)))
     to_keys = rounds(
         "keys", builder.shape.n_kv_heads, per_head, x=keys, x_hop=head, inner=head, plus=1,
@@ -34,7 +34,7 @@ def heads(builder: Builder, operation: Operation) -> list[Step]:
         dst_hop=layout.key_hop * config.granules_per_word, shift=FRACTION, narrow=1, to=To.KEYS)
     steps += to_cache(builder, to_keys)
     shift = FRACTION + (14 if operation.kind is Kind.ROTATE else 0)
-    steps.append(best(rounds("queries", builder.shape.n_heads, per_head, **turned, x=raw, dst=builder.buffer["q"],
+    steps.append(best(rounds("queries", builder.shape.n_heads, per_head, **turned, x=queries, dst=builder.buffer["q"],
                              dst_hop=head, shift=shift, narrow=1)))
     return steps
 
@@ -89,7 +89,9 @@ def scores(builder: Builder, operation: Operation) -> list[Step]:
     # must be written, too, before the MXM reads anything.
     written = (Unit.KEY_WRITE, Unit.VALUE_WRITE) if config.wram_ports == 1 else (Unit.KEY_WRITE,)
     read = 1 - mxm_beat(config) - Mxm.read_latency(config)
-    after = (After(Unit.VXM_BEAT, 1 - vxm_beat(config) - offset), *(After(unit, read) for unit in written), *IN_ORDER)
+    # The VXM is the last instruction before those of attention.
+    after = (After(Unit.VXM_BEAT, 1 - vxm_beat(config) - offset), *(After(unit, read) for unit in written),
+             After(Unit.ISSUE, 1 - offset))
     return [step(mxm, vxm, offsets=(0, offset), after=after, planned=one)]
 
 

@@ -9,14 +9,15 @@ from dataclasses import dataclass
 
 from ....hdl.spec.isa import Address, Op, Reduce, Sfu
 from ...model.graph import Value
-from ..builder import ABSMAX, REDUCED, Builder, moved_by
+from ..builder import ABSMAX, Builder, moved_by
 from ..steps import Step, best, step
 from .filling import Filling
 
 
 @dataclass(frozen=True)
 class Int8:
-    """The way of `count` granules of MEM, from `source` on, to int8, in `input` from granule `first` on.
+    """The way of `count` granules of MEM, from `source` on, to int8, in the buffer `buffer` from granule
+    `first` on.
 
     The pass that writes the vector finds its largest magnitude, for register `peak`. `factor`:
     register of the factor to int8; its step is in the next one.
@@ -29,6 +30,7 @@ class Int8:
     peak: int
     factor: int
     first: int = 0
+    buffer: str = "input"
 
     @classmethod
     def whole(cls, builder: Builder, what: str, source: int, count: int) -> "Int8":
@@ -43,7 +45,11 @@ class Int8:
         """The pass that writes the int8 values; `turns`: counts of a pass in several pieces."""
         return step(self.builder.vector_pass(
             f"{self.what}: to int8", self.count, x=self.source, scalar=self.factor,
-            dst=self.builder.buffer["input"] + self.first, narrow=1, **turns))
+            dst=self.builder.buffer[self.buffer] + self.first, narrow=1, **turns))
+
+    def values_between(self, interval: int) -> Step:
+        """Like `values`, at once or in turns that fit the gaps of a stream; see `turns_between`."""
+        return best([self.values(**turn) for turn in turns_between(self.builder, self.count, interval)])
 
     def scalar(self, by: int, into: int) -> Step:
         """The step that writes the step back, times the scalar in register `by`, to register `into`."""
@@ -79,22 +85,31 @@ class Groups:
         groups, builder, size = self.value.groups, self.builder, self.count // self.value.groups
         fillings = [Filling(builder, self.what, size, self.x + group * size, moved_by(self.y, group * size), self.range_shift,
                             1 + group) for group in range(groups)]
-        ways = [Int8(builder, self.what, self.buffer + group * size, size, REDUCED + 2 * builder.fillings + group,
+        ways = [Int8(builder, self.what, self.buffer + group * size, size, builder.peaks + group,
                      builder.group_steps + 2 * group, group * size) for group in range(groups)]
+        turns = turns_between(builder, size, self.interval)
         for stage in range(groups + 2):
             steps = []
             if stage < groups:
-                steps += [best([fillings[stage].measure(**turn) for turn in self._turns(size)]), fillings[stage].invert()]
+                steps += [best([fillings[stage].measure(**turn) for turn in turns]), fillings[stage].invert()]
             if 0 <= (group := stage - 1) < groups:
                 steps += [best([fillings[group].fill(ways[group].source, reduce=Reduce.ABSMAX, into=ways[group].peak, **turn)
-                                for turn in self._turns(size)]), ways[group].scale()]
+                                for turn in turns]), ways[group].scale()]
             if 0 <= (group := stage - 2) < groups:
-                steps += [best([ways[group].values(**turn) for turn in self._turns(size)]), *fillings[group].scalars(),
+                steps += [ways[group].values_between(self.interval), *fillings[group].scalars(),
                           ways[group].scalar(fillings[group].scalar, builder.group_scalars + group)]
             yield steps
 
-    def _turns(self, size):
-        """Counts of a pass over a group: at once, or in turns that fit the gaps of the stream."""
-        free = min(size, self.interval - self.builder.config.beats_per_result)
-        inner = max((inner for inner in range(1, free + 1) if size % inner == 0), default=size)
-        return [{}] if inner == size else [{}, {"inner": inner, "middle": size // inner, "interval": self.interval}]
+
+def halves(builder: Builder, what: str, value: Value, source: int, count: int) -> list[Int8]:
+    """The ways of the two halves of a vector of `count` granules."""
+    return [Int8(builder, what, source + first, end - first, builder.peaks + half, builder.group_steps + 2 * half, first)
+            for half, (first, end) in enumerate(builder.halves(value, count))]
+
+
+def turns_between(builder: Builder, size: int, interval: int) -> list[dict[str, int]]:
+    """Counts of a pass over `size` granules: at once, or in turns that fit the gaps of a stream with a result
+    every `interval` cycles."""
+    free = min(size, interval - builder.config.beats_per_result)
+    inner = max((inner for inner in range(1, free + 1) if size % inner == 0), default=size)
+    return [{}] if inner == size else [{}, {"inner": inner, "middle": size // inner, "interval": interval}]

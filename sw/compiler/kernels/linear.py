@@ -8,14 +8,15 @@ from ....hdl.spec.integer import MANTISSA_BITS, SUMMAND_SHIFT
 from ....hdl.spec.isa import Address, Instruction, Op, To
 from ....hdl.timing import mxm_interval
 from ...model.graph import Kind, Operation
-from ...model.integer_graph import WEIGHT_GROUP
+from ...model.integer_graph import WEIGHT_GROUP, WHOLE, early
 from ..builder import Builder, moved_by
 from ..distances import stream_offset
 from ..layout import RESULT_BUFFERS
 from ..steps import Step, best, step
 from .heads import cache_values
+from .int8 import turns_between
 from .join import sums_place, sums_step
-from .norm import measured
+from .norm import first_scalar, measured, second_half
 
 
 def linear(builder: Builder, operation: Operation) -> list[Step]:
@@ -39,7 +40,10 @@ def linear(builder: Builder, operation: Operation) -> list[Step]:
     if reader.kind is Kind.ADD:
         x = builder.place.results("x")
         first = [] if bias is None else [step(_add_bias(builder, operation, x, bias))]
-        return first + product.steps(x, plus=1, x=x, x_step=1, **measured(builder, reader.output.name))
+        *parts, last = measured(builder, reader.output.name)
+        if parts:
+            product.parts, last = [*parts, last], (0, 0, {})
+        return first + product.steps(x, plus=1, x=x, x_step=1, **last[2])
     plus = {} if bias is None else {"plus": 1, "x": bias, "x_step": 1}
     if reader.kind is Kind.VALUES:
         return _values(builder, operation, product, plus)
@@ -112,8 +116,10 @@ class _Product:
     def __init__(self, builder: Builder, operation: Operation, source: Operation):
         self.builder, self.operation, self.name = builder, operation, operation.name
         self.matrix, self.shift = builder.place.matrix(self.name), builder.shifts[self.name]
-        self.inputs = "o" if builder.layout.source(operation) is Kind.VALUES else "input"
-        self.by_group = source.output.groups > 1
+        self.source, self.parts = source, []
+        kind = builder.layout.source(operation)
+        self.inputs = "o" if kind is Kind.VALUES else "whole" if source.name.endswith(WHOLE) else "input"
+        self.by_group = source.output.scalars > 1
         self.scalar = builder.scalar if source.kind is Kind.NORM else builder.step
         if source.output.groups:
             self.scalar = builder.group_scalars
@@ -147,6 +153,8 @@ class _Product:
         """
         builder, name = self.builder, self.name
         constant = builder.place.constant(name)
+        if self.matrix.first:
+            return (self._early if early(builder.graph, self.operation) else self._both_halves)(dst, constant, epilogue)
         if not self.operation.scaled:
             return self._parts(dst, constant, epilogue)
         count = self.matrix.results * builder.config.beats_per_result
@@ -156,7 +164,7 @@ class _Product:
             if self.by_group:
                 return [*map(best, self._factors_by_group(count, scaling)), *self._parts(dst, factors, epilogue)]
             count = 1 if name in builder.layout.uniform else count
-            passes = builder.spread(f"{name}: factors", count, self.interval, **scaling)
+            passes = builder.spread(f"{name}: factors", count, self.interval, builder.rate(self.operation), **scaling)
             return [best(passes), *self._parts(dst, factors, epilogue)]
         sums, plus = dst, {}
         if epilogue.pop("plus", 0):
@@ -166,6 +174,60 @@ class _Product:
         passes = builder.spread(f"{name}: scale", count, self.interval, x=sums, dst=dst, scalar=self.scalar,
                                 shift=builder.outline.rescales[self.name], **epilogue, **plus)
         return [*self._parts(sums, constant, {}), best(passes)]
+
+    def _both_halves(self, dst, constant, plus) -> list[Step]:
+        """The product of an input in two halves whose scalars are both known. `plus`: operands that add a
+        bias, or {}."""
+        builder, matrix = self.builder, self.matrix
+        count = matrix.results * builder.config.beats_per_result
+        factors = builder.buffer["factors"] + builder.layout.factors[self.name]
+        first, second = builder.group_scalars, builder.group_scalars + 1
+        scaled = {"bare": 1, "shift": MANTISSA_BITS, "outer": 2, "x_hop": count, "dst_hop": count, "scalar_hop": 1}
+        return [
+            best([builder.vector_pass(f"{self.name}: factors", count, x=constant, scalar=first, dst=factors, **scaled | turn)
+                  for turn in turns_between(builder, count, matrix.group_inner)]),
+            self._part(0, matrix.first, dst, factors, self.shift, {"scalar": first} | plus, [(0, count, {})]),
+            self._part(matrix.first, matrix.inner, dst, factors + count, self.shift,
+                       {"plus": 1, "x": dst, "x_step": 1, "scalar": second}, [(0, count, {})])]
+
+    def _early(self, dst, constant, epilogue):
+        """The product of an input in two halves: see `Linear`. The first half's runs while the second half
+        gets 8 bits, in the gaps of its results; then a pass multiplies it by its scalar."""
+        builder, name, matrix = self.builder, self.name, self.matrix
+        count, first, rate = matrix.results * builder.config.beats_per_result, matrix.first, matrix.first
+        factors = builder.buffer["factors"] + builder.layout.factors[name]
+        scalar, hop = (builder.group_scalars, 1) if self.source.kind is Kind.NORM else (builder.group_steps + 1, 2)
+        sums, plus = dst, {}
+        if epilogue.pop("plus", 0):
+            plus = {"plus": 1, "y": epilogue.pop("x"), "y_step": epilogue.pop("x_step")}
+            if plus["y"] == dst:
+                sums = builder.buffer["gained"]
+        scaled = builder.spread(f"{name}: half", count, matrix.group_inner, x=sums, dst=dst, scalar=scalar,
+                                shift=builder.outline.rescales[name], **plus)
+        scaling = builder.spread(f"{name}: factors", count, rate, x=moved_by(constant, count), scalar=scalar + hop, bare=1,
+                                 shift=MANTISSA_BITS, dst=factors)
+        return [
+            self._part(0, first, sums, constant, builder.outline.first_shifts[name], {}, [(0, count, {})]),
+            *second_half(builder, self.source, rate),
+            best(scaling), *first_scalar(builder, self.source), best(scaled),
+            self._part(first, matrix.inner, dst, factors, self.shift,
+                       {"plus": 1, "x": dst, "x_step": 1, "scalar": scalar + hop} | epilogue, self.parts or [(0, count, {})])]
+
+    def _part(self, first, end, dst, factors, shift, more, parts):
+        """The MXM and VXM instructions of the product of the words `first` to `end` - 1 of the input; `parts`:
+        [(first granule, granule after the last, operands)] of its results."""
+        builder, config, matrix, inner = self.builder, self.builder.config, self.matrix, end - first
+        word, beats, interval = builder.place.word(self.name), config.beats_per_result, max(inner, config.beats_per_result)
+        mxm = builder.op(Op.MXM, self.name, act=builder.word(self.inputs) + first, wgt=moved_by(word, first), inner=inner,
+                         middle=matrix.results, wgt_step=matrix.inner)
+        taken, offsets = [], []
+        for at, stop, operands in parts:
+            moved = {"x": moved_by(more["x"], at)} if "x" in more else {}
+            taken.append(builder.op(Op.VXM, self.name, stream=1, by_vector=1, y=moved_by(factors, at), y_step=1, inner=beats,
+                                    middle=(stop - at) // beats, interval=interval, shift=shift, to=To.MEM,
+                                    dst=moved_by(dst, at), **more | moved | operands))
+            offsets.append(stream_offset(config, inner) + at // beats * interval)
+        return step(mxm, *taken, offsets=(0, *offsets))
 
     def _factors_by_group(self, count, scaling):
         """Steps, each as a list of choices, that multiply each group's factors by the group's scalar: a pass for the first
@@ -215,6 +277,9 @@ class _Product:
         builder, config, matrix, inner = self.builder, self.builder.config, self.matrix, self.inner
         groups, granules, short = matrix.groups, matrix.results * config.beats_per_result, self.short
         early = self.operation.scaled and (self.by_group or groups == 1)
+        if self.parts:
+            scalars = {"scalar": self.scalar} if early else {}
+            return [self._part(0, matrix.inner, dst, factors, self.shift, epilogue | scalars, self.parts)]
         wide = {"wide": 1} if matrix.halves > 1 else {}
         mxm = builder.op(Op.MXM, self.name, act=builder.word(self.inputs), wgt=builder.place.word(self.name), inner=self.beats,
                          middle=matrix.results, wgt_step=matrix.inner * matrix.halves, outer=groups, act_hop=inner,

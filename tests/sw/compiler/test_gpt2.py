@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from marey.hdl.spec.config import preset
 from marey.sim import pysim, verilator
 from marey.sim.endpoint import Endpoint
-from marey.sw.compiler.compile import GROUP, compile_quantised, schedule
+from marey.sw.compiler.compile import compile_quantised, schedule
 from marey.sw.compiler.layout import CompileError, Layout
 from marey.sw.compiler.plan import lay_out_model
 from marey.sw.compiler.streamed import StreamedLayout
@@ -19,7 +19,7 @@ from marey.sw.formats import huggingface, load_model
 from marey.sw.formats.tiny import tiny_model
 from marey.sw.model.config import ModelConfig
 from marey.sw.quant.outline import Outline, outline_of_shape
-from marey.sw.quant.quantise import quantise
+from marey.sw.quant.quantise import GROUP, quantise
 from marey.sw.runtime.driver import Device
 from tests.configs import INT4, ONE_PORT, ROOMY
 from tests.greedy import greedy_steps

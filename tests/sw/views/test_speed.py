@@ -3,7 +3,7 @@
 import pytest
 
 from marey.hdl.spec.config import preset
-from marey.sw.compiler.compile import compile_quantised
+from marey.sw.compiler.compile import compile_model, compile_quantised
 from marey.sw.formats.tiny import tiny_model
 from marey.sw.quant.quantise import quantise
 from marey.sw.views.fit import Target, fit
@@ -14,7 +14,7 @@ from marey.sw.views.speed import link_assumption, middle, tokens_per_second
 @pytest.mark.parametrize("name", ["sim8x8", "ecp5_8x8", "ecp5_8x8_deep"])
 def test_fit_and_the_function_agree(name):
     model, config = tiny_model(), preset(name)
-    program = compile_quantised(quantise(model), config)
+    program = compile_model(model, config)
     targets = [Target("link", config, 80e6), Target("line", config, 80e6, 1_000_000)]
     for row, target in zip(fit(model.config, targets), targets, strict=True):
         assert row["tokens_per_second"] == tokens_per_second(program, 80e6, middle(program), target.baud)

@@ -1,0 +1,32 @@
+"""The integers that suit a tile: the arguments with which a model is quantised for it."""
+
+from ...hdl.spec.config import Config
+from ..model.config import ModelConfig
+from ..model.integer_graph import GROUP_UNIT, first_half
+from ..model.model import Model
+from ..quant.outline import outline_of_shape
+from ..quant.quantise import GROUP
+from .layout import CompileError
+from .plan import plan
+
+LEAST_WORDS = 4
+"""Words of the first half of a residual: with fewer, the VXM is busy with the results of halves all the time."""
+
+
+def integers_for(config: Config, shape: ModelConfig, model: Model | None = None) -> dict[str, int]:
+    """The arguments `bits`, `group` and `pipelined` of `quantise` and `outline_of_shape` for a tile.
+
+    A model is pipelined (see `integer_graph`) where the tile takes a result of the MXM in one cycle, and where it is
+    resident with as many positions as without halves. `model`: as for `outline_of_shape`.
+    """
+    plain = {"bits": config.weight_bits, "group": max(GROUP, config.rows), "pipelined": False}
+    halved = plain | {"pipelined": True}
+    fitting = GROUP_UNIT % config.rows == GROUP_UNIT % config.cols == 0 and first_half(shape.dim) >= LEAST_WORDS * config.rows
+    roomy = config.beats_per_result == 1 and config.weight_bits == 8 and config.wram_ports == 2 and config.whole
+    if not fitting or not roomy or config.compact or config.memory:
+        return plain
+    try:
+        contexts = [plan(config, outline_of_shape(shape, model=model, **how)).context for how in (halved, plain)]
+    except CompileError:
+        return plain
+    return halved if contexts[0] == contexts[1] else plain
