@@ -2,7 +2,11 @@
 
 from ...hdl.spec import integer
 from ..model.graph import Kind
-from ..model.integer_graph import WHOLE
+from ..model.integer_graph import WHOLE, early
+
+RESULT_BUFFERS = {Kind.ADD: "x", Kind.HEAD_NORM: "qk", Kind.ROTATE: "qk", Kind.SPLIT: "qk", Kind.VALUES: "v",
+                  Kind.ACTIVATE: "gate", Kind.MULTIPLY: "up", Kind.CHOOSE: "logits", Kind.JOIN: "sums"}
+"""The buffer that a matrix's results go to, by the kind of operation that reads them."""
 
 
 def buffer_sizes(layout) -> dict[str, int]:
@@ -34,3 +38,20 @@ def buffer_sizes(layout) -> dict[str, int]:
         "k": layout.kv_heads * rotary, "turn": 2 * layout.head * rotary, "score": model.n_heads * layout.context,
         "gate": layout.hidden, "up": layout.hidden * gated, "attention factors": by_input.pop(before),
         "factors": max(by_input.values()), "logits": layout.vocabulary, "scale": lanes}
+
+
+def factor_offsets(layout, factors: dict[str, int]) -> dict[str, int]:
+    """Granules, from the first of the buffer "factors" of a `Layout`, of factors that have been multiplied by a scalar.
+
+    The factors of matrices that read the same input are in use together, so they lie one after
+    another; those of matrices with different inputs share the same granules. `factors`: values that a matrix's take.
+    """
+    found: dict[str, int] = {}
+    ends: dict[str, int] = {}
+    for operation in layout.linears:
+        if operation.scaled:
+            source = operation.inputs[0].removesuffix(WHOLE)
+            scaled = factors[operation.name] // (2 if early(layout.graph, operation) else 1)
+            found[operation.name] = ends.get(source, 0)
+            ends[source] = found[operation.name] + layout.in_granules(scaled)
+    return found

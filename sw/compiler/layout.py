@@ -9,14 +9,10 @@ a multiple of `Config.block` values.
 from ...hdl.spec.config import Config
 from ...hdl.spec.errors import MareyError
 from ..model.graph import Kind, Operation
-from ..model.integer_graph import WEIGHT_GROUP, WHOLE, early, maker
+from ..model.integer_graph import WEIGHT_GROUP, early, maker
 from ..quant.outline import Outline
-from .buffers import buffer_sizes
+from .buffers import buffer_sizes, factor_offsets
 from .matrix import Matrix
-
-RESULT_BUFFERS = {Kind.ADD: "x", Kind.HEAD_NORM: "qk", Kind.ROTATE: "qk", Kind.SPLIT: "qk", Kind.VALUES: "v",
-                  Kind.ACTIVATE: "gate", Kind.MULTIPLY: "up", Kind.CHOOSE: "logits", Kind.JOIN: "sums"}
-"""The buffer that a matrix's results go to, by the kind of operation that reads them."""
 
 
 class CompileError(MareyError):
@@ -316,27 +312,13 @@ class Layout:
         at = self._keep({"turn": sizes["turn"]}, at)
         at = max(self._keep({"factors": sizes["attention factors"]}, at),
                  self._keep({"factors": sizes["factors"], "up": sizes["up"]}, at))
-        self._lay_factors(factors)
+        self.factors = factor_offsets(self, factors)
         y = [(self.layer_constants + start, at)]
         queries = max(self.in_words(at), windows["act"].first)
         # Attention's output takes the place of its queries.
         self.granules = self._keep({"q": sizes["q"]}, queries * config.granules_per_word)
         self.buffers["o"] = self.buffers["q"]
         self.reads = {"act": [*act, (queries, self.in_words(self.granules))], "x": x, "y": y}
-
-    def _lay_factors(self, factors):
-        """Offsets in the buffer "factors" for factors that have been multiplied by a scalar.
-
-        The factors of matrices that read the same input are in use together, so they lie one after
-        another; those of matrices with different inputs share the same granules.
-        """
-        ends: dict[str, int] = {}
-        for operation in self.linears:
-            if operation.scaled:
-                source = operation.inputs[0].removesuffix(WHOLE)
-                scaled = factors[operation.name] // (2 if early(self.graph, operation) else 1)
-                self.factors[operation.name] = ends.get(source, 0)
-                ends[source] = self.factors[operation.name] + self.in_granules(scaled)
 
     @property
     def values_wait(self) -> bool:

@@ -8,8 +8,8 @@ from ...hdl.spec.isa import TOKEN_BITS
 from ..model.graph import Kind
 from ..program.stream import Section
 from ..quant.outline import Outline
-from .buffers import buffer_sizes
-from .layout import RESULT_BUFFERS, Layout
+from .buffers import RESULT_BUFFERS, buffer_sizes
+from .layout import Layout
 from .matrix import Matrix
 from .slots import Slots
 

@@ -36,6 +36,11 @@ def maker(graph: Graph, linear: Operation) -> Operation:
     return graph.producer(made.inputs[0], region) if made.kind is Kind.JOIN else made
 
 
+def matrices_reading(graph: Graph, value: str) -> list[Operation]:
+    """The LINEAR operations that read a value, which is a norm's or a product's, in a float model's graph."""
+    return [each for each in graph.of_kind(Kind.LINEAR) if value in each.inputs]
+
+
 def may_have_offsets(graph: Graph) -> bool:
     """Whether the graph of a float model can become one with offsets: no group of weights has parts of two heads, and
     the feed-forward block multiplies two vectors."""

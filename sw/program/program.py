@@ -161,10 +161,9 @@ class Program:
             return self.network
         # Which operations a balanced residual, offsets and halves need shows in the instructions: a shape does not tell.
         made = {instruction.operation for instruction in self.image.instructions}
-        graphs = (integer_graph(graph_of(self.model.shape), *more) for more in (
-            (), (False, False, True), (True,), (True, True)))
-        *others, last = graphs
-        return next((graph for graph in others if made <= {each.name for each in graph.operations} | {""}), last)
+        kinds, plain = ((), (False, False, True), (True,), (True, True)), graph_of(self.model.shape)
+        *graphs, last = (integer_graph(plain, *kind) for kind in kinds)
+        return next((graph for graph in graphs if made <= {each.name for each in graph.operations} | {""}), last)
 
     @property
     def mode(self) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from ...hdl.spec.integer import GAIN_RANGE_SHIFT, GATE_UNIT, PRODUCT_RANGE_SHIFT
 from ...sim.progress import progress
 from ..model.graph import Kind
-from ..model.integer_graph import WEIGHT_GROUP, bare, early, integer_graph, may_have_offsets
+from ..model.integer_graph import WEIGHT_GROUP, bare, early, integer_graph, matrices_reading, may_have_offsets
 from ..model.model import Model, full_name
 from .affine import MOST_OFFSET
 from .calibrate import calibrate, expected_s
@@ -30,8 +30,7 @@ from .residual import Residual, by_block, filled_unit, gains_of, model_residuals
 GROUP = 16
 """Inputs that share a scale if weights have 4 bits and do not lie on a grid."""
 FULL_SCALE = 16384
-"""int16 value of the largest logit of calibration, if the scalar of the classifier's input is not
-multiplied into the logits."""
+"""int16 value of calibration's largest logit, if the scalar of the classifier's input is not multiplied into it."""
 
 
 def quantise(model: Model, bits: int = 8, seed: int = 0, group: int = GROUP, ranges: dict | None = None,
@@ -226,7 +225,7 @@ class _Quantiser:
         """Like `_norm` for a balanced residual; returns the units of the output's channels, by
         layer."""
         layers = self.layers if region is self.graph.layer else [None]
-        readers = self._read_in(operation.output.name, region)
+        readers = matrices_reading(self.model.graph, operation.output.name)
         on_grid = bool(self.offsets) and self.offsets.on_grid(readers, region)
         gains, scaled, residuals = [], [], self._read_by(operation, region)
         for layer, residual in zip(layers, residuals, strict=True):
@@ -245,15 +244,9 @@ class _Quantiser:
         units = [root * filled_unit(GAIN_RANGE_SHIFT) * gain / np.where(whole == 0, 1, whole)
                  for root, gain, whole in zip(roots, gains, integers, strict=True)]
         if on_grid:
-            # One unit for all channels keeps the weights on their grid. It is that of the channel with the most
-            # precise gain.
+            # One unit for all channels, that of the most precise gain, keeps the weights on their grid.
             units = [np.full_like(unit, unit[np.abs(whole).argmax()]) for unit, whole in zip(units, integers, strict=True)]
         return units
-
-    def _read_in(self, value, region):
-        """The LINEAR operations that read a value, directly, or behind a QUANTISE or a JOIN."""
-        regions = {self.graph.layer: self.model.graph.layer, self.graph.end: self.model.graph.end}
-        return [each for each in self.model.graph.readers(value, regions[region]) if each.kind is Kind.LINEAR]
 
     def _weights(self, operations, layers):
         """The weights of some operations in some layers."""
@@ -278,7 +271,7 @@ class _Quantiser:
         """
         made, (other,) = operation.output.name, [name for name in operation.inputs if name not in self.units.steps]
         (known,) = set(operation.inputs) - {other}
-        readers = self._read_in(made, region)
+        readers = matrices_reading(self.model.graph, made)
         ranges, others = ([self.ranges[f"{layer}.{name}.channels"] for layer in self.layers] for name in (made, other))
         if self.offsets and self.offsets.on_grid(readers, region):  # channels of a group of weights have one unit
             scales, others = [np.ones(len(each)) for each in ranges], [by_block(each, WEIGHT_GROUP) for each in others]

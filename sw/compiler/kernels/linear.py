@@ -9,9 +9,9 @@ from ....hdl.spec.isa import Address, Instruction, Op, To
 from ....hdl.timing import mxm_interval
 from ...model.graph import Kind, Operation
 from ...model.integer_graph import WEIGHT_GROUP, WHOLE, early
+from ..buffers import RESULT_BUFFERS
 from ..builder import Builder, moved_by
 from ..distances import stream_offset
-from ..layout import RESULT_BUFFERS
 from ..steps import Step, best, step
 from .heads import cache_values
 from .int8 import turns_between
