@@ -75,9 +75,9 @@ def _added(builder, operation, product):
     add it to the residual."""
     count, gained, x, rate = builder.dim_granules, builder.buffer["gained"], builder.buffer["x"], product.matrix.rate
     factors = {"y": builder.place.constant(operation.name), "y_step": 1, "by_vector": 1, "shift": SUMMAND_SHIFT}
+    ((_, _, reduced),) = measured(builder, operation.output.name)
     return [best(builder.spread(f"{operation.name}: units", count, rate, x=gained, dst=gained, **factors)),
-            best(builder.spread(operation.name, count, rate, x=gained, plus=1, y=x, y_step=1, dst=x,
-                                **measured(builder, operation.output.name)))]
+            best(builder.spread(operation.name, count, rate, x=gained, plus=1, y=x, y_step=1, dst=x, **reduced))]
 
 
 def _add_bias(builder, operation, x, bias):

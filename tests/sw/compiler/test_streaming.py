@@ -217,14 +217,14 @@ def test_models_that_cannot_be_streamed_are_refused(model):
 
 def test_stories(stories):
     """On a tile with a third of the W-RAM that the model needs, it makes the same tokens in at most
-    5 % more cycles."""
+    8 % more cycles: sections that follow one another in one program go on from one another."""
     model, config = quantise(load_model(stories)), preset("ecp5_8x8")
     program = compile_quantised(model, config)
     resident = compile_quantised(model, replace(config, wram_depth=8192))
     assert (program.mode, resident.mode) == ("streamed", "resident") and program.model.context == 128
     assert tokens(program, model, 2) == tokens(resident, model, 2)
     for position in (0, 63):
-        assert resident.cycles(position) < program.cycles(position) < 1.05 * resident.cycles(position)
+        assert resident.cycles(position) < program.cycles(position) < 1.08 * resident.cycles(position)
 
 
 @pytest.mark.slow

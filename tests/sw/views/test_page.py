@@ -288,4 +288,4 @@ def test_measured_and_a_planted_fault(visit, compiler, small):
 
 def test_a_link_leads_to_a_place(visit, small):
     browser = visit(page(replace(small, name="a <b> & c"), 20), "#find=" + quote("layer 1 values"))
-    assert text(browser, "found").endswith("layer 1 values") and "a <b> & c on sim8x8" in text(browser, "facts")
+    assert "layer 1 QKV values" in text(browser, "found") and "a <b> & c on sim8x8" in text(browser, "facts")
