@@ -227,11 +227,11 @@ def test_a_reader_that_has_had_enough(tiny, tmp_path):
 
 def test_a_full_context(tiny):
     """The table says so if a text ends because the context is full, and only then; it counts the tokens that --steps does."""
-    positions = load_model(tiny).config.seq_len
-    for steps in (positions, positions + 1):
-        told = marey("generate", "", "--model", tiny, "--backend", "emulator", "--steps", steps).stdout
-        assert f" {positions} generated after 1 of the prompt" in told
-        assert ("as many as the tile has room for" in told) == (steps > positions)
+    room = load_model(tiny).config.seq_len - 1
+    for steps in (room, room + 1):
+        told = marey("generate", "a", "--model", tiny, "--backend", "emulator", "--steps", steps).stdout
+        assert f" {room} generated after 2 of the prompt" in told
+        assert ("as many as the tile has room for" in told) == (steps > room)
 
 
 def test_a_streamed_program(tmp_path):

@@ -9,6 +9,7 @@ import pytest
 from marey.hdl.spec.config import preset
 from marey.sim.backends import open_transport
 from marey.sw.compiler.compile import compile_model, compile_quantised
+from marey.sw.compiler.integers import integers_for
 from marey.sw.formats import DEFAULT_MODEL, load_model, load_tokenizer
 from marey.sw.quant.golden import Golden
 from marey.sw.quant.quantise import quantise
@@ -63,7 +64,8 @@ def test_the_tile_tells_a_story(compiler, model, tokenizer):
     with Device(open_transport(program.config, "verilator"), program.config) as device:
         device.load(program)
         told = generate(device, program, PROMPT, steps=256)
-    ((text, ended),) = write_stories(Golden(quantise(model)), tokenizer, [PROMPT], Sampler())
+    integers = quantise(model, **integers_for(program.config, model.config, model))
+    ((text, ended),) = write_stories(Golden(integers), tokenizer, [PROMPT], Sampler())
     assert told.text == text and ended and has_a_plot(text)
     assert told.predicted_cycles == told.measured_cycles
 

@@ -1,6 +1,7 @@
 """SmolLM2-135M-Instruct, a real language model, whole on the preset for language models: what it takes, and what it says."""
 
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -20,6 +21,7 @@ from marey.sw.runtime.verify import GoldenReference, Verifier
 from tests.real_models import config_folder
 
 CONFIG = preset("lpu16x16")
+INT4 = replace(CONFIG, name="lpu16x16_int4", weight_bits=4, mem_depth=1 << 19)
 LOADED_S, RULES_S, TOKEN_S = 20, 20, 5
 """Seconds of CPU time, at most: to put the weights into the simulator, to check the rules, and for a token in Verilator."""
 
@@ -41,12 +43,16 @@ def test_the_rules_of_thirty_layers(tmp_path):
         assert utilisation(program, position) > 0.95
 
 
-@pytest.fixture(scope="module")
-def compiled():
+def compiled_for(config):
     try:
-        return compile_model_file(located("smollm2"), None, CONFIG)
+        return compile_model_file(located("smollm2"), None, config)
     except SourceError as error:
         pytest.skip(f"there is no SmolLM2 here: {error}")
+
+
+@pytest.fixture(scope="module")
+def compiled():
+    return compiled_for(CONFIG)
 
 
 @pytest.mark.slow
@@ -71,3 +77,17 @@ def test_it_answers(compiler, compiled, backend):
     assert result.predicted_cycles == result.measured_cycles
     assert loaded < LOADED_S and seconds < TOKEN_S
     assert result.text.startswith("The capital of France is Paris")
+
+
+@pytest.mark.slow
+def test_weights_of_4_bits(compiler):
+    """With the 4 bits of the file, each token is the golden model's, too, in the cycles predicted."""
+    compiled = compiled_for(INT4)
+    assert compiled.quantised.offsets and compiled.program.mode == "resident"
+    with Device(open_transport(INT4, "verilator"), INT4) as device:
+        device.load(compiled.program)
+        prompt = prompt_tokens(compiled.program, compiled.program.template, question("What is the capital of France?"))
+        result = generate(device, compiled.program, prompt, 8, verifier=Verifier(GoldenReference(compiled.quantised)))
+    print(f"{result.measured_cycles:,} cycles, {len(result.steps)} steps, {result.text!r}")
+    assert result.verified_count >= len(result.tokens) > 3
+    assert result.predicted_cycles == result.measured_cycles
