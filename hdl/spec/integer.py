@@ -79,9 +79,10 @@ def matvec(weight: np.ndarray, x: np.ndarray) -> np.ndarray:
     return total
 
 
-def low_half(x: np.ndarray) -> np.ndarray:
-    """The low half of int8 values x, as a signed number of 4 bits: -8 to 7. The rest is a multiple of 16."""
-    return (x + np.int64(8) & 15) - 8
+def signed_halves(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The high and the low half of values x of -128 to 119, as signed numbers of 4 bits: x = 16 * high + low."""
+    low = (x + np.int64(8) & 15) - 8
+    return x - low >> 4, low
 
 
 def bit_length(x: np.ndarray) -> np.ndarray:

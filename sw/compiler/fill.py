@@ -91,8 +91,7 @@ def _table(config, embedding, matrix):
     table = replace(matrix, halves=1)
     if matrix.halves == 1:
         return place(config, embedding, table)
-    low = integer.low_half(embedding)
-    return np.concatenate([place(config, part, table) for part in (embedding - low >> 4, low)])
+    return np.concatenate([place(config, part, table) for part in integer.signed_halves(embedding)])
 
 
 def constants_start(layout: Layout) -> int:

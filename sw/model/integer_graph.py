@@ -120,32 +120,34 @@ def integer_graph(graph: Graph, balanced: bool = False, offsets: bool = False, p
                     else each for each in made]
         return tuple(made)
 
-    def summed(operations):
-        made, joined = [], set()
-        values = {operation.output.name: operation for operation in operations}
-        for operation in operations:
-            if operation.kind is Kind.LINEAR:
-                source = values[operation.inputs[0]]
-                name, value = bare(source.output.name), source.output
-                if name not in joined:
-                    joined.add(name)
-                    sums = Value(name + SUMS, -(-value.size // WEIGHT_GROUP), Number.WIDE)
-                    made.append(Operation(kind=Kind.LINEAR, name=f"{name}_sums", inputs=(value.name,), output=sums,
-                                          phase=operation.phase, scaled=source.kind is not Kind.VALUES))
-                    made.append(Operation(
-                        kind=Kind.JOIN, name=f"{name}_joined", inputs=(value.name, sums.name), phase=operation.phase,
-                        output=Value(name + JOINED, joined_size(value.size), Number.NARROW,
-                                     groups=value.groups and value.groups + 1)))
-                operation = replace(operation, inputs=(name + JOINED,))
-            made.append(operation)
-        return tuple(made)
-
     layer, end = region(graph.layer), region(graph.end)
     if offsets:
-        layer = summed(layer)
+        layer = _with_sums(layer)
     elif pipelined and not balanced:
         layer, end = _in_halves(layer), _in_halves(end)
     return check(Graph(graph.config, graph.begin, layer, end), integers=True)
+
+
+def _with_sums(region: tuple[Operation, ...]) -> tuple[Operation, ...]:
+    """The operations of a region whose weights have offsets; see `integer_graph`."""
+    made, joined = [], set()
+    values = {operation.output.name: operation for operation in region}
+    for operation in region:
+        if operation.kind is Kind.LINEAR:
+            source = values[operation.inputs[0]]
+            name, value = bare(source.output.name), source.output
+            if name not in joined:
+                joined.add(name)
+                sums = Value(name + SUMS, -(-value.size // WEIGHT_GROUP), Number.WIDE)
+                made.append(Operation(kind=Kind.LINEAR, name=f"{name}_sums", inputs=(value.name,), output=sums,
+                                      phase=operation.phase, scaled=source.kind is not Kind.VALUES))
+                made.append(Operation(
+                    kind=Kind.JOIN, name=f"{name}_joined", inputs=(value.name, sums.name), phase=operation.phase,
+                    output=Value(name + JOINED, joined_size(value.size), Number.NARROW,
+                                 groups=value.groups and value.groups + 1)))
+            operation = replace(operation, inputs=(name + JOINED,))
+        made.append(operation)
+    return tuple(made)
 
 
 def early(graph: Graph, linear: Operation) -> bool:

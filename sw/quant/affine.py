@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...hdl.spec.integer import low_half
+from ...hdl.spec.integer import signed_halves
 from .gptq import FRACTIONS, ON_GRID, damped_inverse
 
 LEAST, MOST = -8, 7
@@ -103,8 +103,7 @@ def with_offsets(made: Affine, sums_unit: float, factor: float | np.ndarray) -> 
     groups, group = len(made.step), made.group
     offset_step = np.maximum(np.abs(made.offset).max(axis=0), 1e-12) / MOST_OFFSET
     offsets = np.rint(made.offset / offset_step).astype(np.int64).T
-    low = low_half(offsets)
-    parts = [np.pad(part, ((0, 0), (0, -part.shape[1] % group))) for part in (made.values, offsets - low >> 4, low)]
+    parts = [np.pad(part, ((0, 0), (0, -part.shape[1] % group))) for part in (made.values, *signed_halves(offsets))]
     several = -(-groups // group)
     coarse, fine = offset_step * factor * sums_unit * 16, offset_step * factor * sums_unit
     return (np.concatenate(parts, axis=1).astype(np.int8), made.step * factor,

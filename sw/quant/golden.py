@@ -157,8 +157,8 @@ class Golden:
         if model.balanced and model.bits == 4:
             # A row lies in W-RAM in two parts, of 4 bits each.
             rows, factors, shift = model.embedding[tokens], model.embedding_factor.astype(np.int64), model.shifts["embedding"]
-            low = integer.low_half(rows)
-            high = self._limit(round_shift((rows - low >> 4) * factors, shift - 4), 16)
+            high, low = integer.signed_halves(rows)
+            high = self._limit(round_shift(high * factors, shift - 4), 16)
             return self._limit(round_shift(low * factors, shift) + high, 16)
         if model.balanced:
             return self._limit(round_shift(model.embedding[tokens] * model.embedding_factor.astype(np.int64),

@@ -99,7 +99,7 @@ class QuantisedModel:
     `embedding`: int8 [vocab, dim]. `embedding_factor`: int16 [groups, vocab], or [1, 1] if all are
     the same; it brings each group of `embedding_group` channels to the residual's unit. Both are the
     classifier's if the model is tied. If the residual is balanced, int16 [dim]: a factor for each
-    channel; the high and the low half of an integer (`integer.low_half`) are multiplied apart if weights have
+    channel; the high and the low half of an integer (`integer.signed_halves`) are multiplied apart if weights have
     4 bits.
 
     `residual_units`: the real value of a step of the residual that `begin` and each layer make,

@@ -166,14 +166,18 @@ class _Product:
             count = 1 if name in builder.layout.uniform else count
             passes = builder.spread(f"{name}: factors", count, self.interval, builder.rate(self.operation), **scaling)
             return [best(passes), *self._parts(dst, factors, epilogue)]
-        sums, plus = dst, {}
-        if epilogue.pop("plus", 0):
-            plus = {"plus": 1, "y": epilogue.pop("x"), "y_step": epilogue.pop("x_step")}
-            if plus["y"] == dst:
-                sums = builder.buffer["gained"]
+        sums, plus = self._sums(dst, epilogue)
         passes = builder.spread(f"{name}: scale", count, self.interval, x=sums, dst=dst, scalar=self.scalar,
                                 shift=builder.outline.rescales[self.name], **epilogue, **plus)
         return [*self._parts(sums, constant, {}), best(passes)]
+
+    def _sums(self, dst, epilogue):
+        """(where sums go that a pass multiplies by a scalar, on their way to `dst`; operands of that pass that add what
+        `epilogue` adds, which is taken out of it)."""
+        if not epilogue.pop("plus", 0):
+            return dst, {}
+        plus = {"plus": 1, "y": epilogue.pop("x"), "y_step": epilogue.pop("x_step")}
+        return self.builder.buffer["gained"] if plus["y"] == dst else dst, plus
 
     def _both_halves(self, dst, constant, plus) -> list[Step]:
         """The product of an input in two halves whose scalars are both known. `plus`: operands that add a
@@ -197,11 +201,7 @@ class _Product:
         count, first, rate = matrix.results * builder.config.beats_per_result, matrix.first, matrix.first
         factors = builder.buffer["factors"] + builder.layout.factors[name]
         scalar, hop = (builder.group_scalars, 1) if self.source.kind is Kind.NORM else (builder.group_steps + 1, 2)
-        sums, plus = dst, {}
-        if epilogue.pop("plus", 0):
-            plus = {"plus": 1, "y": epilogue.pop("x"), "y_step": epilogue.pop("x_step")}
-            if plus["y"] == dst:
-                sums = builder.buffer["gained"]
+        sums, plus = self._sums(dst, epilogue)
         scaled = builder.spread(f"{name}: half", count, matrix.group_inner, x=sums, dst=dst, scalar=scalar,
                                 shift=builder.outline.rescales[name], **plus)
         scaling = builder.spread(f"{name}: factors", count, rate, x=moved_by(constant, count), scalar=scalar + hop, bare=1,
