@@ -13,7 +13,7 @@ from ..hdl.spec import integer
 from ..hdl.spec.config import Config
 from ..hdl.spec.dram_parts import BURST
 from ..hdl.spec.integer import round_shift, saturate
-from ..hdl.spec.isa import TOKEN_BITS, Function, Instruction, Op, Place, Reduce, Sfu, To, isa_of
+from ..hdl.spec.isa import Function, Instruction, Op, Place, Reduce, Sfu, To, isa_of
 from ..hdl.spec.packing import octets_to_weights, pack_mem, pack_program, unpack_mem, unpack_program, unpack_wram
 from ..hdl.spec.ports import EXPONENT_BITS
 from ..hdl.spec.protocol import Space, entry_bits, parts
@@ -265,7 +265,7 @@ class EmulatedTile:
         if not more or values[at] > self._largest:
             number, lane = divmod(at, self.config.lanes)
             number = number % (1 << isa_of(self.config).number_bits) + passed
-            self._chosen, self._largest = (number * self.config.lanes + lane) % (1 << TOKEN_BITS), values[at]
+            self._chosen, self._largest = (number * self.config.lanes + lane) % (1 << self.config.token_bits), values[at]
         self._passed = passed + len(values) // self.config.lanes
 
     def _move(self, operands):

@@ -158,7 +158,7 @@ class Endpoint:
                 return Status.ADDRESS, again
         if names[opcode] is Opcode.START:
             where, how = StartWhere.from_bits(address), StartHow.from_bits(length)
-            if where.entry >= self.config.program_depth or where.reserved or how.count > MOST_TOKENS:
+            if where.entry >= self.config.program_depth or where.token >> self.config.token_bits or how.count > MOST_TOKENS:
                 return Status.ADDRESS, again
             if self._dirty:
                 return Status.DIRTY, again

@@ -1,5 +1,7 @@
 """Small configurations of every shape that a tile can have, for tests."""
 
+from dataclasses import replace
+
 from hypothesis import strategies as st
 
 from marey.hdl.spec.config import Config
@@ -50,6 +52,9 @@ ROOMY = [
     Config(name="s8", rows=8, cols=8, lanes=8, wram_depth=1024, mem_depth=1024),
 ]
 """Shapes of tiles with room for a small model."""
+
+LONG_TOKENS = replace(ROOMY[4], name="tokens", token_bits=18, wram_depth=20_000, mem_depth=20_000)
+"""One with tokens of 18 bits, and room for a narrow model with a large vocabulary."""
 
 INT4 = [
     Config(name="q8", rows=8, cols=8, lanes=8, weight_bits=4, wram_depth=3072, wram_latency=2, mem_depth=2048),

@@ -10,9 +10,11 @@ from marey.sw.quant.model import QuantisedModel
 from marey.sw.runtime.driver import Device
 
 
-def greedy_steps(program: Program, model: QuantisedModel, device: Device, count: int) -> Iterator[tuple[int, int]]:
-    """(token made, cycles) of each position, one run each; logits, their scale and the choice are the golden model's."""
-    golden, token, facts = Golden(model), 1, program.model
+def greedy_steps(program: Program, model: QuantisedModel, device: Device, count: int,
+                 first: int = 1) -> Iterator[tuple[int, int]]:
+    """(token made, cycles) of each position, one run each, from token `first` on; logits, their scale and the choice are the
+    golden model's."""
+    golden, token, facts = Golden(model), first, program.model
     for position in range(count):
         logits, scale = golden.integers(np.array([token]), position)
         before = device.tally.measured

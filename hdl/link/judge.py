@@ -77,7 +77,7 @@ class Judge(wiring.Component):
         with m.Elif(request.opcode.as_value() > max(op.value for op in Opcode)):
             m.d.comb += self.status.eq(Status.OPCODE)
         with m.Elif((read & (~readable | outside)) | (write & (~writable | outside))
-                    | (start & ((where.entry >= config.program_depth) | (where.reserved != 0)
+                    | (start & ((where.entry >= config.program_depth) | where.token[config.token_bits:].any()
                                 | (how.count > MOST_TOKENS)))):
             m.d.comb += self.status.eq(Status.ADDRESS)
         with m.Elif(self.running & (start | ((read | write) & exclusive))):

@@ -6,9 +6,8 @@ from amaranth.lib.wiring import In, Out
 
 from ..parts.checksum import Checksum
 from ..parts.host import HostBus
-from ..spec.command import Begin
+from ..spec.command import begin_layout
 from ..spec.config import Config
-from ..spec.isa import TOKEN_BITS
 from ..spec.protocol import ID, Outcome, Register
 from .receiver import Receiver
 from .registers import Registers
@@ -41,10 +40,10 @@ class Link(wiring.Component):
             host
         `host : Out(HostBus)`: to the memories, no flow control
         `hold : In(1)`: no word may be written in this cycle
-        `start : Out(1)`, `begin : Out(Begin)`: a run begins
+        `start : Out(1)`, `begin : Out(begin_layout(config))`: a run begins
         `reset : Out(1)`: the run ends
         `running : In(1)`, `cycles : In(32)`: of the sequencer
-        `made : In(1)`, `token : In(TOKEN_BITS)`: a token was made
+        `made : In(1)`, `token : In(config.token_bits)`: a token was made
         `schedule_faults : In(16)`: of the tile
     """
 
@@ -56,11 +55,11 @@ class Link(wiring.Component):
             "host": Out(HostBus),
             "hold": In(1),
             "start": Out(1),
-            "begin": Out(Begin),
+            "begin": Out(begin_layout(config)),
             "reset": Out(1),
             "running": In(1),
             "made": In(1),
-            "token": In(TOKEN_BITS),
+            "token": In(config.token_bits),
             "cycles": In(32),
             "schedule_faults": In(16),
         })
@@ -70,7 +69,7 @@ class Link(wiring.Component):
         m.submodules.receiver = receiver = Receiver(self._config)
         m.submodules.responder = responder = Responder(self._config)
         m.submodules.registers = registers = Registers()
-        m.submodules.tokens = tokens = Tokens()
+        m.submodules.tokens = tokens = Tokens(self._config)
         wiring.connect(m, wiring.flipped(self.rx), receiver.rx)
         wiring.connect(m, wiring.flipped(self.tx), responder.tx)
         m.submodules.checksum = checksum = Checksum(self._config.crc_bits)

@@ -4,7 +4,7 @@ from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..spec.command import Begin
+from ..spec.command import begin_layout
 from ..spec.config import MAX_BITS, Config
 from ..spec.protocol import MOST_TOKENS, Opcode, Space, StartHow, StartWhere, Status
 from .answer import Answer
@@ -29,7 +29,7 @@ class Receiver(wiring.Component):
         `hold : In(1)`: take no word in this cycle
         `space : Out(Space)`, `address : Out(MAX_BITS)`, `write : Out(1)`, `data : Out(32)`: the
             host bus
-        `start : Out(1)`, `begin : Out(Begin)`: a run begins
+        `start : Out(1)`, `begin : Out(begin_layout(config))`: a run begins
         `reset : Out(1)`: the run ends
         `running : In(1)`, `made : In`: a program runs; the number of tokens that it has made
         `answer : Out(Answer(config))`, `answer_valid : Out(1)`: what to answer, held until
@@ -45,7 +45,7 @@ class Receiver(wiring.Component):
         super().__init__({
             "rx": In(stream.Signature(32)), "hold": In(1),
             "space": Out(Space), "address": Out(MAX_BITS), "write": Out(1), "data": Out(32),
-            "start": Out(1), "begin": Out(Begin), "reset": Out(1),
+            "start": Out(1), "begin": Out(begin_layout(config)), "reset": Out(1),
             "running": In(1), "made": In(range(MOST_TOKENS + 1)),
             "answer": Out(Answer(config)), "answer_valid": Out(1), "answered": In(1), "advance": In(1), "over": Out(1),
             "faults": Out(16),

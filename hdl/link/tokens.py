@@ -6,7 +6,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from ..parts.host import EntryReader, HostBus
-from ..spec.isa import TOKEN_BITS
+from ..spec.config import Config
 from ..spec.protocol import MOST_TOKENS, Space
 
 
@@ -15,24 +15,27 @@ class Tokens(wiring.Component):
 
     Latency: `count` is right in the cycle after `made`; a read takes `HOST_READ_LATENCY` cycles.
     Throughput: a token a cycle.
-    Cost: a memory of `MOST_TOKENS` x `TOKEN_BITS`.
+    Cost: a memory of `MOST_TOKENS` x `config.token_bits`.
+
+    Parameters: `config`.
 
     Members:
         `host : In(HostBus)`: the bus
         `start : In(1)`: a run begins: there are no tokens
-        `made : In(1)`, `token : In(TOKEN_BITS)`: a new one
+        `made : In(1)`, `token : In(config.token_bits)`: a new one
         `count : Out`: tokens made by this run, or the last
     """
 
-    def __init__(self):
+    def __init__(self, config: Config):
+        self._config = config
         super().__init__({
-            "host": In(HostBus), "start": In(1), "made": In(1), "token": In(TOKEN_BITS),
+            "host": In(HostBus), "start": In(1), "made": In(1), "token": In(config.token_bits),
             "count": Out(range(MOST_TOKENS + 1)),
         })
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.memory = memory = Memory(shape=TOKEN_BITS, depth=MOST_TOKENS, init=[])
+        m.submodules.memory = memory = Memory(shape=self._config.token_bits, depth=MOST_TOKENS, init=[])
         m.submodules.reader = reader = EntryReader(Space.TOKENS, 32)
         wiring.connect(m, wiring.flipped(self.host), reader.host)
         write, read = memory.write_port(), memory.read_port()

@@ -6,7 +6,6 @@ from amaranth.lib.wiring import In, Out
 
 from ..parts.dot import DotProduct
 from ..spec.config import Config, address_bits
-from ..spec.isa import TOKEN_BITS
 from .wram import Wram
 
 
@@ -19,7 +18,7 @@ def wave_layout(config: Config) -> data.StructLayout:
     """
     halves = {"low": 1, "high": 1} if config.weight_bits == 4 else {}
     return data.StructLayout({
-        "act": data.ArrayLayout(signed(8), config.rows), "first": 1, "last": 1, "fetch": 1, "column": TOKEN_BITS,
+        "act": data.ArrayLayout(signed(8), config.rows), "first": 1, "last": 1, "fetch": 1, "column": config.token_bits,
     } | halves)
 
 

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from ..parts.host import HostBus
 from ..spec.command import command_layout
 from ..spec.config import Config, address_bits
-from ..spec.isa import POSITION_BITS, TOKEN_BITS, Op
+from ..spec.isa import POSITION_BITS, Op
 from ..spec.ports import MEM_READ_LATENCY, VxmWrite, WramFill
 from .beats import Beats
 from .broadcast import Broadcast
@@ -41,7 +41,7 @@ class Mxm(wiring.Component):
     Members (no flow control, but for `hold`):
         `command : In(command_layout(config, Op.MXM))`: the instruction
         `position : In(POSITION_BITS)`: says which column or row of W-RAM takes keys and values
-        `token : In(TOKEN_BITS)`: says from which column a word is fetched
+        `token : In(config.token_bits)`: says from which column a word is fetched
         `act_address : Out`, `act : In(ArrayLayout(signed(8), rows))`: MEM's read port
         `granule : Out(ArrayLayout(signed(accumulator_bits), lanes))`, `valid : Out(1)`: results
         `cache : In(VxmWrite(config))`: keys and values, which are in W-RAM `CACHE_LATENCY` cycle
@@ -82,7 +82,7 @@ class Mxm(wiring.Component):
         super().__init__({
             "command": In(command_layout(config, Op.MXM)),
             "position": In(POSITION_BITS),
-            "token": In(TOKEN_BITS),
+            "token": In(config.token_bits),
             "cache": In(VxmWrite(config)),
             "active": Out(1),
             "act_address": Out(word),

@@ -9,9 +9,9 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from ..parts.multiply import multiply
-from ..spec.command import Begin, command_layout, slices
+from ..spec.command import begin_layout, command_layout, slices
 from ..spec.config import Config
-from ..spec.isa import FACTOR_BITS, POSITION_BITS, TOKEN_BITS, MxmBlocks, Op, Source, VxmBlocks, isa_of
+from ..spec.isa import FACTOR_BITS, POSITION_BITS, MxmBlocks, Op, Source, VxmBlocks, isa_of
 
 ADDRESSES = {Op.MXM: ("act", "wgt"), Op.VXM: ("x", "y", "dst"), Op.SFU: (), Op.MOVE: ("far", "near")}
 SCALED = {Op.MXM: (("inner", MxmBlocks.INNER), ("middle", MxmBlocks.MIDDLE)),
@@ -29,14 +29,14 @@ class Decoder(wiring.Component):
     Latency: `halt` in the same cycle; jumps and commands in the next; INDEX and PERIOD
     `PRODUCT_CYCLES` + 1 later.
     Throughput: an instruction a cycle, but for those in `SLOW` of the sequencer.
-    Cost: three adders, two shifters, a product of 16 x `FACTOR_STEP` bits in look-up tables.
+    Cost: three adders, two shifters, a product of `Config.token_bits` x `FACTOR_STEP` bits in look-up tables.
 
     Parameters: `config`.
 
     Members (no flow control):
         `issued : In(1)`, `instruction : In(isa.layout)`: an instruction issues in this cycle
-        `start : In(1)`, `begin : In(Begin)`: a run begins
-        `chosen : In(TOKEN_BITS)`: by the VXM's last ARGMAX
+        `start : In(1)`, `begin : In(begin_layout(config))`: a run begins
+        `chosen : In(config.token_bits)`: by the VXM's last ARGMAX
         `jump : Out(1)`, `target : Out`: continue there
         `halt : Out(1)`: the run is over
         `mxm : Out`, `vxm : Out`, `sfu : Out`, and `move : Out` if there is external memory: commands
@@ -57,7 +57,7 @@ class Decoder(wiring.Component):
             "issued": In(1),
             "instruction": In(isa.layout),
             "start": In(1),
-            "begin": In(Begin),
+            "begin": In(begin_layout(config)),
             "jump": Out(1),
             "target": Out(isa.operands[Op.LOOP]["target"].shape),
             "halt": Out(1),
@@ -65,8 +65,8 @@ class Decoder(wiring.Component):
             "period": Out(isa.count_bits),
             "blocks": Out(isa.count_bits),
             "position": Out(POSITION_BITS),
-            "token": Out(TOKEN_BITS),
-            "chosen": In(TOKEN_BITS),
+            "token": Out(config.token_bits),
+            "chosen": In(config.token_bits),
             "made": Out(1),
         })
 
@@ -148,7 +148,7 @@ class Decoder(wiring.Component):
         """
         index, period, bits = self.instruction.operands.index, kept.period, self.FACTOR_STEP
         steps = Signal(self.PRODUCT_CYCLES + 1)
-        of_period, factor = Signal(), Signal(POSITION_BITS, reset_less=True)
+        of_period, factor = Signal(), Signal(max(POSITION_BITS, self._config.token_bits), reset_less=True)
         slow = self._is(Op.INDEX) | self._is(Op.PERIOD)
         source = Mux(index.source == Source.TOKEN, self.token, self.position) >> index.right
         mask = Mux(index.bits == 0, ~0, (1 << index.bits) - 1)

@@ -8,9 +8,9 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from ..parts.host import HostBus
-from ..spec.command import SLICES, Begin, command_layout
+from ..spec.command import SLICES, begin_layout, command_layout
 from ..spec.config import Config
-from ..spec.isa import POSITION_BITS, TOKEN_BITS, WAIT_BITS, Isa, Op, Source, isa_of
+from ..spec.isa import POSITION_BITS, WAIT_BITS, Isa, Op, Source, isa_of
 from ..spec.row_encoding import NEXT, OPERATION, PLACES, ROWS, VALUE_BITS, length
 from .row_memory import RowMemory
 
@@ -64,8 +64,8 @@ class Rows(wiring.Component):
     Parameters: `config`.
 
     Members (no flow control):
-        `running : In(1)`, `start : In(1)`, `begin : In(Begin)`: of the run
-        `chosen : In(TOKEN_BITS)`: by the VXM's last ARGMAX
+        `running : In(1)`, `start : In(1)`, `begin : In(begin_layout(config))`: of the run
+        `chosen : In(config.token_bits)`: by the VXM's last ARGMAX
         `halt : Out(1)`: the run is over
         `issuing : Out(1)`, `made : Out(1)`, `position : Out`, `token : Out`: as in `Sequencer`
         `mxm : Out`, `vxm : Out`, `sfu : Out`: commands of the slices, in rows
@@ -89,8 +89,8 @@ class Rows(wiring.Component):
     def __init__(self, config: Config):
         self._config, self._isa = config, isa_of(config)
         super().__init__({
-            "running": In(1), "start": In(1), "begin": In(Begin), "chosen": In(TOKEN_BITS),
-            "halt": Out(1), "issuing": Out(1), "made": Out(1), "position": Out(POSITION_BITS), "token": Out(TOKEN_BITS),
+            "running": In(1), "start": In(1), "begin": In(begin_layout(config)), "chosen": In(config.token_bits),
+            "halt": Out(1), "issuing": Out(1), "made": Out(1), "position": Out(POSITION_BITS), "token": Out(config.token_bits),
             **{op.name.lower(): Out(command_layout(config, op)) for op in SLICES},
             "host": In(HostBus),
         })

@@ -5,9 +5,9 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..parts.host import HostBus
-from ..spec.command import Begin, command_layout, slices
+from ..spec.command import begin_layout, command_layout, slices
 from ..spec.config import Config
-from ..spec.isa import POSITION_BITS, TOKEN_BITS, WAIT_BITS, Op
+from ..spec.isa import POSITION_BITS, WAIT_BITS, Op
 from .decoder import Decoder
 from .fetch import Fetch
 from .rows import Rows
@@ -40,14 +40,14 @@ class Sequencer(wiring.Component):
     Parameters: `config`.
 
     Members (no flow control):
-        `start : In(1)`, `begin : In(Begin)`: begin a run
+        `start : In(1)`, `begin : In(begin_layout(config))`: begin a run
         `running : Out(1)`: a run is on
         `cycles : Out(32)`: of this run, or the last
         `issuing : Out(1)`: an instruction issues in this cycle
         `mxm : Out`, `vxm : Out`, `sfu : Out`, and `move : Out` if there is external memory: commands
             of the slices
-        `position : Out(POSITION_BITS)`, `token : Out(TOKEN_BITS)`: of this step
-        `chosen : In(TOKEN_BITS)`: by the VXM's last ARGMAX
+        `position : Out(POSITION_BITS)`, `token : Out(config.token_bits)`: of this step
+        `chosen : In(config.token_bits)`: by the VXM's last ARGMAX
         `made : Out(1)`: the token is a new one, for one cycle
         `host : In(HostBus)`: the link's bus, to the program memory; used between runs only
     """
@@ -80,14 +80,14 @@ class Sequencer(wiring.Component):
         self._config = config
         super().__init__({
             "start": In(1),
-            "begin": In(Begin),
+            "begin": In(begin_layout(config)),
             "running": Out(1),
             "cycles": Out(32),
             "issuing": Out(1),
             **{op.name.lower(): Out(command_layout(config, op)) for op in slices(config)},
             "position": Out(POSITION_BITS),
-            "token": Out(TOKEN_BITS),
-            "chosen": In(TOKEN_BITS),
+            "token": Out(config.token_bits),
+            "chosen": In(config.token_bits),
             "made": Out(1),
             "host": In(HostBus),
         })

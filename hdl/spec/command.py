@@ -4,16 +4,18 @@ from amaranth import *
 from amaranth.lib import data
 
 from .config import Config
-from .isa import POSITION_BITS, TOKEN_BITS, Op, isa_of
+from .isa import POSITION_BITS, Op, isa_of
 from .protocol import ENTRY_BITS
 from .row_encoding import ROWS, row_of
 
-Begin = data.StructLayout({
-    "entry": ENTRY_BITS, "token": TOKEN_BITS, "position": POSITION_BITS, "count": POSITION_BITS})
-"""The begin of a run: first instruction, token, its position, and the number of tokens wanted."""
-
 SLICES = (Op.MXM, Op.VXM, Op.SFU)
 """Operations that slices execute which every tile has."""
+
+
+def begin_layout(config: Config) -> data.StructLayout:
+    """Layout of the begin of a run: first instruction, token, its position, and the number of tokens wanted."""
+    return data.StructLayout({
+        "entry": ENTRY_BITS, "token": config.token_bits, "position": POSITION_BITS, "count": POSITION_BITS})
 
 
 def slices(config: Config) -> tuple[Op, ...]:

@@ -15,7 +15,7 @@ class ConfigError(MareyError):
     """A configuration that is not legal, or a name that no preset has."""
 
 
-LATER = ("gelu", "sdram", "sdram_mhz", "sdram_sweep_us", "reduce_stages")
+LATER = ("gelu", "sdram", "sdram_mhz", "sdram_sweep_us", "reduce_stages", "token_bits")
 """Fields that were added later: `Config.hash` leaves them out where they have their default."""
 MAX_BITS = 28
 """Width of a link address, which counts 32-bit words: no memory may need more."""
@@ -60,6 +60,7 @@ class Config:
     gelu: int = option("1: the VXM has the function GELU, at the price of a second table in each lane", OneOf((0, 1)), 0)
     reduce_stages: int = option("registers in the trees of the VXM's reductions, each a cycle; more allow a faster clock where "
                                 "there are many lanes", Whole(1, 6), 2)
+    token_bits: int = option("bits of a token: a vocabulary has 2 to this many entries at most", Whole(16, 20), 16)
     sdram: int = option("external memory; 0: none, " + ", ".join(f"{n}: {name}" for n, name in enumerate(PARTS, 1)),
                         OneOf(range(len(PARTS) + 1)), 0)
     sdram_mhz: int = option("the tile's clock, by which the external memory is timed", Whole(1, 200), 100)
@@ -95,6 +96,7 @@ class Config:
                     f"{name} of a {profile.name} tile must be at most {most}, not {getattr(self, name)}")
         require(not self.compact or self.reduce_stages == 2,
                 "a compact tile has no registers in the trees of reductions: leave reduce_stages at 2")
+        require(not self.compact or self.token_bits == 16, "a compact tile has tokens of 16 bits: leave token_bits at 16")
         require(self.wram_ports == 2 or self.wram_latency == 1,
                 "wram_latency must be 1 where wram_ports is 1: that memory has no register behind it")
         if self.sdram:
@@ -214,7 +216,8 @@ PRESETS = {
         # The same with weights of 4 bits.
         Config(name="sim8x8_int4", rows=8, cols=8, lanes=8, weight_bits=4, wram_depth=8192, mem_depth=8192),
         # An LPU in simulation, for language models: 512 MB of weights on the chip, and every function.
-        Config(name="lpu16x16", rows=16, cols=16, lanes=16, wram_depth=1 << 21, mem_depth=1 << 17, scalars=256, gelu=1),
+        Config(name="lpu16x16", rows=16, cols=16, lanes=16, wram_depth=1 << 21, mem_depth=1 << 17, scalars=256, gelu=1,
+               token_bits=18),
         # For an ECP5-45F: 64 + 8 of its 72 multipliers, 128 KB of weights in block RAM.
         Config(name="ecp5_8x8", rows=8, cols=8, lanes=4, wram_depth=2048, wram_latency=2, mem_depth=1024, crc_bits=8),
         # The same with weights of 4 bits, which has the model that ships resident.

@@ -108,7 +108,6 @@ WAIT_BITS = 14
 SHIFT_BITS = 7
 POSITION_BITS = 16
 """Width of a position, and of a number of tokens."""
-TOKEN_BITS = 16
 EPSILON_BITS = 16
 
 

@@ -23,7 +23,6 @@ from .instructions import (
     OPTIONAL_OPERATIONS,
     POSITION_BITS,
     SHIFT_BITS,
-    TOKEN_BITS,
     WAIT_BITS,
     Address,
     EncodingError,
@@ -43,7 +42,7 @@ from .operands import Widths, functions
 
 __all__ = [
     "COUNTS", "EPSILON_BITS", "FACTOR_BITS", "MOST_SHIFT", "OPTIONAL_FUNCTIONS", "OPTIONAL_OPERATIONS", "POSITION_BITS",
-    "SHIFT_BITS", "TOKEN_BITS", "WAIT_BITS", "Address", "EncodingError", "Function", "Instruction", "Isa", "MxmBlocks", "Op",
+    "SHIFT_BITS", "WAIT_BITS", "Address", "EncodingError", "Function", "Instruction", "Isa", "MxmBlocks", "Op",
     "Place", "Reduce", "Sfu", "Source", "To", "VxmBlocks", "functions", "isa_of", "members",
 ]
 

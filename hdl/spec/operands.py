@@ -13,7 +13,6 @@ from .instructions import (
     OPTIONAL_FUNCTIONS,
     POSITION_BITS,
     SHIFT_BITS,
-    TOKEN_BITS,
     Function,
     MxmBlocks,
     Op,
@@ -78,7 +77,7 @@ class Widths:
             scalar=address_bits(config.scalars), register=address_bits(profile.registers),
             register_value=profile.register_bits or max(word, weight, dst, burst),
             count=min(granule + profile.count_over_granule, profile.most_count_bits),
-            number=min(granule, TOKEN_BITS), burst=burst,
+            number=min(granule, config.token_bits), burst=burst,
         )
 
 

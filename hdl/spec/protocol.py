@@ -146,8 +146,8 @@ Outcome = data.StructLayout({"schedule_faults": 16, "made": 16})
 """What a run has left: the cycles in which a slice found a fault in the schedule, modulo 65536, and
 the number of tokens that it has made."""
 
-StartWhere = data.StructLayout({"entry": ENTRY_BITS, "token": 16, "reserved": 4})
-"""Word 1 of a START: the first instruction, and the token of this step."""
+StartWhere = data.StructLayout({"entry": ENTRY_BITS, "token": 32 - ENTRY_BITS})
+"""Word 1 of a START: the first instruction, and the token of this step, of `Config.token_bits` bits."""
 StartHow = data.StructLayout({"position": 16, "count": 16})
 """Word 2 of a START: the position of this step, and the tokens wanted (0: a step of a prompt)."""
 

@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..parts.pipeline import Pipeline
 from ..spec.config import Config, address_bits
-from ..spec.isa import TOKEN_BITS, Reduce, isa_of
+from ..spec.isa import Reduce, isa_of
 
 LOWEST = -(1 << 15)
 
@@ -41,10 +41,10 @@ class Reducer(wiring.Component):
             the largest value so far, and numbers its granules behind those
         `lane : In`: the lane that PICK picks
         `result : Out(signed(32))`: the reduced value
-        `index : Out(TOKEN_BITS)`: where in the round the maximum is
+        `index : Out(config.token_bits)`: where in the round the maximum is
         `done : Out(1)`: `result` is there, for one cycle; not for ARGMAX
         `argmax : Out(1)`: an ARGMAX is done, for one cycle
-        `chosen : Out(TOKEN_BITS)`: the index that the last ARGMAX found
+        `chosen : Out(config.token_bits)`: the index that the last ARGMAX found
     """
 
     @staticmethod
@@ -64,7 +64,8 @@ class Reducer(wiring.Component):
             "values": In(data.ArrayLayout(signed(16), config.lanes)), "keep": In(config.lanes), "kind": In(Reduce),
             "active": In(1), "first": In(1), "ends": In(1), "number": In(isa_of(config).number_bits),
             "lane": In(address_bits(config.lanes)),
-            "result": Out(signed(32)), "index": Out(TOKEN_BITS), "done": Out(1), "argmax": Out(1), "chosen": Out(TOKEN_BITS),
+            "result": Out(signed(32)), "index": Out(config.token_bits), "done": Out(1), "argmax": Out(1),
+            "chosen": Out(config.token_bits),
         } | ({"more": In(1)} if config.memory else {}))
 
     def elaborate(self, platform):
@@ -124,7 +125,7 @@ class Reducer(wiring.Component):
 
     def _number(self, m, now):
         """The number of a granule: in its round, or in that of all ARGMAX that go on."""
-        passed, number = Signal(TOKEN_BITS), Signal(TOKEN_BITS)
+        passed, number = (Signal(self._config.token_bits, name=name) for name in ("passed", "number"))
         m.d.comb += number.eq(now.number + Mux(now.more, passed, 0))
         with m.If(now.active & now.ends & (now.kind == Reduce.ARGMAX)):
             m.d.sync += passed.eq(number + 1)

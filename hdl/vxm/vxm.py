@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..spec.command import arrives, command_layout
 from ..spec.config import Config, address_bits
-from ..spec.isa import POSITION_BITS, TOKEN_BITS, Op, Reduce
+from ..spec.isa import POSITION_BITS, Op, Reduce
 from ..spec.ports import MEM_READ_LATENCY, Scalar, VxmWrite
 from .beat import HELD, beat_layout
 from .engine import Engine
@@ -40,7 +40,7 @@ class Vxm(wiring.Component):
 
     Members (no flow control on any):
         `command : In(command_layout(config, Op.VXM))`: the instruction
-        `position : In(POSITION_BITS)`, `token : In(TOKEN_BITS)`: of this step
+        `position : In(POSITION_BITS)`, `token : In(config.token_bits)`: of this step
         `granule : In(ArrayLayout(signed(accumulator_bits), lanes))`, `valid : In(1)`: the MXM's
             results
         `x_address : Out`, `x : In`, `y_address : Out`, `y : In`: MEM's read ports
@@ -48,7 +48,7 @@ class Vxm(wiring.Component):
         `write : Out(VxmWrite(config))`: the values, and where they go
         `reduced : Out(1)`, `reduced_into : Out`, `reduced_value : Out(signed(32))`: a scalar and
             its register
-        `chosen : Out(TOKEN_BITS)`: the index that the last ARGMAX found
+        `chosen : Out(config.token_bits)`: the index that the last ARGMAX found
         `active : Out(1)`: there is a beat in this cycle
         `overrun : Out(1)`: fault, a command came too early
         `meeting : Out(1)`: fault, both engines have a beat
@@ -100,12 +100,12 @@ class Vxm(wiring.Component):
         vector = data.ArrayLayout(signed(16), config.lanes)
         super().__init__({
             "command": In(command_layout(config, Op.VXM)),
-            "position": In(POSITION_BITS), "token": In(TOKEN_BITS),
+            "position": In(POSITION_BITS), "token": In(config.token_bits),
             "granule": In(data.ArrayLayout(signed(config.accumulator_bits), config.lanes)), "valid": In(1),
             "x_address": Out(granule), "x": In(vector), "y_address": Out(granule), "y": In(vector),
             "scalar_address": Out(scalar), "scalar": In(Scalar),
             "write": Out(VxmWrite(config)),
-            "reduced": Out(1), "reduced_into": Out(scalar), "reduced_value": Out(signed(32)), "chosen": Out(TOKEN_BITS),
+            "reduced": Out(1), "reduced_into": Out(scalar), "reduced_value": Out(signed(32)), "chosen": Out(config.token_bits),
             "active": Out(1), "overrun": Out(1), "meeting": Out(1), "starved": Out(1), "dropped": Out(1),
         })
 

@@ -2,7 +2,6 @@
 context."""
 
 from ...hdl.spec.config import Config
-from ...hdl.spec.isa import TOKEN_BITS
 from ..model.config import ModelConfig
 from ..model.graph import Kind
 from ..model.integer_graph import WEIGHT_GROUP, maker
@@ -147,8 +146,9 @@ def check_shape(config: Config, outline: Outline) -> None:
     if products >= 1 << config.accumulator_bits - 1:
         raise CompileError(f"dot products of {max(model.dim, model.hidden_dim)} values need more than the "
                            f"{config.accumulator_bits} bits of {config.name}'s sums{ADVICE}")
-    if model.vocab_size > 1 << TOKEN_BITS:
-        raise CompileError(f"a token has {TOKEN_BITS} bits, and the model's vocabulary {model.vocab_size} entries")
+    if model.vocab_size > 1 << config.token_bits:
+        raise CompileError(f"a token of {config.name} has {config.token_bits} bits, and the model's vocabulary "
+                           f"{model.vocab_size} entries: choose a tile with token_bits={(model.vocab_size - 1).bit_length()}")
     functions = {operation.function for operation in outline.graph.of_kind(Kind.ACTIVATE)}
     if "gelu" in functions and not config.gelu:
         raise CompileError(f"the model needs GELU, and {config.name} has no table of it: choose a configuration with gelu=1")

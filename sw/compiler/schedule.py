@@ -100,7 +100,8 @@ class Timeline:
         twin = Timeline(self.config, self.registers, period=self.period)
         twin._memories = {memory: entries.moved(-origin) for memory, entries in self._memories.items()}
         twin._busy = {unit: busy[origin:].copy() for unit, busy in self._busy.items()}
-        twin._keep_busy(Unit.ISSUE, first - 1)
+        # The last issue can be longer ago than a timeline reaches back: a wide product takes so many cycles.
+        twin._keep_busy(Unit.ISSUE, max(first - 1, -BEFORE))
         return twin
 
     def origin_of(self, later: "Timeline") -> int:

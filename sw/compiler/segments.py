@@ -2,7 +2,7 @@
 HALT."""
 
 from ...hdl.sequencer.sequencer import Sequencer
-from ...hdl.spec.isa import TOKEN_BITS, EncodingError, Instruction, Op, Source
+from ...hdl.spec.isa import EncodingError, Instruction, Op, Source
 from ...hdl.vxm.vxm import Vxm
 from ..model.graph import Kind, Operation
 from ..program.stream import Block, Section
@@ -61,7 +61,7 @@ def lower_streamed_block(layout: StreamedLayout, outline: Outline, origin: int) 
     chunk_results = tuple(max((blocked.matrices[step].results for step in section.steps if step in blocked.matrices), default=0)
                           for section in sections)
     most = max(section.chunks * results for section, results in zip(sections, chunk_results, strict=True))
-    if most + positions * slots.stride // config.beats_per_result >= 1 << TOKEN_BITS - 1:
+    if most + positions * slots.stride // config.beats_per_result >= 1 << config.token_bits - 1:
         return None
     try:
         for section in sections:

@@ -4,7 +4,6 @@ runs."""
 from dataclasses import replace
 
 from ...hdl.spec.config import Config
-from ...hdl.spec.isa import TOKEN_BITS
 from ..model.graph import Kind
 from ..program.stream import Section
 from ..quant.outline import Outline
@@ -69,7 +68,7 @@ class StreamedLayout(Layout):
         config = self.config
         return (self.room > 0 and self.words <= config.wram_depth and self.granules <= config.granules
                 and max(self.key_words, self.value_words) <= MOST_TIMES
-                and 2 * self.model.n_layers * self.cells <= 1 << TOKEN_BITS)
+                and 2 * self.model.n_layers * self.cells <= 1 << config.token_bits)
 
     @property
     def sections(self) -> list[Section]:

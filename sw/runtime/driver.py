@@ -6,7 +6,7 @@ import numpy as np
 
 from ...hdl.spec.config import Config
 from ...hdl.spec.errors import MareyError
-from ...hdl.spec.isa import POSITION_BITS, TOKEN_BITS
+from ...hdl.spec.isa import POSITION_BITS
 from ...hdl.spec.packing import pack_program
 from ...hdl.spec.protocol import MOST_TOKENS, Space
 from ...hdl.timing import check
@@ -137,7 +137,7 @@ class Device:
             raise MareyError(f"a run makes 0 to {MOST_TOKENS} tokens, not {count}")
         facts = self._program.model
         if facts is None:
-            for what, value, bits in (("token", token, TOKEN_BITS), ("position", position, POSITION_BITS)):
+            for what, value, bits in (("token", token, self.config.token_bits), ("position", position, POSITION_BITS)):
                 if not 0 <= value < 1 << bits:
                     raise MareyError(f"{what} {value} does not fit into {bits} bits")
             # A program by hand is proved for no other run than this one.

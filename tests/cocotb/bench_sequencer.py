@@ -6,7 +6,7 @@ from amaranth.lib import data
 
 from marey.hdl.sequencer import Sequencer
 from marey.hdl.spec.choice import members
-from marey.hdl.spec.command import Begin, command_layout
+from marey.hdl.spec.command import begin_layout, command_layout
 from marey.hdl.spec.isa import COUNTS, Address, Instruction, Isa, MxmBlocks, Op, Reduce, Sfu, VxmBlocks
 from marey.hdl.spec.packing import pack_program
 from marey.hdl.spec.protocol import Space
@@ -103,7 +103,7 @@ async def watch_a_run(dut, program, entry=0, position=0, count=1, token=0):
                 name: getattr(operand, "value", operand) % (1 << layout[name].width) for name, operand in operands.items()}
     end = run_cycles(issues[-1])
     dut.chosen.value = 1234
-    dut.begin.value = Begin.const(
+    dut.begin.value = begin_layout(CONFIG).const(
         {"entry": entry, "position": position, "count": count, "token": token}).as_value().value
     dut.start.value = 1
     await cycle(dut)

@@ -18,7 +18,7 @@ def any_configuration(rng: random.Random) -> Config:
                 program_depth=rng.choice((32, 33, 64)), scalars=rng.choice((8, 16, 32)), compact=compact,
                 gelu=rng.choice((0, 1)), multiply_bits=rng.choice((1, 2, 4, 8, 16)), crc_bits=rng.choice((32, 32, 8, 1)),
                 reduce_stages=2 if compact else rng.choice((1, 2, 2, 3, 5)), link_timeout=rng.choice((64, 100)),
-                **_windows(rng, rows // lanes or 1, mem_depth))
+                token_bits=16 if compact else rng.choice((16, 18, 20)), **_windows(rng, rows // lanes or 1, mem_depth))
         except ConfigError:
             continue
 

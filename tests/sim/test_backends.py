@@ -1,5 +1,6 @@
 """All backends behave as one tile: the same answers and cycles, and the golden model's tokens."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -14,6 +15,7 @@ from marey.sim.backends import open_transport
 from marey.sim.simulation import BackendError, ScheduleFault
 from marey.sw.compiler.compile import compile_model, compile_quantised
 from marey.sw.compiler.integers import integers_for
+from marey.sw.compiler.layout import CompileError
 from marey.sw.formats import load_model, load_tokenizer
 from marey.sw.formats.tiny import tiny_model as make_model
 from marey.sw.formats.tiny import tiny_tokenizer
@@ -27,7 +29,7 @@ from marey.sw.runtime.generate import generate
 from marey.sw.runtime.link import Link
 from marey.sw.runtime.session import ScheduleError
 from marey.sw.views.bench import bench
-from tests.configs import CONFIGS, INT4, MODELS, ONE_PORT, ROOMY, codes, op
+from tests.configs import CONFIGS, INT4, LONG_TOKENS, MODELS, ONE_PORT, ROOMY, codes, op
 from tests.greedy import greedy_steps
 from tests.models import without_gains
 
@@ -78,8 +80,24 @@ def first_steps(model, program, backend, count):
 def test_every_backend_agrees(compiler, shape):
     """Golden, emulator and Verilator: logits, choices and cycles."""
     model = quantise(make_model(shape))
-    program = compile_quantised(model, ROOMY[0])
+    program = compile_quantised(model, LONG_TOKENS)
     assert first_steps(model, program, "emulator", 8) == first_steps(model, program, "verilator", 8)
+
+
+def test_a_vocabulary_of_more_than_16_bits(compiler):
+    """Tokens above 65,535 are given, looked up, chosen and sent, on the RTL and in the emulator."""
+    shape = ModelConfig(dim=8, hidden_dim=8, n_layers=1, n_heads=2, n_kv_heads=1, vocab_size=131_000, seq_len=8)
+    model = quantise(make_model(shape))
+    with pytest.raises(CompileError, match="choose a tile with token_bits=17"):
+        compile_quantised(model, replace(LONG_TOKENS, token_bits=16))
+    program = compile_quantised(model, LONG_TOKENS)
+    found = {}
+    for backend in ("emulator", "verilator"):
+        with Device(open_transport(LONG_TOKENS, backend), LONG_TOKENS) as device:
+            device.load(program)
+            steps = found[backend] = list(greedy_steps(program, model, device, 4, first=130_999))
+    assert found["emulator"] == found["verilator"]
+    assert any(token > 65_535 for token, _ in steps)
 
 
 @pytest.mark.parametrize("shape", [

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from marey.hdl.spec.config import preset
+from marey.hdl.timing import check
 from marey.sim.endpoint import Endpoint
-from marey.sw.compiler.compile import compile_quantised
+from marey.sw.compiler.compile import compile_quantised, schedule
 from marey.sw.compiler.layout import CompileError
 from marey.sw.compiler.pace import MOST_GROUPS
 from marey.sw.compiler.plan import plan
@@ -94,6 +95,17 @@ def test_copies_of_mem_with_windows():
         assert "\n" not in str(caught.value)
     with pytest.raises(CompileError, match="all of MEM must be readable"):
         compile_quantised(quantised(shape, 8), replace(small, weight_bits=8, wram_depth=1024))
+
+
+def test_a_product_that_takes_longer_than_a_timeline_reaches_back():
+    """The last product of a layer is issued long before its last result comes, as in Qwen2.5-0.5B."""
+    config = preset("lpu16x16")
+    outline = outline_of_shape(ModelConfig(dim=512, hidden_dim=4864, n_layers=2, n_heads=8, n_kv_heads=8, vocab_size=16,
+                                           seq_len=8), 8)
+    program = schedule(plan(config, outline), outline)
+    check(config, program.image.instructions, position=3)
+    products = 2 * 512 * (4 * 512 + 3 * 4864)
+    assert products <= program.cycles(3) * config.macs < 1.1 * products
 
 
 def test_a_layer_waits_for_the_rotation_to_leave_the_vxm():
