@@ -53,7 +53,7 @@ ROOMY = [
 ]
 """Shapes of tiles with room for a small model."""
 
-LONG_TOKENS = replace(ROOMY[4], name="tokens", token_bits=18, wram_depth=20_000, mem_depth=20_000)
+LONG_TOKENS = replace(ROOMY[4], name="tokens", token_bits=18, wram_depth=40_000, mem_depth=20_000)
 """One with tokens of 18 bits, and room for a narrow model with a large vocabulary."""
 
 INT4 = [

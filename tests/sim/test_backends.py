@@ -86,7 +86,8 @@ def test_every_backend_agrees(compiler, shape):
 
 def test_a_vocabulary_of_more_than_16_bits(compiler):
     """Tokens above 65,535 are given, looked up, chosen and sent, on the RTL and in the emulator."""
-    shape = ModelConfig(dim=8, hidden_dim=8, n_layers=1, n_heads=2, n_kv_heads=1, vocab_size=131_000, seq_len=8)
+    shape = ModelConfig(dim=8, hidden_dim=8, n_layers=1, n_heads=2, n_kv_heads=1, vocab_size=131_000, seq_len=8,
+                        tied=False)
     model = quantise(make_model(shape))
     with pytest.raises(CompileError, match="choose a tile with token_bits=17"):
         compile_quantised(model, replace(LONG_TOKENS, token_bits=16))
