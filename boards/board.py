@@ -34,6 +34,7 @@ class Board:
     programmer     command that writes a bitstream to the board; `{file}` stands for the bitstream
     flash_at       address in bytes in the board's SPI flash, behind the bitstream, from which the
                    tile loads a program at power-up; None if it loads none
+    sdram          name and number of the Amaranth resource that is the tile's external memory, if it has one
     note           one line that the owner of the board must know; "" if there is nothing
     ============== ====================================================================
     """
@@ -47,6 +48,7 @@ class Board:
     baud: int = BAUD
     programmer: tuple[str, ...]
     flash_at: int | None = None
+    sdram: tuple[str, int] = ("sdram", 0)
     note: str = ""
 
     @cached_property
@@ -70,7 +72,8 @@ class Board:
 
         The tile's multipliers and memories ask the platform for a replacement (`get_product`,
         `get_memory` and so on), and the classes of `ecp5.py` and `ice40.py` answer. On every
-        device, a `marey_ram` replaces a memory that starts empty.
+        device, a `marey_ram` replaces a memory that starts empty. `registers_at_pins`: the registers at the pins of
+        external memory are in the I/O cells (`marey.boards.sdram`).
         """
         parts = Ecp5Parts if self.is_ecp5 else Ice40UpParts if self.is_ice40up else Rams
-        return type(self.platform.__name__, (parts, self.platform), {})()
+        return type(self.platform.__name__, (parts, self.platform), {"registers_at_pins": True})()

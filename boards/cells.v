@@ -1,6 +1,7 @@
 // Simulation models of device cells that are empty in Yosys' own libraries. This text comes first, so its models are used.
 
-// Pins. Marey has plain inputs and outputs only, so these models have no tristate, which Verilator could not simulate here.
+// Pins. These models have no tristate, which Verilator could not simulate here. The pins of an SDRAM's data bus, which have
+// inputs and outputs, tell what they drive at ports of their own (chip.py).
 module SB_IO #(
   parameter [5:0] PIN_TYPE = 0, parameter PULLUP = 0, IO_STANDARD = "SB_LVCMOS"
 ) (inout PACKAGE_PIN, input CLOCK_ENABLE, input OUTPUT_ENABLE, input D_OUT_0, output D_IN_0);
@@ -33,21 +34,31 @@ endmodule
 
 module EHXPLLL #(
   parameter CLKI_DIV = 1, CLKFB_DIV = 1, CLKOP_DIV = 8, CLKOP_CPHASE = 0, FEEDBK_PATH = "CLKOP", CLKOP_ENABLE = "ENABLED",
-  CLKOS_DIV = 8, CLKOS_CPHASE = 0, CLKOS_ENABLE = "DISABLED"
+  CLKOS_DIV = 8, CLKOS_CPHASE = 0, CLKOS_ENABLE = "DISABLED",
+  CLKOS2_DIV = 8, CLKOS2_CPHASE = 0, CLKOS2_FPHASE = 0, CLKOS2_ENABLE = "DISABLED"
 ) (
   input CLKI, input CLKFB, input RST, input STDBY, input PHASESEL0, input PHASESEL1, input PHASEDIR, input PHASESTEP,
-  input PHASELOADREG, input PLLWAKESYNC, input ENCLKOP, input ENCLKOS, output CLKOP, output CLKOS, output LOCK
+  input PHASELOADREG, input PLLWAKESYNC, input ENCLKOP, input ENCLKOS, input ENCLKOS2,
+  output CLKOP, output CLKOS, output CLKOS2, output LOCK
 );
   assign CLKOP = CLKI;
   assign CLKOS = CLKI;
+  assign CLKOS2 = CLKI;
   assign LOCK = !RST;
 endmodule
 
-module TRELLIS_IO #(parameter DIR = "INPUT") (inout B, input I, input T, output O);
+module TRELLIS_IO #(parameter DIR = "INPUT") (inout B, input I, input T, output O, output OUT, output DRIVES);
   generate
     if (DIR == "OUTPUT") assign B = I;
   endgenerate
   assign O = B;
+  assign OUT = I;
+  assign DRIVES = !T;
+endmodule
+
+// Two bits in a clock cycle, of which Marey makes a clock at a pin.
+module ODDRX1F #(parameter GSR = "") (input SCLK, input RST, input D0, input D1, output Q);
+  assign Q = SCLK ? D0 : D1;
 endmodule
 
 // The core of a DP16KD: 1,024 rows of 18 bits behind two ports, each 1 to 18 bits wide, or 36 bits if port A writes and

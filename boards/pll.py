@@ -102,23 +102,43 @@ def ecp5_setting(input_hz: float, output_hz: float) -> Ecp5Setting:
     return Ecp5Setting(*_nearest(found, input_hz, output_hz)[1:])
 
 
-class Ecp5Pll(wiring.Component):
-    """An EHXPLLL. Parameters: `input_hz`, `output_hz`. Members: `clk_in`; `clk`, `locked`."""
+STEPS = 8
+"""Steps in which an EHXPLLL can delay an output within a cycle of its oscillator."""
 
-    def __init__(self, input_hz: float, output_hz: float):
-        self._setting = ecp5_setting(input_hz, output_hz)
-        super().__init__({"clk_in": In(1), "clk": Out(1), "locked": Out(1)})
+
+def ecp5_delay(setting: Ecp5Setting, degrees: float) -> tuple[int, int]:
+    """(CPHASE, FPHASE) of an output that comes a part of its period after CLKOS, 0 to 360 degrees: cycles of the oscillator,
+    counted from `divider - 1` on, and steps of a cycle."""
+    cycles, steps = divmod(round(degrees / 360 * setting.divider * STEPS), STEPS)
+    return setting.divider - 1 + cycles, steps
+
+
+class Ecp5Pll(wiring.Component):
+    """An EHXPLLL.
+
+    Parameters: `input_hz`, `output_hz`; `later_degrees`, if it is given: a second output comes so much later. Members:
+    `clk_in`; `clk`, `locked`; with `later_degrees` also `later`, the second output.
+    """
+
+    def __init__(self, input_hz: float, output_hz: float, later_degrees: float | None = None):
+        self._setting, self._degrees = ecp5_setting(input_hz, output_hz), later_degrees
+        super().__init__({"clk_in": In(1), "clk": Out(1), "locked": Out(1)}
+                         | ({} if later_degrees is None else {"later": Out(1)}))
 
     def elaborate(self, platform):
         m = Module()
-        setting, compared = self._setting, Signal()
+        setting, compared, second = self._setting, Signal(), {}
+        if self._degrees is not None:
+            cycles, steps = ecp5_delay(setting, self._degrees)
+            second = {"p_CLKOS2_DIV": setting.divider, "p_CLKOS2_CPHASE": cycles, "p_CLKOS2_FPHASE": steps,
+                      "p_CLKOS2_ENABLE": "ENABLED", "i_ENCLKOS2": 0, "o_CLKOS2": self.later}
         m.submodules.pll = Instance(
             "EHXPLLL", p_CLKI_DIV=setting.reference, p_CLKFB_DIV=1, p_FEEDBK_PATH="CLKOP",
             p_CLKOP_DIV=setting.multiple, p_CLKOP_CPHASE=setting.multiple - 1, p_CLKOP_ENABLE="ENABLED",
             p_CLKOS_DIV=setting.divider, p_CLKOS_CPHASE=setting.divider - 1, p_CLKOS_ENABLE="ENABLED",
             i_CLKI=self.clk_in, i_CLKFB=compared, i_RST=0, i_STDBY=0, i_PHASESEL0=0, i_PHASESEL1=0, i_PHASEDIR=0,
             i_PHASESTEP=0, i_PHASELOADREG=0, i_PLLWAKESYNC=0, i_ENCLKOP=0, i_ENCLKOS=0,
-            o_CLKOP=compared, o_CLKOS=self.clk, o_LOCK=self.locked)
+            o_CLKOP=compared, o_CLKOS=self.clk, o_LOCK=self.locked, **second)
         return m
 
 

@@ -9,6 +9,7 @@ from ..hdl.link.flash import FlashLoader
 from ..hdl.serial import SerialTile
 from .board import Board
 from .pll import UP5K_PLL_PIN, Ecp5Pll, Ice40Pll
+from .sdram import CLOCK_DEGREES, CLOCK_DOMAIN, SdramPins
 
 SETTLING = 1024
 """Clock cycles of reset after the PLL has locked: an iCE40's block RAMs cannot be read in the first
@@ -17,13 +18,13 @@ microseconds."""
 
 class BoardTop(Elaboratable):
     """The top component of a board's design: a PLL, a reset, and a `SerialTile` between the pins of
-    the UART.
+    the UART; with external memory, the registers at its pins, and its clock.
 
     It elaborates for the platform of its board only. Where the board has a `flash_at`, a loader
     fills the tile from the SPI flash at power-up, before the UART is listened to.
 
-    Parameters: `board`; `inside`, a component with `rx_line: In(1)` and `tx_line: Out(1)` that
-    takes the tile's place.
+    Parameters: `board`; `inside`, a component with `rx_line: In(1)` and `tx_line: Out(1)`, and
+    perhaps with `sdram: Out(Pins(part))`, that takes the tile's place.
     """
 
     def __init__(self, board: Board, inside: Component | None = None):
@@ -50,6 +51,9 @@ class BoardTop(Elaboratable):
         m.d.comb += [inside.rx_line.eq(rx.i), tx.o.eq(inside.tx_line)]
         if board.flash_at is not None and isinstance(inside, SerialTile):
             self._flash(m, platform, inside)
+        if "sdram" in inside.signature.members:
+            m.submodules.sdram = chip = SdramPins(board.tile.memory.part, board.sdram)
+            wiring.connect(m, inside.sdram, chip.pins)
         return m
 
     def _flash(self, m, platform, tile):
@@ -74,7 +78,11 @@ class BoardTop(Elaboratable):
         input_hz = platform.default_clk_frequency
         port = platform.request(source, dir="-")
         if board.is_ecp5:
-            m.submodules.pll = pll = Ecp5Pll(input_hz, board.clock_hz)
+            degrees = CLOCK_DEGREES if board.tile.memory else None
+            m.submodules.pll = pll = Ecp5Pll(input_hz, board.clock_hz, degrees)
+            if degrees is not None:
+                m.domains += (chip := ClockDomain(CLOCK_DOMAIN, reset_less=True))
+                m.d.comb += chip.clk.eq(pll.later)
         else:
             own = board.is_ice40up and platform.resources[source, 0].ios[0].names == [UP5K_PLL_PIN]
             m.submodules.pll = pll = Ice40Pll(input_hz, board.clock_hz, port if own else None)

@@ -11,12 +11,13 @@ from ..sim.terminal import Terminal
 from ..sw.program.program import Program
 from .board import Board
 from .cells import LINT, cell_models
+from .chip import attached
 from .flow import NAME
 from .memories import Burner, contents, rams
 
-AWAKE = 1 << 22
-"""Clock cycles without a byte after which the simulation rests: more than a token takes, or the
-link's time-out."""
+AWAKE = 1 << 24
+"""Clock cycles without a byte after which the simulation rests: more than a token takes, from
+external memory too, or the link's time-out."""
 
 _STRIDE = 2048
 """Clock cycles between two looks at the terminal: the time of a few bytes."""
@@ -28,7 +29,7 @@ buffer."""
 
 def netlist(board: Board, folder: Path, program: Program | None = None) -> str:
     """The Verilog of a board's netlist and of the models of its cells; the top module is `pins`,
-    with clk, rx and tx.
+    with clk, rx and tx. A board with SDRAM has the model of its chip, whose rules are asserted.
 
     `folder` contains what `marey.boards.flow.synthesise` wrote. A program is put into an ECP5's
     block RAMs. MareyError if the design has no place for it; ToolError if Yosys, which has the
@@ -37,14 +38,17 @@ def netlist(board: Board, folder: Path, program: Program | None = None) -> str:
     clock = board.platform().default_clk
     uart = "{}_{}".format(*board.uart)
     # Each pin gets a wire of its own, since the netlist's pins are inout.
-    wrapper = (f"module {TOP}(input clk, input rx, output tx);\n"
-               "  wire clk_pin, rx_pin;\n  assign clk_pin = clk;\n  assign rx_pin = rx;\n"
-               f"  {NAME} board(.{clock}_0__io(clk_pin), .{uart}__rx__io(rx_pin), .{uart}__tx__io(tx));\nendmodule\n")
     # A cell of a pin has an inout port, to which Verilator connects no input or output of the module.
-    text = re.sub(r"^  (input|output) (\w+__io);", r"  inout \2;", Path(folder, "netlist.v").read_text(), flags=re.MULTILINE)
+    text = re.sub(r"^  (input|output) (\[\d+:0\] )?(\w+__io);", r"  inout \2\3;", Path(folder, "netlist.v").read_text(),
+                  flags=re.MULTILINE)
     if board.is_ecp5:
         text = Burner(rams(Path(folder, f"{NAME}.il").read_text()), contents(board.tile, program)).netlist(text)
-    return "\n".join([wrapper, text, cell_models(board.is_ecp5)])
+    chip = attached(board, text)
+    wrapper = (f"module {TOP}(input clk, input rx, output tx);\n"
+               "  wire clk_pin, rx_pin;\n  assign clk_pin = clk;\n  assign rx_pin = rx;\n"
+               f"{chip.wires}  {NAME} board(.{clock}_0__io(clk_pin), .{uart}__rx__io(rx_pin), .{uart}__tx__io(tx)"
+               f"{chip.ports});\nendmodule\n")
+    return "\n".join([wrapper, chip.netlist, cell_models(board.is_ecp5), chip.models])
 
 
 def virtual_board(board: Board, folder: Path, program: Program | None = None) -> Pins:
@@ -53,7 +57,8 @@ def virtual_board(board: Board, folder: Path, program: Program | None = None) ->
     Its first build takes minutes. Errors are those of `netlist`, and BackendError if the build
     fails.
     """
-    return Pins(netlist(board, folder, program), f"the virtual {board.title}", board.clock_hz / board.baud, LINT, gates=True)
+    return Pins(netlist(board, folder, program), f"the virtual {board.title}", board.clock_hz / board.baud, LINT, gates=True,
+                checked=board.tile.memory is not None)
 
 
 def patience(pins: Pins, board: Board) -> float:

@@ -6,6 +6,7 @@ from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from .dram import Pins
 from .link.uart import WORD_BITS, UartReceiver, UartTransmitter, divisor
 from .link.words import WordGatherer, WordSplitter
 from .spec.config import Config, ConfigError
@@ -70,18 +71,20 @@ class SerialTile(wiring.Component):
     Cost: a `Tile` and a `SerialLink`.
 
     Parameters: `config`, whose `link_timeout` is replaced by the line's; `clock_hz`, `baud`: see
-    `SerialLink`.
+    `SerialLink`. ConfigError if its external memory is timed for another clock.
 
     Members:
         `rx_line : In(1)`, `tx_line : Out(1)`: the pins
         `loading : In(1)`: the tile hears `first` and not the line, and its answers are dropped
         `first : In(stream.Signature(32))`: words of a self-loading image
+        `sdram : Out(Pins(part))`: with external memory, its chip
     """
 
     def __new__(cls, config: Config, clock_hz: float, baud: int):
         # Before the component is there: Amaranth warns of one that is made and not used.
-        if config.memory:
-            raise ConfigError(f"configuration {config.name!r}: no board connects external memory yet: it is for simulation")
+        if config.memory and config.sdram_mhz * 1e6 != clock_hz:
+            raise ConfigError(f"configuration {config.name!r}: its external memory is timed for {config.sdram_mhz} MHz, and "
+                              f"the clock has {clock_hz / 1e6:g}: set sdram_mhz")
         return super().__new__(cls)
 
     def __init__(self, config: Config, clock_hz: float, baud: int):
@@ -89,12 +92,14 @@ class SerialTile(wiring.Component):
         self._tile = Tile(replace(config, link_timeout=link_timeout(clock_hz, baud)))
         super().__init__({
             "rx_line": In(1, init=1), "tx_line": Out(1, init=1), "loading": In(1), "first": In(stream.Signature(32)),
-        })
+        } | ({"sdram": Out(Pins(config.memory.part))} if config.memory else {}))
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.link = link = self._link
         m.submodules.tile = tile = self._tile
+        if tile.config.memory:
+            wiring.connect(m, tile.sdram, wiring.flipped(self.sdram))
         m.d.comb += [
             link.rx_line.eq(self.rx_line), self.tx_line.eq(link.tx_line),
             tile.rx.payload.eq(Mux(self.loading, self.first.payload, link.rx.payload)),

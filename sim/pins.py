@@ -30,14 +30,16 @@ class Pins:
 
     Parameters: `text`, the Verilog; `name`, what messages call it; `bit`, the length of a bit of
     the host's UART in clock cycles, which can be a fraction; `lint`, names of Verilator's warnings
-    to leave out; `gates`, whether the text is a netlist.
+    to leave out; `gates`, whether the text is a netlist; `checked`, whether its assertions are tested: one that fails ends
+    the process, with its message.
 
     The clock runs only in `run`. The first simulation of a text takes seconds or minutes, in which
     it is compiled. BackendError if it cannot be.
     """
 
-    def __init__(self, text: str, name: str, bit: float, lint: tuple[str, ...] = (), gates: bool = False):
-        design = Design(text=text, name=name, harness=HARNESS, top=TOP, lint=lint, gates=gates)
+    def __init__(self, text: str, name: str, bit: float, lint: tuple[str, ...] = (), gates: bool = False,
+                 checked: bool = False):
+        design = Design(text=text, name=name, harness=HARNESS, top=TOP, lint=lint, gates=gates, checked=checked)
         self._library = load(build(design), _FUNCTIONS)
         self._handle = self._library.marey_open(bit)
         self.close = weakref.finalize(self, self._library.marey_close, self._handle)

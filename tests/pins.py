@@ -64,6 +64,7 @@ def program_digest(program: Program) -> str:
             section |= {"far": 0, "stride": 0, "chunk_bits": 0}
         assert not facts.pop("external") and not facts.pop("logits_far")
         facts.pop("block")
+        facts.pop("no_block")
         digest.update(json.dumps(facts, sort_keys=True).encode())
         arrays += [value.ravel() if name == "factors" else value for name, value in vars(program.stream).items()
                    if isinstance(value, np.ndarray) and (value.size or name != "positions")]

@@ -226,6 +226,14 @@ PRESETS = {
         # For an ECP5-85F: stories260K resident with a context of 128, in 194 of its 208 block RAMs.
         Config(name="ecp5_8x8_deep", rows=8, cols=8, lanes=4, wram_depth=5120, wram_latency=2, mem_depth=1024, act_first=896,
                act_depth=256, crc_bits=8),
+        # For an ECP5-85F with a ULX3S's SDRAM: a context of 64 for a model of stories15M's shape, and blocks of 8 positions.
+        Config(name="ecp5_8x8_sdram", rows=8, cols=8, lanes=4, wram_depth=4096, wram_latency=2, mem_depth=2048,
+               program_depth=1024, crc_bits=8, sdram=1),
+        Config(name="ecp5_8x8_int4_sdram", rows=8, cols=8, lanes=4, weight_bits=4, wram_depth=8192, wram_latency=2,
+               mem_depth=2048, program_depth=1024, crc_bits=8, sdram=1),
+        # For an ECP5-45F with a Colorlight i9's SDRAM of 32 bits.
+        Config(name="ecp5_8x8_int4_sdram32", rows=8, cols=8, lanes=4, weight_bits=4, wram_depth=4096, wram_latency=2,
+               mem_depth=1024, program_depth=1024, crc_bits=8, sdram=3, sdram_mhz=80),
         # For an ECP5-25F: 16 + 1 of its 28 multipliers; for an 85F: 128 + 8 of its 156.
         Config(name="ecp5_4x4", rows=4, cols=4, lanes=1, wram_depth=2048, mem_depth=1024, crc_bits=8),
         Config(name="ecp5_8x16", rows=8, cols=16, lanes=4, wram_depth=1024, wram_latency=2, mem_depth=1024, crc_bits=8),

@@ -56,10 +56,10 @@ def boards_command(as_json):
     if as_json:
         click.echo(json.dumps(rows))
         return
-    click.echo(f"{'board':<16}{'device':<18}{'tile':<15}{'MHz':>5}{'met':>7}{'baud':>10}")
+    click.echo(f"{'board':<22}{'device':<18}{'tile':<22}{'MHz':>5}{'met':>7}{'baud':>10}")
     for row in rows:
         met = row["clock_mhz_met"] or "-"
-        line = "{board:<16}{device:<18}{config:<15}{clock_mhz_target:>5g}{met:>7}{baud:>10}  {note}"
+        line = "{board:<22}{device:<18}{config:<22}{clock_mhz_target:>5g}{met:>7}{baud:>10}  {note}"
         click.echo(line.format(**row, met=met).rstrip())
 
 

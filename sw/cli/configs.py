@@ -32,10 +32,10 @@ CONFIG = click.option("--config", type=ConfigType(), default="sim8x8", show_defa
 
 def lines():
     """The presets and the fields of a configuration, for people."""
-    yield f"{'preset':<15}{'rows':>5}{'cols':>5}{'lanes':>6}{'weights':>8}{'W-RAM':>9}{'MEM':>9}{'program':>8}  profile"
+    yield f"{'preset':<22}{'rows':>5}{'cols':>5}{'lanes':>6}{'weights':>8}{'W-RAM':>9}{'MEM':>9}{'program':>8}  profile"
     for config in PRESETS.values():
         wram_kb, mem_kb = config.weights * config.weight_bits / 8 / 1024, config.mem_depth * config.rows * 2 / 1024
-        yield (f"{config.name:<15}{config.rows:>5}{config.cols:>5}{config.lanes:>6}{f'int{config.weight_bits}':>8}"
+        yield (f"{config.name:<22}{config.rows:>5}{config.cols:>5}{config.lanes:>6}{f'int{config.weight_bits}':>8}"
                f"{_size(wram_kb):>9}{_size(mem_kb):>9}{config.program_depth:>8}  {config.profile.name}")
     yield ""
     yield f"{'field':<15}{'legal values':<36}{'default':>8}  meaning"

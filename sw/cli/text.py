@@ -117,6 +117,7 @@ def _generate(program: Program, connect, prompt: str, wanted: Wanted, burned: bo
               verifier: Verifier | None, prefill: HostPrefill | None = None) -> None:
     """Generates, with the text streamed to stdout, and prints the table or the JSON object."""
     warn_of_lost(program, prompt)
+    warn_of_no_blocks(program, prompt)
     show = (lambda text: None) if as_json else (lambda text: click.echo(text, nl=False))
     # A bar would cover a prompt that was shown before.
     keep_going = PromptBar() if wanted.chat or as_json else lambda left: True
@@ -139,6 +140,12 @@ def warn_of_lost(program: Program, prompt: str) -> None:
     if lost := program.tokenizer.unencodable(prompt):
         click.echo(f"marey: warning: the model's vocabulary has no token for {' '.join(map(repr, lost))}: the model "
                    "does not see them", err=True)
+
+
+def warn_of_no_blocks(program: Program, prompt: str) -> None:
+    """Says on stderr why a prompt takes all weights from external memory for each of its tokens, if it does."""
+    if prompt and program.stream and program.stream.external and program.stream.no_block:
+        click.echo(f"marey: warning: the prompt is run {program.stream.prompts}", err=True)
 
 
 def _tell(program: Program, backend: str, result: Generation, wall_seconds: float, simulated_hz: float | None, as_json: bool):

@@ -24,6 +24,7 @@ from .overlapped import lower_block, lower_external
 from .plan import lay_out_model
 from .resident import Code, lower
 from .segments import lower_streamed, lower_streamed_block
+from .slots import NoBlock
 from .streamed import StreamedLayout
 
 
@@ -71,13 +72,15 @@ def _schedule(layout, outline):
     if not isinstance(layout, StreamedLayout):
         code = lower(layout, outline)
         return Program(config, Image(code.instructions, weights, constants), model=facts, sections=code.sections)
-    external, block = isinstance(layout, ExternalLayout), None
+    external, block, no_block = isinstance(layout, ExternalLayout), None, ""
     code, entries = (lower_external(layout, outline), {}) if external else lower_streamed(layout, outline)
-    if found := (lower_block if external else lower_streamed_block)(layout, outline, len(code.instructions)):
-        more, block = found
+    try:
+        more, block = (lower_block if external else lower_streamed_block)(layout, outline, len(code.instructions))
         code = Code(code.instructions + more.instructions, code.sections | more.sections)
+    except NoBlock as reason:
+        no_block = str(reason)
     program = Program(config, Image(code.instructions, weights, constants), model=facts, sections=code.sections,
-                      stream=stream(layout, entries, weights, constants, block))
+                      stream=stream(layout, entries, weights, constants, block, no_block))
     program.check_retention()
     return program
 

@@ -44,11 +44,11 @@ def fill_stream(layout: StreamedLayout, model: QuantisedModel) -> tuple[np.ndarr
 
 
 def stream(layout: StreamedLayout, entries: dict[tuple[str, ...], int], weights: np.ndarray,
-           constants: np.ndarray, block: Block | None = None) -> Stream:
+           constants: np.ndarray, block: Block | None = None, no_block: str = "") -> Stream:
     """The stream of a layout, with an empty embedding and tables of a model without integers.
 
     `entries`: the number of each section's first instruction, by the section's steps; in external memory all are
-    parts of one run. `block`: see `Stream`.
+    parts of one run. `block`, `no_block`: see `Stream`.
     """
     def entered(part: Section) -> Section:
         return replace(part, entry=entries.get(part.steps, 0))
@@ -60,7 +60,7 @@ def stream(layout: StreamedLayout, entries: dict[tuple[str, ...], int], weights:
         entered(layout.begin), tuple(map(entered, layout.layer_sections)), tuple(map(entered, layout.end_sections)),
         layout.model.n_layers, layout.buffer, layout.room, layout.segment, {name: layout.layer[name] for name in first},
         layout.cell, layout.cells, 0 if layout.whole else matrix.results * layout.config.cols, weights, constants,
-        np.zeros(0, np.int8), np.zeros((0, 1), np.int16), block=block, **tables_of(layout), **external)
+        np.zeros(0, np.int8), np.zeros((0, 1), np.int16), block=block, no_block=no_block, **tables_of(layout), **external)
 
 
 def tables_of(layout: StreamedLayout, model: QuantisedModel | None = None) -> dict[str, np.ndarray]:

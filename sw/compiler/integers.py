@@ -11,6 +11,8 @@ from .plan import plan
 
 LEAST_WORDS = 4
 """Words of the first half of a residual: with fewer, the VXM is busy with the results of halves all the time."""
+EXTERNAL_GROUP = 32
+"""Inputs that share a scale where weights of 4 bits lie in external memory: scales of groups of 16 take a tenth of the bus."""
 
 
 def integers_for(config: Config, shape: ModelConfig, model: Model | None = None) -> dict[str, int]:
@@ -19,7 +21,8 @@ def integers_for(config: Config, shape: ModelConfig, model: Model | None = None)
     A model is pipelined (see `integer_graph`) where the tile takes a result of the MXM in one cycle, and where it is
     resident with as many positions as without halves. `model`: as for `outline_of_shape`.
     """
-    plain = {"bits": config.weight_bits, "group": max(GROUP, config.rows), "pipelined": False}
+    group = max(EXTERNAL_GROUP if config.memory else GROUP, config.rows)
+    plain = {"bits": config.weight_bits, "group": group, "pipelined": False}
     halved = plain | {"pipelined": True}
     fitting = GROUP_UNIT % config.rows == GROUP_UNIT % config.cols == 0 and first_half(shape.dim) >= LEAST_WORDS * config.rows
     roomy = config.beats_per_result == 1 and config.weight_bits == 8 and config.wram_ports == 2 and config.whole

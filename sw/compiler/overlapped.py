@@ -21,7 +21,7 @@ from .external import ExternalLayout
 from .layout import CompileError
 from .placement import External
 from .resident import Code
-from .slots import MOST_POSITIONS, with_slots
+from .slots import MOST_POSITIONS, NoBlock, with_slots
 
 READER_INSTRUCTIONS = 2
 """Instructions at the end of the program memory that the host uses to read external memory."""
@@ -47,9 +47,9 @@ def lower_external(layout: ExternalLayout, outline: Outline) -> Code:
     return Code(bodies.code, bodies.sections | {stop: "end"})
 
 
-def lower_block(layout: ExternalLayout, outline: Outline, origin: int) -> tuple[Code, Block] | None:
-    """The program of a block of a prompt's positions, from instruction `origin` on; None if MEM or the program memory has no
-    room for a block of at least two.
+def lower_block(layout: ExternalLayout, outline: Outline, origin: int) -> tuple[Code, Block]:
+    """The program of a block of a prompt's positions, from instruction `origin` on. NoBlock if MEM or the program memory has
+    no room for a block of at least two, or if moves have no pauses that turns can follow.
 
     A block has as many positions as MEM has room for, up to `MOST_POSITIONS`, or to a cell of the KV cache if a column's keys
     and a word's values are of different numbers of positions. It begins at a multiple of them. Before it the host puts the
@@ -59,19 +59,25 @@ def lower_block(layout: ExternalLayout, outline: Outline, origin: int) -> tuple[
     positions = min(MOST_POSITIONS if config.rows == config.cols else layout.cell, layout.context)
     while positions > 1 and with_slots(layout, positions).granules > config.granules:
         positions //= 2
-    # Moves without pauses for REFRESH must read all rows in each run.
-    if positions < 2 or config.memory.sweep or Dram.plan(config).pause % External(layout).fill_cycles:
-        return None
+    if positions < 2:
+        raise NoBlock("MEM has no room for the slots of two positions: choose a larger mem_depth")
+    if config.memory.sweep:
+        raise NoBlock("moves without pauses for REFRESH must read all rows in each run: set sdram_sweep_us to 0")
+    pause, entry = Dram.plan(config).pause, External(layout).fill_cycles
+    if pause % entry:
+        raise NoBlock(f"a pause for REFRESH takes {pause} cycles, no multiple of the {entry} of an entry of W-RAM: choose "
+                      "another sdram_mhz")
     layout = with_slots(layout, positions)
     bodies = Bodies(Builder(layout, outline, External(layout)), origin)
     try:
         bodies.begin(bodies.arriving(layout.layer_sections[0]))
         bodies.layers()
     except EncodingError:  # a target is beyond the program memory
-        return None
+        raise NoBlock("their program does not fit the program memory: choose a larger program_depth") from None
     bodies.code.append(bodies.op(Op.HALT))
-    if bodies.here > _room(layout):
-        return None
+    if bodies.here > (room := _room(layout)):
+        raise NoBlock(f"the program would have {bodies.here} instructions, and {config.name} has room for {room}: choose a "
+                      "larger program_depth")
     sections = {number: f"block: {name}" for number, name in bodies.sections.items()}
     return Code(bodies.code, sections), Block(positions, origin, layout.slots.begin, layout.slots.stride)
 

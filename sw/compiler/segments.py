@@ -16,7 +16,7 @@ from .layout import CompileError
 from .placement import Streamed
 from .resident import Code, behind_attention, count_blocks, paced
 from .schedule import Timeline
-from .slots import MOST_POSITIONS, with_slots
+from .slots import MOST_POSITIONS, NoBlock, with_slots
 from .steps import IN_ORDER, ORIGIN, After, Step, step
 from .streamed import StreamedLayout
 
@@ -43,9 +43,9 @@ def lower_streamed(layout: StreamedLayout, outline: Outline) -> tuple[Code, dict
     return Code(program, {entry: ", ".join(steps) for steps, entry in entries.items()}), entries
 
 
-def lower_streamed_block(layout: StreamedLayout, outline: Outline, origin: int) -> tuple[Code, Block] | None:
+def lower_streamed_block(layout: StreamedLayout, outline: Outline, origin: int) -> tuple[Code, Block]:
     """The sections' programs for a block of a prompt's positions, each with a run for every position, from instruction
-    `origin` on; None if MEM or the program memory has no room, or if there are too many results for the operand of a START.
+    `origin` on. NoBlock if MEM or the program memory has no room, or if there are too many results for a START's operand.
 
     A block has as many positions as MEM has room for, up to `MOST_POSITIONS`.
     """
@@ -53,7 +53,7 @@ def lower_streamed_block(layout: StreamedLayout, outline: Outline, origin: int) 
     while positions > 1 and with_slots(layout, positions, layout.dim).granules > config.granules:
         positions //= 2
     if positions < 2:
-        return None
+        raise NoBlock("MEM has no room for the slots of two positions: choose a larger mem_depth")
     blocked = with_slots(layout, positions, layout.dim)
     slots, sections = blocked.slots, (layout.begin, *layout.layer_sections)
     placement, program, entries = Streamed(blocked), [], []
@@ -62,16 +62,17 @@ def lower_streamed_block(layout: StreamedLayout, outline: Outline, origin: int) 
                           for section in sections)
     most = max(section.chunks * results for section, results in zip(sections, chunk_results, strict=True))
     if most + positions * slots.stride // config.beats_per_result >= 1 << config.token_bits - 1:
-        return None
+        raise NoBlock("there are more results than the operand of a START can count: choose a smaller mem_depth")
     try:
         for section in sections:
             code = lowering.section(section)
             entries.append(origin + len(program) if code else -1)
             program += code
-    except EncodingError:  # a slot is too far away
-        return None
-    if origin + len(program) > config.program_depth:
-        return None
+    except EncodingError:
+        raise NoBlock("a slot is further away than an instruction can say: choose a smaller mem_depth") from None
+    if (needed := origin + len(program)) > config.program_depth:
+        raise NoBlock(f"the program would have {needed} instructions, and {config.name} has room for {config.program_depth}: "
+                      "choose a larger program_depth")
     norms = [[step for step in section.steps if step in layout.norms] for section in sections]
     gains = (*(layout.layer[names[-1]] if names else -1 for names in norms), layout.in_granules(layout.dim),
              blocked.buffers["gains"])

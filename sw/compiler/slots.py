@@ -24,6 +24,10 @@ MOST_POSITIONS = 32
 """The most positions of a block: with more, the products take longer than the weights."""
 
 
+class NoBlock(Exception):
+    """There is no program for blocks of positions. Its text says why, and what would help, in a part of a line."""
+
+
 @dataclass(frozen=True)
 class Slots:
     """The slots of a block.

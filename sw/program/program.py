@@ -173,14 +173,14 @@ class Program:
     def check_burnable(self, config: Config) -> None:
         """MareyError if the program cannot be burned into the tile's bitstream.
 
-        It can be if it is compiled for this configuration, has a model, and is not streamed.
+        It can be if it is compiled for this configuration, has a model, and is resident.
         """
         self.check_config(config)
         if self.model is None:
             raise MareyError("this program was assembled by hand and makes no tokens: burn in a model's")
         if self.stream:
-            raise MareyError(f"{self.name} is streamed through {self.config.name}, and cannot be burned in: `marey fit` says "
-                             "where it is resident")
+            raise MareyError(f"{self.name} does not fit into {self.config.name} alone, and cannot be burned in: `marey fit` "
+                             "says where it is resident")
 
     @property
     def wram_words(self) -> int:
@@ -233,8 +233,8 @@ class Program:
                      f"{self.stream.room} W-RAM words of {self.config.wram_depth}")
         else:
             line += f"{self.wram_words} W-RAM words of {self.config.wram_depth}"
-        if self.stream and self.stream.block:
-            line += f", a prompt in blocks of {self.stream.block.positions} positions"
+        if self.stream:
+            line += f", a prompt {self.stream.prompts}"
         if self.model is None:
             return f"{line}, {self.cycles()} cycles"
         constant, slope, least = self.formula()

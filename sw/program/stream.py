@@ -126,7 +126,8 @@ class Stream:
     - `external`: the segments lie in external memory, one after another in the order in which a token needs them, and a
       token takes one run, from instruction 0 on. `logits_far`: the burst from which on it leaves its logits there; 0 if
       they are in MEM.
-    - `block`: of a prompt's positions; None if the program computes them one by one.
+    - `block`: of a prompt's positions; None if the program computes them one by one. `no_block`: why it does, in a part of
+      a line.
     """
 
     begin: Section
@@ -150,6 +151,7 @@ class Stream:
     external: bool = False
     logits_far: int = 0
     block: Block | None = None
+    no_block: str = ""
 
     @classmethod
     def load(cls, facts: dict, arrays: dict[str, np.ndarray]) -> "Stream":
@@ -174,6 +176,13 @@ class Stream:
                 or any(array.dtype != ARRAYS[name] for name, array in arrays.items())):
             raise ValueError("stream")
         return found
+
+    @property
+    def prompts(self) -> str:
+        """How tokens of a prompt are run, in words."""
+        if self.block:
+            return f"in blocks of {self.block.positions} positions"
+        return f"token by token, without blocks{': ' * bool(self.no_block)}{self.no_block}"
 
     @property
     def sections(self) -> tuple[Section, ...]:

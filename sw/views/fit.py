@@ -84,15 +84,16 @@ def refuse(rows: list[dict], targets: list[Target], reasons: dict[int, str]) -> 
 
 def lines(rows: list[dict]) -> list[str]:
     """What `fit` found, as a table for people; its last line says what the speeds assume."""
-    found = [f"{'target':<16}{'tile':<15}{'mode':<10}{'positions':>9}{'W-RAM':>8}{'MEM':>7}"
+    found = [f"{'target':<22}{'tile':<22}{'mode':<10}{'positions':>9}{'W-RAM':>8}{'MEM':>7}{'SDRAM':>7}"
              f"{'cycles at 0':>13}{'mid':>12}{'last':>12}{'MHz':>7}{'tokens/s':>10}"]
     for row in rows:
         if row["mode"] == NO:
-            found.append(f"{row['name']:<16}{row['config']:<15}no        {row['why']}")
+            found.append(f"{row['name']:<22}{row['config']:<22}no        {row['why']}")
             continue
-        used = [f"{kind['used'] / kind['of']:.0%}" for kind in row["memory"].values()]
+        used = {name: f"{kind['used'] / kind['of']:.0%}" for name, kind in row["memory"].items()}
         clock, rate = (f"{value:g}" if value else "-" for value in (row["clock_mhz"], row["tokens_per_second"]))
-        found.append(f"{row['name']:<16}{row['config']:<15}{row['mode']:<10}{row['positions']:>9}{used[0]:>8}{used[1]:>7}"
+        found.append(f"{row['name']:<22}{row['config']:<22}{row['mode']:<10}{row['positions']:>9}{used['wram_words']:>8}"
+                     f"{used['mem_words']:>7}{used.get('sdram_bytes', '-'):>7}"
                      f"{row['cycles']['0']:>13,}{row['cycles']['mid']:>12,}{row['cycles']['last']:>12,}{clock:>7}{rate:>10}")
     return [*found, ASSUMPTIONS]
 

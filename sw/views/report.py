@@ -33,7 +33,8 @@ def report(program: Program, position: int, costs: Iterable[dict] = ()) -> dict:
         f"cycles at position {position}": f"{cycles:,}",
         "MACs' floor": f"{floor:,.0f} cycles, {floor / cycles:.1%}",
         f"a prompt of {prompt['tokens']} tokens": f"{prompt['cycles']:,} cycles" + (
-            f", in blocks of {prompt['block']}; {prompt['one_by_one']:,} one by one" if prompt["block"] > 1 else ""),
+            f", {program.stream.prompts}" + f"; {prompt['one_by_one']:,} one by one" * (prompt["block"] > 1)
+            if program.stream else ""),
     } | _external(used, config, cycles) | (
         {"a smaller array is as fast": f"{smaller.rows}x{smaller.cols} with {smaller.cycles:,} cycles"} if smaller else {}) | (
         {"link words a token": f"{link_words:,}"} if program.stream else {}) | {

@@ -30,16 +30,16 @@ PROMPT_TOKENS = 64
 """Tokens of the prompt whose cycles `fit` and `report` tell."""
 
 
-def prompt_cycles(program: Program) -> dict[str, int]:
+def prompt_cycles(program: Program) -> dict[str, int | str]:
     """What a prompt takes of `PROMPT_TOKENS` tokens, or of as many as the context has room for: {"tokens"; "cycles", of all
     runs, the last of which makes a token; "one_by_one", cycles without blocks of positions; "block", positions of a block, 1
-    if there are none}."""
+    if there are none; "no_block", why there are none, or ""}."""
     tokens = min(PROMPT_TOKENS, program.model.context)
     last = program.cycles(tokens - 1)
     block = program.stream and program.stream.block
     return {"tokens": tokens, "cycles": sum(run.cycles for run in program.prompt_runs(0, tokens - 1)) + last,
             "one_by_one": sum(program.cycles(position, False) for position in range(tokens - 1)) + last,
-            "block": block.positions if block else 1}
+            "block": block.positions if block else 1, "no_block": program.stream.no_block if program.stream else ""}
 
 
 def middle(program: Program) -> int:

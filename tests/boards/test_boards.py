@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from marey.boards import bitstreams, families, flow, records, tools
 from marey.boards.all import BOARDS
 from marey.boards.board import Board
-from marey.boards.pll import ecp5_setting, ice40_setting
+from marey.boards.pll import STEPS, Ecp5Setting, ecp5_delay, ecp5_setting, ice40_setting
+from marey.hdl.dram.pins import address_width
 from marey.hdl.link.uart import divisor
 from marey.hdl.spec.config import PRESETS
 from marey.hdl.spec.errors import MareyError
@@ -44,6 +45,11 @@ def test_a_board_is_sound(board):
     assert board.uart in platform.resources
     assert {pin.name for pin in platform.resources[board.uart].ios} >= {"rx", "tx"}
     assert any("{file}" in part for part in board.programmer)
+    if board.tile.memory:
+        part, pins = board.tile.memory.part, {pin.name: pin.ios[0] for pin in platform.resources[board.sdram].ios}
+        widths = {"clk": 1, "we": 1, "cas": 1, "ras": 1, "ba": 2, "a": address_width(part), "dq": part.bus_bits}
+        assert board.tile.sdram_mhz * 1e6 == board.clock_hz and widths == {name: len(pins[name]) for name in widths}
+        assert all(pins[name].invert for name in ("we", "cas", "ras"))
 
 
 @given(st.sampled_from([12e6, 16e6, 25e6, 48e6, 100e6]), st.floats(17e6, 200e6))
@@ -70,6 +76,14 @@ def test_ecp5_dividers(input_hz, output_hz):
     compared = input_hz / found.reference
     assert 10e6 <= compared <= 400e6 and 400e6 <= compared * found.multiple <= 800e6 and 1 <= found.divider <= 128
     assert abs(compared * found.multiple / found.divider / output_hz - 1) <= 0.01
+
+
+@given(st.integers(1, 64), st.floats(0, 360))
+def test_the_phase_of_a_second_output(divider, degrees):
+    """It is the nearest that the PLL has, and within the range of its fields."""
+    cycles, steps = ecp5_delay(Ecp5Setting(1, 16, divider), degrees)
+    later = cycles - (divider - 1) + steps / STEPS
+    assert 0 <= cycles <= 127 and 0 <= steps < STEPS and abs(later / divider - degrees / 360) * divider * STEPS <= 0.51
 
 
 def test_known_dividers():

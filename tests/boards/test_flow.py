@@ -5,6 +5,7 @@ multipliers. For each word that comes over the UART it answers another, computed
 from memories that start with known contents.
 """
 
+import json
 import random
 
 import numpy as np
@@ -18,6 +19,8 @@ from marey.boards import flow, tools
 from marey.boards.all import BOARDS
 from marey.boards.slices import slices
 from marey.boards.virtual import virtual_board
+from marey.hdl.dram import DramEngine, Pins
+from marey.hdl.dram.pins import address_width
 from marey.hdl.parts.dot import DotProduct
 from marey.hdl.parts.product import Product
 from marey.hdl.serial import SerialLink
@@ -147,6 +150,36 @@ def test_the_clock_and_the_pins_of_a_board(name, tmp_path):
     flow.synthesise(board, tmp_path)
     assert flow.place(board, tmp_path)["clock_mhz_met"] >= board.clock_hz / 1e6
     assert flow.pack(board, tmp_path).exists()
+
+
+class Refreshing(wiring.Component):
+    """An `Echo`, and an engine that does nothing but refresh a board's SDRAM."""
+
+    def __init__(self, timing):
+        self._timing = timing
+        super().__init__({"rx_line": In(1, init=1), "tx_line": Out(1, init=1), "sdram": Out(Pins(timing.part))})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.echo, m.submodules.engine = echo, engine = Echo(), DramEngine(self._timing)
+        wiring.connect(m, engine.pins, wiring.flipped(self.sdram))
+        m.d.comb += [echo.rx_line.eq(self.rx_line), self.tx_line.eq(echo.tx_line)]
+        return m
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name, board in BOARDS.items() if board.tile.memory])
+def test_each_pin_of_the_sdram_has_its_registers_beside_it(name, tmp_path):
+    """In the cell of the pin, and the clock is met."""
+    tools.find("yosys")
+    board = BOARDS[name]
+    flow.design(board, tmp_path, Refreshing(board.tile.memory))
+    flow.synthesise(board, tmp_path)
+    assert flow.place(board, tmp_path)["clock_mhz_met"] >= board.clock_hz / 1e6
+    cells, part = json.loads((tmp_path / "report.json").read_text())["utilization"], board.tile.memory.part
+    # Those at the top and the bottom of the device have another name.
+    used = cells["IOLOGIC"]["used"] + cells["SIOLOGIC"]["used"]
+    assert used == len(("clk", "we", "cas", "ras")) + len(("ba0", "ba1")) + address_width(part) + part.bus_bits
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 tells."""
 
 import threading
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -19,7 +20,10 @@ from marey.sw.formats import DEFAULT_MODEL
 from marey.sw.formats.tiny import tiny_model
 from marey.sw.model.config import ModelConfig
 from marey.sw.quant.quantise import quantise
+from marey.sw.runtime import loading
 from marey.sw.runtime.driver import Device
+from marey.sw.runtime.external import ExternalMemory
+from marey.sw.runtime.link import LinkError
 
 SMALL = Config(name="small", rows=4, cols=4, lanes=1, wram_depth=256, mem_depth=256, program_depth=128)
 """A tile whose netlist is built and simulated in minutes."""
@@ -46,22 +50,29 @@ def on_the_rtl(program, count=16):
     return steps
 
 
-def on_the_board(board, folder, program, *, burned, count=16):
-    """`story` on the netlist at its pins, over a pseudo-terminal."""
+@contextmanager
+def at_its_pins(board, folder, program=None):
+    """A function that opens a device on the netlist at its pins, over a pseudo-terminal, as a host does that is started."""
     flow.design(board, folder)
     flow.synthesise(board, folder)
-    pins, terminal, ended = virtual_board(board, folder, program if burned else None), Terminal(), threading.Event()
+    pins, terminal, ended = virtual_board(board, folder, program), Terminal(), threading.Event()
     server = threading.Thread(target=serve, args=(pins, board.clock_hz, terminal, ended.is_set))
     server.start()
     try:
-        with Device(PortTransport(terminal.name, board.baud, PATIENCE), board.tile) as device:
-            (device.adopt if burned else device.load)(program)
-            steps = story(device, count)
+        yield lambda: Device(PortTransport(terminal.name, board.baud, PATIENCE), board.tile)
     finally:
         ended.set()
         server.join()
         terminal.close()
-    print(f"{board.name}: {pins.cycles:,} clock cycles, tokens and their cycles {steps}")
+    print(f"{board.name}: {pins.cycles:,} clock cycles")
+
+
+def on_the_board(board, folder, program, *, burned, count=16):
+    """`story` on the netlist at its pins, over a pseudo-terminal."""
+    with at_its_pins(board, folder, program if burned else None) as opened, opened() as device:
+        (device.adopt if burned else device.load)(program)
+        steps = story(device, count)
+    print(f"{board.name}: tokens and their cycles {steps}")
     return steps
 
 
@@ -91,6 +102,44 @@ def test_a_streamed_model_on_a_virtual_hx8k(compiler, tmp_path):
     program = compile_quantised(quantise(tiny_model(shape)), board.tile)
     assert program.stream
     assert on_the_board(board, tmp_path, program, burned=False, count=4) == on_the_rtl(program, 4)
+
+
+SDRAM = {"ulx3s-85f-sdram": replace(SMALL, program_depth=512, sdram=1),
+         "colorlight-i9-sdram": replace(SMALL, rows=8, cols=8, lanes=2, program_depth=512, sdram=3, sdram_mhz=80)}
+"""Small tiles with the memory of a board."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SDRAM)
+def test_a_model_in_the_sdram_of_a_virtual_board(compiler, tmp_path, monkeypatch, name):
+    """Its segments go over the terminal into the chip at the netlist's pins: a host that goes away in the middle of it goes on
+    where it was, and another finds them there. Tokens and cycles are the RTL's, and each segment has its checksum."""
+    board = replace(BOARDS[name], tile=SDRAM[name], baud=4_000_000)
+    shape = replace(MODEL, dim=16, hidden_dim=24, n_layers=2, n_heads=2, n_kv_heads=1, vocab_size=32)
+    program = compile_quantised(quantise(tiny_model(shape)), board.tile)
+    assert program.stream.external
+    monkeypatch.setattr(loading, "PIECE_BURSTS", 64)
+    pieces, write = [], ExternalMemory.write
+
+    def cut(memory, first, octets):
+        if len(octets) > memory.entry_bursts * memory.burst_bytes:
+            pieces.append(first)
+            if len(pieces) == 3:
+                raise LinkError("the host goes away")
+        write(memory, first, octets)
+
+    monkeypatch.setattr(ExternalMemory, "write", cut)
+    with at_its_pins(board, tmp_path) as opened:
+        with opened() as device, pytest.raises(LinkError, match="goes away"):
+            device.load(program)
+        with opened() as device:
+            device.load(program)
+            assert pieces[:4] == [0, 64, 128, 128] and len(pieces) > 4
+            pieces.clear()
+            device.load(program)
+            assert pieces == []
+            assert story(device, 4) == on_the_rtl(program, 4)
+            assert loading.verify_external(device.session, program) == len(loading.segments_of(board.tile, program.stream))
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from marey.hdl.spec.config import preset
 from marey.hdl.spec.errors import MareyError
 from marey.sim import verilator
 from marey.sim.endpoint import Endpoint
+from marey.sw.cli.text import warn_of_no_blocks
 from marey.sw.compiler.compile import compile_quantised, schedule
 from marey.sw.compiler.layout import CompileError, Layout
 from marey.sw.compiler.plan import lay_out_model
@@ -23,6 +24,7 @@ from marey.sw.quant.quantise import quantise
 from marey.sw.runtime.decoder import Decoder
 from marey.sw.runtime.driver import Device
 from marey.sw.text.sampling import Sampler
+from marey.sw.views.report import report
 from tests.configs import INT4, ROOMY, any_shape
 
 CHUNKED = ModelConfig(dim=32, hidden_dim=200, n_layers=2, n_heads=4, n_kv_heads=2, vocab_size=50, seq_len=40)
@@ -181,17 +183,24 @@ def test_tokens_that_are_no_block_are_refused(program):
                 device.run_block(tokens, position)
 
 
-def test_the_block_is_the_largest_for_which_memories_have_room(program, tmp_path):
+def test_the_block_is_the_largest_for_which_memories_have_room(program, tmp_path, capsys):
     program, model = program
     outline = Outline.of(model)
 
-    def block(**more):
+    def scheduled(**more):
         config = external(INT4[0], 256, **more)
-        return schedule(lay_out_model(config, outline), outline).stream.block
+        return schedule(lay_out_model(config, outline), outline)
 
-    found = block(mem_depth=256)
+    found = scheduled(mem_depth=256).stream.block
     assert found.positions == 4 and found.granule + found.positions * found.stride <= 256
-    assert block(program_depth=256) is None and block(sdram_sweep_us=45000) is None
+    small, sweep = scheduled(program_depth=256), scheduled(sdram_sweep_us=45000)
+    assert small.stream.block is None and small.stream.no_block.endswith("choose a larger program_depth")
+    assert sweep.stream.block is None and sweep.stream.no_block.endswith("set sdram_sweep_us to 0")
+    assert sweep.stream.no_block in sweep.summary()
+    assert small.stream.no_block in report(small, 0)["summary"][f"a prompt of {small.model.context} tokens"]
+    warn_of_no_blocks(small, "x")
+    assert capsys.readouterr().err == (
+        f"marey: warning: the prompt is run token by token, without blocks: {small.stream.no_block}\n")
     program.save(tmp_path / "blocks.marey")
     assert Program.load(tmp_path / "blocks.marey").stream.block == program.stream.block
     assert "a prompt in blocks of 8 positions" in program.summary()

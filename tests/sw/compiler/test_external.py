@@ -211,3 +211,24 @@ def test_the_shape_of_stories15M_on_the_rtl(bits, compiler):
             assert device.run(text[position], position) == [expected]
             assert np.array_equal(device.logits(), logits)
         assert device.tally.measured == device.tally.predicted == 3 * program.cycles()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "speed"), [("ecp5_8x8_int4_sdram", 22.7), ("ecp5_8x8_sdram", 12.7)])
+def test_positions_0_to_63_of_stories15M_on_the_rtl(name, speed, compiler):
+    """One after another on the tile of a board with a context of 64: every token is golden, and those logits that are read, in
+    the predicted cycles."""
+    config = preset(name)
+    model = quantise(tiny_model(STORIES15M), config.weight_bits, group=32)
+    program = compile_quantised(model, config, context=64)
+    text = np.random.default_rng(5).integers(0, STORIES15M.vocab_size, 64).tolist()
+    assert program.model.context == 64 and config.sdram_mhz * 1e6 / program.cycles() > speed
+    reference = GoldenReference(model)
+    with Device(verilator.open_tile(config), config) as device:
+        device.load(program)
+        for position in range(64):
+            expected, logits = reference.step(text[:position + 1])
+            before = device.tally.measured
+            assert device.run(text[position], position) == [expected]
+            assert device.tally.measured - before == program.cycles(position)
+            assert position % 21 or np.array_equal(device.logits(), logits)
