@@ -104,7 +104,7 @@ def test_a_streamed_model_on_a_virtual_hx8k(compiler, tmp_path):
     assert on_the_board(board, tmp_path, program, burned=False, count=4) == on_the_rtl(program, 4)
 
 
-SDRAM = {"ulx3s-85f-sdram": replace(SMALL, program_depth=512, sdram=1),
+SDRAM = {"ulx3s-85f-sdram": replace(SMALL, program_depth=512, sdram=1, sdram_mhz=80),
          "colorlight-i9-sdram": replace(SMALL, rows=8, cols=8, lanes=2, program_depth=512, sdram=3, sdram_mhz=80)}
 """Small tiles with the memory of a board."""
 
