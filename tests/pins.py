@@ -62,7 +62,9 @@ def program_digest(program: Program) -> str:
             for name in ("steps", "cached", "chooses", "before", "after", "later_granules"):
                 section.pop(name, None)
             section |= {"far": 0, "stride": 0, "chunk_bits": 0}
-        assert not facts.pop("external") and not facts.pop("logits_far")
+        far = facts.pop("external"), facts.pop("logits_far")
+        if far[0]:
+            digest.update(repr(far).encode())
         facts.pop("block")
         facts.pop("no_block")
         digest.update(json.dumps(facts, sort_keys=True).encode())

@@ -84,7 +84,7 @@ class DramEngine(wiring.Component):
         m.submodules.bursts = bursts = BurstCounter(t.part, self._count_bits, plan.group)
         m.submodules.slot = slot = Slot(plan)
         m.submodules.bus = bus = DramBus(t)
-        state, left, phase = Signal(State), Signal(range(max(t.rfc, t.rp))), slot.phase
+        state, left, phase = Signal(State), Signal(range(max(plan.takeover, t.rp))), slot.phase
         streams, moves, more, writing, fresh = (Signal(name=name) for name in ("streams", "moves", "more", "writing", "fresh"))
         since, lead, left_row, tail = Signal(range(plan.period + 1), init=plan.period), Signal(), Signal(), Signal()
         m.d.comb += [
@@ -110,7 +110,7 @@ class DramEngine(wiring.Component):
                 with m.If(self.start):
                     m.d.sync += [writing.eq(self.write), fresh.eq(1)]
                 with m.If(self.start | ~bursts.empty):
-                    m.d.sync += [left.eq(t.rfc - 1), state.eq(State.OPENS)]
+                    m.d.sync += [left.eq(plan.takeover - 1), state.eq(State.OPENS)]
                 # A move begins with a REFRESH, if none is under way; one that goes on after a pause, too.
                 with m.If(Mux(self.start, since >= t.rfc, ~bursts.empty | (since == plan.period))):
                     m.d.comb += bus.command.eq(Command.REFRESH)

@@ -3,10 +3,13 @@
 A move of n bursts looks like this, in cycles from `start`; s = `group` and e = `pause`::
 
     0               takeover: a REFRESH is under way or issued now
-    rfc             ACTIVATE of the first row
-    rfc + rcd       first READ or WRITE; then one every 8 cycles, for s bursts
+    t               ACTIVATE of the first row; t is rfc, or some cycles more
+    t + rcd         first READ or WRITE; then one every 8 cycles, for s bursts
       ...           PRECHARGE of all banks, REFRESH, ACTIVATE: e cycles, once after s bursts
-    rfc + rcd + 8k + e (k // s)     READ or WRITE of burst k
+    t + rcd + 8k + e (k // s)       READ or WRITE of burst k
+
+t is so long that e is a multiple of `Timing.entry_words`: an entry of W-RAM then comes in the same cycles, modulo its
+words, before a pause and behind it. A prompt's blocks of positions rely on that.
 
 The row of the next burst is opened under the burst before it, in another bank, so nothing but
 REFRESH ever interrupts the stream, and the cycles do not depend on the address.
@@ -53,13 +56,14 @@ class Plan:
 
     @cached_property
     def takeover(self) -> int:
-        """Start to the first ACTIVATE."""
-        return self.timing.rfc
+        """Start, or a REFRESH in a pause, to ACTIVATE: the part's time, and what makes a pause whole entries."""
+        t = self.timing
+        return t.rfc + -(self.close + t.rp + t.rfc + self.row - BURST) % t.entry_words
 
     @cached_property
     def pause(self) -> int:
         """Cycles that a REFRESH within a move takes from the stream."""
-        return self.close + self.timing.rp + self.timing.rfc + self.row - BURST
+        return self.close + self.timing.rp + self.takeover + self.row - BURST
 
     @cached_property
     def group(self) -> int:

@@ -124,7 +124,9 @@ class Config:
         """The external memory, in cycles of the tile's clock; None if the tile has none."""
         if not self.sdram:
             return None
-        return replace(list(PARTS.values())[self.sdram - 1].at(self.sdram_mhz), sweep=self.sdram_sweep_us * self.sdram_mhz)
+        timing = list(PARTS.values())[self.sdram - 1].at(self.sdram_mhz)
+        return replace(timing, sweep=self.sdram_sweep_us * self.sdram_mhz,
+                       entry_words=max(1, self.rows * self.weight_bits // timing.part.bus_bits))
 
     @property
     def profile(self) -> Profile:

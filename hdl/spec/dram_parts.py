@@ -99,7 +99,8 @@ class Timing:
     """A part at a clock: the times of `Part` in whole cycles, `ras_most` and `retention` rounded down, others up.
 
     `sweep`: 0 if moves refresh the part. Else they do not, and programs promise that from the end of one refresh of all rows to
-    the next no more than so many cycles pass in runs; see `marey.sw.program.retention`.
+    the next no more than so many cycles pass in runs; see `marey.sw.program.retention`. `entry_words`: words of the bus in an
+    entry of the tile's W-RAM; a pause for REFRESH lasts for whole ones.
     """
 
     part: Part
@@ -117,6 +118,7 @@ class Timing:
     power_up: int
     retention: int
     sweep: int = 0
+    entry_words: int = 1
 
     TURN_ROUND = 1
     """Cycles in which nobody drives the data bus between the last word read and the first word written."""

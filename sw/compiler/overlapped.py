@@ -11,7 +11,6 @@ filled with exponentials of 0. A section is the body of its first chunk, a loop,
 brings the first segment of the next section; all layers are a loop around their sections.
 """
 
-from ...hdl.dram import Dram
 from ...hdl.spec.isa import EncodingError, Op
 from ..program.stream import Block
 from ..quant.outline import Outline
@@ -49,7 +48,7 @@ def lower_external(layout: ExternalLayout, outline: Outline) -> Code:
 
 def lower_block(layout: ExternalLayout, outline: Outline, origin: int) -> tuple[Code, Block]:
     """The program of a block of a prompt's positions, from instruction `origin` on. NoBlock if MEM or the program memory has
-    no room for a block of at least two, or if moves have no pauses that turns can follow.
+    no room for a block of at least two, or if moves have no pauses for REFRESH.
 
     A block has as many positions as MEM has room for, up to `MOST_POSITIONS`, or to a cell of the KV cache if a column's keys
     and a word's values are of different numbers of positions. It begins at a multiple of them. Before it the host puts the
@@ -63,10 +62,6 @@ def lower_block(layout: ExternalLayout, outline: Outline, origin: int) -> tuple[
         raise NoBlock("MEM has no room for the slots of two positions: choose a larger mem_depth")
     if config.memory.sweep:
         raise NoBlock("moves without pauses for REFRESH must read all rows in each run: set sdram_sweep_us to 0")
-    pause, entry = Dram.plan(config).pause, External(layout).fill_cycles
-    if pause % entry:
-        raise NoBlock(f"a pause for REFRESH takes {pause} cycles, no multiple of the {entry} of an entry of W-RAM: choose "
-                      "another sdram_mhz")
     layout = with_slots(layout, positions)
     bodies = Bodies(Builder(layout, outline, External(layout)), origin)
     try:

@@ -8,6 +8,8 @@ from marey.sw.model.config import ModelConfig
 from tests.sw.commands import marey
 
 SMALL = ModelConfig(dim=8, hidden_dim=8, n_layers=1, n_heads=1, n_kv_heads=1, vocab_size=260, seq_len=16)
+SLOW = ("ecp5_8x8_sdram", "ecp5_8x8_int4_sdram32")
+"""Presets that are like another but for a width: `make test-slow` has them."""
 
 
 @pytest.fixture(scope="module")
@@ -15,7 +17,7 @@ def small(tmp_path_factory):
     return write_tiny(tmp_path_factory.mktemp("small"), SMALL)
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in PRESETS])
 def test_every_command(name, small, tmp_path):
     program, by_hand, source = tmp_path / "small.marey", tmp_path / "halt.marey", tmp_path / "halt.asm"
     source.write_text("HALT\n")

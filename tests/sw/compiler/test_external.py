@@ -128,7 +128,7 @@ def test_what_is_loaded_is_what_the_image_says(model):
         assert memory.read(78, 2).tolist() == list(range(16, 48))
 
 
-@pytest.mark.parametrize(("bits", "speed"), [(8, 12.7), (4, 22.7)])
+@pytest.mark.parametrize(("bits", "speed"), [(4, 22.7), pytest.param(8, 12.7, marks=pytest.mark.slow)])
 def test_stories15M(bits, speed):
     """Its shape on a tile of the ULX3S's, derived: tokens a second at 100 MHz, and 97 % of the bus's peak, with nothing counted
     but the weights and constants that a token needs."""

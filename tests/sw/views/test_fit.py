@@ -18,7 +18,7 @@ from marey.sw.model.families import graph_of
 from marey.sw.quant.quantise import quantise
 from marey.sw.views.fit import Target, fit, lines
 from marey.sw.views.report import memory
-from tests.configs import MODELS
+from tests.configs import MODELS, ROOMY
 from tests.models import without_gains
 
 TINYLLAMA = ModelConfig(dim=2048, hidden_dim=5632, n_layers=22, n_heads=32, n_kv_heads=4, vocab_size=32000, seq_len=2048,
@@ -46,7 +46,10 @@ def check_against_builds(model, configs):
 
 
 def test_a_tiny_model_against_real_builds():
-    check_against_builds(tiny_model(replace(next(iter(MODELS)), seq_len=16)), list(PRESETS.values()))
+    external = replace(ROOMY[4], name="external", sdram=1, wram_depth=128)
+    *_, row = rows = check_against_builds(tiny_model(replace(next(iter(MODELS)), seq_len=16)), [*PRESETS.values(), external])
+    taken = row["memory"]["sdram_bytes"]
+    assert 0 < taken["used"] < taken["of"] == 1 << 25 and f"{taken['used'] / taken['of']:.0%}" in lines(rows)[-2]
 
 
 def test_a_model_on_a_grid_of_4_bits():
