@@ -217,8 +217,8 @@ def test_the_shape_of_stories15M_on_the_rtl(bits, compiler):
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "speed"), [("ecp5_8x8_int4_sdram", 18.1), ("ecp5_8x8_sdram", 10.1)])
 def test_positions_to_63_of_stories15M_on_the_rtl(name, speed, compiler):
-    """On the tile of a board, with a context of 64: every logit is golden, in the predicted cycles, on both sides of the edges of
-    blocks of the KV cache. The host computes the cache of the positions between."""
+    """On the tile of a board, with a context of 64: every logit is golden, in the predicted cycles, on both sides of edges
+    of blocks of the KV cache. The host computes the cache of the positions between."""
     config = preset(name)
     model = quantise(tiny_model(STORIES15M), config.weight_bits, group=32)
     program = compile_quantised(model, config, context=64)
