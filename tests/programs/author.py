@@ -7,8 +7,21 @@ from amaranth.hdl import Shape
 from amaranth.lib import data
 
 from marey.hdl.spec.config import Config
-from marey.hdl.spec.isa import Address, EncodingError, Instruction, Op, Reduce, Sfu, To, isa_of, members
-from marey.hdl.timing import mxm_interval
+from marey.hdl.spec.isa import (
+    Address,
+    EncodingError,
+    Function,
+    Instruction,
+    MxmBlocks,
+    Op,
+    Reduce,
+    Sfu,
+    To,
+    VxmBlocks,
+    isa_of,
+    members,
+)
+from marey.hdl.timing import issue_cycles, mxm_interval
 from marey.sw.compiler.distances import stream_offset
 from marey.sw.compiler.emit import lay_out
 
@@ -134,17 +147,39 @@ class Author:
         limit = (1 << self.isa.count_bits) - 1
         return [min(count, limit) for count in counts]
 
-    def _counts(self, operands, op):
-        """Counts in blocks, or with an address register added, where the tile has that, for one instruction in eight."""
+    def _counts(self, operands):
+        """A VXM's counts in blocks, or with an address register added, where the tile has that, for one VXM in eight."""
         rng = self.rng
         if self.config.profile.counts_in_registers:
             if self.registers and rng.random() < 0.12:
-                name = rng.choice(("inner", "middle") if op is Op.MXM else ("middle", "interval"))
+                name = rng.choice(("middle", "interval"))
                 operands[name] = Address(operands[name], rng.choice(self.registers))
         elif rng.random() < 0.12:
-            blocks = members(self.isa.operands[op]["blocks"].shape)[1 + rng.randrange(2)]
+            blocks = VxmBlocks(1 + rng.randrange(2))
             operands |= {"blocks": blocks, blocks.name.lower(): rng.choice((0, 0, 1))}
         return operands
+
+    def _counts_of_product(self, inner, middle):
+        """One count of a product in blocks, or with an address register added, where the tile has that.
+
+        Returns (instructions before it, operands of the MXM, operands of the VXM that takes its results, the counts
+        `inner` and `middle` while one block is filled).
+        """
+        rng, of_inner = self.rng, self.rng.random() < 0.5
+        if not self.config.profile.counts_in_registers:
+            power = rng.choice((0, 0, 1, 2))
+            if of_inner:
+                return ([], {"blocks": MxmBlocks.INNER, "inner": power}, {"blocks": VxmBlocks.INTERVAL, "interval": power},
+                        1 << power, middle)
+            return ([], {"blocks": MxmBlocks.MIDDLE, "middle": power}, {"blocks": VxmBlocks.MIDDLE, "middle": power},
+                    inner, 1 << power)
+        register, value = rng.randint(1, 3), rng.choice(SOME)
+        self.registers.append(register)
+        count = Address(inner if of_inner else middle, register)
+        before = [self.isa.make(Op.SET, register=register, value=value)]
+        if of_inner:
+            return before, {"inner": count}, {"interval": count}, inner + value, middle
+        return before, {"middle": count}, {"middle": count}, inner, middle + value
 
     def _vxm(self):
         config, rng = self.config, self.rng
@@ -168,30 +203,36 @@ class Author:
         operands |= {name: int(rng.random() < 0.3) for name in names if name in dict(self.isa.operands[Op.VXM])}
         if operands["pair"] and rng.random() < 0.8:
             operands |= {"function": members(self.isa.operands[Op.VXM]["function"].shape)[0], "inner": 2 * rng.randint(1, 2)}
-        return self._counts(operands, Op.VXM)
+        return self._counts(operands)
 
     def _product(self, pause):
         """An MXM and the VXM that takes its results in time."""
-        config, rng, multiply = self.config, self.rng, members(self.isa.operands[Op.VXM]["function"].shape)[0]
+        config, rng = self.config, self.rng
         inner, middle, outer = self._three()
         wide = {"wide": rng.choice((0, 1))} if config.weight_bits == 4 else {}
         if any(wide.values()):
             inner *= 2
         act, fetch = config.windows["act"], int(rng.random() < 0.15 and not any(wide.values()))
-        operands = {"inner": inner, "middle": middle, "outer": outer, "wgt_step": rng.choice(SOME), "wgt_hop": rng.choice(SOME),
-                    "act_hop": rng.choice(SOME), "wrap": rng.choice(FEW), "fetch": fetch, **wide}
-        paced = int(rng.random() < 0.2)
-        mxm = self.isa.make(Op.MXM, act=self._address(act.depth, act.first), wgt=self._address(config.wram_depth), paced=paced,
-                            **operands)
+        before, of_mxm, of_vxm = [], {"inner": inner, "middle": middle}, {"middle": middle}
+        if not fetch and rng.random() < 0.2:
+            before, changed, of_vxm, inner, middle = self._counts_of_product(inner, middle)
+            of_mxm |= changed
         turn = mxm_interval(config, {"inner": inner, "fetch": fetch})
         beats = config.granules_per_word if fetch else config.beats_per_result
-        takes = self._vxm() | {"function": multiply, "stream": 1, "pair": 0, "paced": paced, "inner": beats, "middle": middle,
-                               "outer": outer, "interval": turn}
-        if "blocks" in takes:
-            takes["blocks"] = members(self.isa.operands[Op.VXM]["blocks"].shape)[0]
+        paced = int(rng.random() < 0.2)
+        mxm = self.isa.make(
+            Op.MXM, act=self._address(act.depth, act.first), wgt=self._address(config.wram_depth), paced=paced,
+            outer=outer, wgt_step=rng.choice(SOME), wgt_hop=rng.choice(SOME), act_hop=rng.choice(SOME), wrap=rng.choice(FEW),
+            fetch=fetch, **of_mxm, **wide)
+        takes = self._vxm()
+        takes |= {"blocks": VxmBlocks.NONE} if "blocks" in takes else {}
+        takes |= {"function": Function.MULTIPLY, "stream": 1, "pair": 0, "paced": paced, "inner": beats, "middle": middle,
+                  "outer": outer, "interval": turn} | of_vxm
         placed = [(0, mxm), (stream_offset(config, inner), self.isa.make(Op.VXM, **takes))]
-        placed.append((placed[1][0] + outer * middle * turn + pause + 10, self.isa.make(Op.NOP)))
-        return lay_out(config, placed)
+        if rng.random() < 0.1:
+            placed.insert(1, (issue_cycles(config, mxm), self.isa.make(Op.SET, **self._set())))
+        placed.append((placed[-1][0] + outer * middle * turn + pause + 10, self.isa.make(Op.NOP)))
+        return before + lay_out(config, placed)
 
 
 def _more_beats(operands):
