@@ -17,11 +17,17 @@ PARTS = {
         *(f"tests/hdl/timing/test_{name}.py" for name in ("rules", "unit", "addresses", "walk", "prove", "issues")),
         "tests/test_programs.py", "tests/hdl/dram/test_move.py"]),
     "emulator": ("sim/emulator.py", ["tests/test_programs.py", "tests/sim/test_emulator.py", "tests/hdl/dram/test_move.py"]),
-    "golden": ("sw/quant/golden.py", ["tests/sw/model", "tests/sw/quant/test_golden.py", "tests/sw/compiler/test_gpt2.py"]),
+    "golden": ("sw/quant/golden.py", [
+        "tests/sw/quant/test_golden.py::test_linear_is_its_definition",
+        "tests/sw/quant/test_golden.py::test_groups_are_added_up_one_after_another",
+        *(f"tests/sw/compiler/test_{name}.py" for name in ("balanced", "gpt2", "families", "lowering")),
+        "tests/sw/quant/test_affine.py", "tests/sw/quant/test_golden.py"]),
     "compiler": ("sw/compiler/**/*.py", [
+        *(f"tests/test_pins.py::test_{name}_are_pinned" for name in (
+            "programs_of_drawn_models_on_some_tiles", "schedules_of_the_default_model")),
         *(f"tests/sw/compiler/test_{name}.py" for name in (
-            "schedule", "scheduler", "lowering", "cache_regions", "pace", "gpt2", "families", "streaming", "external")),
-        "tests/test_pins.py"]),
+            "network", "balanced", "schedule", "scheduler", "lowering", "cache_regions", "pace", "gpt2", "families", "streaming",
+            "external", "blocks"))]),
 }
 """By part: its source, and its tests, the quick ones first."""
 LIMIT_S = 900
