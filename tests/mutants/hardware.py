@@ -34,7 +34,7 @@ from .forked import forked
 from .result import EQUIVALENT, FUZZ_PROGRAMS, Result, first_failure
 from .slices import VARIABLE, Mutated
 
-LINK = ["tests/hdl/link/test_tokens.py", "tests/hdl/link/test_link.py",
+LINK = ["tests/hdl/link/test_tokens.py", "tests/hdl/link/test_faults.py", "tests/hdl/link/test_link.py",
         "tests/test_damage.py::test_a_short_campaign_finds_nothing[rtl]", "tests/hdl/test_disturbance.py"]
 TILE = ["tests/test_programs.py::test_the_hardware_finds_broken_promises", "tests/hdl/test_tile.py",
         "tests/hdl/test_disturbance.py"]

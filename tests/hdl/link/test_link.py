@@ -104,16 +104,6 @@ def test_a_damaged_header(line, word, bit):
     assert register(line, 6, Register.LINK_FAULTS) == 1
 
 
-def test_each_fault_is_counted(line):
-    """The count stays as it is between two faults, whenever it is read."""
-    damaged = frame(Opcode.RESET, 0)
-    damaged[3] ^= np.uint32(1)
-    for number in range(1, 70):
-        line.send(damaged)
-        assert status(line) is Status.CRC
-        assert register(line, number, Register.LINK_FAULTS) == number
-
-
 @pytest.mark.parametrize("word", [4, 5, -1])
 def test_a_damaged_payload(line, word):
     request = frame(Opcode.WRITE, 1, Space.MEM, payload=[7] * 2 * GRANULE)
