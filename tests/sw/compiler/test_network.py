@@ -12,14 +12,15 @@ from marey.sim.endpoint import Endpoint
 from marey.sim.pysim import open_tile
 from marey.sw.compiler.layout import CompileError
 from marey.sw.compiler.network import compile_network
-from marey.sw.model.graph import Number
+from marey.sw.model.graph import Number, Value
+from marey.sw.model.network import Network
 from marey.sw.model.network_reference import run as reference
 from marey.sw.quant.network import quantise_network
 from marey.sw.quant.network_golden import golden
 from marey.sw.runtime.driver import Device
 from marey.sw.runtime.network import NetworkRunner
 from tests.configs import ONE_PORT, ROOMY
-from tests.networks import attending, every_kind, networks, with_weights
+from tests.networks import attending, every_kind, linear, networks, with_weights
 
 TILES = [*ROOMY, *(config for config in ONE_PORT if config.weight_bits == 8),
          Config(name="c8", rows=4, cols=4, lanes=1, wram_depth=4096, mem_depth=1024, compact=1)]
@@ -113,6 +114,34 @@ def test_the_rtl_attends(tile=Config(name="g4", rows=4, cols=4, lanes=2, wram_de
 def test_tiles_that_cannot_run_a_network_say_why(name, what):
     with pytest.raises(CompileError, match=what):
         run(every_kind(40, 40), preset(name), 0)
+
+
+def compiled(network, config):
+    """The program of a network with random weights."""
+    x = np.random.default_rng(1).normal(size=(5, *([network.positions] if network.positions else []), network.source.size))
+    return compile_network(quantise_network(with_weights(network), x), config, "network")[0]
+
+
+@pytest.mark.parametrize(("name", "cycles"), [("sim8x8", [210, 212]), ("c8", [493, 553])])
+def test_cycles_of_an_attention_are_as_before(name, cycles):
+    """The first and the last position; the context is a power of 2."""
+    config = TILES[-1] if name == "c8" else preset(name)
+    program = compiled(attending(2, 8, 16), config)
+    assert [program.cycles(position, wanted=False) for position in (0, 15)] == cycles
+
+
+def product(inputs):
+    """A network of one matrix."""
+    return Network(Value("in", inputs, Number.WIDE), (linear("out", "in", 2),))
+
+
+def test_products_whose_sums_do_not_fit_are_refused():
+    """Sums of 24 bits have room for 511 products of -128 * -128."""
+    config = TILES[-1]
+    assert config.accumulator_bits == 24
+    compiled(product(511), config)
+    with pytest.raises(CompileError, match="more than 24 bits"):
+        compiled(product(512), config)
 
 
 def test_gelu_needs_its_table():
