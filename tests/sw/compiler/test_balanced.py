@@ -99,6 +99,13 @@ def test_a_tile_whose_rows_do_not_fit_a_group_of_weights_is_refused():
         compile_quantised(quantised(OFFSETS, 4), config)
 
 
+def test_a_tile_with_few_scalars_is_refused():
+    """Two groups of channels, and three of the hidden vector, need more scalars than attention does."""
+    config = replace(preset("sim8x8"), name="few", scalars=32, wram_depth=1 << 16, mem_depth=1 << 13)
+    with pytest.raises(CompileError, match="3 of a product's inputs need 5. scalar registers, and few has 32"):
+        compile_quantised(quantised(GROUPED), config)
+
+
 @settings(max_examples=5, deadline=None, phases=set(Phase) - {Phase.shrink})
 @given(data=st.data())
 def test_any_shape(data):
