@@ -26,8 +26,8 @@ PARTS = {
         *(f"tests/test_pins.py::test_{name}_are_pinned" for name in (
             "programs_of_drawn_models_on_some_tiles", "schedules_of_the_default_model")),
         *(f"tests/sw/compiler/test_{name}.py" for name in (
-            "network", "balanced", "pipelined", "schedule", "scheduler", "lowering", "cache_regions", "pace", "gpt2", "families",
-            "streaming", "external", "blocks"))]),
+            "network", "balanced", "pipelined", "schedule", "scheduler", "lowering", "cache_regions", "pace", "gpt2",
+            "families", "streaming", "external", "blocks"))]),
 }
 """By part: its source, and its tests, the quick ones first."""
 LIMIT_S = 900
