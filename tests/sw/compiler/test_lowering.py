@@ -164,3 +164,12 @@ def test_models_that_do_not_fit_are_refused():
         compile_quantised(quantise(tiny_model(model.config), 4, group=4), INT4[0])
     with pytest.raises(CompileError, match="16 bits"):
         plan(ROOMY[0], outline_of_shape(replace(model.config, vocab_size=100_000)))
+
+
+def test_a_context_is_at_most_the_models():
+    """All positions of the model, and one more."""
+    outline = Outline.of(quantised(next(iter(MODELS)), 8))
+    most = outline.config.seq_len
+    assert plan(ROOMY[0], outline, most).context == most
+    with pytest.raises(CompileError, match=f"the model has {most} positions, and a context of {most + 1}"):
+        plan(ROOMY[0], outline, most + 1)
