@@ -2,7 +2,7 @@
 
 import pytest
 
-from marey.hdl.spec.isa import WAIT_BITS, Reduce, Sfu, Source
+from marey.hdl.spec.isa import WAIT_BITS, Reduce, Sfu, Source, isa_of
 from marey.hdl.timing import check
 from marey.sim import verilator
 from tests.configs import CONFIGS, op
@@ -35,14 +35,16 @@ def test_each_bit_of_a_wait(machines, bit):
 @pytest.mark.parametrize("machines", [COMPACT], ids=[COMPACT.name], indirect=True)
 @pytest.mark.parametrize("bit", range(WAIT_BITS))
 def test_each_bit_of_a_register(machines, bit):
-    """A compact tile's NOP waits for what a register has, after a SET, an ADD and an INDEX."""
+    """A compact tile's NOP waits for what a register has, after a SET, an ADD and an INDEX. The ADD subtracts, too: it is
+    modulo the register's width."""
     config = machines.config
-    halt = op(config, "HALT")
+    halt, top = op(config, "HALT"), 1 << isa_of(config).register_bits - 1
     for value in (1 << bit, (1 << bit) - 1):
-        added = [op(config, "SET", register=1, value=value // 2), op(config, "ADD", register=1, value=value - value // 2)]
+        added = [[op(config, "SET", register=1, value=more + value // 2),
+                  op(config, "ADD", register=1, value=more + value - value // 2)] for more in (0, top)]
         right = (config.block - 1).bit_length()
         made = [op(config, "INDEX", register=1, source=Source.POSITION, times=1, bits=0, right=right)]
-        for program, position in ((added, 0), (made, value * config.block)):
+        for program, position in (*((each, 0) for each in added), (made, value * config.block)):
             program = [*program, op(config, "NOP", register=1), halt]
             assert runs_as_predicted(machines, program, position=position) > value
 
