@@ -6,6 +6,7 @@ from math import prod
 from amaranth.hdl import Shape
 from amaranth.lib import data
 
+from marey.hdl.mxm import Mxm
 from marey.hdl.spec.config import Config
 from marey.hdl.spec.isa import (
     Address,
@@ -22,7 +23,7 @@ from marey.hdl.spec.isa import (
     members,
 )
 from marey.hdl.timing import issue_cycles, mxm_interval
-from marey.sw.compiler.distances import stream_offset
+from marey.sw.compiler.distances import stream_offset, take_offset
 from marey.sw.compiler.emit import lay_out
 
 FEW, SOME = (1, 1, 1, 2, 2, 3, 4), (0, 0, 1, 1, 2, 3, 5, 7)
@@ -213,6 +214,9 @@ class Author:
         if any(wide.values()):
             inner *= 2
         act, fetch = config.windows["act"], int(rng.random() < 0.15 and not any(wide.values()))
+        if fetch:
+            # A word is fetched in one cycle, and the VXM may take it in more.
+            inner, middle, outer = 1, 1, rng.choice((1, 1, outer))
         before, of_mxm, of_vxm = [], {"inner": inner, "middle": middle}, {"middle": middle}
         if not fetch and rng.random() < 0.2:
             before, changed, of_vxm, inner, middle = self._counts_of_product(inner, middle)
@@ -228,7 +232,8 @@ class Author:
         takes |= {"blocks": VxmBlocks.NONE} if "blocks" in takes else {}
         takes |= {"function": Function.MULTIPLY, "stream": 1, "pair": 0, "paced": paced, "inner": beats, "middle": middle,
                   "outer": outer, "interval": turn} | of_vxm
-        placed = [(0, mxm), (stream_offset(config, inner), self.isa.make(Op.VXM, **takes))]
+        distance = take_offset(config, Mxm.fetch_latency(config)) if fetch else stream_offset(config, inner)
+        placed = [(0, mxm), (distance, self.isa.make(Op.VXM, **takes))]
         if rng.random() < 0.1:
             placed.insert(1, (issue_cycles(config, mxm), self.isa.make(Op.SET, **self._set())))
         placed.append((placed[-1][0] + outer * middle * turn + pause + 10, self.isa.make(Op.NOP)))
