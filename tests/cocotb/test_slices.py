@@ -16,10 +16,11 @@ from tests.dram import TIMING, EngineAndChip
 SLICES = {"serial": lambda config: SerialLink(8e6, 1_000_000), "link": Link,
           "sequencer": Sequencer, "mem": Mem, "mxm": Mxm, "vxm": Vxm, "tile": Tile,
           "dram": lambda config: EngineAndChip(TIMING)}
-CASES = [("serial", 0), ("link", 0), ("sequencer", 0), ("mem", 0), ("mem", 2), ("mxm", 0), ("mxm", 2), ("mxm", 4),
+CASES = [("serial", 0), ("link", 0), ("sequencer", 0), ("mem", 0), ("mxm", 0), ("mxm", 2), ("mxm", 4),
          ("vxm", 0), ("vxm", 1), ("vxm", 2), ("tile", 2),
          ("link", 5), ("sequencer", 5), ("mxm", 5), ("vxm", 5), ("tile", 5), ("mem", 7),
-         ("vxm", 8), ("vxm", 9), pytest.param("dram", 0, marks=pytest.mark.slow)]
+         ("vxm", 8), ("vxm", 9), pytest.param("mem", 2, marks=pytest.mark.slow),
+         pytest.param("dram", 0, marks=pytest.mark.slow)]
 """Slices, and the configurations that change them: square, two lanes of eight columns, int4, compact, windows
 of MEM, GELU."""
 BENCHED = (*CONFIGS, WINDOWED, *GATED)
