@@ -14,7 +14,7 @@ from .model import FRACTION
 BALANCE = 0.5
 """The exponent in step of keys ~ (key range / query range)**BALANCE, by pair of channels. It is
 SmoothQuant's alpha (Xiao et al., 2023, arXiv 2211.10438)."""
-SHORT_HEADROOM = 1.3
+SHORT_HEADROOM = 1.1
 """Queries and keys of a model with a balanced residual may be this many times as large as in calibration:
 such models are large, and so their calibration sees few tokens. Measured on SmolLM2 (docs/integers.md)."""
 
