@@ -18,6 +18,8 @@ WIDTHS = {16384: 1, 8192: 2, 4096: 4, 2048: 9, 1024: 18, 512: 36}
 """Bits of a word of a block RAM (DP16KD), by its words."""
 PARTS = {"LFE5U-25F": (24_288, 56, 28), "LFE5U-45F": (43_848, 108, 72), "LFE5U-85F": (83_640, 208, 156)}
 """LUTs, block RAMs and multipliers of the devices, smallest first: ECP5 Family Data Sheet, FPGA-DS-02012."""
+SLICE_LUT = 447
+"""LUTs of the slice of external memory: measured, docs/memory.md."""
 PRICES_USD = {"LFE5U-25F": 15.0, "LFE5U-45F": 25.0, "LFE5U-85F": 45.0}
 """What one piece of each device costs, in US dollars: assumed, in round numbers, and not looked up. Prices differ by
 package, speed grade and number; `marey sweep --price` has others."""
@@ -48,7 +50,8 @@ def estimate(config: Config) -> Estimate | None:
     if config.compact:
         return None
     line, others, clock_mhz, error = _fitted()
-    lut, bram, dsp = round(line[0] + line[1] * config.macs), _memories(config) + others, _multipliers(config)
+    lut = round(line[0] + line[1] * config.macs) + (SLICE_LUT if config.memory else 0)
+    bram, dsp = _memories(config) + others, _multipliers(config)
     part = next((name for name, room in PARTS.items() if all(
         needed <= most for needed, most in zip((lut, bram, dsp), room, strict=True))), None)
     return Estimate(lut, bram, dsp, clock_mhz, error, part)
@@ -57,7 +60,8 @@ def estimate(config: Config) -> Estimate | None:
 @cache
 def _fitted() -> tuple[np.ndarray, int, float, float]:
     """(LUTs of a tile and of a multiply-accumulate; block RAMs of all but W-RAM and MEM; clock in MHz; error of the LUTs)."""
-    known = [(PRESETS[build["config"]], build) for build in builds().values() if build["device"].startswith("LFE5U")]
+    known = [(PRESETS[build["config"]], build) for build in builds().values()
+             if build["device"].startswith("LFE5U") and not PRESETS[build["config"]].memory]
     macs = np.array([config.macs for config, _ in known])
     lut = np.array([build["resources"]["lut"] for _, build in known])
     line, *_ = np.linalg.lstsq(np.stack([np.ones_like(macs), macs], axis=1), lut, rcond=None)
