@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
 
+from ..hdl.dram.power_up import PowerUp
 from ..hdl.link.uart import BITS
 from ..sim.pins import TOP, Pins
 from ..sim.terminal import Terminal
@@ -14,6 +15,7 @@ from .cells import LINT, cell_models
 from .chip import attached
 from .flow import NAME
 from .memories import Burner, contents, rams
+from .top import SETTLING
 
 AWAKE = 1 << 24
 """Clock cycles without a byte after which the simulation rests: more than a token takes, from
@@ -52,13 +54,18 @@ def netlist(board: Board, folder: Path, program: Program | None = None) -> str:
 
 
 def virtual_board(board: Board, folder: Path, program: Program | None = None) -> Pins:
-    """A simulation of the synthesised board in a folder, whose UART runs at the board's rate.
+    """A simulation of the synthesised board in a folder, whose UART runs at the board's rate. A board with SDRAM is past the
+    start of its chip, during which it hears nothing.
 
     Its first build takes minutes. Errors are those of `netlist`, and BackendError if the build
     fails.
     """
-    return Pins(netlist(board, folder, program), f"the virtual {board.title}", board.clock_hz / board.baud, LINT, gates=True,
-                checked=board.tile.memory is not None)
+    timing = board.tile.memory
+    pins = Pins(netlist(board, folder, program), f"the virtual {board.title}", board.clock_hz / board.baud, LINT, gates=True,
+                checked=timing is not None)
+    if timing:
+        pins.run(2 * SETTLING + PowerUp.cycles(timing))
+    return pins
 
 
 def patience(pins: Pins, board: Board) -> float:
