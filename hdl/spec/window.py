@@ -25,8 +25,10 @@ class Window:
     @property
     def legal(self) -> bool:
         """Whether it lies in the memory and its copy can be addressed without an adder."""
-        return self.first < self.size and self.depth <= self.size and (
-            self.first == 0 or (self.size % self.depth == 0 and self.depth & self.depth - 1 == 0))
+        if not (self.first < self.size and self.depth <= self.size):
+            return False
+        ends_inside = self.first + self.depth <= self.size
+        return self.first == 0 or (self.depth & self.depth - 1 == 0 and (ends_inside or self.size % self.depth == 0))
 
     @property
     def entries(self) -> np.ndarray:

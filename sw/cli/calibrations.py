@@ -41,12 +41,12 @@ SOURCES = [*Path(sw.__file__).parent.glob("quant/*.py"), *Path(sw.__file__).pare
 """Files whose change may change what `quantise` gives."""
 
 
-def quantised(model: Model, bits: int, group: int, pipelined: bool = False) -> QuantisedModel:
+def quantised(model: Model, bits: int, group: int, pipelined: bool = False, apart: bool = True) -> QuantisedModel:
     """What `quantise` gives for these arguments, with its quality, from the cache if it was made before."""
-    name = name_of(model, bits, group, pipelined)
+    name = name_of(model, bits, group, pipelined, apart)
     if found := load(name, model.config):
         return found
-    made = _judged(model, bits, group, pipelined)
+    made = _judged(model, bits, group, pipelined, apart)
     with suppress(OSError, MareyError):
         _save(_file(name), made)
         remove_oldest("quantised-*.npz", MOST_BYTES)
@@ -64,9 +64,9 @@ def load(name: str, shape: ModelConfig) -> QuantisedModel | None:
     return None
 
 
-def name_of(model: Model, bits: int, group: int, pipelined: bool = False) -> str:
+def name_of(model: Model, bits: int, group: int, pipelined: bool = False, apart: bool = True) -> str:
     """The name under which a quantised model is kept: 32 hexadecimal digits."""
-    digest = hashlib.sha256(f"{model.config} {bits} {group} {pipelined} {np.__version__}".encode())
+    digest = hashlib.sha256(f"{model.config} {bits} {group} {pipelined} {apart} {np.__version__}".encode())
     for source in sorted(SOURCES):
         digest.update(source.read_bytes())
     for name in sorted(model.weights):
@@ -80,9 +80,9 @@ def _file(name):
     return cache_folder() / f"quantised-{name}.npz"
 
 
-def _judged(model, bits, group, pipelined):
+def _judged(model, bits, group, pipelined, apart):
     """The quantised model, with its quality."""
-    made = quantise(model, bits, group=group, pipelined=pipelined)
+    made = quantise(model, bits, group=group, pipelined=pipelined, apart=apart)
     with progress("judging the integers", expected_s(model) / 6):
         return replace(made, quality=quality(model, made))
 
@@ -116,7 +116,7 @@ def _load(file, graph):
     vectors = {name.removeprefix("vectors."): array for name, array in arrays.items() if name.startswith("vectors.")}
     graph = folded(graph)
     balanced, pipelined = "epsilon" in vectors, facts["pipelined"]
-    graph = untied_graph(graph) if balanced or pipelined else graph
+    graph = untied_graph(graph) if balanced or (pipelined and not facts["config"]["tied"]) else graph
     graph = integer_graph(graph, balanced, balanced and facts["bits"] == 4, pipelined)
     return QuantisedModel(config=graph.config, graph=graph, linears=linears, vectors=vectors,
                           **{name: facts[name] for name in NUMBERS}, **{name: arrays[name] for name in ARRAYS})

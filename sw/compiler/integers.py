@@ -16,20 +16,26 @@ EXTERNAL_GROUP = 32
 
 
 def integers_for(config: Config, shape: ModelConfig, model: Model | None = None) -> dict[str, int]:
-    """The arguments `bits`, `group` and `pipelined` of `quantise` and `outline_of_shape` for a tile.
+    """The arguments `bits`, `group`, `pipelined` and `apart` of `quantise` and `outline_of_shape` for a tile.
 
     A model is pipelined (see `integer_graph`) where the tile takes a result of the MXM in one cycle, and where it is
-    resident with as many positions as without halves. `model`: as for `outline_of_shape`.
+    resident with as many positions as without halves; with its classifier apart, if there is room for it. `model`: as
+    for `outline_of_shape`.
     """
     group = max(EXTERNAL_GROUP if config.memory else GROUP, config.rows)
-    plain = {"bits": config.weight_bits, "group": group, "pipelined": False}
-    halved = plain | {"pipelined": True}
+    plain = {"bits": config.weight_bits, "group": group, "pipelined": False, "apart": False}
     fitting = GROUP_UNIT % config.rows == GROUP_UNIT % config.cols == 0 and first_half(shape.dim) >= LEAST_WORDS * config.rows
-    roomy = config.beats_per_result == 1 and config.weight_bits == 8 and config.wram_ports == 2 and config.whole
+    roomy = config.beats_per_result == 1 and config.weight_bits == 8 and config.wram_ports == 2
     if not fitting or not roomy or config.compact or config.memory:
         return plain
+    most = _context(config, shape, model, plain)
+    ways = [plain | {"pipelined": True, "apart": apart} for apart in (True, False)]
+    return next((how for how in ways if most and _context(config, shape, model, how) == most), plain)
+
+
+def _context(config, shape, model, how):
+    """The positions for which a resident model with these integers has room; 0 if it cannot be resident."""
     try:
-        contexts = [plan(config, outline_of_shape(shape, model=model, **how)).context for how in (halved, plain)]
+        return plan(config, outline_of_shape(shape, model=model, **how)).context
     except CompileError:
-        return plain
-    return halved if contexts[0] == contexts[1] else plain
+        return 0

@@ -299,7 +299,7 @@ class Layout:
             **{each.name: self.heads + self.kv_heads for each in self.graph.of_kind(Kind.HEAD_NORM)},
             **{name: values for name, values in biases.items() if name != "classifier_bias"}}, start)
         self.layer |= rest
-        self.layer_constants = max(at, windows["y"].first - start)
+        self.layer_constants = max(at, windows["y"].first - (0 if self.pipelined else start))
         at = self.layer_constants + model.n_layers * self.constants_stride
         at = self._keep({"x": sizes["x"], "normal": sizes["normal"], "scale": lanes, "sums": sizes["sums"]}, at)
         looked_up, at = self.lay({"embedding": self._embedding_factor_values()}, at)
@@ -313,7 +313,7 @@ class Layout:
         at = max(self._keep({"factors": sizes["attention factors"]}, at),
                  self._keep({"factors": sizes["factors"], "up": sizes["up"]}, at))
         self.factors = factor_offsets(self, factors)
-        y = [(self.layer_constants + start, at)]
+        y = [(self.layer_constants + (0 if self.pipelined else start), at)]
         queries = max(self.in_words(at), windows["act"].first)
         # Attention's output takes the place of its queries.
         self.granules = self._keep({"q": sizes["q"]}, queries * config.granules_per_word)

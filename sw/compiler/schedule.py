@@ -125,7 +125,7 @@ class Timeline:
         """
         steps = list(steps)
         for number, step in enumerate(steps):
-            choices = sorted(step.choices, key=lambda each: (len(each.instructions), self._end_of(each))) or [step]
+            choices = sorted(step.choices, key=lambda each: (len(each.instructions), _end_of(self._find(each)))) or [step]
             if len(choices) > 1:
                 ends = [self._copy()._last_end([choice, *steps[number + 1:]]) for choice in choices]
                 choices = [choices[int(np.argmin(ends))]]
@@ -135,20 +135,23 @@ class Timeline:
     def _last_end(self, steps):
         """Places steps, each with the choice that ends first; returns the end of the last."""
         for step in steps:
-            first = min(step.choices or (step,), key=self._end_of)
-            end = self._end_of(first)
-            self.place(first)
+            choices = step.choices or (step,)
+            found = [self._find(choice) for choice in choices]
+            ends = [_end_of(each) for each in found]
+            end = min(ends)
+            first = ends.index(end)
+            self._put(choices[first], *found[first])
         return end
-
-    def _end_of(self, step):
-        """The last cycle in which a step without choices would use a unit."""
-        cycle, units, _ = self._find(step)
-        return cycle + max(int(cycles[-1]) for _, cycles in units)
 
     def place(self, step: Step) -> int:
         """Places a step without choices as early as possible; returns the cycle of its first
         instruction."""
-        cycle, units, accesses = self._find(step)
+        found = self._find(step)
+        self._put(step, *found)
+        return found[0]
+
+    def _put(self, step, cycle, units, accesses):
+        """Places a step without choices; what follows it is what `_find` returns for it."""
         for unit, cycles in units:
             self._grow(unit, int(cycles[-1]) + cycle + 1)
             self._busy[unit][cycles + cycle + BEFORE] = True
@@ -161,7 +164,6 @@ class Timeline:
             self._update(instruction, cycle + offset)
         if step.barrier:
             self.barrier = cycle + issue_cycles(self.config, instructions[0])
-        return cycle
 
     def _bound(self, after: After):
         """The first cycle that a bound allows."""
@@ -319,3 +321,9 @@ class Timeline:
         busy = self._busy[unit]
         if cycles + BEFORE >= len(busy):
             self._busy[unit] = np.concatenate([busy, np.zeros(cycles + BEFORE - len(busy) + 1024, bool)])
+
+
+def _end_of(found):
+    """The last cycle in which a step would use a unit; `found`: what `Timeline._find` returns for it."""
+    cycle, units, _ = found
+    return cycle + max(int(cycles[-1]) for _, cycles in units)

@@ -87,7 +87,8 @@ def integer_graph(graph: Graph, balanced: bool = False, offsets: bool = False, p
 
     `pipelined`, of a residual that is not balanced: norms and QUANTISE have results in two halves
     (`first_half`). The first matrix that reads such a result is `early`. A matrix of a feed-forward block that
-    comes later reads a norm without halves: its results are complete sooner.
+    comes later reads a norm without halves: its results are complete sooner. The classifier has no halves if
+    its results are not multiplied by a scalar, since each half needs its own.
 
     GraphError if the result is not legal.
     """
@@ -124,7 +125,9 @@ def integer_graph(graph: Graph, balanced: bool = False, offsets: bool = False, p
     if offsets:
         layer = _with_sums(layer)
     elif pipelined and not balanced:
-        layer, end = _in_halves(layer), _in_halves(end)
+        layer = _in_halves(layer)
+        if all(each.scaled for each in end if each.kind is Kind.LINEAR):
+            end = _in_halves(end)
     return check(Graph(graph.config, graph.begin, layer, end), integers=True)
 
 

@@ -67,11 +67,11 @@ class Outline:
 
 
 def outline_of_shape(config: ModelConfig, bits: int = 8, group: int = GROUP, model: Model | None = None,
-                     pipelined: bool = False) -> Outline:
+                     pipelined: bool = False, apart: bool = True) -> Outline:
     """The outline that a model of this shape will have after quantisation.
 
     `bits`: of a weight, 8 or 4. `group`: inputs that share a scale if `bits` is 4. `pipelined`: see
-    `integer_graph`. `model`: the
+    `integer_graph`. `apart`: see `quantise`. `model`: the
     model with its weights, if they are known. They decide, for 4 bits, which matrices lie on a grid
     of their own and so have larger groups or one scale, and which norms have no gains. Without a
     model, no matrix is taken to lie on a grid, and each norm to have gains that keeps them (`_norm` in
@@ -80,7 +80,7 @@ def outline_of_shape(config: ModelConfig, bits: int = 8, group: int = GROUP, mod
     if model is not None:
         model = fold_layer_norms(model)
     graph = folded(graph_of(config))
-    graph = integer_graph(untied_graph(graph) if pipelined else graph, pipelined=pipelined)
+    graph = integer_graph(untied_graph(graph) if pipelined and apart else graph, pipelined=pipelined)
     groups, uniform = _groups(graph, bits, group, model) if bits == 4 else ({}, set())
     # With 8 bits, gains are in the matrices behind the norms, if these are scaled.
     uniform |= {norm.name for norm in graph.of_kind(Kind.NORM)

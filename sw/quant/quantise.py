@@ -34,15 +34,15 @@ FULL_SCALE = 16384
 
 
 def quantise(model: Model, bits: int = 8, seed: int = 0, group: int = GROUP, ranges: dict | None = None,
-             pipelined: bool = False) -> QuantisedModel:
+             pipelined: bool = False, apart: bool = True) -> QuantisedModel:
     """The integer model of a float model, calibrated on text that the float model writes with `seed`.
 
-    `bits`: of a weight, 8 or 4. With 4, weights that already lie on a grid (one step for each row,
-    or for each group) keep their values; others are rounded by GPTQ in groups of `group` inputs.
-    `group` must be a power of two, and a multiple of the tile's rows. If the residual is balanced, groups
-    have `WEIGHT_GROUP` inputs and an offset (`affine.py`), and the tables of tokens have 8 bits.
-    `pipelined`: see `integer_graph`; weights must have 8 bits. `ranges`: those of `calibrate`, if known.
-    MareyError if it finds values that are not finite, GraphError if norms cannot be folded.
+    `bits`: of a weight, 8 or 4. With 4, weights that already lie on a grid (one step for each row, or for each
+    group) keep their values; others are rounded by GPTQ in groups of `group` inputs, which must be a power of two and
+    a multiple of the tile's rows. If the residual is balanced, groups have `WEIGHT_GROUP` inputs and an offset
+    (`affine.py`), and the tables of tokens have 8 bits. `pipelined`: see `integer_graph`; weights must have 8 bits.
+    `apart`: a pipelined model's classifier is a matrix of its own, with halves, even if it is the embedding in `model`.
+    `ranges`: those of `calibrate`. MareyError if it finds values that are not finite, GraphError if norms cannot be folded.
     """
     model = fold_layer_norms(model)
     with progress("calibrating the model", expected_s(model)):
@@ -50,7 +50,7 @@ def quantise(model: Model, bits: int = 8, seed: int = 0, group: int = GROUP, ran
         residuals = model_residuals(model, ranges, bits == 8 or may_have_offsets(model.graph))
         if residuals[0].balanced:
             model, ranges = ordered(untied(model), ranges, WEIGHT_GROUP if bits == 4 else 1)
-        elif pipelined:
+        elif pipelined and apart:
             model = untied(model)
         return _Quantiser(model, bits, group, ranges, residuals, pipelined).run()
 

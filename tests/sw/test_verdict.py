@@ -26,7 +26,7 @@ def judged(tmp_path, monkeypatch, integers):
     """A function that makes all models so good; `calls` has those that were judged. No verdict is kept from before."""
     monkeypatch.setenv("MAREY_CACHE", str(tmp_path / "cache"))
     # Fewer targets than `marey fit` tries, which takes seconds.
-    monkeypatch.setattr(calibrations, "quantise", lambda model, bits, group, pipelined: integers)
+    monkeypatch.setattr(calibrations, "quantise", lambda model, bits, **how: integers)
     monkeypatch.setattr(models, "targets", lambda: [Target(name, preset(name)) for name in ("tiny4x8", "sim8x8_int4")])
     calls = []
 
