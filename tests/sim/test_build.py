@@ -131,6 +131,25 @@ def test_no_compiler_is_one_line(monkeypatch, tmp_path):
     assert "C++ compiler" in build.missing() and "\n" not in build.missing()
 
 
+def test_zig_compiles_models_if_it_is_installed(compiler, monkeypatch, tmp_path):
+    """A stand-in for the wheel; a simulator that it has made is told apart from others."""
+    monkeypatch.setenv("CXX", "g++")
+    if shutil.which("g++") is None:
+        pytest.skip("needs g++, whose library it takes")
+    plain = toolchain.tools.__wrapped__()
+    wheel = tmp_path / "ziglang"
+    wheel.mkdir()
+    (wheel / "__init__.py").write_text("")
+    (wheel / "zig").write_text('#!/bin/sh\n[ "$1" = c++ ] && echo clang version 99\n')
+    (wheel / "zig").chmod(0o755)
+    monkeypatch.syspath_prepend(tmp_path)
+    found = toolchain.tools.__wrapped__()
+    assert found.for_models[:2] == [str(wheel / "zig"), "c++"] and found.compiler == plain.compiler
+    assert "clang version 99" in found.versions and found.versions != plain.versions
+    monkeypatch.setenv("CXX", sys.executable)
+    assert toolchain.tools.__wrapped__().for_models[0] == sys.executable
+
+
 def test_without_a_compiler_the_emulator_runs(monkeypatch, capsys):
     monkeypatch.setattr(backends, "missing", lambda: "no C++ compiler on PATH: install one")
     assert default_backend() == "emulator"
