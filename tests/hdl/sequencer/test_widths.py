@@ -2,8 +2,8 @@
 
 import pytest
 
-from marey.hdl.spec.isa import WAIT_BITS, Reduce, Sfu, Source, isa_of
-from marey.hdl.timing import check
+from marey.hdl.spec.isa import WAIT_BITS, Reduce, Sfu, Source, To, isa_of
+from marey.hdl.timing import check, violations
 from marey.sim import verilator
 from tests.configs import CONFIGS, op
 from tests.machines import Machines
@@ -61,14 +61,36 @@ def test_the_scalar_unit_keeps_its_period(machines, period):
     machines.compare_scalars()
 
 
-def test_an_sfu_of_all_scalars(machines):
-    """As many beats as a half of the scalars has registers: each bit of their number."""
+def test_sfus_of_any_count(machines):
+    """As many beats as a half of the scalars has registers, and fewer: each bit of their number."""
     config, half = machines.config, machines.config.scalars // 2
-    program = [op(config, "VXM", 60, inner=3, outer=half - 1, x_step=1, x_hop=3, reduce=Reduce.SUM, into=1),
-               op(config, "NOP", 3 * half), op(config, "PERIOD", value=9),
-               op(config, "SFU", 10 * half, function=Sfu.RECIPROCAL, a=0, into=half, count=half), op(config, "HALT")]
-    runs_as_predicted(machines, program)
-    machines.compare_scalars()
+    for count in (*range(1, half, 2), 10, half):
+        machines.fill(count)
+        program = [op(config, "VXM", 60, inner=3, outer=half - 1, x_step=1, x_hop=3, reduce=Reduce.SUM, into=1),
+                   op(config, "NOP", 3 * half), op(config, "PERIOD", value=9),
+                   op(config, "SFU", 10 * half, function=Sfu.RECIPROCAL, a=0, into=half, count=count), op(config, "HALT")]
+        runs_as_predicted(machines, program)
+        machines.compare_scalars()
+
+
+@pytest.mark.parametrize("period", [26, 63])
+def test_scalars_are_written_in_their_cycles(machines, period):
+    """A VXM reads the second scalar of an SFU, in each cycle about its write in which the rules let it: the one before, or
+    the new one."""
+    config, half = machines.config, machines.config.scalars // 2
+    machines.fill(period)
+    read = op(config, "VXM", 9, x=0, inner=1, scalar=half + 1, bare=1, shift=15, to=To.MEM, dst=4)
+    made = [op(config, "VXM", 60, inner=3, outer=3, x_step=1, x_hop=3, reduce=Reduce.SUM, into=1),
+            op(config, "PERIOD", value=period)]
+    legal = 0
+    for wait in range(period - 6, period + 24):
+        program = [*made, op(config, "SFU", wait, function=Sfu.RSQRT, a=1, into=half, count=2), read, op(config, "NOP", 200),
+                   op(config, "HALT")]
+        if not violations(config, program):
+            legal += 1
+            runs_as_predicted(machines, program)
+            machines.compare_memory()
+    assert legal > 10
 
 
 @pytest.mark.parametrize("machines", [COMPACT], ids=[COMPACT.name], indirect=True)
