@@ -14,6 +14,7 @@ from ...hdl.spec.config import PRESETS, Config
 from ...hdl.spec.errors import MareyError
 from ...sim.progress import progress
 from ..compiler.compile import compile_quantised, schedule
+from ..compiler.decisions import Scheduled
 from ..compiler.integers import integers_for
 from ..compiler.layout import CompileError
 from ..compiler.plan import ADVICE, lay_out_model
@@ -64,13 +65,15 @@ def compile_model_file(path: Path | str, tokenizer: Path | str | None, config: C
         return found
     (model, words, template), warned = _read(path, tokenizer, context)
     about = {"name": Path(path).name, "tokenizer": words, "template": template}
-    check(replace(_without_weights(model, config, context), **about))
+    program, scheduled = _without_weights(model, config, context)
+    check(replace(program, **about))
     how = integers_for(config, model.config, model)
     integers = calibrations.quantised(model, **how)
     remember(path, config.weight_bits, integers.quality)
     judge(about["name"], integers.quality, force)
     with progress("compiling the model", COMPILE_S + graph_of(model.config).macs(0) / COMPILED_MACS_PER_S):
-        compiled = Compiled(replace(compile_quantised(integers, config, context=context), **about), integers)
+        program = compile_quantised(integers, config, context=context, scheduled=scheduled)
+        compiled = Compiled(replace(program, **about), integers)
     # A file that has changed since its digest was made may have been read before or after that.
     if time.process_time() - begun > WORTH_KEEPING_S and name == name_of(path, tokenizer, config, context):
         keep(name, compiled, calibrations.name_of(model, **how), model.config, warned)
@@ -149,20 +152,27 @@ def load_or_compile_model(path: Path, tokenizer: Path | None, config: Config,
     return compile_model_file(path, tokenizer, config, check, context, force)
 
 
-def _without_weights(model: Model, config: Config, context: int | None) -> Program:
-    """The program of a model without its weights and constants, made without calibration. CompileError if the model cannot
-    run on the configuration, whatever calibration finds."""
+def _without_weights(model: Model, config: Config, context: int | None) -> tuple[Program, Scheduled]:
+    """The program of a model without its weights and constants, made without calibration, and what was scheduled.
+    CompileError if the model cannot run on the configuration, whatever calibration finds."""
     outline = outline_of_shape(model.config, model=model, **integers_for(config, model.config, model))
     try:
-        return schedule(lay_out_model(config, outline, context), outline)
+        return _scheduled(outline, config, context)
     except CompileError as error:
         refused = CompileError(str(error).removesuffix(ADVICE) + _cure(model.config, config, context))
     try:
         if config.weight_bits == 4 and (outline := outline_with_offsets(model.config)):
-            return schedule(lay_out_model(config, outline, context), outline)
+            return _scheduled(outline, config, context)
     except CompileError:
         pass
     raise refused
+
+
+def _scheduled(outline, config, context):
+    """What `_without_weights` returns for an outline."""
+    layout = lay_out_model(config, outline, context)
+    scheduled = Scheduled(outline, layout.context)
+    return schedule(layout, outline, scheduled.decisions), scheduled
 
 
 def _cure(shape: ModelConfig, config: Config, context: int | None) -> str:

@@ -9,6 +9,7 @@ from ...hdl.spec.isa import Address, Instruction, Op, Source, To, isa_of
 from ...hdl.vxm.vxm import Vxm
 from ..model.graph import Graph, Kind, Operation, Value
 from ..quant.outline import Outline
+from .decisions import Decisions
 from .layout import CompileError, Layout
 from .placement import Placement
 from .steps import IN_ORDER, Step, step
@@ -35,7 +36,7 @@ class Builder:
     """A model's outline, its layout and its placement, with the instructions that all kernels
     share.
 
-    `operation`: the operation whose kernel runs; instructions for slices carry its name.
+    `decisions`: of the model's timelines. `operation`: the operation whose kernel runs; instructions for slices carry its name.
     `quantiser`, `step`, `root`, `scalar`, `reciprocals`: numbers of scalar registers that the scalar
     unit writes, in the upper half. QUANTISE writes the first two. `reciprocals` is the first of one
     for each head. `fillings`: the most that are under way at the same time, one more than an input of
@@ -46,8 +47,9 @@ class Builder:
     CompileError if the tile has too few scalar registers for the model.
     """
 
-    def __init__(self, layout: Layout, outline: Outline, placement: Placement):
+    def __init__(self, layout: Layout, outline: Outline, placement: Placement, decisions: Decisions | None = None):
         self.layout, self.outline, self.place = layout, outline, placement
+        self.decisions = decisions or Decisions()
         self.config: Config = layout.config
         self.graph: Graph = outline.graph
         self.shape, self.isa = outline.config, isa_of(layout.config)

@@ -15,6 +15,7 @@ from ..quant.outline import Outline
 from ..quant.quantise import quantise
 from ..text.tokenizer import Tokenizer
 from .cache_regions import check_cache
+from .decisions import Decisions, Scheduled
 from .external import ExternalLayout
 from .fill import constants_start, fill
 from .fill_streamed import fill_stream, stream, tables_of
@@ -35,42 +36,44 @@ def compile_model(model: Model, config: Config, tokenizer: Tokenizer | None = No
 
 
 def compile_quantised(model: QuantisedModel, config: Config, tokenizer: Tokenizer | None = None,
-                      name: str = "", context: int | None = None) -> Program:
+                      name: str = "", context: int | None = None, scheduled: Scheduled | None = None) -> Program:
     """Lowers, schedules and checks an integer model for a configuration.
 
     The program is resident if the model fits into the tile, else streamed. `tokenizer`, `name`: are
-    kept in the program. `context`: the positions that it must have room for, see `lay_out_model`.
+    kept in the program. `context`: the positions that it must have room for, see `lay_out_model`. `scheduled`: what was
+    scheduled for this configuration before the integers were known.
     CompileError if the model can be neither.
     """
     outline = Outline.of(model)
     layout = lay_out_model(config, outline, context)
-    program = _filled(replace(schedule(layout, outline), name=name, tokenizer=tokenizer), layout, model)
+    decisions = scheduled and scheduled.again(outline, layout.context)
+    program = _filled(replace(schedule(layout, outline, decisions), name=name, tokenizer=tokenizer), layout, model)
     check_cache(program, layout)
     verify_once(program)
     return program
 
 
-def schedule(layout: Layout, outline: Outline) -> Program:
+def schedule(layout: Layout, outline: Outline, decisions: Decisions | None = None) -> Program:
     """A model's program with all its instructions, but without weights and constants: its cycles
-    are final.
+    are final. `decisions`: of the timelines of a resident model.
 
     CompileError if it does not fit the program memory, or if a number does not fit its field in an
     instruction.
     """
     try:
-        return _schedule(layout, outline)
+        return _schedule(layout, outline, decisions)
     except EncodingError as error:
         name = layout.config.name
         raise CompileError(f"a number is too large for an instruction of {name}: {error}") from None
 
 
-def _schedule(layout, outline):
+def _schedule(layout, outline, decisions):
     config, shape = layout.config, outline.config
     facts = ModelFacts(shape=shape, context=min(layout.context, shape.seq_len), words=layout.words, granules=layout.granules,
                        logits=layout.buffers["logits"], scale=layout.buffers["scale"], logit_unit=1.0)
     weights, constants = np.zeros((0, config.cols, config.rows), np.int8), np.zeros((0, config.lanes), np.int16)
     if not isinstance(layout, StreamedLayout):
-        code = lower(layout, outline)
+        code = lower(layout, outline, decisions)
         return Program(config, Image(code.instructions, weights, constants), model=facts, sections=code.sections)
     external, block, no_block = isinstance(layout, ExternalLayout), None, ""
     code, entries = (lower_external(layout, outline), {}) if external else lower_streamed(layout, outline)

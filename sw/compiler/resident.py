@@ -17,6 +17,7 @@ from ..model.graph import Kind, Operation
 from ..quant.outline import Outline
 from .attention import Attention
 from .builder import Builder, log2
+from .decisions import Decisions
 from .emit import lay_out
 from .kernels import choice, embedding, norm, steps_of
 from .layout import CompileError, Layout
@@ -38,12 +39,13 @@ class Code:
     sections: dict[int, str]
 
 
-def lower(layout: Layout, outline: Outline) -> Code:
-    """The program of a token, at any position of the layout's context; it starts at instruction 0.
+def lower(layout: Layout, outline: Outline, decisions: Decisions | None = None) -> Code:
+    """The program of a token, at any position of the layout's context; it starts at instruction 0. `decisions`: of its
+    timelines.
 
     CompileError if it does not fit the program memory.
     """
-    builder = Builder(layout, outline, Resident(layout))
+    builder = Builder(layout, outline, Resident(layout), decisions)
     attention = Attention(builder)
     return _Token(builder, attention).code()
 
@@ -85,7 +87,7 @@ def behind_attention(builder: Builder, attention: Attention) -> Timeline:
     """An empty timeline whose origin is the last beat that writes attention's output."""
     boundary = Boundary(builder.buffer["o"], builder.shape.n_heads, builder.head_granules, builder.config.beats_per_result,
                         attention.between_heads)
-    return Timeline(builder.config, builder.registers.values, boundary)
+    return Timeline(builder.config, builder.registers.values, boundary, decisions=builder.decisions)
 
 
 class _Token:
@@ -140,7 +142,7 @@ class _Token:
         """The timeline before the layers: look-ups of the token and the position, the first layer's address
         registers, and the operations `early` of the first layer."""
         builder, layout, config = self.builder, self.builder.layout, self.config
-        timeline = Timeline(config, builder.registers.values)
+        timeline = Timeline(config, builder.registers.values, decisions=builder.decisions)
         for operation in builder.graph.begin:
             builder.operation = operation
             timeline.schedule(LOOK_UPS[operation.kind](builder, operation))

@@ -10,6 +10,7 @@ before the pass that writes the vector has ended.
 from collections.abc import Iterable
 from copy import copy
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from ...hdl.spec.isa import Address, Instruction, Op, Reduce
 from ...hdl.timing import VXM_ENGINES, Issue, Memory, Unit, Use, entries_of, issue_cycles, uses
 from ...hdl.vxm.vxm import Vxm
 from .accesses import LONG_AGO, Access, Entries
+from .decisions import Decisions
 from .steps import ORIGIN, REGISTERS, After, Step
 
 BEFORE = -LONG_AGO
@@ -52,7 +54,8 @@ class Timeline:
 
     The origin is the first issue, or, with a `boundary`, the last beat of the pass before the
     section. `registers`: {number of an address register: value} (see `Registers`). `period`: the
-    value of the last PERIOD. `placed`: (cycle, instruction), in the order of placing.
+    value of the last PERIOD. `decisions`: takes one of a step's choices. `placed`: (cycle, instruction), in the order of
+    placing.
     `registers_ready`: the cycle from which all address registers can be read. `barrier`: no step may
     issue before this cycle.
     """
@@ -61,6 +64,7 @@ class Timeline:
     registers: dict[int, int]
     boundary: Boundary | None = None
     period: int = 1
+    decisions: Decisions = field(default_factory=Decisions)
     placed: list[tuple[int, Instruction]] = field(default_factory=list)
     registers_ready: int = LONG_AGO
     barrier: int = LONG_AGO
@@ -97,7 +101,7 @@ class Timeline:
     def continued(self, origin: int, first: int) -> "Timeline":
         """An empty timeline that continues this one: its cycle 0 is this one's cycle `origin`, and its first
         issue is in its cycle `first` or later. Units and memories are as this one leaves them."""
-        twin = Timeline(self.config, self.registers, period=self.period)
+        twin = Timeline(self.config, self.registers, period=self.period, decisions=self.decisions)
         twin._memories = {memory: entries.moved(-origin) for memory, entries in self._memories.items()}
         twin._busy = {unit: busy[origin:].copy() for unit, busy in self._busy.items()}
         # The last issue can be longer ago than a timeline reaches back: a wide product takes so many cycles.
@@ -125,12 +129,17 @@ class Timeline:
         """
         steps = list(steps)
         for number, step in enumerate(steps):
-            choices = sorted(step.choices, key=lambda each: (len(each.instructions), _end_of(self._find(each)))) or [step]
-            if len(choices) > 1:
-                ends = [self._copy()._last_end([choice, *steps[number + 1:]]) for choice in choices]
-                choices = [choices[int(np.argmin(ends))]]
-            self.place(choices[0])
+            choices = step.choices or (step,)
+            taken = self.decisions.take(partial(self._best, choices, steps[number + 1:])) if len(choices) > 1 else 0
+            self.place(choices[taken])
         return self
+
+    def _best(self, choices, steps):
+        """The number of the choice with which the last of the steps behind it ends first; see `schedule`."""
+        ends = [_end_of(self._find(choice)) for choice in choices]
+        order = sorted(range(len(choices)), key=lambda each: (len(choices[each].instructions), ends[each]))
+        last = [self._copy()._last_end([choices[each], *steps]) for each in order]
+        return order[int(np.argmin(last))]
 
     def _last_end(self, steps):
         """Places steps, each with the choice that ends first; returns the end of the last."""
