@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from ...hdl.spec.config import preset
@@ -41,6 +42,8 @@ class Tile:
         return self.device.logits()[None]
 
 
+# A BLAS's threads wait for each other in a loop, which takes longer than most of its matrices.
+@threadpool_limits.wrap(limits=1, user_api="blas")
 def evaluate(path: Path | str, text: Path | str | None = None, tokenizer: Path | str | None = None,
              quants: Iterable[str] = ("int8",), tile: Callable[[], Device] | None = None, tile_tokens: int = 1000,
              by_layer: bool = False) -> dict:
