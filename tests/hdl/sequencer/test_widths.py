@@ -64,7 +64,7 @@ def test_the_scalar_unit_keeps_its_period(machines, period):
 def test_sfus_of_any_count(machines):
     """As many beats as a half of the scalars has registers, and fewer: each bit of their number."""
     config, half = machines.config, machines.config.scalars // 2
-    for count in (*range(1, half, 2), 10, half):
+    for count in (1, 6, 10, 13, half):
         machines.fill(count)
         program = [op(config, "VXM", 60, inner=3, outer=half - 1, x_step=1, x_hop=3, reduce=Reduce.SUM, into=1),
                    op(config, "NOP", 3 * half), op(config, "PERIOD", value=9),
