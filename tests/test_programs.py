@@ -25,7 +25,7 @@ SAMPLES = [{"seed": 5, "programs": 150, "many": 0.25}, {"seed": 5, "programs": 1
 
 def test_a_short_campaign_finds_nothing():
     """Fixed seeds; `python -m tests.programs` draws others for as long as it is told to."""
-    found = campaign(60, seed=11, configurations=1, programs=4)
+    found = campaign(60, seed=18, configurations=1, programs=4)
     assert found.failures == [], found.report()
     assert found.legal > 0, found.report()
 

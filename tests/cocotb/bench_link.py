@@ -7,7 +7,6 @@ import cocotb
 import numpy as np
 
 from marey.hdl.parts.host import HOST_READ_LATENCY
-from marey.hdl.spec.isa import TOKEN_BITS
 from marey.hdl.spec.protocol import MOST_TOKENS, REQUEST_MAGIC, RESPONSE_MAGIC, Opcode, Register, Space, Status
 from tests.cocotb.common import CONFIG, begin, cycle, rng, settle
 
@@ -131,7 +130,7 @@ async def each_bit_of_registers_and_tokens(dut):
     await bench.run(frame(Opcode.RESET, 0), 12 * CYCLES_A_WORD)
     await bench.run(frame(Opcode.START, 1), 20 * CYCLES_A_WORD)
     bench.sent = []
-    tokens = [random.randrange(1 << TOKEN_BITS) for _ in range(MOST_TOKENS)]
+    tokens = [random.randrange(1 << CONFIG.token_bits) for _ in range(MOST_TOKENS)]
     sequence = 2
     for count, token in enumerate(tokens, 1):
         cycles, faults = random.randrange(1 << 32), 1 << sequence % 16

@@ -87,7 +87,7 @@ def prove(config: Config, folder: Path) -> Failed | None:
     copies = Copies(netlist, set(), [*netlist.state, *nets], count=1)
     monitor = Monitor(copies, config)
     _environment(copies)
-    _claims(copies, monitor)
+    _claims(copies, monitor, config)
     _invariants(copies, monitor)
     return copies.prove(1)
 
@@ -100,7 +100,7 @@ def _environment(copies):
     copies.assume(~link["running"] | may_run)
 
 
-def _claims(copies, monitor):
+def _claims(copies, monitor, config):
     """What is proved."""
     m, link, opcode = copies.m, copies.copies[0], monitor.opcode
     start, write, running, space = (link[name] for name in ("start", "host__write", "running", "host__space"))
@@ -108,7 +108,7 @@ def _claims(copies, monitor):
     whole = monitor.whole & ~monitor.pays
     copies.check("a run begins after a whole START", ~start | (whole & (opcode == Opcode.START.value)))
     copies.check("a run begins as its START says",
-                 ~start | (begin == Cat(where.entry, where.token, how.position, how.count)))
+                 ~start | (begin == Cat(where.entry, where.token[:config.token_bits], how.position, how.count)))
     just_whole = Signal()
     m.d.sync += just_whole.eq(monitor.taken & (monitor.number == 3))
     copies.check("a whole RESET acts", ~(just_whole & monitor.whole & (opcode == Opcode.RESET.value)) | link["reset"])
