@@ -50,11 +50,16 @@ def test_the_rules_of_thirty_layers(tmp_path):
         assert utilisation(program, position) > 0.95
 
 
-def compiled_for(config):
+def smollm2():
+    """The model's file, fetched if need be; without a network the test skips."""
     try:
-        return compile_model_file(located("smollm2"), None, config)
+        return located("smollm2")
     except SourceError as error:
         pytest.skip(f"there is no SmolLM2 here: {error}")
+
+
+def compiled_for(config):
+    return compile_model_file(smollm2(), None, config)
 
 
 @pytest.fixture(scope="module")
@@ -104,10 +109,7 @@ def test_weights_of_4_bits(compiler):
 @pytest.mark.parametrize(("config", "most"), [(CONFIG, 1.02), (INT4, 1.10)], ids=["int8", "int4"])
 def test_english_that_it_did_not_write(config, most):
     """Perplexity over float32's on 4,064 tokens of Python's own documentation, KV cache included, 32 texts of 127 tokens."""
-    try:
-        path = located("smollm2")
-    except SourceError as error:
-        pytest.skip(f"there is no SmolLM2 here: {error}")
+    path = smollm2()
     model = load_model(path)
     integers = calibrations.quantised(model, **integers_for(config, model.config, model))
     words = load_tokenizer(None, path, model.config.vocab_size).encode("\n\n".join(topics[name] for name in sorted(topics)),
