@@ -63,6 +63,7 @@ def program_digest(program: Program) -> str:
                 section.pop(name, None)
             section |= {"far": 0, "stride": 0, "chunk_bits": 0}
         far = facts.pop("external"), facts.pop("logits_far")
+        facts.pop("cache_bursts")
         if far[0]:
             digest.update(repr(far).encode())
         facts.pop("block")

@@ -18,15 +18,13 @@ from .blocked import in_slot, kept_output
 from .builder import Builder, log2
 from .emit import lay_out
 from .external import ExternalLayout, bursts_of
+from .far_cache import FarCache
 from .kernels import choice, heads, steps_of
-from .pen import Pen, shortened
+from .pen import CELLS, CHUNKS, LAYERS, POSITIONS, Pen, shortened
 from .resident import behind_attention, paced
 from .schedule import Timeline
 from .segments import TAKE_FROM_SEGMENT
 from .steps import step
-
-CHUNKS, LAYERS, POSITIONS, CELLS = range(4)
-"""Loop counters."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +73,13 @@ class Bodies:
         layers."""
         config, builder = self.config, self.builder
         self.sections[self.here] = "begin"
-        for name in ("buffer", "far", "cache", *(("slot",) if self.slots else ())):
+        for name in ("buffer", "far", "rows" if self.layout.far_cache else "cache", *(("slot",) if self.slots else ())):
             self.code.append(self.op(Op.SET, register=self.number[name], value=0))
-        for (register, times), size in zip(self.places, (config.cols, config.rows), strict=True):
+        if self.layout.far_cache:
+            self.code.append(self.op(Op.INDEX, register=self.number["row"], source=Source.POSITION,
+                                     times=self.layout.row_bursts))
+        for (register, times), size in zip(() if self.layout.far_cache else self.places, (config.cols, config.rows),
+                                           strict=not self.layout.far_cache):
             self.code.append(self.op(Op.INDEX, register=self.number[register], source=Source.POSITION, right=log2(size),
                                      times=times, value=self.number.value(register)))
         self._body(list(builder.graph.begin), following)
@@ -87,7 +89,8 @@ class Bodies:
         first, layer = self.here, self.layout.layer_sections
         for number, section in enumerate(layer):
             last = number == len(layer) - 1
-            behind = [(name, self._stride(name)) for name in ("key", "value", "cache")] if last else []
+            behind = [(name, self._stride(name)) for name in (("row",) if self.layout.far_cache else ("key", "value", "cache"))
+                      if last]
             self.section(section, self.arriving(layer[0] if last else layer[number + 1]), behind)
         self._loop(first, self.builder.shape.n_layers, LAYERS)
 
@@ -96,6 +99,8 @@ class Bodies:
         additions after all of them."""
         chunks = section.chunks
         self.sections[self.here] = section.name
+        if self.layout.far_cache and section.cached:
+            self._fetch_cache(section)
         if chunks > 1:
             start = 0 if self.layout.whole or not self._is_last(section) else self.layout.logits_far
             self.code.append(self.op(Op.SET, register=self.number["results"], value=start))
@@ -112,6 +117,18 @@ class Bodies:
             self._loop(target, turns, CHUNKS)
         self._chunk(section, chunks - 1, following, behind)
 
+    def _fetch_cache(self, section):
+        """The operations of a section before its scores; then keys and values of the position go to external memory, and
+        those of all positions come to W-RAM."""
+        operations = self._operations(section, 0)
+        before = operations[:[each.kind for each in operations].index(Kind.SCORES)]
+        pen = Pen(self.config, self.number.values, self._computing(before, None))
+        FarCache(self.builder, pen, self.here).write(before[-1])
+        self.code += pen.code
+
+    def _operations(self, section, chunk):
+        return [self.builder.graph.find(name) for name in section.steps_of(chunk)]
+
     def _is_last(self, section):
         """Whether a section has the classifier."""
         return section is self.layout.end_sections[-1]
@@ -119,6 +136,8 @@ class Bodies:
     def _stride(self, register):
         """What a layer adds to a register."""
         layout, config = self.layout, self.config
+        if register == "row":
+            return layout.context * layout.row_bursts
         return layout.cache_stride * {"key": config.granules_per_word, "value": config.beats_per_result,
                                       "cache": layout.halves}[register]
 
@@ -131,7 +150,10 @@ class Bodies:
         """The body of a chunk."""
         layout, builder = self.layout, self.builder
         builder.place.argmax = {"reduce": Reduce.ARGMAX, "into": int(chunk > 0)}
-        operations = [builder.graph.find(name) for name in section.steps_of(chunk)]
+        operations = self._operations(section, chunk)
+        kinds = [each.kind for each in operations]
+        if layout.far_cache and Kind.SCORES in kinds:
+            operations = operations[kinds.index(Kind.SCORES):]
         leaves = None if layout.whole or not self._is_last(section) else layout.logit_bursts
         adds = list(behind)
         if section.chunks > 1:
@@ -258,7 +280,7 @@ class Bodies:
         builder.operation = operation
         if operation.kind in TAKE_FROM_SEGMENT:
             return TAKE_FROM_SEGMENT[operation.kind](builder, operation)
-        if operation.kind in (Kind.ROTATE, Kind.SPLIT):
+        if operation.kind in (Kind.ROTATE, Kind.SPLIT) and not self.layout.far_cache:
             return [*heads.cache_values(builder), *steps_of(builder, operation)]
         steps = steps_of(builder, operation)
         if operation.kind is Kind.NORM and operation in builder.graph.end:

@@ -19,17 +19,19 @@ from ..quant.model import QuantisedModel
 from ..quant.outline import Outline
 from .external import ExternalLayout
 from .fill import in_halves
-from .layout import Layout
+from .layout import CompileError, Layout
 from .streamed import StreamedLayout
 
 
 def layout_of(program: Program, model: QuantisedModel) -> Layout:
-    """The layout with which a model was compiled to a program."""
+    """The layout with which a model was compiled to a program. CompileError if its KV cache is not in W-RAM."""
     outline = Outline.of(model)
     if program.stream is None:
         return Layout(program.config, outline, program.model.context)
     context, whole = program.stream.cells * program.stream.cell, not program.stream.chunk_logits
     if program.stream.external:
+        if program.stream.cache_bursts:
+            raise CompileError("the KV cache lies in external memory, where the host does not write it: run the prompt on the tile")
         return ExternalLayout(program.config, outline, context, whole, program.stream.room)
     return StreamedLayout(program.config, outline, context, whole)
 

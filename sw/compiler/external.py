@@ -12,6 +12,9 @@ W-RAM has two halves of the same size. Each has a buffer for weights, then a hal
 
 While the tile computes with one buffer, the next segment comes to the other. An address register that
 grows by half of W-RAM points to the two in turns, since W-RAM takes the lower bits of an address only.
+
+If W-RAM has no room for the KV cache of all layers, it has that of one layer, and external memory has all,
+behind the segments: see `far_cache.py`.
 """
 
 from dataclasses import replace
@@ -57,10 +60,14 @@ class ExternalLayout(StreamedLayout):
     MEM: as for a `StreamedLayout`. The constants of a chunk begin with its matrix's factors.
 
     `buffer_words`: the most words of a segment. `room_words`: words of a half of W-RAM that the KV cache leaves.
+    `far_cache`: the KV cache lies in external memory, and W-RAM has that of one layer at a time. Then the buffers
+    "far keys" and "far values" in MEM have room for those of a block of positions; they share granules with what is
+    not in use between a position's queries and its scores.
     """
 
-    def __init__(self, config: Config, outline: Outline, context: int, whole: bool, buffer_words: int, why: str = ""):
-        self._kept, self._buffer_words = outline.groups, buffer_words
+    def __init__(self, config: Config, outline: Outline, context: int, whole: bool, buffer_words: int, why: str = "",
+                 far_cache: bool = False):
+        self._kept, self._buffer_words, self.far_cache = outline.groups, buffer_words, far_cache
         super().__init__(config, outline, context, whole, why)
 
     def _kept_groups(self, outline):
@@ -86,15 +93,40 @@ class ExternalLayout(StreamedLayout):
         return bursts_of(self.config, 0, whole_granules(self.config, granules))[1]
 
     @property
+    def row_granules(self) -> int:
+        """Granules that the keys of a position and layer take in external memory, in whole bursts; its values take as many."""
+        return whole_granules(self.config, self.in_granules(self.kv_heads))
+
+    @property
+    def row_bursts(self) -> int:
+        """Bursts that they take."""
+        return bursts_of(self.config, 0, self.row_granules)[1]
+
+    @property
+    def keys_far(self) -> int:
+        """The burst from which on external memory has the keys of all layers and positions: [layer, position, row]."""
+        return self.image_bursts
+
+    @property
+    def values_far(self) -> int:
+        """The burst from which on it has the values, likewise."""
+        return self.keys_far + self.model.n_layers * self.context * self.row_bursts
+
+    @property
+    def cache_bursts(self) -> int:
+        """Bursts of the KV cache in external memory; 0 if it is in W-RAM."""
+        return 2 * (self.values_far - self.keys_far) if self.far_cache else 0
+
+    @property
     def logits_far(self) -> int:
         """The burst from which on a token leaves its logits in external memory; 0 if they are in MEM."""
-        return 0 if self.whole else self.image_bursts
+        return 0 if self.whole else self.image_bursts + self.cache_bursts
 
     def check_size(self) -> None:
         """CompileError if external memory is too small."""
         part, chunks = self.config.memory.part, self.classifier_chunks
         header = max(1, self.config.lanes * 2 // part.burst_bytes)
-        needed = self.image_bursts + (0 if self.whole else chunks * self.logit_bursts) + header
+        needed = self.image_bursts + self.cache_bursts + (0 if self.whole else chunks * self.logit_bursts) + header
         if needed > part.bursts:
             raise CompileError(f"the model takes {needed * part.burst_bytes:,} bytes of external memory, and "
                                f"{self.config.name} has {part.bytes:,}: choose a larger one")
@@ -104,8 +136,9 @@ class ExternalLayout(StreamedLayout):
         half = config.wram_depth // 2
         self.key_words = self.key_hop = self.context // config.cols * (self.head // config.rows)
         self.value_words = self.value_hop = self.context // config.rows
-        self.cache_stride = model.n_kv_heads * self.key_words
-        self.room_words = room = half - model.n_layers * self.cache_stride * self.halves
+        layer_words = model.n_kv_heads * self.key_words
+        self.cache_stride = 0 if self.far_cache else layer_words
+        self.room_words = room = half - (1 if self.far_cache else model.n_layers) * layer_words * self.halves
         self.buffer, self.keys, self.values = 0, room // self.halves, (half + room) // self.halves
         self.matrices = {operation.name: self._matrix(operation, 0, *self.shapes()[operation.name])
                          for operation in self.linears}
@@ -179,6 +212,13 @@ class ExternalLayout(StreamedLayout):
             more, end = self.lay(first, max([later] + [self._lay_every(other)[1] for other in readers]))
         self._enter(found | more, every)
         return replace(section, granules=whole_granules(self.config, end), later_granules=later)
+
+    def _lay_products(self, sizes, at):
+        end = super()._lay_products(sizes, at)
+        if not self.far_cache:
+            return end
+        values = self.config.block * self.row_granules * self.config.lanes
+        return max(end, self._keep({"far keys": values, "far values": values}, at))
 
     def _lay_every(self, section):
         """({constant of each chunk of a section: number of values}, whole granules that they take)."""

@@ -54,7 +54,9 @@ def stream(layout: StreamedLayout, entries: dict[tuple[str, ...], int], weights:
         return replace(part, entry=entries.get(part.steps, 0))
 
     matrix = layout.matrices["classifier"]
-    external = {"external": True, "logits_far": layout.logits_far} if isinstance(layout, ExternalLayout) else {}
+    external = {}
+    if isinstance(layout, ExternalLayout):
+        external = {"external": True, "logits_far": layout.logits_far, "cache_bursts": layout.cache_bursts}
     first = [name for operation in layout.graph.begin for name in layout.constants_of(operation.name)]
     return Stream(
         entered(layout.begin), tuple(map(entered, layout.layer_sections)), tuple(map(entered, layout.end_sections)),

@@ -8,6 +8,9 @@ from ...hdl.spec.isa import WAIT_BITS, Instruction, Op
 from ...hdl.timing import Issue, issue_cycles, next_issue, uses
 from ...hdl.timing.walk import State
 
+CHUNKS, LAYERS, POSITIONS, CELLS = range(4)
+"""Loop counters."""
+
 
 class Pen:
     """Writes instructions behind others, and knows their cycles.

@@ -22,6 +22,8 @@ class Placement(Protocol):
     """Operands with which the VXM that makes the logits finds the largest of them; {} if it does not."""
     fill_cycles: int
     """Cycles from one entry that comes to W-RAM from external memory to the next, while the section runs; 0 if none comes."""
+    far_cache: bool
+    """Whether the KV cache lies in external memory, so that keys and values of the position do not go to W-RAM at once."""
     blocks: int | None
     """Blocks of the KV cache that attention goes through, if they are the same number at each position."""
     keys: Address
@@ -56,7 +58,7 @@ class Resident:
     the look-ups at the beginning of a token.
     """
 
-    streamed, chunks, fill_cycles, blocks, argmax = False, 1, 0, None, {"reduce": Reduce.ARGMAX}
+    streamed, chunks, fill_cycles, far_cache, blocks, argmax = False, 1, 0, False, None, {"reduce": Reduce.ARGMAX}
 
     def __init__(self, layout: Layout):
         config = layout.config
@@ -97,7 +99,7 @@ class Streamed:
     earlier section are in the buffer "gains".
     """
 
-    streamed, fill_cycles, blocks = True, 0, None
+    streamed, fill_cycles, far_cache, blocks = True, 0, False, None
 
     def __init__(self, layout: Layout):
         config, slots = layout.config, layout.slots
@@ -143,6 +145,9 @@ class External:
     value go; "cache", the layer's offset in the KV cache, in W-RAM words. `chunks` and `argmax` must be set for each
     chunk before its kernels run.
 
+    If the KV cache lies in external memory, there is no register "cache". Registers "rows" and "row" are the bursts of the
+    keys that are read next, and of those of the position, counted from the first; see `far_cache.py`.
+
     In the program of a block of positions register "slot" is the distance of the position's slot from the first one, and
     "results" has that distance in it. See `slots.py`.
     """
@@ -152,15 +157,17 @@ class External:
     def __init__(self, layout: Layout):
         config, slots = layout.config, layout.slots
         self.layout, self.buffers, self.chunks, self.argmax = layout, layout.buffers, 1, {}
-        self.blocks = layout.context // config.block
-        self.fill_cycles = config.rows * config.weight_bits // config.memory.part.bus_bits
+        self.blocks, self.far_cache = layout.context // config.block, layout.far_cache
+        self.fill_cycles = 0 if layout.far_cache else config.rows * config.weight_bits // config.memory.part.bus_bits
+        more = ("rows", "row") if layout.far_cache else ("cache", *(("slot",) if slots else ()))
         self.registers = Registers({
             "buffer": 0, "far": 0, "results": 0, "key": layout.keys * config.granules_per_word,
-            "value": layout.values * config.beats_per_result, "cache": 0} | ({"slot": 0} if slots else {}))
+            "value": layout.values * config.beats_per_result} | dict.fromkeys(more, 0))
         self._first_constants = first_constants(layout)
         if slots:
             self.buffers = slots.buffers(layout, self.registers)
-        self.keys, self.values = (self.registers.address("cache", word * layout.halves)
+        self.keys, self.values = (Address(word * layout.halves) if layout.far_cache
+                                  else self.registers.address("cache", word * layout.halves)
                                   for word in (layout.keys, layout.values))
 
     def constant(self, name: str) -> Address:

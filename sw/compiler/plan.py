@@ -1,6 +1,8 @@
 """Residency: decides whether a model is resident or streamed, and finds the layout with the largest
 context."""
 
+from itertools import product
+
 from ...hdl.spec.config import Config
 from ..model.config import ModelConfig
 from ..model.graph import Kind
@@ -105,7 +107,8 @@ def plan_external(config: Config, outline: Outline, resident: str = "", context:
     """The layout in external memory with the largest context whose KV cache takes at most half of W-RAM, and the
     largest segments for which MEM has room.
 
-    The shortest context that is tried may take more. Parameters and errors are those of `plan_streamed`.
+    The shortest context that is tried may take more. If it takes more than there is, or a longer one is asked for, the KV
+    cache is in external memory, and W-RAM has that of a layer. Parameters and errors are those of `plan_streamed`.
     """
     check_shape(config, outline)
     word_bits = config.cols * config.rows * config.weight_bits
@@ -123,18 +126,17 @@ def plan_external(config: Config, outline: Outline, resident: str = "", context:
     only, context = context is not None, _first_context(outline, context)
     context = max(config.block, 1 << (context - 1).bit_length())
     fewest, half = context if only else max(config.block, min(context, FEWEST_POSITIONS)), config.wram_depth // 2
-    while True:
-        for whole in (True, False):
-            for buffer_words in (half >> shift for shift in range(6)):
-                layout = ExternalLayout(config, outline, context, whole, buffer_words, resident)
-                if layout.fits and (layout.room_words >= half // 2 or context == fewest):
-                    layout.check_size()
-                    return layout
-        if context == fewest:
-            raise CompileError(
-                f"{resident.removesuffix(ADVICE)}; in external memory, {half - layout.room_words} W-RAM words of {half} for a "
-                f"half of the KV cache, and {-(-layout.granules // config.granules_per_word)} MEM words{ADVICE}")
-        context //= 2
+    contexts = [context >> shift for shift in range((context // fewest).bit_length())]
+    # A copy from MEM to the cache goes through a block of positions: a column of keys, and a word of values.
+    for far_cache in (False, True) if config.rows == config.cols else (False,):
+        for positions, whole, shift in product(contexts, (True, False), range(6)):
+            layout = ExternalLayout(config, outline, positions, whole, half >> shift, resident, far_cache)
+            if layout.fits and (layout.room_words >= half // 2 or positions == fewest):
+                layout.check_size()
+                return layout
+    raise CompileError(
+        f"{resident.removesuffix(ADVICE)}; in external memory, {half - layout.room_words} W-RAM words of {half} for a "
+        f"half of the KV cache{' of a layer' * far_cache}, and {-(-layout.granules // config.granules_per_word)} MEM words{ADVICE}")
 
 
 def check_shape(config: Config, outline: Outline) -> None:

@@ -192,7 +192,7 @@ class Program:
         RetentionError if it does not."""
         if not (self.config.memory and self.config.memory.sweep and self.stream and self.stream.external):
             return None
-        return prove(self.config, self.image.instructions, self.stream.image_bursts(self.config))
+        return prove(self.config, self.image.instructions, self.stream.image_bursts(self.config) + self.stream.cache_bursts)
 
     def link_words(self, wanted: bool = True) -> int:
         """Link words, both ways, that a token of a streamed model takes; 0 for a resident model,

@@ -20,7 +20,7 @@ from ...hdl.dram.pins import burst_bits
 from ...hdl.sequencer import Sequencer
 from ...hdl.spec.config import Config
 from ...hdl.spec.errors import MareyError
-from ...hdl.spec.isa import Instruction, Op
+from ...hdl.spec.isa import Instruction, Op, Place
 from ...hdl.timing import run_cycles, trace
 
 
@@ -45,11 +45,12 @@ class Retention:
 
 
 def openings(config: Config, program: list[Instruction], count: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """The rows that a run with `count` tokens opens, int64 [n], the cycles in which it does, rising, and the run's cycles."""
+    """The rows that a run with `count` tokens reads, int64 [n], the cycles in which it does, rising, and the run's cycles."""
     plan, latency, in_row = Dram.plan(config), Sequencer.latency(config, Op.MOVE), burst_bits(config.memory.part)[0]
     rows, cycles = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for issue in trace(config, program, count=count):
-        if issue.op is Op.MOVE:
+        # What is written are logits, which may be lost, and a position's keys and values, whose rows are read, too.
+        if issue.op is Op.MOVE and issue.operands["to"] is not Place.SDRAM:
             number = np.arange(issue.operands["count"])
             row = issue.operands["far"] + number >> in_row
             opens = np.concatenate([[0], np.flatnonzero(np.diff(row)) + 1])

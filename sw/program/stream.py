@@ -125,7 +125,7 @@ class Stream:
       `marey.sw.compiler.fill.tables`). A table that the model does not need is empty.
     - `external`: the segments lie in external memory, one after another in the order in which a token needs them, and a
       token takes one run, from instruction 0 on. `logits_far`: the burst from which on it leaves its logits there; 0 if
-      they are in MEM.
+      they are in MEM. `cache_bursts`: bursts that the KV cache takes behind the segments; 0 if it is in W-RAM.
     - `block`: of a prompt's positions; None if the program computes them one by one. `no_block`: why it does, in a part of
       a line.
     """
@@ -150,6 +150,7 @@ class Stream:
     positions: np.ndarray
     external: bool = False
     logits_far: int = 0
+    cache_bursts: int = 0
     block: Block | None = None
     no_block: str = ""
 

@@ -22,7 +22,7 @@ from marey.sw.model.config import ModelConfig
 from marey.sw.quant.quantise import quantise
 from marey.sw.runtime import loading
 from marey.sw.runtime.driver import Device
-from marey.sw.runtime.external import ExternalMemory
+from marey.sw.runtime.external import ExternalMemory, ExternalMemoryError
 from marey.sw.runtime.link import LinkError
 
 SMALL = Config(name="small", rows=4, cols=4, lanes=1, wram_depth=256, mem_depth=256, program_depth=128)
@@ -104,21 +104,32 @@ def test_a_streamed_model_on_a_virtual_hx8k(compiler, tmp_path):
     assert on_the_board(board, tmp_path, program, burned=False, count=4) == on_the_rtl(program, 4)
 
 
-SDRAM = {"ulx3s-85f-sdram": replace(SMALL, program_depth=512, sdram=1, sdram_mhz=80),
-         "colorlight-i9-sdram": replace(SMALL, rows=8, cols=8, lanes=2, program_depth=512, sdram=3, sdram_mhz=80)}
+SDRAM = {"ulx3s-85f-sdram": replace(SMALL, wram_depth=128, sdram=1, sdram_mhz=80, program_depth=256),
+         "colorlight-i9-sdram": replace(SMALL, rows=8, wram_depth=64, lanes=2, sdram=3, sdram_mhz=80, program_depth=256)}
 """Small tiles with the memory of a board."""
+SDRAM_BAUD = 20_000_000
+"""Four clock cycles a bit, the fewest of the UART: most of the cycles that are simulated are the link's."""
+PIECE_BURSTS = 32
+
+
+def flip(memory, burst):
+    """Flips a bit of a burst of external memory."""
+    octets = memory.read(burst, memory.entry_bursts)
+    octets[5] ^= 1 << 3
+    memory.write(burst, octets)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SDRAM)
 def test_a_model_in_the_sdram_of_a_virtual_board(compiler, tmp_path, monkeypatch, name):
-    """Its segments go over the terminal into the chip at the netlist's pins: a host that goes away in the middle of it goes on
-    where it was, and another finds them there. Tokens and cycles are the RTL's, and each segment has its checksum."""
-    board = replace(BOARDS[name], tile=SDRAM[name], baud=4_000_000)
-    shape = replace(MODEL, dim=16, hidden_dim=24, n_layers=2, n_heads=2, n_kv_heads=1, vocab_size=32)
+    """Its segments go over the terminal into the chip at the netlist's pins: a host that goes away in the middle of it goes
+    on where it was, and another finds them there. Tokens and cycles are the RTL's. A bit that is flipped in the chip is
+    found by the checksum of its segment."""
+    board = replace(BOARDS[name], tile=SDRAM[name], baud=SDRAM_BAUD)
+    shape = replace(MODEL, dim=16, hidden_dim=16, seq_len=12)
     program = compile_quantised(quantise(tiny_model(shape)), board.tile)
     assert program.stream.external
-    monkeypatch.setattr(loading, "PIECE_BURSTS", 64)
+    monkeypatch.setattr(loading, "PIECE_BURSTS", PIECE_BURSTS)
     pieces, write = [], ExternalMemory.write
 
     def cut(memory, first, octets):
@@ -134,12 +145,19 @@ def test_a_model_in_the_sdram_of_a_virtual_board(compiler, tmp_path, monkeypatch
             device.load(program)
         with opened() as device:
             device.load(program)
-            assert pieces[:4] == [0, 64, 128, 128] and len(pieces) > 4
+            # What came before the cut is not sent again.
+            segments, memory = loading.segments_of(board.tile, program.stream), board.tile.memory.part
+            bursts = sum(segment.octets.size for segment in segments) // memory.burst_bytes
+            assert pieces == [*range(0, 3 * PIECE_BURSTS, PIECE_BURSTS), *range(2 * PIECE_BURSTS, bursts, PIECE_BURSTS)]
             pieces.clear()
             device.load(program)
             assert pieces == []
-            assert story(device, 4) == on_the_rtl(program, 4)
-            assert loading.verify_external(device.session, program) == len(loading.segments_of(board.tile, program.stream))
+            assert story(device, 8) == on_the_rtl(program, 8)
+            assert loading.verify_external(device.session, program) == len(segments)
+            flip(ExternalMemory(device.session, (program.stream.segment, program.model.scale)), segments[2].first)
+            with pytest.raises(ExternalMemoryError, match=f"segment 3 of {len(segments)} .*: 1 bytes differ from burst "
+                                                          f"{segments[2].first} on"):
+                loading.verify_external(device.session, program)
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """Kernels of attention up to the scores: queries, keys and values of this position, and the scores of all heads."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -15,35 +16,47 @@ from ..steps import After, Step, best, step
 
 def heads(builder: Builder, operation: Operation) -> list[Step]:
     """Writes this position's queries from `qk` to `q`, and its keys to the cache; a ROTATE turns
-    both before."""
+    both before. If the cache lies in external memory, its keys stay where `keys_buffer` says."""
     layout, config, raw, head = builder.layout, builder.config, builder.buffer["qk"], builder.head_granules
     matrix, queries = layout.matrices["qk"], moved_by(raw, layout.in_granules(layout.kv_heads))
     per_head, values = layout.head // config.cols * matrix.group_inner, layout.matrices["v"]
     # The passes over heads fit between the results of the values, if these come in groups of inputs.
     by_group = values.group_inner if layout.input_groups(builder.graph.find("v")) > 1 else 0
     rounds = partial(builder.rounds, interval=by_group)
-    keys, turned, steps = raw, {"inner": head, "x_hop": head}, []
+    keys, turned, steps = builder.buffer[keys_buffer(operation)], {"inner": head, "x_hop": head}, []
     if operation.kind is Kind.ROTATE:
-        keys = builder.buffer["k"]
         turned = {"pair": 1, "by_vector": 1, "y": builder.buffer["turn"], "y_step": 1, "inner": 2 * head, "x_hop": head}
         steps.append(best(rounds("turn keys", builder.shape.n_kv_heads, per_head, **turned, x=raw, dst=keys,
                                  dst_hop=head, shift=14)))
-    to_keys = rounds(
-        "keys", builder.shape.n_kv_heads, per_head, x=keys, x_hop=head, inner=head, plus=1,
-        y=builder.place.constant("key_offset"), y_step=1, y_hop=head, dst=builder.registers.address("key"),
-        dst_hop=layout.key_hop * config.granules_per_word, shift=FRACTION, narrow=1, to=To.KEYS)
-    steps += to_cache(builder, to_keys)
+    if not builder.place.far_cache:
+        steps += cache_keys(builder, keys, rounds)
     shift = FRACTION + (14 if operation.kind is Kind.ROTATE else 0)
     steps.append(best(rounds("queries", builder.shape.n_heads, per_head, **turned, x=queries, dst=builder.buffer["q"],
                              dst_hop=head, shift=shift, narrow=1)))
     return steps
 
 
-def cache_values(builder: Builder) -> list[Step]:
-    """Writes this position's values from the buffer `v` to the cache."""
+def keys_buffer(operation: Operation) -> str:
+    """The buffer with this position's keys behind a ROTATE or a SPLIT."""
+    return "k" if operation.kind is Kind.ROTATE else "qk"
+
+
+def cache_keys(builder: Builder, keys: int | Address, rounds: Callable[..., list[Instruction]]) -> list[Step]:
+    """Writes a position's keys from granule `keys` on to the cache. `rounds`: makes the choices, as `Builder.rounds`."""
+    layout, config, head = builder.layout, builder.config, builder.head_granules
+    return to_cache(builder, rounds(
+        "keys", builder.shape.n_kv_heads, layout.head // config.cols * layout.matrices["qk"].group_inner, x=keys, x_hop=head,
+        inner=head, plus=1, y=builder.place.constant("key_offset"), y_step=1, y_hop=head,
+        dst=builder.registers.address("key"), dst_hop=layout.key_hop * config.granules_per_word, shift=FRACTION, narrow=1,
+        to=To.KEYS))
+
+
+def cache_values(builder: Builder, values: int | Address | None = None) -> list[Step]:
+    """Writes a position's values from granule `values` on to the cache; without it, this position's, which are in the buffer
+    `v`."""
     layout, config = builder.layout, builder.config
     beats = config.beats_per_result
-    value = {"x": builder.buffer["v"], "x_hop": beats, "inner": beats, "dst": builder.registers.address("value"),
+    value = {"x": builder.buffer["v"] if values is None else values, "x_hop": beats, "inner": beats, "dst": builder.registers.address("value"),
              "dst_hop": layout.value_hop * beats, "narrow": 1, "to": To.VALUES, "shift": builder.shifts["cached values"]}
     if builder.place.streamed:
         inner = layout.matrices["v"].inner
@@ -86,8 +99,9 @@ def scores(builder: Builder, operation: Operation) -> list[Step]:
     one = tuple(replace(part, operands=part.operands | {"middle": passes}) for part in (mxm, vxm))
     offset = stream_offset(config, beats)
     # Keys must be written before they are read. Values are read much later; but if W-RAM has one port, they
-    # must be written, too, before the MXM reads anything.
+    # must be written, too, before the MXM reads anything. What comes from external memory is there before.
     written = (Unit.KEY_WRITE, Unit.VALUE_WRITE) if config.wram_ports == 1 else (Unit.KEY_WRITE,)
+    written = () if builder.place.far_cache else written
     read = 1 - mxm_beat(config) - Mxm.read_latency(config)
     # The VXM is the last instruction before those of attention.
     after = (After(Unit.VXM_BEAT, 1 - vxm_beat(config) - offset), *(After(unit, read) for unit in written),
