@@ -31,7 +31,8 @@ def layout_of(program: Program, model: QuantisedModel) -> Layout:
     context, whole = program.stream.cells * program.stream.cell, not program.stream.chunk_logits
     if program.stream.external:
         if program.stream.cache_bursts:
-            raise CompileError("the KV cache lies in external memory, where the host does not write it: run the prompt on the tile")
+            raise CompileError("the KV cache lies in external memory, where the host does not write it: run the prompt on the "
+                               "tile")
         return ExternalLayout(program.config, outline, context, whole, program.stream.room)
     return StreamedLayout(program.config, outline, context, whole)
 

@@ -128,8 +128,9 @@ class ExternalLayout(StreamedLayout):
         header = max(1, self.config.lanes * 2 // part.burst_bytes)
         needed = self.image_bursts + self.cache_bursts + (0 if self.whole else chunks * self.logit_bursts) + header
         if needed > part.bursts:
-            raise CompileError(f"the model takes {needed * part.burst_bytes:,} bytes of external memory, and "
-                               f"{self.config.name} has {part.bytes:,}: choose a larger one")
+            cache = f", {self.cache_bursts * part.burst_bytes:,} of them for a KV cache of {self.context} positions"
+            raise CompileError(f"the model takes {needed * part.burst_bytes:,} bytes of external memory"
+                               f"{cache * self.far_cache}, and {self.config.name} has {part.bytes:,}: choose a larger one")
 
     def _lay_words(self):
         config, model = self.config, self.model

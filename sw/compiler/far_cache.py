@@ -15,7 +15,7 @@ of a block step through its positions from the token's own on, and begin again b
 found by the same bits, and after as many steps as a block has positions the position is the token's again.
 """
 
-from ...hdl.spec.isa import POSITION_BITS, Address, Instruction, Op, Place, Source
+from ...hdl.spec.isa import POSITION_BITS, Instruction, Op, Place, Source
 from ..model.graph import Operation
 from .builder import Builder, log2
 from .emit import lay_out
@@ -37,7 +37,7 @@ class FarCache:
     def write(self, operation: Operation) -> None:
         """Writes them all. `operation`: the ROTATE or SPLIT that has made the keys."""
         layout, pen, number, config = self._layout, self._pen, self._number, self._config
-        blocks = layout.context // config.block
+        blocks, self._builder.operation = layout.context // config.block, operation
         pen.until(pen.last + 1)
         for buffer, far in ((heads.keys_buffer(operation), layout.keys_far), ("v", layout.values_far)):
             pen.until(pen.free)
@@ -53,7 +53,6 @@ class FarCache:
             self._block()
             self._read("far keys", layout.keys_far)
             self._copy("far values")
-            # The LOOP is in time: what comes behind it may follow at once.
             self._wait()
             pen.add(self._op(Op.LOOP, count=blocks - 1, target=target, counter=CELLS))
             pen.turns(blocks - 1, since)

@@ -56,8 +56,8 @@ def lower_block(layout: ExternalLayout, outline: Outline, origin: int) -> tuple[
     """
     config = layout.config
     if layout.far_cache:
-        raise NoBlock("the KV cache lies in external memory, and comes to the tile for one position at a time: choose a smaller "
-                      "--context, or a larger wram_depth")
+        raise NoBlock("the KV cache lies in external memory, and comes to the tile for one position at a time: choose a "
+                      "smaller --context, or a larger wram_depth")
     positions = min(MOST_POSITIONS if config.rows == config.cols else layout.cell, layout.context)
     while positions > 1 and with_slots(layout, positions).granules > config.granules:
         positions //= 2

@@ -136,7 +136,8 @@ def plan_external(config: Config, outline: Outline, resident: str = "", context:
                 return layout
     raise CompileError(
         f"{resident.removesuffix(ADVICE)}; in external memory, {half - layout.room_words} W-RAM words of {half} for a "
-        f"half of the KV cache{' of a layer' * far_cache}, and {-(-layout.granules // config.granules_per_word)} MEM words{ADVICE}")
+        f"half of the KV cache{' of a layer' * far_cache}, and {-(-layout.granules // config.granules_per_word)} MEM words"
+        f"{ADVICE}")
 
 
 def check_shape(config: Config, outline: Outline) -> None:

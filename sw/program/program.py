@@ -224,8 +224,8 @@ class Program:
         """One line of text: the tile, the memory that the program uses, and its cycles."""
         line = f"{self.config.name}, {len(self.image.instructions)} instructions, "
         if self.stream and self.stream.external:
-            line += (f"in external memory: one run a token, with segments of up to {self.stream.room} W-RAM words of "
-                     f"{self.config.wram_depth}")
+            line += (f"in external memory{', with the KV cache' * bool(self.stream.cache_bursts)}: one run a token, with "
+                     f"segments of up to {self.stream.room} W-RAM words of {self.config.wram_depth}")
             if proof := self.check_retention():
                 line += f"; {proof.text(self.config)}"
         elif self.stream:

@@ -74,20 +74,24 @@ def _external(used, config, cycles):
     if "sdram_bytes" not in used:
         return {}
     octets = used["sdram_bytes"]["used"]
-    return {"external memory": "{used:,} bytes of {of:,}".format(**used["sdram_bytes"]),
+    cache = ", {cache:,} of them for the KV cache" * bool(used["sdram_bytes"]["cache"])
+    return {"external memory": f"{{used:,}} bytes of {{of:,}}{cache}".format(**used["sdram_bytes"]),
             "its bus": f"{octets * 8 / (cycles * config.memory.part.bus_bits):.1%} of the peak"}
 
 
 def memory(program: Program) -> dict[str, dict[str, int]]:
     """For each memory, the words that a model's program uses, and the words that the tile has:
-    {"used", "of"}; of external memory the bytes."""
-    config, granules = program.config, program.model.granules
+    {"used", "of"}; of external memory the bytes, with "cache", those that are for the KV cache."""
+    config, granules, sdram = program.config, program.model.granules, {}
+    if program.stream and program.stream.external:
+        part, cache = config.memory.part, program.stream.cache_bursts
+        sdram = {"sdram_bytes": {"used": (program.stream.image_bursts(config) + cache) * part.burst_bytes, "of": part.bytes,
+                                 "cache": cache * part.burst_bytes}}
     return {
         "wram_words": {"used": program.wram_words, "of": config.wram_depth},
         "mem_words": {"used": -(-granules // config.granules_per_word), "of": config.mem_depth},
         "program_words": {"used": len(program.image.instructions), "of": config.program_depth},
-    } | ({"sdram_bytes": {"used": program.stream.image_bursts(config) * config.memory.part.burst_bytes,
-                          "of": config.memory.part.bytes}} if program.stream and program.stream.external else {})
+    } | sdram
 
 
 def speeds(program: Program, position: int, costs: Iterable[dict]) -> dict[str, float]:

@@ -129,6 +129,7 @@ def test_a_model_in_the_sdram_of_a_virtual_board(compiler, tmp_path, monkeypatch
     shape = replace(MODEL, dim=16, hidden_dim=16, seq_len=12)
     program = compile_quantised(quantise(tiny_model(shape)), board.tile)
     assert program.stream.external
+    expected = on_the_rtl(program, 8)
     monkeypatch.setattr(loading, "PIECE_BURSTS", PIECE_BURSTS)
     pieces, write = [], ExternalMemory.write
 
@@ -152,7 +153,7 @@ def test_a_model_in_the_sdram_of_a_virtual_board(compiler, tmp_path, monkeypatch
             pieces.clear()
             device.load(program)
             assert pieces == []
-            assert story(device, 8) == on_the_rtl(program, 8)
+            assert story(device, 8) == expected
             assert loading.verify_external(device.session, program) == len(segments)
             flip(ExternalMemory(device.session, (program.stream.segment, program.model.scale)), segments[2].first)
             with pytest.raises(ExternalMemoryError, match=f"segment 3 of {len(segments)} .*: 1 bytes differ from burst "

@@ -45,8 +45,8 @@ def cache_keys(builder: Builder, keys: int | Address, rounds: Callable[..., list
     """Writes a position's keys from granule `keys` on to the cache. `rounds`: makes the choices, as `Builder.rounds`."""
     layout, config, head = builder.layout, builder.config, builder.head_granules
     return to_cache(builder, rounds(
-        "keys", builder.shape.n_kv_heads, layout.head // config.cols * layout.matrices["qk"].group_inner, x=keys, x_hop=head,
-        inner=head, plus=1, y=builder.place.constant("key_offset"), y_step=1, y_hop=head,
+        "keys", builder.shape.n_kv_heads, layout.head // config.cols * layout.matrices["qk"].group_inner, x=keys,
+        x_hop=head, inner=head, plus=1, y=builder.place.constant("key_offset"), y_step=1, y_hop=head,
         dst=builder.registers.address("key"), dst_hop=layout.key_hop * config.granules_per_word, shift=FRACTION, narrow=1,
         to=To.KEYS))
 
@@ -56,8 +56,9 @@ def cache_values(builder: Builder, values: int | Address | None = None) -> list[
     `v`."""
     layout, config = builder.layout, builder.config
     beats = config.beats_per_result
-    value = {"x": builder.buffer["v"] if values is None else values, "x_hop": beats, "inner": beats, "dst": builder.registers.address("value"),
-             "dst_hop": layout.value_hop * beats, "narrow": 1, "to": To.VALUES, "shift": builder.shifts["cached values"]}
+    value = {"x": builder.buffer["v"] if values is None else values, "x_hop": beats, "inner": beats,
+             "dst": builder.registers.address("value"), "dst_hop": layout.value_hop * beats, "narrow": 1, "to": To.VALUES,
+             "shift": builder.shifts["cached values"]}
     if builder.place.streamed:
         inner = layout.matrices["v"].inner
         return to_cache(builder, builder.rounds("values to the cache", layout.kv_heads // config.cols, inner, **value))
