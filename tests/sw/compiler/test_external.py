@@ -77,8 +77,8 @@ def test_tokens_are_golden_in_one_run_each(models, config, chip):
 
 def test_logits_that_mem_has_no_room_for_lie_in_external_memory(models):
     """A prompt before them, and a chunk of the classifier a dozen times."""
-    shape = ModelConfig(dim=32, hidden_dim=40, n_layers=1, n_heads=2, n_kv_heads=2, vocab_size=1_500, seq_len=16)
-    model, config = quantise(tiny_model(shape)), replace(external(ROOMY[4]), mem_depth=128)
+    shape = ModelConfig(dim=32, hidden_dim=40, n_layers=1, n_heads=2, n_kv_heads=2, vocab_size=600, seq_len=16)
+    model, config = quantise(tiny_model(shape)), replace(external(ROOMY[4]), mem_depth=64)
     program = compile_quantised(model, config)
     assert program.stream.logits_far and program.stream.end[-1].chunks > 10
     with Device(Endpoint(config), config) as device:
