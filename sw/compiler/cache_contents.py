@@ -8,32 +8,33 @@ writes those of all its positions, so that the tile goes on behind them.
 - Values: the word of `rows` positions has in row r the values of position n * rows + r; a column has
   one channel, so a head takes head / cols such words, `value_hop` apart.
 - Where weights have 4 bits, a word of the cache is two words of W-RAM: low halves, then high halves.
+
+If the cache lies in external memory, it has rows there, with the numbers of 16 bits from which the tile makes those of 8.
 """
 
 from collections.abc import Iterator
 
 import numpy as np
 
+from ...hdl.spec.integer import saturate
 from ..program.program import Program
-from ..quant.model import QuantisedModel
+from ..quant.model import FRACTION, QuantisedModel
 from ..quant.outline import Outline
 from .external import ExternalLayout
 from .fill import in_halves
-from .layout import CompileError, Layout
+from .layout import Layout
 from .streamed import StreamedLayout
 
 
 def layout_of(program: Program, model: QuantisedModel) -> Layout:
-    """The layout with which a model was compiled to a program. CompileError if its KV cache is not in W-RAM."""
+    """The layout with which a model was compiled to a program."""
     outline = Outline.of(model)
     if program.stream is None:
         return Layout(program.config, outline, program.model.context)
     context, whole = program.stream.cells * program.stream.cell, not program.stream.chunk_logits
     if program.stream.external:
-        if program.stream.cache_bursts:
-            raise CompileError("the KV cache lies in external memory, where the host does not write it: run the prompt on the "
-                               "tile")
-        return ExternalLayout(program.config, outline, context, whole, program.stream.room)
+        return ExternalLayout(program.config, outline, context, whole, program.stream.room,
+                              far_cache=program.stream.cache_bursts > 0)
     return StreamedLayout(program.config, outline, context, whole)
 
 
@@ -62,6 +63,26 @@ def contents(layout: Layout, keys: np.ndarray, values: np.ndarray, first: int) -
             for group in range(groups):
                 yield _in_halves(layout, value_word + layer * strides[1] + (head * groups + group) * layout.value_hop,
                                  values[layer, head, group])
+
+
+def far_contents(program: Program, model: QuantisedModel, keys: np.ndarray, values: np.ndarray,
+                 first: int) -> Iterator[tuple[int, np.ndarray]]:
+    """(burst, octets uint8 [bytes]) of the rows of external memory that the positions from `first` on take. Parameters are
+    those of `contents`.
+
+    Any number of 16 bits serves of which the tile makes the cached one of 8.
+    """
+    layout, stream = layout_of(program, model), program.stream
+    size, starts = layout.row_bursts, np.array([0, stream.cache_bursts // 2]) + stream.image_bursts(program.config)
+    offsets = np.stack([model.vector("key_offset", layer) for layer in range(len(keys))])[:, None]
+    wide = ((keys.astype(np.int64) - offsets) << FRACTION, values.astype(np.int64) << model.shifts["cached values"])
+    for start, cached in zip(starts.tolist(), wide, strict=True):
+        rows = np.zeros((*cached.shape[:3], layout.head), "<i2")
+        rows[..., :cached.shape[3]] = saturate(cached, 16)
+        rows = rows.reshape(*cached.shape[:2], -1)[:, first:]
+        rows = np.pad(rows, ((0, 0), (0, 0), (0, layout.row_granules * program.config.lanes - rows.shape[2])))
+        for layer, octets in enumerate(rows):
+            yield start + (layer * layout.context + first) * size, np.ascontiguousarray(octets).view(np.uint8).ravel()
 
 
 def _by_position(layout, cached, first, unit):

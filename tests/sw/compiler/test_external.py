@@ -31,7 +31,7 @@ from tests.greedy import greedy_steps
 GROUPED = next(iter(MODELS))
 LARGE = {"wram_depth": 1 << 16, "mem_depth": 1 << 14}
 STORIES15M = ModelConfig(dim=288, hidden_dim=768, n_layers=6, n_heads=6, n_kv_heads=6, vocab_size=32_000, seq_len=256)
-POSITIONS = (0, 1, 7, 8, 31, 32, 62, 63)
+POSITIONS = ((0, 1, 7, 8), (31, 32, 62, 63))
 ULX3S, COLORLIGHT, SMALLEST = 1, 3, 4
 """Chips, by their numbers in `Config.sdram`."""
 
@@ -215,8 +215,9 @@ def test_the_shape_of_stories15M_on_the_rtl(bits, compiler):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("positions", POSITIONS)
 @pytest.mark.parametrize(("name", "speed"), [("ecp5_8x8_int4_sdram", 18.1), ("ecp5_8x8_sdram", 10.1)])
-def test_positions_to_63_of_stories15M_on_the_rtl(name, speed, compiler):
+def test_positions_to_63_of_stories15M_on_the_rtl(name, speed, positions, compiler):
     """On the tile of a board, with a context of 64: every logit is golden, in the predicted cycles, on both sides of edges
     of blocks of the KV cache. The host computes the cache of the positions between."""
     config = preset(name)
@@ -227,7 +228,7 @@ def test_positions_to_63_of_stories15M_on_the_rtl(name, speed, compiler):
     reference = GoldenReference(model)
     with Device(verilator.open_tile(config), config) as device:
         device.load(program)
-        for position in POSITIONS:
+        for position in positions:
             if position:
                 HostPrefill(reference, program).fill(device.session, text[:position], 0)
             expected, logits = reference.step(text[:position + 1])
