@@ -48,7 +48,7 @@ def lower_external(layout: ExternalLayout, outline: Outline) -> Code:
 
 def lower_block(layout: ExternalLayout, outline: Outline, origin: int) -> tuple[Code, Block]:
     """The program of a block of a prompt's positions, from instruction `origin` on. NoBlock if MEM or the program memory has
-    no room for a block of at least two, or if moves have no pauses for REFRESH.
+    no room for a block of at least two, if the KV cache lies in external memory, or if moves have no pauses for REFRESH.
 
     A block has as many positions as MEM has room for, up to `MOST_POSITIONS`, or to a cell of the KV cache if a column's keys
     and a word's values are of different numbers of positions. It begins at a multiple of them. Before it the host puts the
@@ -56,8 +56,7 @@ def lower_block(layout: ExternalLayout, outline: Outline, origin: int) -> tuple[
     """
     config = layout.config
     if layout.far_cache:
-        raise NoBlock("the KV cache lies in external memory, and comes to the tile for one position at a time: choose a "
-                      "smaller --context, or a larger wram_depth")
+        raise NoBlock("the KV cache lies in external memory: choose a smaller --context, or a larger wram_depth")
     positions = min(MOST_POSITIONS if config.rows == config.cols else layout.cell, layout.context)
     while positions > 1 and with_slots(layout, positions).granules > config.granules:
         positions //= 2
