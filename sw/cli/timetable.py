@@ -140,7 +140,8 @@ def _check_positions(program: Program, model: Path, position: int, tokens: int) 
         raise MareyError(f"{model}: is no model's program, and makes no tokens")
     if program.model and position + tokens > program.model.context:
         raise MareyError(f"{model}: has positions 0 to {program.model.context - 1} on {program.config.name}, and no "
-                         f"{'token' if tokens == 1 else f'{tokens} tokens'} from position {position} on")
+                         f"{'token' if tokens == 1 else f'{tokens} tokens'} from position {position} on: choose another "
+                         "with --position")
 
 
 def _verdict(measurement):
