@@ -147,7 +147,8 @@ def count_broken_promises(m: Module, promises: dict[str, Value], restart: Value,
     fails an assertion, which tells the name and the cycle.
     """
     faults, faulty = Signal(16), Signal()
-    m.d.comb += faulty.eq(Cat(promises.values()).any())
+    # A promise is seen to be broken late in a cycle: so it is counted in the next one.
+    m.d.sync += faulty.eq(Cat(promises.values()).any() & ~restart)
     with m.If(restart):
         m.d.sync += faults.eq(0)
     with m.Elif(faulty):

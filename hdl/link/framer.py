@@ -29,7 +29,8 @@ class Framer(wiring.Component):
             judgement
         `advance : In(1)`: a word of the answer was read
         `jump : In(1)`: go on at the registers that answer a WAIT
-        `sound : Out(1)`: in this cycle the CRC of the header is taken, and fits
+        `judged : Out(1)`: all of the header is there but its CRC, which is the next word: the
+            judgement of this cycle counts, if a word is taken in it
         `payload : Out(1)`: in this cycle a word of the payload is taken
         `step : Out(1)`, `first : Out(1)`, `last : In(1)`, `crc : In(32)`: of the `Checksum`
         `done : Out(1)`, `fault : Out(Status)`: a frame is over, and is OK, CRC or CUT_OFF
@@ -43,7 +44,7 @@ class Framer(wiring.Component):
             "rx": In(stream.Signature(32)), "hold": In(1),
             "request": Out(Request), "address": Out(32), "length": Out(32), "past": Out(self._bits + 2),
             "step": Out(1), "first": Out(1), "last": In(1), "crc": In(32),
-            "advance": In(1), "jump": In(1), "sound": Out(1), "payload": Out(1),
+            "advance": In(1), "jump": In(1), "judged": Out(1), "payload": Out(1),
             "done": Out(1), "fault": Out(Status), "release": In(1),
         })
 
@@ -57,7 +58,7 @@ class Framer(wiring.Component):
         begin = (1 << power) - self._timeout
         quiet, silent, following = Signal(power + 1, init=begin), Signal(), Signal(bits)
         m.d.comb += [
-            fits.eq(word == self.crc), self.step.eq(checked & self.rx.valid & ~self.hold),
+            self.judged.eq(index == 3), fits.eq(word == self.crc), self.step.eq(checked & self.rx.valid & ~self.hold),
             self.request.eq(header[0]), self.length.eq(header[2]), self.address.eq(header[1]),
             silent.eq(quiet[-1]), following.eq(self.address + 1),
         ]
@@ -114,7 +115,6 @@ class Framer(wiring.Component):
         with m.If((index == 0) & (word[24:] != REQUEST_MAGIC) | (index == 3) & ~fits):
             m.next = "NOISE"
         with m.Elif(index == 3):
-            m.d.comb += self.sound.eq(1)
             end(Status.OK)
             with m.If((self.request.opcode == Opcode.WRITE) & (self.length != 0)):
                 m.next = "PAYLOAD"

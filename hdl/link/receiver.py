@@ -16,8 +16,8 @@ class Receiver(wiring.Component):
     """Acts on requests whose frames are sound, and says what is to be answered.
 
     Latency: a word of a WRITE is on the host bus in the cycle in which it is taken. `start` and
-    `reset` are pulses in the cycle after the last word of a frame, and `answer` is valid in the
-    cycle after that.
+    `reset` are pulses of registers, since they have a long way, 2 cycles after the last word of a
+    frame; in the same cycle `answer` is valid.
     Throughput: a word a cycle within a frame, or as the checksum takes them. The next frame is
     taken when the last one is `answered`.
     Cost: a `Framer`, a `Judge`, and a state machine.
@@ -80,10 +80,11 @@ class Receiver(wiring.Component):
             m.d.comb += [self.space.eq(Space.REGISTER), self.answer.length.eq(Mux(status == Status.OK, 2, 0))]
         with m.Elif((opcode == Opcode.READ) & (status == Status.OK)):
             m.d.comb += self.answer.length.eq(framer.length)
-        with m.If(framer.sound):
+        with m.If(framer.judged):
             m.d.sync += [status.eq(judge.status), again.eq(judge.again)]
         with m.If(self.write):
             m.d.sync += dirty.eq(1)
+        m.d.sync += [self.start.eq(0), self.reset.eq(0)]
         with m.FSM():
             with m.State("TAKE"):
                 with m.If(framer.done):
@@ -127,11 +128,11 @@ class Receiver(wiring.Component):
         """Does what a sound request asks, in the cycle after its last word."""
         with m.Switch(framer.request.opcode):
             with m.Case(Opcode.RESET):
-                m.d.comb += self.reset.eq(1)
+                m.d.sync += self.reset.eq(1)
             with m.Case(Opcode.WRITE):
                 with m.If(~again):
                     m.d.sync += dirty.eq(0)
             with m.Case(Opcode.START):
-                m.d.comb += self.start.eq(~again)
+                m.d.sync += self.start.eq(~again)
             with m.Case(Opcode.WAIT):
                 m.next = "WAIT"

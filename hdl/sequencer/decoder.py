@@ -1,8 +1,5 @@
 """The decoder: executes an issued instruction."""
 
-from functools import reduce
-from operator import or_
-
 from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
@@ -146,21 +143,19 @@ class Decoder(wiring.Component):
         SET and ADD write as soon as they are resolved. INDEX and PERIOD multiply first, and add in
         the cycle after that.
         """
-        index, period, bits = self.instruction.operands.index, kept.period, self.FACTOR_STEP
-        steps = Signal(self.PRODUCT_CYCLES + 1)
+        operands, period, bits = self.instruction.operands, kept.period, self.FACTOR_STEP
+        index, steps = operands.index, Signal(self.PRODUCT_CYCLES + 1)
         of_period, factor = Signal(), Signal(max(POSITION_BITS, self._config.token_bits), reset_less=True)
-        slow = self._is(Op.INDEX) | self._is(Op.PERIOD)
+        is_period, times = self._is(Op.PERIOD), Signal(FACTOR_BITS, reset_less=True)
         source = Mux(index.source == Source.TOKEN, self.token, self.position) >> index.right
         mask = Mux(index.bits == 0, ~0, (1 << index.bits) - 1)
-        m.d.sync += steps.eq(Cat(self.issued & slow, steps))
+        m.d.sync += [steps.eq(Cat(self.issued & (self._is(Op.INDEX) | is_period), steps)), times.eq(times << bits)]
         with m.If(self.issued):
-            m.d.sync += [of_period.eq(self._is(Op.PERIOD)), factor.eq(Mux(self._is(Op.PERIOD), self.blocks, source & mask))]
-        # A cycle takes `FACTOR_STEP` bits of the other factor, the highest first: that needs fewer adders.
-        times = Signal(FACTOR_BITS)
-        m.d.comb += times.eq(Mux(of_period, period.times, kept.index.times))
-        turns = [Mux(step, part, 0) for step, part in zip(steps[:-1], reversed(_chunks(times, bits)), strict=True)]
+            m.d.sync += [of_period.eq(is_period), factor.eq(Mux(is_period, self.blocks, source & mask)),
+                         times.eq(Mux(is_period, operands.period.times, index.times))]
+        # A cycle takes `FACTOR_STEP` bits of `times`, the highest first: that needs fewer adders.
         product = Signal(max(self._isa.register_bits, self._isa.count_bits), reset_less=True)
-        m.d.sync += product.eq(Mux(steps[0], 0, product << bits) + multiply(factor, reduce(or_, turns)))
+        m.d.sync += product.eq(Mux(steps[0], 0, product << bits) + multiply(factor, times[-bits:]))
         write, total = registers.write_port(), Signal(signed(self._isa.count_bits + 2))
         indexing = steps[-1] & ~of_period
         m.d.comb += [
@@ -198,8 +193,3 @@ class Decoder(wiring.Component):
             m.d.sync += [
                 self.token.eq(self.begin.token), self.position.eq(self.begin.position), wanted.eq(self.begin.count),
             ]
-
-
-def _chunks(value, bits):
-    """A value in parts of `bits` bits, the lowest first."""
-    return [value[start:start + bits] for start in range(0, len(value), bits)]

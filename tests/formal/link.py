@@ -109,9 +109,13 @@ def _claims(copies, monitor, config):
     copies.check("a run begins after a whole START", ~start | (whole & (opcode == Opcode.START.value)))
     copies.check("a run begins as its START says",
                  ~start | (begin == Cat(where.entry, where.token[:config.token_bits], how.position, how.count)))
-    just_whole = Signal()
-    m.d.sync += just_whole.eq(monitor.taken & (monitor.number == 3))
-    copies.check("a whole RESET acts", ~(just_whole & monitor.whole & (opcode == Opcode.RESET.value)) | link["reset"])
+    just_whole, acts = Signal(), Signal()
+    is_reset = just_whole & monitor.whole & (opcode == Opcode.RESET.value)
+    m.d.sync += [just_whole.eq(monitor.taken & (monitor.number == 3)), acts.eq(is_reset)]
+    copies.check("a RESET is obeyed", ~is_reset | ((link["answer.status"] == Status.OK.value) & (
+        link["receiver.fsm_state"] == TAKE) & (link["receiver.framer.fsm_state"] == DONE)
+        & (link["receiver.fault"] == Status.OK.value)))
+    copies.check("a whole RESET acts", ~acts | link["reset"])
     copies.check("a RESET is whole", ~link["reset"] | (whole & (opcode == Opcode.RESET.value)))
     copies.check("a word is written in the payload of a WRITE",
                  ~write | (monitor.pays & monitor.whole & ~monitor.ends & (opcode == Opcode.WRITE.value)
@@ -156,6 +160,9 @@ def _invariants(copies, monitor):
     check = copies.check
     check("framer's state", framer <= CHECK)
     check("receiver's state", receiver <= WAIT)
+    read_opcode, read_space = _request(header[:32])
+    check("a START acts when it is answered", ~link["start"] | ((receiver == ANSWER) & (read_opcode == Opcode.START.value)))
+    check("a RESET acts when it is answered", ~link["reset"] | (receiver == ANSWER))
     check("the framer waits for the answer", (receiver == TAKE) | (framer == DONE))
     check("the responder answers the receiver", (responder == IDLE) | (receiver == ANSWER))
     check("the responder waits for a payload", ~link["responder.waiting"].any() | (responder == RESPONDS_WITH_PAYLOAD))
@@ -186,7 +193,6 @@ def _invariants(copies, monitor):
     check("exclusive", ~(obeyed & running & program & ((writes & ~again) | (opcode == Opcode.READ.value))))
     check("start", ~(sound & (status == Status.OK.value) & ~again & (opcode == Opcode.START.value))
           | ~(running | link["receiver.dirty"]))
-    read_opcode, read_space = _request(header[:32])
     has_payload = (responder == RESPONDS_WITH_PAYLOAD) | (responder == RESPONDS_WITH_CRC)
     check("answers with a payload", ~has_payload | (status == Status.TOKEN.value) | (read_opcode == Opcode.WAIT.value)
           | ((read_opcode == Opcode.READ.value) & (status == Status.OK.value)))

@@ -172,5 +172,5 @@ def _of_units(paths, probe, config):
     return sorted(set(found))
 
 
-STOPS = {f"link.{name}" for name in ("answer", "receiver.fault", "receiver.framer.fsm_state", "receiver.fsm_state")}
-"""Registers of the link that make up its pulse of a RESET."""
+STOPS = {"reset"}
+"""The register of the link that is its pulse of a RESET."""
