@@ -314,8 +314,6 @@ class Timeline:
         at = cycles[cycles < len(busy) - BEFORE] + BEFORE
         if not len(at):
             return 0
-        if at[0] < 0:
-            return -int(at[0])
         if at[-1] - at[0] + 1 == len(at):
             used = np.concatenate([[at[0] - 1], np.flatnonzero(busy[at[0]:]) + at[0], [len(busy) + len(cycles)]])
             return int(used[np.argmax(np.diff(used) > len(cycles))]) + 1 - int(at[0])

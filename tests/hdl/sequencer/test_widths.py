@@ -73,6 +73,22 @@ def test_sfus_of_any_count(machines):
         machines.compare_scalars()
 
 
+def test_products_of_scalars(machines):
+    """Of roots and reciprocals, whose values have all their bits."""
+    config, half = machines.config, machines.config.scalars // 2
+    count = half // 2
+    for seed in range(3):
+        machines.fill(seed)
+        program = [op(config, "VXM", 60, inner=3, outer=half - 1, x_step=1, x_hop=3, reduce=Reduce.ABSMAX, into=1),
+                   op(config, "NOP", 3 * half), op(config, "PERIOD", value=40),
+                   op(config, "SFU", 60 * count, function=Sfu.RSQRT, a=1, into=half, count=count),
+                   op(config, "SFU", 60 * count, function=Sfu.RECIPROCAL, a=1, into=half + count, count=count),
+                   op(config, "SFU", 60 * count, function=Sfu.MULTIPLY, a=half, b=half + count, into=half, count=count),
+                   op(config, "HALT")]
+        runs_as_predicted(machines, program)
+        machines.compare_scalars()
+
+
 @pytest.mark.parametrize("period", [26, 63])
 def test_scalars_are_written_in_their_cycles(machines, period):
     """A VXM reads the second scalar of an SFU, in each cycle about its write in which the rules let it: the one before, or
