@@ -17,6 +17,8 @@ class ConfigError(MareyError):
 
 LATER = ("gelu", "sdram", "sdram_mhz", "sdram_sweep_us", "reduce_stages", "token_bits")
 """Fields that were added later: `Config.hash` leaves them out where they have their default."""
+MOST_TOKEN_BITS = 20
+"""The widest token: the word of a START has no room for more."""
 MAX_BITS = 28
 """Width of a link address, which counts 32-bit words: no memory may need more."""
 
@@ -60,7 +62,7 @@ class Config:
     gelu: int = option("1: the VXM has the function GELU, at the price of a second table in each lane", OneOf((0, 1)), 0)
     reduce_stages: int = option("registers in the trees of the VXM's reductions, each a cycle; more allow a faster clock where "
                                 "there are many lanes", Whole(1, 6), 2)
-    token_bits: int = option("bits of a token: a vocabulary has 2 to this many entries at most", Whole(16, 20), 16)
+    token_bits: int = option("bits of a token: a vocabulary has 2 to this many entries at most", Whole(16, MOST_TOKEN_BITS), 16)
     sdram: int = option("external memory; 0: none, " + ", ".join(f"{n}: {name}" for n, name in enumerate(PARTS, 1)),
                         OneOf(range(len(PARTS) + 1)), 0)
     sdram_mhz: int = option("the tile's clock, by which the external memory is timed", Whole(1, 200), 100)

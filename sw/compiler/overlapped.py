@@ -20,7 +20,7 @@ from .external import ExternalLayout
 from .layout import CompileError
 from .placement import External
 from .resident import Code
-from .slots import MOST_POSITIONS, NoBlock, with_slots
+from .slots import MOST_POSITIONS, NoBlock, with_most_slots
 
 READER_INSTRUCTIONS = 2
 """Instructions at the end of the program memory that the host uses to read external memory."""
@@ -57,14 +57,9 @@ def lower_block(layout: ExternalLayout, outline: Outline, origin: int) -> tuple[
     config = layout.config
     if layout.far_cache:
         raise NoBlock("the KV cache lies in external memory: choose a smaller --context, or a larger wram_depth")
-    positions = min(MOST_POSITIONS if config.rows == config.cols else layout.cell, layout.context)
-    while positions > 1 and with_slots(layout, positions).granules > config.granules:
-        positions //= 2
-    if positions < 2:
-        raise NoBlock("MEM has no room for the slots of two positions: choose a larger mem_depth")
     if config.memory.sweep:
         raise NoBlock("moves without pauses for REFRESH must read all rows in each run: set sdram_sweep_us to 0")
-    layout = with_slots(layout, positions)
+    layout = with_most_slots(layout, min(MOST_POSITIONS if config.rows == config.cols else layout.cell, layout.context))
     bodies = Bodies(Builder(layout, outline, External(layout)), origin)
     try:
         bodies.begin(bodies.arriving(layout.layer_sections[0]))
@@ -76,7 +71,7 @@ def lower_block(layout: ExternalLayout, outline: Outline, origin: int) -> tuple[
         raise NoBlock(f"the program would have {bodies.here} instructions, and {config.name} has room for {room}: choose a "
                       "larger program_depth")
     sections = {number: f"block: {name}" for number, name in bodies.sections.items()}
-    return Code(bodies.code, sections), Block(positions, origin, layout.slots.begin, layout.slots.stride)
+    return Code(bodies.code, sections), Block(layout.slots.positions, origin, layout.slots.begin, layout.slots.stride)
 
 
 def _room(layout):

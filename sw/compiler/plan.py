@@ -3,7 +3,7 @@ context."""
 
 from itertools import product
 
-from ...hdl.spec.config import Config
+from ...hdl.spec.config import MOST_TOKEN_BITS, Config
 from ..model.config import ModelConfig
 from ..model.graph import Kind
 from ..model.integer_graph import WEIGHT_GROUP, maker
@@ -150,8 +150,11 @@ def check_shape(config: Config, outline: Outline) -> None:
         raise CompileError(f"dot products of {max(model.dim, model.hidden_dim)} values need more than the "
                            f"{config.accumulator_bits} bits of {config.name}'s sums{ADVICE}")
     if model.vocab_size > 1 << config.token_bits:
+        needed = (model.vocab_size - 1).bit_length()
+        cure = (f"no tile has more than {MOST_TOKEN_BITS}" if needed > MOST_TOKEN_BITS else
+                f"choose a tile with token_bits={needed}{' that is not compact' * bool(config.compact)}")
         raise CompileError(f"a token of {config.name} has {config.token_bits} bits, and the model's vocabulary "
-                           f"{model.vocab_size} entries: choose a tile with token_bits={(model.vocab_size - 1).bit_length()}")
+                           f"{model.vocab_size} entries: {cure}")
     functions = {operation.function for operation in outline.graph.of_kind(Kind.ACTIVATE)}
     if "gelu" in functions and not config.gelu:
         raise CompileError(f"the model needs GELU, and {config.name} has no table of it: choose a configuration with gelu=1")

@@ -16,7 +16,7 @@ from .layout import CompileError
 from .placement import Streamed
 from .resident import Code, behind_attention, count_blocks, paced
 from .schedule import Timeline
-from .slots import MOST_POSITIONS, NoBlock, with_slots
+from .slots import MOST_POSITIONS, NoBlock, with_most_slots
 from .steps import IN_ORDER, ORIGIN, After, Step, step
 from .streamed import StreamedLayout
 
@@ -49,19 +49,14 @@ def lower_streamed_block(layout: StreamedLayout, outline: Outline, origin: int) 
 
     A block has as many positions as MEM has room for, up to `MOST_POSITIONS`.
     """
-    config, positions = layout.config, min(MOST_POSITIONS, layout.context)
-    while positions > 1 and with_slots(layout, positions, layout.dim).granules > config.granules:
-        positions //= 2
-    if positions < 2:
-        raise NoBlock("MEM has no room for the slots of two positions: choose a larger mem_depth")
-    blocked = with_slots(layout, positions, layout.dim)
+    config, blocked = layout.config, with_most_slots(layout, min(MOST_POSITIONS, layout.context), layout.dim)
     slots, sections = blocked.slots, (layout.begin, *layout.layer_sections)
     placement, program, entries = Streamed(blocked), [], []
     lowering = _Sections(Builder(blocked, outline, placement), placement)
     chunk_results = tuple(max((blocked.matrices[step].results for step in section.steps if step in blocked.matrices), default=0)
                           for section in sections)
     most = max(section.chunks * results for section, results in zip(sections, chunk_results, strict=True))
-    if most + positions * slots.stride // config.beats_per_result >= 1 << config.token_bits - 1:
+    if most + slots.positions * slots.stride // config.beats_per_result >= 1 << config.token_bits - 1:
         raise NoBlock("there are more results than the operand of a START can count: choose a smaller mem_depth")
     try:
         for section in sections:
@@ -77,7 +72,7 @@ def lower_streamed_block(layout: StreamedLayout, outline: Outline, origin: int) 
     gains = (*(layout.layer[names[-1]] if names else -1 for names in norms), layout.in_granules(layout.dim),
              blocked.buffers["gains"])
     names = {entry: f"block: {section.name}" for entry, section in zip(entries, sections, strict=True) if entry >= 0}
-    return Code(program, names), Block(positions, origin, slots.begin, slots.stride, tuple(entries), chunk_results, gains)
+    return Code(program, names), Block(slots.positions, origin, slots.begin, slots.stride, tuple(entries), chunk_results, gains)
 
 
 class _Sections:

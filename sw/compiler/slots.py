@@ -47,6 +47,15 @@ class Slots:
                 for name, granule in layout.buffers.items()}
 
 
+def with_most_slots(layout: Layout, most: int, gains: int = 0) -> Layout:
+    """`with_slots` for as many positions as MEM has room for, up to `most`. NoBlock if it has not even room for two."""
+    while most > 1:
+        if (found := with_slots(layout, most, gains)).granules <= layout.config.granules:
+            return found
+        most //= 2
+    raise NoBlock("MEM has no room for the slots of two positions: choose a larger mem_depth")
+
+
 def with_slots(layout: Layout, positions: int, gains: int = 0) -> Layout:
     """The layout for a block of so many positions: the same W-RAM and segments, another MEM.
 

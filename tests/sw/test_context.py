@@ -7,11 +7,11 @@ import pytest
 
 from marey.hdl.spec.config import preset
 from marey.sw.compiler.layout import CompileError
-from marey.sw.compiler.plan import MOST_POSITIONS, lay_out_model
+from marey.sw.compiler.plan import MOST_POSITIONS, check_shape, lay_out_model
 from marey.sw.formats.tiny import write_tiny
 from marey.sw.model.config import ModelConfig
 from marey.sw.quant.outline import outline_of_shape
-from tests.configs import ROOMY
+from tests.configs import INT4, ROOMY
 from tests.sw.commands import marey, refused
 
 LONG = ModelConfig(dim=32, hidden_dim=32, n_layers=1, n_heads=2, n_kv_heads=1, vocab_size=260, seq_len=4 * MOST_POSITIONS)
@@ -54,3 +54,12 @@ def test_on_the_command_line(tmp_path):
     refused("generate", "x", "--model", model, "--context", 65, *EMULATOR, word="--context must be 1 to 64, not 65")
     refused("fit", model, "--context", 65, word="--context must be 1 to 64, not 65")
     refused("chat", program, "--context", 32, "--backend", "emulator", word="was compiled with a context of 24")
+
+
+@pytest.mark.parametrize(("config", "entries", "cure"), [
+    (ROOMY[0], 1 << 17, r"choose a tile with token_bits=17$"),
+    (ROOMY[0], (1 << 20) + 1, "no tile has more than 20"),
+    (INT4[3], 1 << 17, "choose a tile with token_bits=17 that is not compact")], ids=["wider", "too wide", "compact"])
+def test_a_large_vocabulary_is_refused_with_a_cure_that_helps(config, entries, cure):
+    with pytest.raises(CompileError, match=cure):
+        check_shape(config, outline_of_shape(replace(LONG, vocab_size=entries)))
