@@ -100,8 +100,20 @@ def contents(config: Config, program: Program | None) -> dict[str, np.ndarray]:
     codes = words[Space.PROGRAM].T[:-(-entry_bits(config, Space.PROGRAM) // 32)]
     found |= {f"program.part{part}": _bits(column[:, None]) for part, column in enumerate(codes)}
     weights = _bits(words[Space.WRAM])[:, :config.rows * config.weight_bits]
-    return found | {f"column{column}.wram.bank{index}": weights[column::config.cols][bank.start:bank.stop]
-                    for column in range(config.cols) for index, bank in enumerate(Wram.banks(config))}
+    columns = [_stored(config, weights[column::config.cols]) for column in range(config.cols)]
+    return found | {f"column{column}.wram.bank{index}": stored[bank.start:bank.stop]
+                    for column, stored in enumerate(columns) for index, bank in enumerate(Wram.banks(config))}
+
+
+def _stored(config, weights):
+    """The words of a column's weights, bool [words, bits], as its memory holds them; see `marey.hdl.spec.wide`."""
+    if not config.paired:
+        return weights
+    words = np.pad(weights, ((0, len(weights) % 2), (0, 0))).reshape(-1, 2, config.rows, config.weight_bits)
+    half = config.rows // 2
+    own, other = np.concatenate([words[:, 0, :half], words[:, 1, half:]], axis=1), np.concatenate(
+        [words[:, 0, half:], words[:, 1, :half]], axis=1)
+    return np.concatenate([own, other], axis=2).reshape(len(words), -1)
 
 
 class Burner:

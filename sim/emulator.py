@@ -17,6 +17,7 @@ from ..hdl.spec.isa import Function, Instruction, Op, Place, Reduce, Sfu, To, is
 from ..hdl.spec.packing import octets_to_weights, pack_mem, pack_program, unpack_mem, unpack_program, unpack_wram
 from ..hdl.spec.ports import EXPONENT_BITS
 from ..hdl.spec.protocol import Space, entry_bits, parts
+from ..hdl.spec.wide import from_words
 from ..hdl.timing import (
     Prover,
     Unit,
@@ -24,6 +25,7 @@ from ..hdl.timing import (
     cached_word,
     checked,
     mxm_addresses,
+    reads_pairs,
     run_cycles,
     trace,
     uses,
@@ -152,14 +154,21 @@ class EmulatedTile:
         act, wgt = (addresses.reshape(-1, addresses.shape[-1]) for addresses in (act, wgt))
         words = self.mem.astype(np.int8).reshape(-1, config.rows)
         x = words[act].reshape(len(act), -1).astype(np.float64)
-        w = self.wram[:, wgt].astype(np.float64)
-        if issue.operands.get("wide"):
-            w[:, :, 0::2] %= 16
-            w[:, :, 1::2] *= 16
-        w = w.reshape(config.cols, len(act), -1)
+        w = self._weights(issue.operands, wgt).reshape(config.cols, len(act), -1)
         # float64 holds these sums exactly: they are below 2**53.
         sums = np.einsum("ok,cok->oc", x, w).astype(np.int64)
         return _wrapped(sums, config.accumulator_bits).reshape(-1, config.lanes)
+
+    def _weights(self, operands, wgt):
+        """The weights of an MXM's beats: float64 [cols, results, beats, rows]. `wgt`: their words, int64 [results, beats]."""
+        if reads_pairs(self.config, operands):
+            pairs = self.wram[:, np.stack([wgt, wgt + 1], axis=-1).reshape(len(wgt), -1)]
+            return from_words(self.config, pairs).astype(np.float64)
+        w = self.wram[:, wgt].astype(np.float64)
+        if operands.get("wide"):
+            w[..., 0::2, :] %= 16
+            w[..., 1::2, :] *= 16
+        return w
 
     def _vxm(self, issue, taken):
         """Executes a VXM. With `plus` it may read values that it wrote itself, so it goes round by
@@ -222,19 +231,30 @@ class EmulatedTile:
         if to is To.MEM:
             self.mem.reshape(-1, lanes)[dst % (len(self.mem) // lanes)] = result
         bits, operands = config.weight_bits, issue.operands
-        if operands.get("high"):
-            result = result >> bits
-        narrow = (result.astype(np.int64) << 64 - bits) >> 64 - bits
+        halves = [(result >> bits * operands.get("high", 0), 0)]
+        if config.paired:
+            halves = [(result, 0), (result >> bits, rows // 2)]
         if to is To.KEYS:
             word, part = np.divmod(dst, config.granules_per_word)
             word = cached_word(config, operands, word)
-            row = part[..., None] * lanes + np.arange(lanes)
-            self.wram[issue.position % cols, word[..., None] % config.wram_depth, row] = narrow
+            self._cache(issue.position % cols, word[..., None], part[..., None] * lanes + np.arange(lanes), halves)
         elif to is To.VALUES:
             word, group = np.divmod(dst, config.beats_per_result)
             word = cached_word(config, operands, word)
-            column = group[..., None] * lanes + np.arange(lanes)
-            self.wram[column, word[..., None] % config.wram_depth, issue.position % rows] = narrow
+            self._cache(group[..., None] * lanes + np.arange(lanes), word[..., None], issue.position % rows, halves)
+
+    def _cache(self, column, word, row, halves):
+        """Writes values into W-RAM as weights. `column`, `word`, `row`: their places, which broadcast to the values' shape.
+
+        `halves`: [(values, whose lowest bits count; rows by which they are moved)]. Where W-RAM is read in pairs of words,
+        the rows of its second half are in the second word; see `marey.hdl.spec.wide`.
+        """
+        config, bits = self.config, self.config.weight_bits
+        if config.paired:
+            word = word + row // (config.rows // 2)
+        for values, moved in halves:
+            narrow = (values.astype(np.int64) << 64 - bits) >> 64 - bits
+            self.wram[column, word % config.wram_depth, (row + moved) % config.rows] = narrow
 
     def _reduce(self, issue, into, result, keep):
         """Writes the scalars, or the chosen token, of the rounds.

@@ -14,13 +14,14 @@ CONFIGS = [
     Config(name="wide", rows=4, cols=8, lanes=2, wram_depth=50, wram_latency=2, mem_depth=60, program_depth=60, link_timeout=32,
            crc_bits=8),
     Config(name="tall", rows=8, cols=2, lanes=2, wram_depth=64, mem_depth=64, program_depth=64, link_timeout=32),
-    Config(name="nibbles", rows=8, cols=4, lanes=4, weight_bits=4, wram_depth=64, mem_depth=64, program_depth=64,
+    Config(name="nibbles", rows=8, cols=4, lanes=4, weight_bits=4, paired=1, wram_depth=64, mem_depth=64, program_depth=64,
            link_timeout=32),
     Config(name="compact", rows=4, cols=4, lanes=1, weight_bits=4, wram_depth=64, mem_depth=64, program_depth=64,
            compact=1, link_timeout=32, crc_bits=8),
     Config(name="port", rows=4, cols=4, lanes=2, wram_depth=64, wram_ports=1, mem_depth=64, program_depth=64, link_timeout=32),
 ]
-"""Square, one lane, oblong with odd depths, tall, int4 weights, few logic cells, one port for weights."""
+"""Square, one lane, oblong with odd depths, tall, int4 weights in pairs of words, few logic cells and int4 weights, one port
+for weights."""
 
 GATED = [
     Config(name="gated", rows=4, cols=4, lanes=2, wram_depth=64, mem_depth=64, program_depth=64, gelu=1,
@@ -39,7 +40,7 @@ WINDOWED = Config(name="windows", rows=4, cols=4, lanes=1, wram_depth=64, mem_de
 
 MEMORY = [
     Config(name="moves", rows=4, cols=4, lanes=4, wram_depth=64, mem_depth=64, program_depth=64, link_timeout=32, sdram=4),
-    Config(name="moves_int4", rows=8, cols=2, lanes=2, weight_bits=4, wram_depth=32, mem_depth=64, program_depth=64,
+    Config(name="moves_int4", rows=8, cols=2, lanes=2, weight_bits=4, paired=1, wram_depth=32, mem_depth=64, program_depth=64,
            link_timeout=32, sdram=4, sdram_mhz=133),
 ]
 """Tiles with external memory."""
@@ -57,13 +58,13 @@ LONG_TOKENS = replace(ROOMY[4], name="tokens", token_bits=18, wram_depth=40_000,
 """One with tokens of 18 bits, and room for a narrow model with a large vocabulary."""
 
 INT4 = [
-    Config(name="q8", rows=8, cols=8, lanes=8, weight_bits=4, wram_depth=3072, wram_latency=2, mem_depth=2048),
+    Config(name="q8", rows=8, cols=8, lanes=8, weight_bits=4, paired=1, wram_depth=3072, wram_latency=2, mem_depth=2048),
     Config(name="q4", rows=4, cols=4, lanes=1, weight_bits=4, wram_depth=8192, mem_depth=4096),
-    Config(name="q48", rows=4, cols=8, lanes=2, weight_bits=4, wram_depth=8192, mem_depth=4096),
+    Config(name="q48", rows=4, cols=8, lanes=2, weight_bits=4, paired=1, wram_depth=8192, mem_depth=4096),
     Config(name="c4", rows=4, cols=4, lanes=1, weight_bits=4, wram_depth=8192, mem_depth=1024, compact=1),
     Config(name="q82", rows=8, cols=2, lanes=2, weight_bits=4, wram_depth=8192, mem_depth=4096),
 ]
-"""The same where weights have 4 bits, and the cache's 8 are halves."""
+"""The same where weights have 4 bits, and the cache's 8 are halves, in some in pairs of words that are read at once."""
 
 ONE_PORT = [
     Config(name="p8", rows=8, cols=8, lanes=4, wram_depth=4096, wram_ports=1, mem_depth=2048),

@@ -27,7 +27,8 @@ class Beats(wiring.Component):
         `first : Out(1)`, `last : Out(1)`: it begins or ends a dot product
         `fetch : Out(1)`: it fetches a word of W-RAM
         `low : Out(1)`, `high : Out(1)`: its weights are low or high halves; only where weights have
-            4 bits
+            4 bits and a word of 8-bit weights takes two beats
+        `wide : Out(1)`: it reads a pair of words; only where W-RAM is read in pairs
         `overrun : Out(1)`: fault, a command came too early
     """
 
@@ -44,7 +45,7 @@ class Beats(wiring.Component):
         isa = isa_of(config)
         self._config = config
         self._delay = self.latency(config) - Repeat.LATENCY
-        self._apart, self._halves = config.beats_per_result, config.weight_bits == 4
+        self._apart, self._halves, self._pairs = config.beats_per_result, config.wide_beats > 1, bool(config.paired)
         self._count_bits = isa.count_bits
         self._command = isa.command(Op.MXM)
         super().__init__({
@@ -56,7 +57,7 @@ class Beats(wiring.Component):
             "last": Out(1),
             "fetch": Out(1),
             "overrun": Out(1),
-        } | ({"low": Out(1), "high": Out(1)} if self._halves else {}))
+        } | ({"low": Out(1), "high": Out(1)} if self._halves else {"wide": Out(1)} if self._pairs else {}))
 
     def elaborate(self, platform):
         m = Module()
@@ -99,13 +100,20 @@ class Beats(wiring.Component):
                 m.d.sync += wide.eq(start.wide)
             holds_activation = wide & ~second
             m.d.comb += [self.low.eq(holds_activation), self.high.eq(wide & second)]
+        words = C(1)
+        if self._pairs:
+            wide = Signal()
+            with when_received("wide"):
+                m.d.sync += wide.eq(start.wide)
+            words = Mux(wide, 2, 1)
+            m.d.comb += self.wide.eq(wide)
         # First addresses of the turn and the round that are going on, and of the instruction.
         act_round, act_hop = Signal.like(self.act), Signal.like(self.act)
         turn, round_, whole, step, hop, next_round = (
             Signal.like(self.wgt, name=f"wgt_{part}") for part in ("turn", "round", "whole", "step", "hop", "next"))
         m.d.comb += next_round.eq(Mux(again, whole, round_ + hop))
         with m.If(repeat.active):
-            m.d.sync += [self.act.eq(self.act + Mux(holds_activation, 0, 1)), self.wgt.eq(self.wgt + 1)]
+            m.d.sync += [self.act.eq(self.act + Mux(holds_activation, 0, 1)), self.wgt.eq(self.wgt + words)]
         with m.If(repeat.turn):
             m.d.sync += [self.act.eq(act_round), self.wgt.eq(turn + step), turn.eq(turn + step)]
         with m.If(repeat.round):

@@ -58,7 +58,7 @@ class Broadcast(wiring.Component):
     def __init__(self, config: Config):
         self._config = config
         super().__init__({
-            "address": In(address_bits(config.wram_depth)),
+            "address": In(address_bits(config.column_words)),
             "wave": In(wave_layout(config)),
             "write": In(WramWrite(config)),
             "granule": Out(data.ArrayLayout(signed(config.accumulator_bits), config.lanes)),

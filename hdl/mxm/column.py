@@ -13,10 +13,13 @@ def wave_layout(config: Config) -> data.StructLayout:
     """The layout of a wave: the activations of a beat, and what they are part of.
 
     Fields: `act`, `rows` values; `first` and `last`, they begin or end a dot product; `fetch`, they
-    are no part of one, but ask for the weight word of column `column` modulo cols; where weights
-    have 4 bits, `low` and `high`, they meet a half of 8-bit weights.
+    are no part of one, but ask for the weight word of column `column` modulo cols. Where weights
+    have 4 bits: `low` and `high`, they meet a half of 8-bit weights; or, where W-RAM is read in
+    pairs, `even` and `odd`, they meet the even or the odd word of the pair, or else both as 8-bit weights.
     """
-    halves = {"low": 1, "high": 1} if config.weight_bits == 4 else {}
+    halves = {}
+    if config.weight_bits == 4:
+        halves = {"even": 1, "odd": 1} if config.paired else {"low": 1, "high": 1}
     return data.StructLayout({
         "act": data.ArrayLayout(signed(8), config.rows), "first": 1, "last": 1, "fetch": 1, "column": config.token_bits,
     } | halves)
@@ -27,14 +30,15 @@ class Column(wiring.Component):
 
     ::
 
-        address --> W-RAM --+--------------------------------------> weights
-                            v
+        address --> W-RAM --> choose --+---------------------------> weights
+                                       v
                act -----> [reg] --> x rows --> [reg] --> tree --> [reg] --> accumulate --> sum
 
     Latency: a dot product whose last beat is at `wave`, with its weights at `weights`, in cycle c
     is at `sum`, with `done`, in cycle c + `LATENCY`, for that cycle alone.
     Throughput: a beat a cycle.
-    Cost: `rows` multipliers, an adder tree, an accumulator, and a W-RAM.
+    Cost: `rows` multipliers, an adder tree, an accumulator, and a W-RAM. Where W-RAM is read in pairs of
+    words, multipliers have 8 x 8 bits, not 8 x 5, and eight LUTs choose the operand of each.
 
     Parameters: `config`.
 
@@ -42,7 +46,7 @@ class Column(wiring.Component):
         `address : In`: of the weights, `Wram.LATENCY` cycle before `wave`, or more (see
             `Wram.lead`)
         `wave : In(wave_layout(config))`: activations
-        `weights : Out(ArrayLayout(signed(weight_bits), rows))`: the word that W-RAM has read
+        `weights : Out(ArrayLayout(signed(column_bits), rows))`: the weights that W-RAM has read
         `sum : Out(signed(accumulator_bits))`, `done : Out(1)`: a result
         `write_enable : In(rows)`, `write_address : In`, `write_data : In`, `writing : In(1)`:
             W-RAM's write side
@@ -53,26 +57,28 @@ class Column(wiring.Component):
     def __init__(self, config: Config):
         self._config = config
         super().__init__({
-            "address": In(address_bits(config.wram_depth)),
+            "address": In(address_bits(config.column_words)),
             "wave": In(wave_layout(config)),
-            "weights": Out(data.ArrayLayout(signed(config.weight_bits), config.rows)),
+            "weights": Out(data.ArrayLayout(signed(config.column_bits), config.rows)),
             "sum": Out(signed(config.accumulator_bits)),
             "done": Out(1),
             "write_enable": In(config.rows),
-            "write_address": In(address_bits(config.wram_depth)),
-            "write_data": In(config.rows * config.weight_bits),
+            "write_address": In(address_bits(config.column_words)),
+            "write_data": In(config.rows * config.column_bits),
             "writing": In(1),
         })
 
     def elaborate(self, platform):
         m = Module()
-        rows, bits = self._config.rows, self._config.weight_bits
-        m.submodules.wram = wram = Wram(self._config)
-        m.d.comb += [wram.address.eq(self.address), self.weights.eq(wram.weights)]
+        config = self._config
+        rows, bits, halves, wave, word = config.rows, config.column_bits, config.wide_beats > 1, self.wave, self.weights
+        m.submodules.wram = wram = Wram(config)
+        m.d.comb += [wram.address.eq(self.address), word.eq(wram.weights)]
+        if config.paired:
+            m.d.comb += [word[row].eq(weight) for row, weight in enumerate(self._chosen(wram.weights))]
         m.d.comb += [getattr(wram, name).eq(getattr(self, name))
                      for name in ("write_enable", "write_address", "write_data", "writing")]
         # Stages 1 to 3: operands, products, their sum.
-        halves, wave, word = bits == 4, self.wave, self.weights
         m.submodules.dot = dot = DotProduct(rows, bits + halves)
         m.d.comb += dot.a.eq(wave.act)
         for row in range(rows):
@@ -92,3 +98,11 @@ class Column(wiring.Component):
         ]
         m.d.comb += self.done.eq(last[-1])
         return m
+
+    def _chosen(self, pair):
+        """The weights of each row, signed(8), from a pair of words; `marey.hdl.spec.wide` says how they lie in it."""
+        rows, wave = self._config.rows, self.wave
+        for row in range(rows):
+            own, other = (pair.word_select(index, 8) for index in (row, (row + rows // 2) % rows))
+            nibble = Mux(wave.odd if row < rows // 2 else wave.even, other[4:], own[:4])
+            yield Cat(nibble, Mux(wave.even | wave.odd, nibble[3].replicate(4), own[4:])).as_signed()

@@ -33,8 +33,8 @@ class Mxm(wiring.Component):
     `latency(config)` on. A word that is fetched in cycle c leaves from cycle c +
     `fetch_latency(config)` on.
     Throughput: a beat a cycle; results `inner` cycles apart.
-    Cost: rows x cols multipliers of 8 x 8 bits (8 x 5 with weights of 4 bits), and a W-RAM for each
-    column.
+    Cost: rows x cols multipliers of 8 x 8 bits (8 x 5 with weights of 4 bits that are not read in
+    pairs), and a W-RAM for each column.
 
     Parameters: `config`.
 
@@ -112,18 +112,19 @@ class Mxm(wiring.Component):
         if config.memory:
             m.d.comb += [writer.fill.eq(self.fill), self.crowded.eq(writer.crowded)]
         # The beat waits for MEM's answer, and so may the address of its weights.
-        address, wave = Signal.like(beats.wgt), Signal(wave_layout(config))
+        word, wave = beats.wgt[config.paired:], Signal(wave_layout(config))
+        address = Signal.like(word)
         m.d.sync += [
-            address.eq(beats.wgt),
+            address.eq(word),
             wave.first.eq(beats.first),
             wave.last.eq(beats.last & ~beats.fetch),
             wave.fetch.eq(beats.active & beats.fetch),
             wave.column.eq(self.token),
-            *([wave.low.eq(beats.low), wave.high.eq(beats.high)] if config.weight_bits == 4 else []),
+            *(part.eq(value) for part, value in self._halves(beats, wave)),
         ]
         m.d.comb += [
             array.wave.eq(wave), array.wave.act.eq(self.act),
-            array.address.eq(address if self.read_latency(config) else beats.wgt),
+            array.address.eq(address if self.read_latency(config) else word),
         ]
         if config.wram_ports == 1:
             # 1 in each cycle in which a column reads the weights of a beat.
@@ -135,3 +136,10 @@ class Mxm(wiring.Component):
                        "schedule fault: W-RAM's one port reads and writes"),
             ]
         return m
+
+    def _halves(self, beats, wave):
+        """(field of a wave, its value) for what says which half of a word the weights are."""
+        if self._config.paired:
+            odd = beats.wgt[0]
+            return [(wave.even, ~odd & ~beats.wide), (wave.odd, odd & ~beats.wide)]
+        return [(wave.low, beats.low), (wave.high, beats.high)] if self._config.weight_bits == 4 else []

@@ -12,7 +12,10 @@ from ..spec.config import Config, address_bits
 
 
 class Wram(wiring.Component):
-    """Holds one column's weights, and gives a word of `rows` weights every cycle.
+    """Holds one column's weights, and gives a word of `rows` weights, or a pair of such words, every cycle.
+
+    A word of the memory is a word of weights; with `config.paired` it is a pair of them, whose bytes are written one by
+    one (see `marey.hdl.spec.wide`).
 
     Latency: a read takes `config.wram_latency` cycles, so that an address comes `lead(config)`
     cycles before its activations. Where that is 2, there are banks with a register behind each: a
@@ -27,7 +30,7 @@ class Wram(wiring.Component):
     Members (no flow control):
         `address : In`, `weights : Out`: the read port
         `write_enable : In(rows)`, `write_address : In`, `write_data : In`: the write port, a bit of
-            enable a weight
+            enable for the `column_bits` bits of each row
         `writing : In(1)`: some column is written in this cycle; with one port, all columns' ports
             are for that
     """
@@ -42,13 +45,13 @@ class Wram(wiring.Component):
     @staticmethod
     def banks(config: Config) -> list[range]:
         """The words of each bank. Sizes are powers of two: no bank mixes RAMs of two depths."""
-        depth = config.wram_depth
+        depth = config.column_words
         sizes = [1 << bit for bit in reversed(range(depth.bit_length())) if depth >> bit & 1] if Wram.lead(config) else [depth]
         return [range(*ends) for ends in pairwise(accumulate(sizes, initial=0))]
 
     def __init__(self, config: Config):
         self._config = config
-        word, address = config.rows * config.weight_bits, address_bits(config.wram_depth)
+        word, address = config.rows * config.column_bits, address_bits(config.column_words)
         super().__init__({
             "address": In(address),
             "weights": Out(word),
@@ -60,7 +63,7 @@ class Wram(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        width, grain = self._config.rows * self._config.weight_bits, self._config.weight_bits
+        width, grain = self._config.rows * self._config.column_bits, self._config.column_bits
         if self._config.wram_ports == 1:
             m.submodules.memory = memory = SinglePortRam(width=width, depth=self._config.wram_depth, grain=grain)
             m.d.comb += [

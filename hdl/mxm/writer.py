@@ -18,8 +18,8 @@ def WramWrite(config: Config) -> wiring.Signature:
     `writing`, some column is written in this cycle.
     """
     return wiring.Signature({
-        "enable": Out(config.rows).array(config.cols), "address": Out(address_bits(config.wram_depth)),
-        "data": Out(config.rows * config.weight_bits).array(config.cols), "writing": Out(1),
+        "enable": Out(config.rows).array(config.cols), "address": Out(address_bits(config.column_words)),
+        "data": Out(config.rows * config.column_bits).array(config.cols), "writing": Out(1),
     })
 
 
@@ -30,7 +30,7 @@ class WramWriter(wiring.Component):
     column `position % cols`: a key is a column. A granule of VALUES is the row `position % rows` in
     the columns of group `address % (cols / lanes)`, in word `address / (cols / lanes)`: a value is
     a row. Where weights have 4 bits, these words are pairs: the first has the low halves of the
-    values, the second the high ones.
+    values, the second the high ones; or, where W-RAM is read in pairs, a pair is a word of the memory.
 
     Latency: `write` is 1 cycle after `cache`, and 2 cycles after the last link word of a weight
     word. Keys and values go first, because they are in the timetable; a weight word of the host
@@ -65,8 +65,8 @@ class WramWriter(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config, write = self._config, self.write
-        rows, cols, lanes, bits = config.rows, config.cols, config.lanes, config.weight_bits
-        m.submodules.host_writer = host = EntryWriter(Space.WRAM, rows * bits)
+        rows, cols, lanes, bits = config.rows, config.cols, config.lanes, config.column_bits
+        m.submodules.host_writer = host = EntryWriter(Space.WRAM, rows * config.weight_bits)
         wiring.connect(m, wiring.flipped(self.host), host.host)
         select = (cols - 1).bit_length()
 
@@ -74,7 +74,7 @@ class WramWriter(wiring.Component):
         # word at most.
         waiting, entry, word = C(0, 1), host.entry, host.data
         if config.wram_ports == 2:
-            waiting, kept_entry, kept = Signal(), Signal.like(host.entry), Signal(rows * bits, reset_less=True)
+            waiting, kept_entry, kept = Signal(), Signal.like(host.entry), Signal(rows * config.weight_bits, reset_less=True)
             cached = (self.cache.to == To.KEYS) | (self.cache.to == To.VALUES)
             if config.memory:
                 m.d.comb += self.crowded.eq(cached & self.fill.enable)
@@ -113,9 +113,23 @@ class WramWriter(wiring.Component):
                 ]
         entries = [(self.fill.enable, self.fill.entry, self.fill.data)] if config.memory else []
         for present, number, value in (*entries, (waiting | host.enable, entry, word)):
+            rows_of_word, stored = self._stored(number >> select, value)
             with m.Elif(present):
-                m.d.sync += write.address.eq(number >> select)
+                m.d.sync += write.address.eq(number >> select + config.paired)
                 for column in range(cols):
-                    m.d.sync += [write.enable[column].eq(Mux((number & cols - 1) == column, ~0, 0)),
-                        write.data[column].eq(value)]
+                    m.d.sync += [write.enable[column].eq(Mux((number & cols - 1) == column, rows_of_word, 0)),
+                        write.data[column].eq(stored)]
         return m
+
+    def _stored(self, number, word):
+        """(a bit for each row of the memory that a word of weights fills, the word as the memory holds it).
+
+        `number`: of the word. Of a pair of words each fills half of the rows; see `marey.hdl.spec.wide`.
+        """
+        rows, bits = self._config.rows, self._config.weight_bits
+        if not self._config.paired:
+            return ~0, word
+        half = rows // 2
+        weights = [word.word_select(row, bits) for row in range(rows)]
+        stored = Cat(Cat(weights[row], weights[(row + half) % rows]) for row in range(rows))
+        return Cat((~number[0]).replicate(half), number[0].replicate(half)), stored

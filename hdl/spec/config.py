@@ -15,7 +15,7 @@ class ConfigError(MareyError):
     """A configuration that is not legal, or a name that no preset has."""
 
 
-LATER = ("gelu", "sdram", "sdram_mhz", "sdram_sweep_us", "reduce_stages", "token_bits")
+LATER = ("gelu", "sdram", "sdram_mhz", "sdram_sweep_us", "reduce_stages", "token_bits", "paired")
 """Fields that were added later: `Config.hash` leaves them out where they have their default."""
 MOST_TOKEN_BITS = 20
 """The widest token: the word of a START has no room for more."""
@@ -42,6 +42,8 @@ class Config:
     cols: int = option("columns of the MXM: results that are computed at the same time", PowerOfTwo(1, 64))
     lanes: int = option("values that the VXM computes in a cycle; divides rows and cols", PowerOfTwo(1, 64))
     weight_bits: int = option("bits of a weight; with 4, two weights are in a byte", OneOf((8, 4)), 8)
+    paired: int = option("1: W-RAM with weights of 4 bits is read two words at a time, so that a word of keys or values, "
+                         "which have 8 bits, takes one beat instead of two; multipliers have 8 x 8 bits", OneOf((0, 1)), 0)
     wram_depth: int = option("words of `rows` weights in each column's W-RAM", Whole())
     wram_ports: int = option("with 1, a column's W-RAM is either read or written in a cycle", OneOf((2, 1)), 2)
     wram_latency: int = option("cycles of a read of W-RAM; with 2, a register is behind the memory", OneOf((1, 2)), 1)
@@ -84,8 +86,7 @@ class Config:
             require(window.legal, f"{port}_depth {window.depth} from {window.first} on is no window of {window.size}: it must "
                                   "begin at 0 or be a power of two")
         profile = self.profile
-        halves = 8 // self.weight_bits
-        for name, beats in (("lanes", self.block // self.lanes), ("rows", self.block // self.rows * halves),
+        for name, beats in (("lanes", self.block // self.lanes), ("rows", self.block // self.rows * self.wide_beats),
                             ("cols", self.block // self.cols)):
             most = profile.most_block_beats or beats
             require(beats <= most, f"{name} ({getattr(self, name)}) is too small beside {self.block}: a block of the KV cache "
@@ -99,6 +100,9 @@ class Config:
         require(not self.compact or self.reduce_stages == 2,
                 "a compact tile has no registers in the trees of reductions: leave reduce_stages at 2")
         require(not self.compact or self.token_bits == 16, "a compact tile has tokens of 16 bits: leave token_bits at 16")
+        require(not self.paired or (self.weight_bits == 4 and self.wram_ports == 2 and self.rows > 1
+                                    and self.wram_depth % 2 == 0),
+                "paired needs weight_bits 4, wram_ports 2, two rows or more and an even wram_depth")
         require(self.wram_ports == 2 or self.wram_latency == 1,
                 "wram_latency must be 1 where wram_ports is 1: that memory has no register behind it")
         if self.sdram:
@@ -188,6 +192,26 @@ class Config:
         return self.cols // self.lanes
 
     @property
+    def wide_words(self) -> int:
+        """W-RAM words that hold a word of `rows` values of 8 bits: one, or two if weights have 4 bits."""
+        return 8 // self.weight_bits
+
+    @property
+    def wide_beats(self) -> int:
+        """Beats of the MXM for a word of values of 8 bits in W-RAM, such as keys and values."""
+        return 1 if self.paired else self.wide_words
+
+    @property
+    def column_words(self) -> int:
+        """Words of the memory that is a column's W-RAM: half of `wram_depth` where it holds pairs of words."""
+        return self.wram_depth // (1 + self.paired)
+
+    @property
+    def column_bits(self) -> int:
+        """Bits of a row in a word of that memory."""
+        return self.weight_bits * (1 + self.paired)
+
+    @property
     def weights(self) -> int:
         """Weights that fit into W-RAM."""
         return self.wram_depth * self.rows * self.cols
@@ -218,25 +242,25 @@ PRESETS = {
         # The same with the VXM function that GPT-2's family needs.
         Config(name="sim8x8_gelu", rows=8, cols=8, lanes=8, wram_depth=8192, mem_depth=8192, gelu=1),
         # The same with weights of 4 bits.
-        Config(name="sim8x8_int4", rows=8, cols=8, lanes=8, weight_bits=4, wram_depth=8192, mem_depth=8192),
+        Config(name="sim8x8_int4", rows=8, cols=8, lanes=8, weight_bits=4, paired=1, wram_depth=8192, mem_depth=8192),
         # An LPU in simulation, for language models: 512 MB of weights on the chip, and every function.
         Config(name="lpu16x16", rows=16, cols=16, lanes=16, wram_depth=1 << 21, mem_depth=1 << 17, scalars=256, gelu=1,
                token_bits=18),
         # For an ECP5-45F: 64 + 8 of its 72 multipliers, 128 KB of weights in block RAM.
         Config(name="ecp5_8x8", rows=8, cols=8, lanes=4, wram_depth=2048, wram_latency=2, mem_depth=1024, crc_bits=8),
         # The same with weights of 4 bits, which has the model that ships resident.
-        Config(name="ecp5_8x8_int4", rows=8, cols=8, lanes=4, weight_bits=4, wram_depth=4096, wram_latency=2, mem_depth=1024,
-               crc_bits=8),
+        Config(name="ecp5_8x8_int4", rows=8, cols=8, lanes=4, weight_bits=4, paired=1, wram_depth=4096, wram_latency=2,
+               mem_depth=1024, crc_bits=8),
         # For an ECP5-85F: stories260K resident with a context of 128, in 194 of its 208 block RAMs.
         Config(name="ecp5_8x8_deep", rows=8, cols=8, lanes=4, wram_depth=5120, wram_latency=2, mem_depth=1024, act_first=896,
                act_depth=256, crc_bits=8),
         # For an ECP5-85F with a ULX3S's SDRAM: a context of 64 for a model of stories15M's shape, and blocks of 8 positions.
         Config(name="ecp5_8x8_sdram", rows=8, cols=8, lanes=4, wram_depth=4096, wram_latency=2, mem_depth=2048,
                program_depth=1024, crc_bits=8, sdram=1, sdram_mhz=80),
-        Config(name="ecp5_8x8_int4_sdram", rows=8, cols=8, lanes=4, weight_bits=4, wram_depth=8192, wram_latency=2,
+        Config(name="ecp5_8x8_int4_sdram", rows=8, cols=8, lanes=4, weight_bits=4, paired=1, wram_depth=8192, wram_latency=2,
                mem_depth=2048, program_depth=1024, crc_bits=8, sdram=1, sdram_mhz=80),
         # For an ECP5-45F with a Colorlight i9's SDRAM of 32 bits.
-        Config(name="ecp5_8x8_int4_sdram32", rows=8, cols=8, lanes=4, weight_bits=4, wram_depth=4096, wram_latency=2,
+        Config(name="ecp5_8x8_int4_sdram32", rows=8, cols=8, lanes=4, weight_bits=4, paired=1, wram_depth=4096, wram_latency=2,
                mem_depth=1024, program_depth=1024, crc_bits=8, sdram=3, sdram_mhz=80),
         # For an ECP5-25F: 16 + 1 of its 28 multipliers; for an 85F: 128 + 8 of its 156.
         Config(name="ecp5_4x4", rows=4, cols=4, lanes=1, wram_depth=2048, mem_depth=1024, crc_bits=8),

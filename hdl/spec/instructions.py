@@ -32,9 +32,11 @@ MXM    Makes matrix products:
        Results are at least cols / lanes cycles apart.
        paced       rounds (values of o) begin a period apart
        fetch       no product: the results are the W-RAM words of column `token % cols`
-       wide        only where weights have 4 bits: the words hold 8-bit weights in two halves,
-                   first the low halves, unsigned, then the high halves; beat i uses
-                   activation word i / 2
+       wide        only where weights have 4 bits: two words hold the 8-bit weights of one, as
+                   `wide` describes. On a tile with `paired` a beat reads both: beat i uses
+                   W-RAM words w and w + 1, where w = [wgt + o*.. + m*.. + 2*i] without its
+                   lowest bit. On others the words have the low halves, unsigned, and then the
+                   high halves, a beat each; beat i uses activation word i / 2
 VXM    Computes on `lanes` values in each beat, one beat a cycle:
          for o < outer, for m < middle, for i < inner:
            y = saturate(((a * b) >> shift) + c), rounded half up
@@ -57,7 +59,8 @@ VXM    Computes on `lanes` values in each beat, one beat a cycle:
        to          y goes to MEM, or to W-RAM as KEYS (words of column position % cols) or
                    VALUES (lane position % rows of every column), or NOWHERE
        high        only where weights have 4 bits: there KEYS and VALUES count `dst` in pairs
-                   of words; the low 4 bits of y go to the first word of a pair, or with
+                   of words. On a tile with `paired` y goes to both at once, and there is no
+                   `high`; on others the low 4 bits of y go to the first word of a pair, or with
                    `high` the next 4 bits to the second
        reduce      each round of o leaves a scalar, in the registers from `into` on, which
                    must be in the lower half. ARGMAX leaves none: `into` is 0; with external

@@ -123,7 +123,7 @@ def _mxm(config, widths):
         "wgt_step": widths.weight, "act_hop": widths.word, "wgt_hop": widths.weight, "wrap": outer,
         **({} if profile.counts_in_registers else {"blocks": MxmBlocks}),
         "paced": 1, "fetch": 1,
-        # 8-bit weights in two halves exist only where weights have 4 bits.
+        # 8-bit weights in two words exist only where weights have 4 bits.
         **({"wide": 1} if config.weight_bits == 4 else {}),
     }
 
@@ -143,6 +143,6 @@ def _vxm(config, widths):
         "shift": signed(SHIFT_BITS), "narrow": 1, "to": To, "mask": 1,
         "scalar": widths.scalar, "scalar_hop": 1, "bare": 1,
         "reduce": Reduce, "into": widths.scalar - profile.into_less_scalar,
-        # The second half of an 8-bit value exists only where weights have 4 bits.
-        **({"high": 1} if config.weight_bits == 4 else {}),
+        # Halves of an 8-bit value are written one after the other only where weights have 4 bits and W-RAM has no pairs.
+        **({"high": 1} if config.wide_beats > 1 else {}),
     }

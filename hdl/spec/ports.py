@@ -35,9 +35,9 @@ def VxmWrite(config: Config) -> data.StructLayout:
     """A granule that leaves the VXM.
 
     Fields: `to`, where it goes (NOWHERE: there is none); `address`, the address there; `values`, `lanes` signed
-    values of 16 bits; where weights have 4 bits, `high`: the cache takes the high halves of the values.
+    values of 16 bits; where halves of 8 bits are written apart, `high`: the cache takes the high ones.
     """
-    high = {"high": 1} if config.weight_bits == 4 else {}
+    high = {"high": 1} if config.wide_beats > 1 else {}
     return data.StructLayout({
         "to": To, "address": isa_of(config).command(Op.VXM)["dst"].shape,
         "values": data.ArrayLayout(signed(16), config.lanes),

@@ -18,11 +18,11 @@ prove      `Prover`: a quick proof that a program keeps the rules
 """
 
 from .addresses import address_violations, check_addresses
-from .beats import Granules, beats, cached_word, mxm_addresses, mxm_interval, vxm_granules
+from .beats import Granules, beats, cached_word, mxm_addresses, mxm_interval, reads_pairs, vxm_granules
 from .distances import engine_start, issue_cycles, mxm_beat, next_issue, sfu_beat, vxm_beat
 from .issues import checked
 from .prove import Prover
-from .rules import check, entries_of, violations
+from .rules import check, violations
 from .turns import Turns, abridged
 from .unit import MEMORY_ROWS, PROBED, ROWS, VXM_ENGINES, Access, Facts, Kind, Memory, Unit, rows
 from .uses import Use, uses
@@ -56,12 +56,12 @@ __all__ = [
     "check_addresses",
     "checked",
     "engine_start",
-    "entries_of",
     "issue_cycles",
     "mxm_addresses",
     "mxm_beat",
     "mxm_interval",
     "next_issue",
+    "reads_pairs",
     "rows",
     "run_cycles",
     "sfu_beat",

@@ -34,14 +34,21 @@ def beats(issue: Issue, interval: int) -> np.ndarray:
 def mxm_addresses(config: Config, operands: dict) -> tuple[np.ndarray, np.ndarray]:
     """Activation words and W-RAM words of an MXM: two int64 [outer, middle, inner].
 
-    Addresses wrap as in hardware.
+    Addresses wrap as in hardware. Of a pair of W-RAM words that one beat reads, the first is listed.
     """
     outer, middle = np.arange(operands["outer"])[:, None, None], np.arange(operands["middle"])[:, None]
-    inner = np.arange(operands["inner"])
-    act = operands["act"] + outer * operands["act_hop"] + 0 * middle + (inner >> operands.get("wide", 0))
+    inner, pairs = np.arange(operands["inner"]), reads_pairs(config, operands)
+    act_step = inner if pairs else inner >> operands.get("wide", 0)
+    act = operands["act"] + outer * operands["act_hop"] + 0 * middle + act_step
     hop = outer % operands["wrap"] * operands["wgt_hop"]
-    wgt = operands["wgt"] + hop + middle * operands["wgt_step"] + inner
+    wgt = operands["wgt"] + hop + middle * operands["wgt_step"] + (inner << pairs)
+    wgt -= wgt % 2 * pairs
     return act % (1 << address_bits(config.mem_depth)), wgt % (1 << address_bits(config.wram_depth))
+
+
+def reads_pairs(config: Config, operands: dict) -> bool:
+    """Whether each beat of an MXM reads two words of W-RAM."""
+    return bool(config.paired and operands["wide"])
 
 
 @dataclass(frozen=True)
@@ -103,6 +110,6 @@ def vxm_granules(config: Config, operands: dict) -> Granules:
 def cached_word(config: Config, operands: dict, word: np.ndarray) -> np.ndarray:
     """W-RAM words that a VXM writes, from numbers of words in the KV cache: int64, shape of `word`.
 
-    Where weights have 4 bits, a word of the cache is two W-RAM words; `high` chooses the second.
+    Where weights have 4 bits, a word of the cache is two W-RAM words; the first, or with `high` the second.
     """
-    return word * 2 + operands["high"] if config.weight_bits == 4 else word
+    return word * config.wide_words + operands.get("high", 0)

@@ -196,7 +196,7 @@ class RunRules:
         if is_mxm:
             if operands["fetch"]:
                 self._uses_state(issue.cycle + mxm_beat(config) + worked - 1)
-            return _mxm_halves(operands)
+            return _wide(config, operands)
         last = issue.cycle + vxm_beat(config) + worked - 1
         if operands["to"] in (To.KEYS, To.VALUES) or operands["reduce"] is Reduce.PICK:
             self._uses_state(last + Vxm.latency(config))
@@ -235,10 +235,12 @@ class RunRules:
         return found
 
 
-def _mxm_halves(operands):
-    """The rules for an MXM whose beats are low and high halves of weights in turns."""
+def _wide(config, operands):
+    """The rules for an MXM whose weights have 8 bits on a tile of 4-bit weights."""
     if not operands.get("wide"):
         return []
     if operands["fetch"]:
         return ["an MXM fetches words, and wide is set"]
+    if config.paired:
+        return []
     return [f"an MXM with halves of weights has {operands['inner']} beats, an odd number"] if operands["inner"] % 2 else []

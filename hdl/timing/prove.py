@@ -163,9 +163,8 @@ class Prover:
 def _accesses(config, part, cycles, moved, issued):
     """The accesses of a part as `first_out_of_order` takes them: int64 [5, n]."""
     use, access = part.use, part.use.unit.access
-    count = access.entries(config)
-    entry = (use.addresses[:, None] * count + np.arange(count)).ravel() + moved
-    cycle = np.repeat(use.cycles, count) + cycles
+    entry = use.entries(config) + moved
+    cycle = np.repeat(use.cycles, use.entries_per_cycle(config)) + cycles
     return np.stack([entry, cycle, *(np.full(entry.size, fact) for fact in (int(issued), use.delay, int(access.writes)))])
 
 

@@ -84,12 +84,6 @@ def check(config: Config, program: Sequence[Instruction], entry: int = 0, *, pos
     return run_cycles(halt)
 
 
-def entries_of(config: Config, use: Use) -> np.ndarray:
-    """The entries of its memory that a use touches, address by address: int64 [n]."""
-    count = use.unit.access.entries(config)
-    return (use.addresses[:, None] * count + np.arange(count)).ravel()
-
-
 def _flat(pairs):
     """Cycles and program counters of uses, one use after the other: two int64 [n]."""
     if not pairs:
@@ -135,11 +129,10 @@ def _accesses(config, by_unit, memory):
         pairs = by_unit[unit] if unit.access and unit.access.memory is memory else []
         if not pairs:
             continue
-        per_address = unit.access.entries(config)
-        sizes = [use.cycles.size * per_address for _, use in pairs]
+        sizes = [use.cycles.size * use.entries_per_cycle(config) for _, use in pairs]
         facts = [(issue.cycle, use.delay, issue.pc, unit.access.writes) for issue, use in pairs]
-        entry = np.concatenate([entries_of(config, use) for _, use in pairs])
-        cycle = np.repeat(np.concatenate([use.cycles for _, use in pairs]), per_address)
+        entry = np.concatenate([use.entries(config) for _, use in pairs])
+        cycle = np.concatenate([np.repeat(use.cycles, use.entries_per_cycle(config)) for _, use in pairs])
         columns.append((entry, cycle, *(np.repeat(fact, sizes) for fact in zip(*facts, strict=True))))
     return [np.concatenate(parts) for parts in zip(*columns, strict=True)] if columns else None
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..spec.config import Config
 from ..spec.isa import Op, To
+from .beats import reads_pairs
 from .rules import reduced_rounds
 from .turns import ADDRESSES
 from .unit import Memory, Unit
@@ -94,9 +95,12 @@ def key_of(config: Config, issue: Issue) -> tuple:
     operands = issue.operands
     counts = tuple(operands.get(name, 0) for name in ("inner", "middle", "interval"))
     period = issue.period if operands.get("paced") or operands.get("count", 1) > 1 else 0
-    # What is written into the KV cache is a part of a word; a pair on a tile of one lane reads x and its neighbour.
+    # What is written into the KV cache is a part of a word; a pair on a tile of one lane reads x and its neighbour; an MXM
+    # that reads pairs of words reads the one in which its address is.
     within = operands["dst"] % part_count(config, issue) if issue.op is Op.VXM else 0
     odd = operands["x"] % 2 if issue.op is Op.VXM and config.lanes == 1 else 0
+    if issue.op is Op.MXM and reads_pairs(config, operands):
+        odd = operands["wgt"] % 2
     return counts, period, within, odd
 
 
@@ -116,7 +120,7 @@ def shape_of(config: Config, issue: Issue) -> Shape:
         steps = _steps(config, issue, use.unit) if moved_by else (1, 1)
         if use.addresses is not None:
             entries = use.unit.access.entries(config)
-            low, high = int(use.addresses.min()) * entries, (int(use.addresses.max()) + 1) * entries - 1
+            low, high = int(use.addresses.min()) * entries, (int(use.addresses.max()) + use.span) * entries - 1
         parts.append(Part(early, issue, int(early.cycles.min()), int(early.cycles.max()), rounds, low, high, moved_by, *steps))
     return Shape(parts, base_of(issue))
 
@@ -125,7 +129,7 @@ def _steps(config, issue, unit):
     """Addresses that are parts of one word, and entries of the memory that a whole one has: (addresses, entries)."""
     access = unit.access
     if access.memory is Memory.WRAM and MOVED_BY[unit] == "dst":
-        return part_count(config, issue), 8 // config.weight_bits
+        return part_count(config, issue), config.wide_words
     return 1, access.entries(config)
 
 

@@ -16,7 +16,7 @@ from ..sequencer import Sequencer
 from ..spec.config import Config
 from ..spec.isa import Op, Reduce, Sfu, To
 from ..vxm import Vxm
-from .beats import beats, cached_word, mxm_addresses, mxm_interval, vxm_granules
+from .beats import beats, cached_word, mxm_addresses, mxm_interval, reads_pairs, vxm_granules
 from .distances import engine_start, mxm_beat, sfu_beat, vxm_beat
 from .moves import move_uses
 from .unit import VXM_ENGINES, Unit
@@ -31,12 +31,23 @@ class Use:
     cycles     the cycles of the run in which it is used, int64 [n]
     addresses  the address in each of them, int64 [n], if the unit accesses a memory; else None
     delay      cycles from the beat that causes the use to the use
+    span       addresses that are accessed in each cycle, from that one on
     """
 
     unit: Unit
     cycles: np.ndarray
     addresses: np.ndarray | None = None
     delay: int = 0
+    span: int = 1
+
+    def entries(self, config: Config) -> np.ndarray:
+        """The entries of its memory that it touches, address by address: int64 [n * `entries_per_cycle`]."""
+        count = self.unit.access.entries(config)
+        return (self.addresses[:, None] * count + np.arange(count * self.span)).ravel()
+
+    def entries_per_cycle(self, config: Config) -> int:
+        """The number of entries that it touches in each cycle."""
+        return self.unit.access.entries(config) * self.span
 
 
 def uses(config: Config, issue: Issue) -> list[Use]:
@@ -63,11 +74,12 @@ def _mxm_uses(config, issue):
     act, wgt = mxm_addresses(config, issue.operands)
     cycles = issue.cycle + mxm_beat(config) + beats(issue, mxm_interval(config, issue.operands))
     read, skew = Mxm.read_latency(config), Mxm.array(config).skew(config)
+    words = 1 + reads_pairs(config, issue.operands)
     used = [
         Use(Unit.MXM_ENGINE, np.arange(issue.cycle + engine_start(config, Op.MXM), cycles.max() + 1)),
         Use(Unit.MXM_BEAT, cycles.ravel()),
-        Use(Unit.WRAM_FIRST_READ, cycles.ravel() + read, wgt.ravel()),
-        Use(Unit.WRAM_LAST_READ, cycles.ravel() + read + skew, wgt.ravel()),
+        Use(Unit.WRAM_FIRST_READ, cycles.ravel() + read, wgt.ravel(), span=words),
+        Use(Unit.WRAM_LAST_READ, cycles.ravel() + read + skew, wgt.ravel(), span=words),
     ]
     if config.wram_ports == 1:
         used.append(Use(Unit.WRAM_PORT_READ, np.unique(cycles.reshape(-1, 1) + read + np.arange(skew + 1))))
@@ -109,7 +121,9 @@ def _vxm_writes(config, operands, cycles, dst):
             unit, word = Unit.KEY_WRITE, dst // config.granules_per_word
         case To.VALUES:
             unit, word = Unit.VALUE_WRITE, dst // config.beats_per_result
-    used = [Use(unit, cycles + Mxm.CACHE_LATENCY, cached_word(config, operands, word))]
+    # Both words of a pair are written at once where one beat reads both.
+    words = config.wide_words // config.wide_beats
+    used = [Use(unit, cycles + Mxm.CACHE_LATENCY, cached_word(config, operands, word), span=words)]
     if config.wram_ports == 1:
         used.append(Use(Unit.WRAM_PORT_WRITE, cycles + Mxm.CACHE_LATENCY))
     if config.memory:

@@ -22,7 +22,7 @@ def beat_layout(config: Config) -> data.StructLayout:
         "stream": 1, "by_vector": 1, "plus": 1, "bare": 1, "function": functions(config),
         "shift": signed(SHIFT_BITS), "narrow": 1, "to": To,
         "mask": 1, "reduce": Reduce, "second": 1, "complete": 1, "first": 1, "ends": 1, "number": isa_of(config).number_bits,
-    } | ({"high": 1} if config.weight_bits == 4 else {}))
+    } | ({"high": 1} if config.wide_beats > 1 else {}))
 
 
 HELD = ("stream", "by_vector", "plus", "bare", "function", "shift", "narrow", "to", "mask", "reduce", "high")

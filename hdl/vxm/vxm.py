@@ -146,7 +146,7 @@ class Vxm(wiring.Component):
         ]
         if config.memory:
             m.d.comb += reducer.more.eq(done.into[0])
-        if config.weight_bits == 4:
+        if config.wide_beats > 1:
             m.d.comb += self.write.high.eq(done.high)
         with m.If(done.active & done.complete):
             m.d.comb += self.write.to.eq(done.to)

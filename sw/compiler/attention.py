@@ -41,9 +41,9 @@ class Attention:
         self.once = builder.place.blocks or 1
         self.heads, self.blocks = builder.shape.n_heads, layout.context // config.block // self.once
         self.head = head = Head(
-            count=self.heads, kv_heads=builder.shape.n_kv_heads, groups=layout.head // config.cols, halves=layout.halves,
-            powers=config.block // config.lanes * self.once, inner=config.block // config.rows * layout.halves * self.once,
-            scores=config.block // config.cols * max(layout.head // config.rows * layout.halves, config.beats_per_result)
+            count=self.heads, kv_heads=builder.shape.n_kv_heads, groups=layout.head // config.cols, beats=config.wide_beats,
+            powers=config.block // config.lanes * self.once, inner=config.block // config.rows * config.wide_beats * self.once,
+            scores=config.block // config.cols * max(layout.head // config.rows * config.wide_beats, config.beats_per_result)
             * self.once)
         self.softmax = next(builder.graph.of_kind(Kind.SOFTMAX))
         self.values = next(builder.graph.of_kind(Kind.VALUES))

@@ -7,7 +7,7 @@ writes those of all its positions, so that the tile goes on behind them.
   head / rows such words, one after another.
 - Values: the word of `rows` positions has in row r the values of position n * rows + r; a column has
   one channel, so a head takes head / cols such words, `value_hop` apart.
-- Where weights have 4 bits, a word of the cache is two words of W-RAM: low halves, then high halves.
+- Where weights have 4 bits, a word of the cache is two words of W-RAM: see `marey.hdl.spec.wide`.
 
 If the cache lies in external memory, it has rows there, with the numbers of 16 bits from which the tile makes those of 8.
 """
@@ -17,11 +17,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from ...hdl.spec.integer import saturate
+from ...hdl.spec.wide import to_words
 from ..program.program import Program
 from ..quant.model import FRACTION, QuantisedModel
 from ..quant.outline import Outline
 from .external import ExternalLayout
-from .fill import in_halves
 from .layout import Layout
 from .streamed import StreamedLayout
 
@@ -59,9 +59,9 @@ def contents(layout: Layout, keys: np.ndarray, values: np.ndarray, first: int) -
     value_word = layout.values + first // config.rows
     for layer in range(len(keys)):
         for head in range(layout.model.n_kv_heads):
-            yield _in_halves(layout, key_word + layer * strides[0] + head * layout.key_hop, keys[layer, head])
+            yield _words(layout, key_word + layer * strides[0] + head * layout.key_hop, keys[layer, head])
             for group in range(groups):
-                yield _in_halves(layout, value_word + layer * strides[1] + (head * groups + group) * layout.value_hop,
+                yield _words(layout, value_word + layer * strides[1] + (head * groups + group) * layout.value_hop,
                                  values[layer, head, group])
 
 
@@ -97,8 +97,6 @@ def _by_position(layout, cached, first, unit):
     return found
 
 
-def _in_halves(layout, word, cached):
+def _words(layout, word, cached):
     """(W-RAM word, weights) from a word of the cache on."""
-    if layout.halves == 1:
-        return word, cached
-    return word * 2, in_halves(cached)
+    return word * layout.halves, to_words(layout.config, cached)

@@ -7,6 +7,7 @@ import numpy as np
 
 from ...hdl.spec import integer
 from ...hdl.spec.config import Config
+from ...hdl.spec.wide import to_words
 from ..model.config import ModelConfig
 from ..model.graph import Kind
 from ..model.integer_graph import WEIGHT_GROUP
@@ -30,14 +31,7 @@ def place(config: Config, weight: np.ndarray, matrix: Matrix) -> np.ndarray:
     padded[:weight.shape[0], :weight.shape[1]] = weight
     words = (padded.reshape(matrix.results, config.cols, matrix.inner, config.rows)
              .transpose(0, 2, 1, 3).reshape(-1, config.cols, config.rows))
-    return words if matrix.halves == 1 else in_halves(words)
-
-
-def in_halves(words: np.ndarray) -> np.ndarray:
-    """Words of int8 values, [words, cols, rows], as W-RAM holds them where its weights have 4 bits: the low halves
-    of each, whose sign does not count, then the high ones."""
-    low = (words << 4).astype(np.int8) >> 4
-    return np.stack([low, words >> 4], axis=1).reshape(-1, *words.shape[1:])
+    return words if matrix.halves == 1 else to_words(config, words)
 
 
 def fill(layout: Layout, model: QuantisedModel) -> tuple[np.ndarray, np.ndarray]:

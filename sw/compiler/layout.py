@@ -80,9 +80,8 @@ class Layout:
 
     @property
     def halves(self) -> int:
-        """W-RAM words that hold a word of the KV cache, whose values have 8 bits: 1, or 2 if
-        weights have 4 bits."""
-        return 8 // self.config.weight_bits
+        """W-RAM words that hold a word of the KV cache, whose values have 8 bits: see `Config.wide_words`."""
+        return self.config.wide_words
 
     @property
     def readable(self) -> bool:
@@ -227,9 +226,10 @@ class Layout:
         by_head = operation.name in self.groups and self.source(operation) is Kind.VALUES
         groups = self.model.n_heads if by_head else inputs // group
         # Weights of 8 bits lie in halves where the tile's have 4: those of the classifier of a model with offsets.
-        halves = self.halves if self.offsets and operation in self.graph.end else 1
+        wide = self.offsets and operation in self.graph.end
+        halves, beats = (self.halves, self.config.wide_beats) if wide else (1, 1)
         first = self._producer(operation).output.first // self.config.rows
-        return Matrix(word, words, results, 2 if first else groups, halves, first)
+        return Matrix(word, words, results, 2 if first else groups, halves, beats, first)
 
     # MEM
 
@@ -322,11 +322,11 @@ class Layout:
 
     @property
     def values_wait(self) -> bool:
-        """Whether this position's values are in MEM before they go to the cache: their halves are
+        """Whether this position's values are in MEM before they go to the cache: their halves may be
         written one after the other, a single port only while no product reads it, and sums of groups when
         they are complete."""
-        grouped = any(self.scaled_groups(each) > 1 for each in self.linears if each.output.heads)
-        return self.halves > 1 or self.config.wram_ports == 1 or grouped
+        grouped = any(self.scaled_groups(each) > 1 or each.name in self.groups for each in self.linears if each.output.heads)
+        return self.config.wide_beats > 1 or self.config.wram_ports == 1 or grouped
 
     def _lay_products(self, sizes, at):
         """Lays the buffers that products read and write; returns the granule after the last.

@@ -9,8 +9,9 @@ class Matrix:
 
     `word`: its first word, counted from the layer's first. `inner`: words for each result (inputs /
     rows). `results`: number of results, each of cols outputs. `groups`: of inputs, each with its own
-    factors. `halves`: words that a word of the inputs meets, one after the other: 2 if weights of 8 bits lie in
-    two halves of 4 bits, else 1. `first`: words of the first half of the inputs, if these are in two halves with
+    factors. `halves`: words that a word of the inputs meets: 2 if weights of 8 bits lie in two halves of 4 bits,
+    else 1. `beats`: beats in which it meets them, see `Config.wide_beats`.
+    `first`: words of the first half of the inputs, if these are in two halves with
     factors of their own; else 0.
     """
 
@@ -19,6 +20,7 @@ class Matrix:
     results: int
     groups: int = 1
     halves: int = 1
+    beats: int = 1
     first: int = 0
 
     @property
@@ -34,4 +36,4 @@ class Matrix:
     @property
     def rate(self) -> int:
         """Cycles from one result to the next."""
-        return self.group_inner * self.halves
+        return self.group_inner * self.beats

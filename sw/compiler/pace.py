@@ -32,8 +32,8 @@ class Head:
     """The cycles that a head takes, and the number of heads and of KV heads.
 
     `scores`, `powers`, `inner`: for each block, for its scores, for its EXP2, and for each dot product with
-    its values. `groups`: MXM results (of cols values) in the output of a head. `halves`: beats of the
-    MXM for a word of exponentials.
+    its values. `groups`: MXM results (of cols values) in the output of a head. `beats`: of the MXM
+    for a word of exponentials.
     """
 
     count: int
@@ -42,7 +42,7 @@ class Head:
     powers: int
     inner: int
     groups: int
-    halves: int
+    beats: int
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def _pace(config, head, size, most):
     result = np.maximum(inner, apart)
     more = head.count > size
     # From an EXP2 to the product that reads what it writes, and to the VXM that multiplies by the reciprocal of its sum.
-    written = np.maximum(config.granules_per_word, powers - inner + head.halves)
+    written = np.maximum(config.granules_per_word, powers - inner + head.beats)
     read = Vxm.latency(config) + written + vxm_beat(config) - mxm_beat(config)
     divided = powers + Vxm.reduce_latency(config) + latest
     nops = bin((head.groups - 1) * head.inner).count("1")

@@ -20,6 +20,8 @@ from .builder import Builder, log2
 from .decisions import Decisions
 from .emit import lay_out
 from .kernels import choice, embedding, norm, steps_of
+from .kernels.heads import queries_first
+from .kernels.linear import scaled_later
 from .layout import CompileError, Layout
 from .placement import Resident
 from .schedule import Boundary, Timeline
@@ -105,7 +107,9 @@ class _Token:
         self._add_strides(tail)
         # What follows a layer begins behind its LOOP; cycles count from the layer's last beat of the VXM.
         origin = tail.beats()
-        layer = tail.continued(origin, tail.beats(Unit.ISSUE) + 1 + layer_op - origin).schedule(self._steps(head_operations))
+        layers = [tail.continued(origin, tail.beats(Unit.ISSUE) + 1 + layer_op - origin).schedule(steps)
+                  for steps in self._orders(head_operations)]
+        layer = min(layers, key=lambda timeline: timeline.beats(Unit.MXM_BEAT))
         first = layer.first_issue
         loop = tail.place(step(self.builder.op(Op.LOOP, count=self.builder.shape.n_layers),
                                after=(After(ORIGIN, origin + first - layer_op), *IN_ORDER)))
@@ -132,6 +136,24 @@ class _Token:
         """Cycles to wait after a LOOP, which has no wait of its own: 0, or at least the issue
         cycles of a NOP."""
         return max(cycles, next_issue(self.config, Op.NOP)) if cycles > 0 else 0
+
+    def _orders(self, operations):
+        """The orders in which the steps up to the scores are tried, each as a list.
+
+        If a pass multiplies the values by their input's scalar, the product that makes them may also come when the VXM
+        has turned keys and queries, whose passes do not fit between its results.
+        """
+        builder, whole = self.builder, self._steps(operations)
+        made = next(each for each in operations if each.kind is Kind.LINEAR and each.output.heads
+                    and builder.graph.readers(each.output.name, builder.graph.layer)[0].kind is Kind.VALUES)
+        turn = operations.index(made) + 1
+        if self.config.engines == 1 or not scaled_later(builder, made) or operations[turn].kind is not Kind.ROTATE:
+            return [whole]
+        before, values, turned, after = (
+            [each for operation in part for each in steps_of(builder, operation)]
+            for part in (operations[:turn - 1], [made], [operations[turn]], operations[turn + 1:]))
+        return [whole, *([*paced(builder, operations), *before, *heads, *values, *after]
+                         for heads in (turned, queries_first(turned)))]
 
     def _steps(self, operations):
         """The steps of a section with these operations."""

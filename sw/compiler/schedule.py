@@ -16,7 +16,7 @@ import numpy as np
 
 from ...hdl.spec.config import Config
 from ...hdl.spec.isa import Address, Instruction, Op, Reduce
-from ...hdl.timing import VXM_ENGINES, Issue, Memory, Unit, Use, entries_of, issue_cycles, uses
+from ...hdl.timing import VXM_ENGINES, Issue, Memory, Unit, Use, issue_cycles, uses
 from ...hdl.vxm.vxm import Vxm
 from .accesses import LONG_AGO, Access, Entries
 from .decisions import Decisions
@@ -278,8 +278,8 @@ class Timeline:
                 rounds = use.cycles.reshape(instruction["outer"], -1)
                 units[REDUCER] = np.concatenate([np.arange(each[0], each[-1] + 1) for each in rounds])
             if access := use.unit.access:
-                cycles = np.repeat(use.cycles, access.entries(self.config))
-                accesses.append(Access(access.memory, entries_of(self.config, use), cycles, access.writes))
+                cycles = np.repeat(use.cycles, use.entries_per_cycle(self.config))
+                accesses.append(Access(access.memory, use.entries(self.config), cycles, access.writes))
         if instruction.op is Op.MXM:
             # Of W-RAM words that a section writes, only the scores read some; bounds keep both apart (see
             # `heads.scores`).

@@ -10,15 +10,13 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from ..model.config import ModelConfig
 from ..model.families import graph_of
 from ..model.graph import Graph, Kind
 from ..model.integer_graph import JOINED, WEIGHT_GROUP, integer_graph, may_have_offsets
 from ..model.model import Model
 from .fold import fold_layer_norms, folded, untied_graph
-from .gptq import on_grid
+from .gains import gains_in_matrices, grid_of, weights_of, without_gains
 from .model import QuantisedModel
 from .quantise import GROUP
 
@@ -82,10 +80,9 @@ def outline_of_shape(config: ModelConfig, bits: int = 8, group: int = GROUP, mod
     graph = folded(graph_of(config))
     graph = integer_graph(untied_graph(graph) if pipelined and apart else graph, pipelined=pipelined)
     groups, uniform = _groups(graph, bits, group, model) if bits == 4 else ({}, set())
-    # With 8 bits, gains are in the matrices behind the norms, if these are scaled.
     uniform |= {norm.name for norm in graph.of_kind(Kind.NORM)
-                if not norm.weights or (bits == 8 and _scaled(graph, norm))
-                or (model is not None and _without_gains(model, norm))}
+                if not norm.weights or gains_in_matrices(graph, norm, bits, group, model)
+                or (model is not None and without_gains(model, norm))}
     return Outline(config=graph.config, graph=graph, groups=groups, uniform=frozenset(uniform))
 
 
@@ -120,7 +117,7 @@ def _groups(graph, bits, group, model):
         if name == "embedding" and config.tied:
             size, same = groups.get("classifier", count), "classifier" in uniform
         elif model:
-            size, same = _grid(_weights(model, name), bits, [count, *tried])
+            size, same = grid_of(weights_of(model, name), bits, [count, *tried]) or (tried[-1], False)
         else:
             size, same = tried[-1], False
         # Queries and keys have a step for each pair of channels, even if their weights have one scale.
@@ -131,38 +128,3 @@ def _groups(graph, bits, group, model):
         if same and not heads:
             uniform.add(name)
     return groups, uniform
-
-
-def _scaled(graph, norm):
-    """Whether the matrices that read a norm are scaled."""
-    return all(reader.scaled for region in (graph.layer, graph.end) if norm in region
-               for reader in graph.readers(norm.output.name, region))
-
-
-def _without_gains(model, norm):
-    """Whether all gains of a norm of the model are 1."""
-    return all((gain == 1).all() for layer in _layers(model, norm.name) for gain in model.of(norm, layer))
-
-
-def _weights(model, name):
-    """The matrices of an operation, one for each layer, or one if it is outside the layers."""
-    operation = model.graph.find(name)
-    return [np.concatenate(model.of(operation, layer)) for layer in _layers(model, name)]
-
-
-def _layers(model, name):
-    """Numbers of the layers that an operation is in; [None] for an operation outside the layers."""
-    inside = any(name == each.name for each in model.graph.layer)
-    return range(model.config.n_layers) if inside else [None]
-
-
-def _grid(weights, bits, sizes):
-    """(inputs in a group, whether each matrix has one step), for the matrices of an operation.
-
-    The number is the first of `sizes` for which all matrices lie on a grid, or the last if there is none.
-    """
-    for size in sizes:
-        found = [on_grid(weight, bits, size) for weight in weights]
-        if None not in found:
-            return size, all(integers.scale.size == 1 for integers in found)
-    return sizes[-1], False

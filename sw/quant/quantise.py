@@ -20,6 +20,7 @@ from .affine import MOST_OFFSET
 from .calibrate import calibrate, expected_s
 from .fixed_point import linears, snapped, unit_bits, with_common_shift
 from .fold import fold_layer_norms, untied
+from .gains import gains_in_matrices
 from .gptq import Integers, moment_of, nearest_by_channel, rounded
 from .heads import SHORT_HEADROOM, head_gains, head_units, score_integers, value_integers
 from .model import FRACTION, Linear, QuantisedModel
@@ -196,15 +197,14 @@ class _Quantiser:
         """Sets the int16 gains of a norm and their shift; returns the units of its output for a scalar of
         1, by layer.
 
-        With 8 bits, gains go into the units, and so into the columns of the matrices that read the norm;
-        the gains left are [1]. They stay with 4 bits, as columns may lie on a grid, and before a classifier
-        that is not `scaled`, as it may be the embedding, too.
+        Where `gains_in_matrices` says so they go into the units, and so into the columns of the matrices that read
+        the norm; the gains left are [1].
         """
         layers = self.layers if region is self.graph.layer else [None]
         names = [full_name(operation.name, layer) for layer in layers]
         gains, root = self._weights([operation], layers), self.residuals[0].root(self.config.dim)
         ones = all((gain == 1).all() for gain in gains)
-        if not ones and (self.bits == 4 or not self.graph.readers(operation.output.name, region)[0].scaled):
+        if not ones and not gains_in_matrices(self.graph, operation, self.bits, self.group, self.model):
             return [self._kept_gains(operation, layers, names, gains) * root] * len(layers)
         self.vectors |= {name: np.ones(1, np.int16) for name in names}
         self.shifts[operation.name] = 0

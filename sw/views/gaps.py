@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...hdl.timing import Unit, entries_of
+from ...hdl.timing import Unit
 from ..program.program import Program
 from .entries import Entry
 
@@ -71,9 +71,9 @@ def _waits(config, token):
             access = use.unit.access
             if access and not access.writes and access.memory in written:
                 cycles, writers = written[access.memory]
-                entries = entries_of(config, use)
+                entries = use.entries(config)
                 known = entries < len(cycles)
-                slack = (np.repeat(use.cycles, access.entries(config))[known] - cycles[entries[known]] - 1)
+                slack = (np.repeat(use.cycles, use.entries_per_cycle(config))[known] - cycles[entries[known]] - 1)
                 if slack.size:
                     at = int(slack.argmin())
                     data = min(data, (int(slack[at]), "data", writers[entries[known][at]]))
@@ -84,12 +84,12 @@ def _waits(config, token):
         for use in entry.uses:
             access = use.unit.access
             if access and access.writes:
-                entries = entries_of(config, use)
+                entries = use.entries(config)
                 cycles, writers = written.setdefault(access.memory, (np.empty(0, np.int64), np.empty(0, object)))
                 if (more := int(entries.max()) + 1 - len(cycles)) > 0:
                     cycles = np.concatenate([cycles, np.full(more, -1 << 30)])
                     writers = np.concatenate([writers, np.full(more, "", object)])
-                cycles[entries], writers[entries] = np.repeat(use.cycles, access.entries(config)), entry.name
+                cycles[entries], writers[entries] = np.repeat(use.cycles, use.entries_per_cycle(config)), entry.name
                 written[access.memory] = cycles, writers
             if use.unit.rival:
                 used[use.unit] = max(used.get(use.unit, (-1, "")), (int(use.cycles[-1]), entry.name))

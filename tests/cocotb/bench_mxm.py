@@ -40,11 +40,24 @@ class Bench:
         for rounds in range(operands["outer"]):
             for turn in range(operands["middle"]):
                 a, w, last = act[rounds, turn], wgt[rounds, turn], int(cycles[rounds, turn, -1])
-                sums = np.einsum("ir,icr->c", self.x[a].astype(int), self.weights[w].astype(int))
+                sums = np.einsum("ir,icr->c", self.x[a].astype(int), self._weights(operands, w))
                 for granule in range(CONFIG.beats_per_result):
                     part = sums[granule * CONFIG.lanes:(granule + 1) * CONFIG.lanes]
                     self.expected[last + Mxm.latency(CONFIG) + granule] = part.tolist()
         return int(cycles[-1, -1, -1]) - self.now
+
+    def _weights(self, operands, words):
+        """The weights that the beats of a result meet: int [beats, cols, rows]."""
+        weights = self.weights[words].astype(int)
+        if not operands.get("wide"):
+            return weights
+        if CONFIG.paired:
+            half, other = CONFIG.rows // 2, self.weights[words + 1].astype(int)
+            low = np.concatenate([weights[..., :half], other[..., half:]], axis=-1)
+            return (low & 15) + 16 * np.concatenate([weights[..., half:], other[..., :half]], axis=-1)
+        weights[0::2] &= 15
+        weights[1::2] *= 16
+        return weights
 
     async def step(self):
         """One cycle: answers MEM's port, and checks what comes out."""
@@ -74,9 +87,11 @@ def product(**operands):
 def draw(random):
     inner, middle, outer = random.randrange(1, 7), random.randrange(1, 4), random.randrange(1, 4)
     word, weight, paced = CONFIG.mem_depth, CONFIG.wram_depth, random.randrange(2)
+    wide = {"wide": random.randrange(2)} if CONFIG.weight_bits == 4 else {}
+    inner *= CONFIG.wide_beats if any(wide.values()) else 1
     row = max(inner, CONFIG.beats_per_result) * middle
-    return product(act=random.randrange(word), wgt=random.randrange(weight), inner=inner, middle=middle, outer=outer,
-                   wgt_step=random.choice([inner, 0]), act_hop=random.randrange(word),
+    return product(**wide, act=random.randrange(word), wgt=random.randrange(weight), inner=inner, middle=middle,
+                   outer=outer, wgt_step=random.choice([inner, 0]), act_hop=random.randrange(word),
                    wgt_hop=random.randrange(5), wrap=random.randrange(1, 4), paced=paced, period=row + random.randrange(4))
 
 
@@ -199,7 +214,8 @@ async def keys_and_values_become_weights(dut):
     layout, limit = VxmWrite(CONFIG), LIMIT
     for _ in range(60):
         position, to = random.randrange(200), random.choice([To.KEYS, To.VALUES])
-        values = [random.randrange(-limit, limit) for _ in range(CONFIG.lanes)]
+        values = [random.randrange(-limit, limit) << 4 * CONFIG.paired | random.getrandbits(4 * CONFIG.paired)
+                  for _ in range(CONFIG.lanes)]
         parts = CONFIG.granules_per_word if to is To.KEYS else CONFIG.beats_per_result
         word, part = random.randrange(20), random.randrange(parts)
         dut.position.value = position
@@ -208,12 +224,17 @@ async def keys_and_values_become_weights(dut):
         assert dut.hold.value == 1
         await bench.step()
         dut.cache.value = 0
-        if CONFIG.weight_bits == 4:
-            word *= 2  # of the pair, the word of the low halves
-        if to is To.KEYS:
-            bench.weights[word, position % CONFIG.cols, part * CONFIG.lanes:(part + 1) * CONFIG.lanes] = values
-        else:
-            bench.weights[word, part * CONFIG.lanes:(part + 1) * CONFIG.lanes, position % CONFIG.rows] = values
+        # Places of the values: columns, and rows.
+        lanes = np.arange(part * CONFIG.lanes, (part + 1) * CONFIG.lanes)
+        column, row = (position % CONFIG.cols, lanes) if to is To.KEYS else (lanes, position % CONFIG.rows)
+        word *= CONFIG.wide_words  # of a pair, the word of the low halves
+        if CONFIG.paired:
+            half = CONFIG.rows // 2
+            word = word + row // half
+            bench.weights[word, column, (row + half) % CONFIG.rows] = np.array(values) >> 4
+            values = np.array(values) << 4 & 0xF0
+            values = values.astype(np.int8) >> 4
+        bench.weights[word, column, row] = values
         await bench.step()
     bench.command(product(inner=10, middle=2, wgt_step=10))
     await bench.finish()

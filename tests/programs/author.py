@@ -211,7 +211,7 @@ class Author:
         config, rng = self.config, self.rng
         inner, middle, outer = self._three()
         wide = {"wide": rng.choice((0, 1))} if config.weight_bits == 4 else {}
-        if any(wide.values()):
+        if any(wide.values()) and config.wide_beats > 1:
             inner *= 2
         act, fetch = config.windows["act"], int(rng.random() < 0.15 and not any(wide.values()))
         if fetch:

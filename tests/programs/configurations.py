@@ -12,7 +12,8 @@ def any_configuration(rng: random.Random) -> Config:
         lanes, compact, mem_depth = rng.choice((1, 2, 4, 8)), int(rng.random() < 0.35), rng.choice((8, 11, 12, 16, 31, 32))
         try:
             return Config(
-                name="drawn", rows=rows, cols=cols, lanes=lanes, weight_bits=rng.choice((4, 8)),
+                name="drawn", rows=rows, cols=cols, lanes=lanes,
+                **rng.choice(({"weight_bits": 4}, {"weight_bits": 4, "paired": 1}, {})),
                 wram_depth=rng.choice((3, 8, 11, 16)), wram_ports=rng.choice((1, 2, 2)),
                 wram_latency=1 if compact else rng.choice((1, 2)), mem_depth=mem_depth,
                 program_depth=rng.choice((32, 33, 64)), scalars=rng.choice((8, 16, 32)), compact=compact,
@@ -35,5 +36,6 @@ def _windows(rng, per_word, mem_depth):
 EXAMPLES = [
     Config(name="full", rows=4, cols=4, lanes=2, weight_bits=4, wram_depth=8, mem_depth=16, scalars=16, gelu=1),
     Config(name="compact", rows=4, cols=4, lanes=2, weight_bits=4, wram_depth=8, mem_depth=16, scalars=16, gelu=1, compact=1),
+    Config(name="paired", rows=4, cols=4, lanes=2, weight_bits=4, paired=1, wram_depth=8, mem_depth=16, scalars=16, gelu=1),
 ]
 """A tile of each kind with all functions, and so with all fields of instructions."""

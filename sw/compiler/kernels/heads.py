@@ -36,6 +36,13 @@ def heads(builder: Builder, operation: Operation) -> list[Step]:
     return steps
 
 
+def queries_first(steps: list[Step]) -> list[Step]:
+    """The steps of `heads`, with the queries before the keys go to the cache."""
+    *made, queries = steps
+    cached = next(number for number, each in enumerate(made) if each.choices[0].instructions[0]["to"] is To.KEYS)
+    return [*made[:cached], queries, *made[cached:]]
+
+
 def keys_buffer(operation: Operation) -> str:
     """The buffer with this position's keys behind a ROTATE or a SPLIT."""
     return "k" if operation.kind is Kind.ROTATE else "qk"
@@ -70,14 +77,15 @@ def cache_values(builder: Builder, values: int | Address | None = None) -> list[
 def to_cache(builder: Builder, choices: list[Instruction]) -> list[Step]:
     """Steps that write keys or values to the cache, from the instructions that can do it.
 
-    If weights have 4 bits, a first step writes the low halves of the values, a second the high ones. If entries
+    If a word of the cache takes two beats (`Config.wide_beats`), a first step writes the low halves of the values, a
+    second the high ones. If entries
     come from external memory meanwhile, a value is written every `fill_cycles`, in cycles between them.
     """
     if apart := builder.place.fill_cycles:
         choices = [replace(choices[0], operands=choices[0].operands
                            | {"inner": 1, "middle": choices[0]["inner"], "interval": apart})]
     return [best([replace(choice, operands=choice.operands | half) for choice in choices])
-            for half in (({}, {"high": 1}) if builder.layout.halves > 1 else ({},))]
+            for half in (({}, {"high": 1}) if builder.config.wide_beats > 1 else ({},))]
 
 
 def scores(builder: Builder, operation: Operation) -> list[Step]:
@@ -85,9 +93,9 @@ def scores(builder: Builder, operation: Operation) -> list[Step]:
     the number of blocks."""
     layout, config, shape = builder.layout, builder.config, builder.shape
     words, passes = layout.head // config.rows, config.block // config.cols
-    beats = words * layout.halves
+    beats, stored = words * config.wide_beats, words * layout.halves
     wide = {"wide": 1} if layout.halves > 1 else {}
-    mxm = builder.op(Op.MXM, "scores", act=builder.word("q"), act_hop=words, wgt=builder.place.keys, wgt_step=beats,
+    mxm = builder.op(Op.MXM, "scores", act=builder.word("q"), act_hop=words, wgt=builder.place.keys, wgt_step=stored,
                      wgt_hop=layout.key_hop * layout.halves, wrap=shape.n_kv_heads, inner=beats, outer=shape.n_heads,
                      **in_blocks(builder, MxmBlocks.MIDDLE, passes), **wide)
     vxm = builder.op(Op.VXM, "scores", stream=1, by_vector=1, y=builder.place.constant("score"), y_hop=1,

@@ -52,6 +52,13 @@ def linear(builder: Builder, operation: Operation) -> list[Step]:
     return product.steps(builder.place.results(RESULT_BUFFERS[reader.kind]), **plus)
 
 
+def scaled_later(builder: Builder, operation: Operation) -> bool:
+    """Whether a pass multiplies the results of a LINEAR, which are sums of groups of weights, by its input's scalar."""
+    matrix, region = builder.place.matrix(operation.name), builder.graph.layer
+    scalars = builder.graph.producer(operation.inputs[0], region).output.scalars
+    return operation.scaled and matrix.groups > 1 and scalars == 1 and not matrix.first
+
+
 def _values(builder, operation, product, plus):
     """The product that makes this position's values, and the way of the values to the cache or to
     the buffer `v`.
@@ -61,6 +68,8 @@ def _values(builder, operation, product, plus):
     config, layout = builder.config, builder.layout
     if builder.place.streamed:
         return product.steps(builder.place.results("v"), narrow=1, **plus)
+    if scaled_later(builder, operation) and config.wide_beats == 1 and config.wram_ports == 2:
+        return product.cached(builder.registers.address("value"), layout.value_hop * config.beats_per_result, plus)
     if layout.values_wait:
         narrow = {} if product.by_group else {"narrow": 1}
         return product.steps(builder.buffer["v"], **narrow, **plus) + cache_values(builder)
@@ -124,7 +133,7 @@ class _Product:
         if source.output.groups:
             self.scalar = builder.group_scalars
         self.inner = self.matrix.group_inner
-        self.beats = self.inner * self.matrix.halves
+        self.beats = self.inner * self.matrix.beats
         self.interval = mxm_interval(builder.config, {"inner": self.beats, "fetch": 0})
         self.spans = self._spans(source)
 
@@ -170,6 +179,17 @@ class _Product:
         passes = builder.spread(f"{name}: scale", count, self.interval, x=sums, dst=dst, scalar=self.scalar,
                                 shift=builder.outline.rescales[self.name], **epilogue, **plus)
         return [*self._parts(sums, constant, {}), best(passes)]
+
+    def cached(self, dst: Address, hop: int, plus: dict) -> list[Step]:
+        """The steps of a product that is `scaled_later`, with values of 8 bits to the cache: a round for each result,
+        `hop` apart from `dst` on. `plus`: operands that add a bias, or {}."""
+        builder, name, sums, beats = self.builder, self.name, self.builder.buffer["v"], self.builder.config.beats_per_result
+        if plus:
+            plus = {"plus": 1, "y": plus["x"], "y_step": 1, "y_hop": beats}
+        scale = builder.op(Op.VXM, f"{name}: scale", **builder.second_engine, x=sums, x_step=1, x_hop=beats, inner=beats,
+                           outer=self.matrix.results, dst=dst, dst_hop=hop, scalar=self.scalar, narrow=1, to=To.VALUES,
+                           shift=builder.outline.rescales[name], **plus)
+        return [*self._parts(sums, builder.place.constant(name), {}), step(scale)]
 
     def _sums(self, dst, epilogue):
         """(where sums go that a pass multiplies by a scalar, on their way to `dst`; operands of that pass that add what
@@ -283,7 +303,7 @@ class _Product:
         wide = {"wide": 1} if matrix.halves > 1 else {}
         mxm = builder.op(Op.MXM, self.name, act=builder.word(self.inputs), wgt=builder.place.word(self.name), inner=self.beats,
                          middle=matrix.results, wgt_step=matrix.inner * matrix.halves, outer=groups, act_hop=inner,
-                         wgt_hop=self.beats, wrap=groups, paced=int(short), **wide)
+                         wgt_hop=inner * matrix.halves, wrap=groups, paced=int(short), **wide)
         take = builder.op(Op.VXM, self.name, stream=1, by_vector=1, y=factors, y_step=1, y_hop=granules,
                           inner=config.beats_per_result, middle=matrix.results, interval=self.interval, outer=groups,
                           paced=int(short), shift=self.shift, to=To.MEM, dst=dst)
@@ -305,7 +325,7 @@ class _Product:
                 more |= {"scalar": span.scalar, "scalar_hop": span.hop}
             taken.append(builder.op(Op.VXM, self.name,
                                     **take.operands | {"outer": end - first, "y": y, "shift": span.shift} | more))
-        if config.engines > 1:
+        if config.engines > 1 and not short:
             return [step(mxm, *taken, offsets=(0, *(offset + first * period for first in firsts)))]
         # With one engine, a VXM must leave the engine before the next one enters, so each VXM has an MXM of
         # its own.
