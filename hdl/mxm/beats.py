@@ -88,25 +88,7 @@ class Beats(wiring.Component):
             m.d.sync += rounds.eq(Mux(again, 1, rounds + 1))
         with m.If(self.command.valid):
             m.d.sync += rounds.eq(1)
-        # Both halves of a weight meet the same activation.
-        holds_activation = C(0)
-        if self._halves:
-            wide, second = Signal(), Signal()
-            with m.If(self.command.valid):
-                m.d.sync += second.eq(0)
-            with m.Elif(self.active):
-                m.d.sync += second.eq(~second)
-            with when_received("wide"):
-                m.d.sync += wide.eq(start.wide)
-            holds_activation = wide & ~second
-            m.d.comb += [self.low.eq(holds_activation), self.high.eq(wide & second)]
-        words = C(1)
-        if self._pairs:
-            wide = Signal()
-            with when_received("wide"):
-                m.d.sync += wide.eq(start.wide)
-            words = Mux(wide, 2, 1)
-            m.d.comb += self.wide.eq(wide)
+        holds_activation, words = self._halves_of_weights(m, start, when_received)
         # First addresses of the turn and the round that are going on, and of the instruction.
         act_round, act_hop = Signal.like(self.act), Signal.like(self.act)
         turn, round_, whole, step, hop, next_round = (
@@ -124,3 +106,25 @@ class Beats(wiring.Component):
             with when_received(operand):
                 m.d.sync += [part.eq(start[operand]) for part in parts]
         return m
+
+    def _halves_of_weights(self, m, start, when_received):
+        """(whether the next beat has this one's activations, W-RAM words that this beat reads).
+
+        Where weights have 4 bits, those of 8 are two halves, which meet the same activation, in two beats or in one.
+        """
+        if not (self._halves or self._pairs):
+            return C(0), C(1)
+        wide, second = Signal(), Signal()
+        if self._halves:
+            with m.If(self.command.valid):
+                m.d.sync += second.eq(0)
+            with m.Elif(self.active):
+                m.d.sync += second.eq(~second)
+        with when_received("wide"):
+            m.d.sync += wide.eq(start.wide)
+        if self._pairs:
+            m.d.comb += self.wide.eq(wide)
+            return C(0), Mux(wide, 2, 1)
+        first = wide & ~second
+        m.d.comb += [self.low.eq(first), self.high.eq(wide & second)]
+        return first, C(1)

@@ -112,8 +112,8 @@ class Mxm(wiring.Component):
         if config.memory:
             m.d.comb += [writer.fill.eq(self.fill), self.crowded.eq(writer.crowded)]
         # The beat waits for MEM's answer, and so may the address of its weights.
-        word, wave = beats.wgt[config.paired:], Signal(wave_layout(config))
-        address = Signal.like(word)
+        word = beats.wgt[config.paired:]
+        address, wave = Signal.like(word), Signal(wave_layout(config))
         m.d.sync += [
             address.eq(word),
             wave.first.eq(beats.first),
