@@ -78,7 +78,7 @@ def _multipliers(config: Config) -> int:
 def _memories(config: Config) -> int:
     """Block RAMs of W-RAM and of the copies of MEM, one for each port that reads it."""
     bits = {"act": config.rows * 16, "x": config.lanes * 16, "y": config.lanes * 16}
-    return config.cols * _blocks(config.wram_depth, config.rows * config.weight_bits) + sum(
+    return config.cols * _blocks(config.column_words, config.rows * config.column_bits) + sum(
         _blocks(window.depth, bits[port]) for port, window in config.windows.items())
 
 

@@ -17,8 +17,9 @@ import numpy as np
 from ..hdl.mxm.wram import Wram
 from ..hdl.spec.config import Config
 from ..hdl.spec.errors import MareyError
-from ..hdl.spec.packing import pack_mem, pack_program, pack_wram
+from ..hdl.spec.packing import pack_mem, pack_program, weights_to_octets
 from ..hdl.spec.protocol import Space, entry_bits, parts
+from ..hdl.spec.wide import from_words
 from ..sw.program.program import Program
 
 ROWS, BITS = 1024, 18
@@ -91,29 +92,24 @@ def contents(config: Config, program: Program | None) -> dict[str, np.ndarray]:
     constants = np.zeros((config.granules, config.lanes), np.int16)
     constants[image.granule:image.granule + len(image.constants)] = image.constants
     words = {space: packed.reshape(-1, parts(entry_bits(config, space))) for space, packed in (
-        (Space.PROGRAM, pack_program(config, image.codes(config))), (Space.MEM, pack_mem(config, constants)),
-        (Space.WRAM, pack_wram(config, image.weights)))}
+        (Space.PROGRAM, pack_program(config, image.codes(config))), (Space.MEM, pack_mem(config, constants)))}
     vectors = _bits(words[Space.MEM])[:, :16 * config.lanes]
     low = vectors.reshape(-1, 16)[:, :8].reshape(-1, 8 * config.lanes)
     found = {"mem.x": vectors[windows["x"].entries], "mem.y": vectors[windows["y"].entries],
              "mem.words": low.reshape(-1, 8 * config.rows)[windows["act"].entries]}
     codes = words[Space.PROGRAM].T[:-(-entry_bits(config, Space.PROGRAM) // 32)]
     found |= {f"program.part{part}": _bits(column[:, None]) for part, column in enumerate(codes)}
-    weights = _bits(words[Space.WRAM])[:, :config.rows * config.weight_bits]
-    columns = [_stored(config, weights[column::config.cols]) for column in range(config.cols)]
+    columns = [_column(config, image.weights[:, column]) for column in range(config.cols)]
     return found | {f"column{column}.wram.bank{index}": stored[bank.start:bank.stop]
                     for column, stored in enumerate(columns) for index, bank in enumerate(Wram.banks(config))}
 
 
-def _stored(config, weights):
-    """The words of a column's weights, bool [words, bits], as its memory holds them; see `marey.hdl.spec.wide`."""
-    if not config.paired:
-        return weights
-    words = np.pad(weights, ((0, len(weights) % 2), (0, 0))).reshape(-1, 2, config.rows, config.weight_bits)
-    half = config.rows // 2
-    own, other = np.concatenate([words[:, 0, :half], words[:, 1, half:]], axis=1), np.concatenate(
-        [words[:, 0, half:], words[:, 1, :half]], axis=1)
-    return np.concatenate([own, other], axis=2).reshape(len(words), -1)
+def _column(config, weights):
+    """The words of a column's weights, int8 [words, rows], as its memory holds them: bool [words, bits]."""
+    if config.paired:
+        weights = from_words(config, np.pad(weights, ((0, len(weights) % 2), (0, 0))))
+    octets = weights.view(np.uint8) if config.paired else weights_to_octets(config, weights)
+    return np.unpackbits(octets, axis=1, bitorder="little").astype(bool)
 
 
 class Burner:

@@ -15,6 +15,7 @@ from ..hdl.mxm.wram import Wram
 from ..hdl.spec.config import Config
 from ..hdl.spec.packing import pack_wram, unpack_wram
 from ..hdl.spec.protocol import Space, entry_bits, parts
+from ..hdl.spec.wide import from_words, to_words
 from .build import Design, build, load
 from .cache import digest, kept
 from .simulation import QUIET, BackendError, ScheduleFault, Simulation, quiet_cycles
@@ -116,17 +117,21 @@ class VerilatorTile(VerilatorTransport):
 
     def __init__(self, config: Config, *, checked: bool = False, trace: Path | None = None):
         super().__init__(_verilog(config), name=config.name, quiet=quiet_cycles(config), checked=checked, trace=trace)
-        self._config = config
+        self._config, self._pair = config, config.wram_depth // config.column_words
 
     def place_weights(self, word: int, weights: np.ndarray) -> bool:
         self._check_open()
         banks = self._banks()
         if banks is None or word + len(weights) > self._config.wram_depth:
             return False
+        first, end = word // self._pair * self._pair, -(-(word + len(weights)) // self._pair) * self._pair
+        if (first, end) != (word, word + len(weights)):  # a pair of words of which only one is given
+            whole = self.placed(first, end - first)
+            whole[word - first:][:len(weights)] = weights
+            word, weights = first, whole
         for start in range(0, len(weights), _CHUNK_WORDS):
             chunk = weights[start:start + _CHUNK_WORDS]
-            octets = pack_wram(self._config, chunk).view(np.uint8).reshape(len(chunk), self._config.cols, -1)
-            self._copy(banks, word + start, octets, True)
+            self._copy(banks, (word + start) // self._pair, self._stored(chunk), True)
         return True
 
     def placed(self, word: int, count: int) -> np.ndarray:
@@ -135,10 +140,21 @@ class VerilatorTile(VerilatorTransport):
         banks = self._banks()
         if banks is None:
             raise BackendError("W-RAM was not found in the simulator")
-        size = parts(entry_bits(self._config, Space.WRAM)) * 4
-        octets = np.zeros((count, self._config.cols, size), np.uint8)
-        self._copy(banks, word, octets, False)
-        return unpack_wram(self._config, octets.view("<u4").ravel()).reshape(count, self._config.cols, -1)
+        config, first = self._config, word // self._pair
+        pairs = -(-(word + count) // self._pair) - first
+        size = config.rows if config.paired else parts(entry_bits(config, Space.WRAM)) * 4
+        octets = np.zeros((pairs, config.cols, size), np.uint8)
+        self._copy(banks, first, octets, False)
+        if config.paired:
+            return to_words(config, octets.view(np.int8))[word % self._pair:][:count]
+        return unpack_wram(config, octets.view("<u4").ravel()).reshape(count, config.cols, -1)
+
+    def _stored(self, weights):
+        """Words of weights, int8 [words, cols, rows], as the bytes of the memories that hold them: uint8 [words, cols, bytes];
+        of pairs of words, [words / 2, cols, rows]."""
+        if self._config.paired:
+            return np.ascontiguousarray(from_words(self._config, weights.swapaxes(0, 1)).swapaxes(0, 1)).view(np.uint8)
+        return pack_wram(self._config, weights).view(np.uint8).reshape(len(weights), self._config.cols, -1)
 
     def _banks(self):
         """Numbers of the memories that are banks of W-RAM: {(column, bank): number}; None if not all were found.
@@ -154,7 +170,7 @@ class VerilatorTile(VerilatorTransport):
         return found if found.keys() == wanted else None
 
     def _copy(self, banks, word, octets, to_tile):
-        """Copies link words as bytes, uint8 [words, cols, bytes], to W-RAM or from there, from a word on."""
+        """Copies words of the memories as bytes, uint8 [words, cols, bytes], to W-RAM or from there, from a word on."""
         _, cols, size = octets.shape
         for bank, words in enumerate(Wram.banks(self._config)):
             first, end = max(word, words.start), min(word + len(octets), words.stop)

@@ -2,6 +2,7 @@
 bit."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from marey.boards.memories import BITS, FEWEST_ROWS, ROWS, Burner, Ram, contents
 from marey.hdl import verilog
 from marey.hdl.spec.config import Config
 from marey.hdl.spec.errors import MareyError
+from marey.hdl.spec.packing import pack_wram
 from marey.hdl.tile import Tile
 from marey.sim.endpoint import Endpoint
 from marey.sim.verilator import VerilatorTransport
@@ -21,7 +23,8 @@ from marey.sw.model.config import ModelConfig
 from marey.sw.quant.quantise import quantise
 from marey.sw.runtime.driver import Device
 
-CONFIG = Config(name="burned", rows=4, cols=4, lanes=1, wram_depth=256, mem_depth=256, program_depth=128)
+CONFIG = Config(name="burned", rows=4, cols=4, lanes=1, weight_bits=4, paired=1, wram_depth=512, mem_depth=256,
+                program_depth=128)
 MODEL = ModelConfig(dim=8, hidden_dim=8, n_layers=1, n_heads=1, n_kv_heads=1, vocab_size=16, seq_len=24)
 RAM = "module \\marey.{}\n  cell \\marey_ram \\ram\n    parameter \\WIDTH 12\n    parameter \\DEPTH {}\n  end\nend\n"
 """RTLIL of a memory, for its name and depth."""
@@ -110,7 +113,17 @@ def test_a_memory_that_cannot_be_found_again():
 
 @pytest.fixture(scope="module")
 def program():
-    return compile_quantised(quantise(tiny_model(MODEL)), CONFIG)
+    return compile_quantised(quantise(tiny_model(MODEL), CONFIG.weight_bits), CONFIG)
+
+
+@pytest.mark.parametrize("weight_bits", [8, 4])
+def test_words_of_weights_are_those_of_the_link(weight_bits):
+    config = replace(CONFIG, weight_bits=weight_bits, paired=0)
+    program = compile_quantised(quantise(tiny_model(MODEL), weight_bits), config)
+    link = pack_wram(config, program.image.weights)
+    for column in range(config.cols):
+        for row, word in zip(contents(config, program)[f"column{column}.wram.bank0"], link[column::config.cols], strict=True):
+            assert number(row) == word
 
 
 def test_the_tile_that_began_with_its_program(compiler, program, tmp_path):
