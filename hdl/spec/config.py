@@ -251,9 +251,9 @@ PRESETS = {
         # The same with weights of 4 bits, which has the model that ships resident.
         Config(name="ecp5_8x8_int4", rows=8, cols=8, lanes=4, weight_bits=4, paired=1, wram_depth=4096, wram_latency=2,
                mem_depth=1024, crc_bits=8),
-        # For an ECP5-85F: stories260K resident with a context of 128, in 194 of its 208 block RAMs.
-        Config(name="ecp5_8x8_deep", rows=8, cols=8, lanes=4, wram_depth=5120, wram_latency=2, mem_depth=1024, act_first=896,
-               act_depth=256, crc_bits=8),
+        # For an ECP5-85F: stories260K resident with a context of 128, in 202 of its 208 block RAMs.
+        Config(name="ecp5_8x8_deep", rows=8, cols=8, lanes=8, wram_depth=5120, wram_latency=2, mem_depth=1280, act_first=1152,
+               act_depth=256, x_depth=1024, y_depth=1024, crc_bits=8, reduce_stages=3),
         # For an ECP5-85F with a ULX3S's SDRAM: a context of 64 for a model of stories15M's shape, and blocks of 8 positions.
         Config(name="ecp5_8x8_sdram", rows=8, cols=8, lanes=4, wram_depth=4096, wram_latency=2, mem_depth=2048,
                program_depth=1024, crc_bits=8, sdram=1, sdram_mhz=80),
