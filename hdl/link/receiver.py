@@ -125,7 +125,7 @@ class Receiver(wiring.Component):
             m.next = "ANSWER"
 
     def _obey(self, m, framer, again, dirty):
-        """Does what a sound request asks, in the cycle after its last word."""
+        """Does what a sound request asks: START and RESET act in the next cycle, from registers."""
         with m.Switch(framer.request.opcode):
             with m.Case(Opcode.RESET):
                 m.d.sync += self.reset.eq(1)
