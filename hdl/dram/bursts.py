@@ -19,7 +19,7 @@ class BurstCounter(wiring.Component):
     Members (no flow control):
         `load : In(1)`, `address : In`, `count : In(count_bits)`: a move of so many bursts
         `step : In(1)`: the next burst
-        `stop : In(1)`: this burst is the last
+        `stop : In(1)`: one of the next three bursts is the last
         `here : Out`, `after : Out`: address of this burst, and of the next
         `new_row : Out(1)`: the next burst lies in another row, and in another bank
         `stops : Out(1)`: this burst is the last of the move, or the last before a REFRESH
@@ -36,19 +36,19 @@ class BurstCounter(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        left, of_group = Signal.like(self.count), Signal(range(self._group + 1))
+        left, of_group, stopped = Signal.like(self.count), Signal(range(self._group + 1)), Signal()
         m.d.sync += [
             self.after.eq(self.here + 1), self.new_row.eq(self.here[:self._slot_bits].all()),
             self.stops.eq((left == 0) | (of_group == self._group - 1)),
         ]
-        with m.If(self.stop):
-            m.d.sync += left.eq(0)
+        # The row of the next burst may be open already, and must stay open for its time: so that burst is the last.
+        m.d.sync += stopped.eq((stopped | self.stop) & ~self.load)
         with m.If(self.load):
             # `left` does not count this burst.
             m.d.sync += [self.here.eq(self.address), left.eq(self.count - 1), of_group.eq(0), self.empty.eq(0)]
         with m.Elif(self.step):
             m.d.sync += [
-                self.here.eq(self.after), left.eq(Mux(self.stop | (left == 0), 0, left - 1)), self.empty.eq(left == 0),
+                self.here.eq(self.after), left.eq(Mux(stopped | (left == 0), 0, left - 1)), self.empty.eq(left == 0),
                 of_group.eq(Mux(of_group == self._group - 1, 0, of_group + 1)),
             ]
         return m

@@ -39,7 +39,7 @@ class Dram(wiring.Component):
 
     Members (no flow control):
         `command : In(command_layout(config, Op.MOVE))`: the instruction
-        `stop : In(1)`: the run is over: the burst at hand is the last, and nothing more is written to the tile
+        `stop : In(1)`: the run is over: the move ends within three bursts, and nothing more is written to the tile
         `x_address : Out`, `reads : Out(1)`, `x : In`: MEM's read port; it is this slice's while `reads` is 1
         `fill : Out(WramFill(config))`: an entry of W-RAM
         `write_enable : Out(1)`, `write_address : Out`, `write_data : Out`: a granule of MEM

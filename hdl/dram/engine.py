@@ -48,7 +48,7 @@ class DramEngine(wiring.Component):
     Members (no flow control):
         `start : In(1)`: a move begins; the operands are valid in this cycle
         `write : In(1)`: to the SDRAM, not from it
-        `stop : In(1)`: the burst at hand, or the next one, is the last of the move
+        `stop : In(1)`: the burst at hand, or one of the next two, is the last of the move
         `address : In`: the first burst, `count : In(count_bits)`: bursts, at least 1
         `opens : Out(1)`: the first ACTIVATE of a move is in this cycle
         `soon : Out(1)`: a word is taken in `SOON` cycles
