@@ -1,8 +1,9 @@
 """What a tile would take on an ECP5, estimated from the builds in builds.json without synthesis.
 
-Multipliers and block RAMs follow from the configuration. Logic cells are a line through the builds: so much for a tile,
-and so much for each multiply-accumulate. There are few builds, of two sizes of the array, so `Estimate.lut_error` says how
-far the line is from them, and a tile that is much larger or smaller than those is an extrapolation.
+Multipliers and block RAMs follow from the configuration. Logic cells are a plane through the builds: so much for a tile,
+for each multiply-accumulate, and for each lane. There are few builds, of two sizes of the array and three numbers of lanes,
+so `Estimate.lut_error` says how far the plane is from them, and a tile that is much larger or smaller than those is an
+extrapolation.
 """
 
 from dataclasses import dataclass, replace
@@ -27,7 +28,7 @@ package, speed grade and number; `marey sweep --price` has others."""
 
 @dataclass(frozen=True)
 class Estimate:
-    """Cells of a tile on an ECP5. `clock_mhz`: the slowest of the builds; `lut_error`: the largest deviation of the line
+    """Cells of a tile on an ECP5. `clock_mhz`: the slowest of the builds; `lut_error`: the largest deviation of the plane
     from a build, as a part of it; `part`: the smallest device with room, or None."""
 
     lut: int
@@ -49,8 +50,8 @@ def estimate(config: Config) -> Estimate | None:
     """The estimate for a configuration; None for a compact tile, of which there is no build for an ECP5."""
     if config.compact:
         return None
-    line, others, clock_mhz, error = _fitted()
-    lut = round(line[0] + line[1] * config.macs) + (SLICE_LUT if config.memory else 0)
+    plane, others, clock_mhz, error = _fitted()
+    lut = round(_counted(config) @ plane) + (SLICE_LUT if config.memory else 0)
     bram, dsp = _memories(config) + others, _multipliers(config)
     part = next((name for name, room in PARTS.items() if all(
         needed <= most for needed, most in zip((lut, bram, dsp), room, strict=True))), None)
@@ -59,15 +60,20 @@ def estimate(config: Config) -> Estimate | None:
 
 @cache
 def _fitted() -> tuple[np.ndarray, int, float, float]:
-    """(LUTs of a tile and of a multiply-accumulate; block RAMs of all but W-RAM and MEM; clock in MHz; error of the LUTs)."""
+    """(LUTs of each of `_counted`; block RAMs of all but W-RAM and MEM; clock in MHz; error of the LUTs)."""
     known = [(PRESETS[build["config"]], build) for build in builds().values()
              if build["device"].startswith("LFE5U") and not PRESETS[build["config"]].memory]
-    macs = np.array([config.macs for config, _ in known])
+    counted = np.stack([_counted(config) for config, _ in known])
     lut = np.array([build["resources"]["lut"] for _, build in known])
-    line, *_ = np.linalg.lstsq(np.stack([np.ones_like(macs), macs], axis=1), lut, rcond=None)
-    error = float(np.abs((line[0] + line[1] * macs) / lut - 1).max())
+    plane, *_ = np.linalg.lstsq(counted, lut, rcond=None)
+    error = float(np.abs(counted @ plane / lut - 1).max())
     others = round(float(np.median([build["resources"]["bram"] - _memories(config) for config, build in known])))
-    return line, others, min(build["clock_mhz_met"] for _, build in known), error
+    return plane, others, min(build["clock_mhz_met"] for _, build in known), error
+
+
+def _counted(config: Config) -> np.ndarray:
+    """What of a tile takes LUTs, [3]: the tile itself, multiply-accumulates and lanes."""
+    return np.array([1, config.macs, config.lanes])
 
 
 def _multipliers(config: Config) -> int:

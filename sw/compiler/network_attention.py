@@ -71,7 +71,7 @@ class AttentionBuilder:
     of the 1/sums. `registers`: of the program.
     """
 
-    blocks = None
+    blocks, far_cache = None, False
 
     def __init__(
         self,

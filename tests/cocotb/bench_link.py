@@ -76,8 +76,8 @@ async def words_pass_in_their_cycles(dut):
     await begin(dut)
     bench = Bench(dut)
     await bench.run(frame(Opcode.RESET, 0), 12)
-    # RESET acts in the cycle after its last word; the answer begins two cycles later.
-    assert bench.resets == [bench.taken[-1] + 1]
+    # RESET acts two cycles after its last word; the answer begins in the cycle behind that.
+    assert bench.resets == [bench.taken[-1] + 2]
     status, _, cycles = bench.answer()
     assert status is Status.OK and list(cycles) == [bench.taken[-1] + 3 + n for n in range(3)]
 
@@ -97,7 +97,7 @@ async def words_pass_in_their_cycles(dut):
 
     bench.taken = []
     await bench.run(frame(Opcode.START, 3, address=5), 20)
-    assert bench.starts == [(bench.taken[-1] + 1, 5)]
+    assert bench.starts == [(bench.taken[-1] + 2, 5)]
     assert bench.answer()[0] is Status.OK
 
 
