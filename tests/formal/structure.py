@@ -172,5 +172,5 @@ def _of_units(paths, probe, config):
     return sorted(set(found))
 
 
-STOPS = {"reset"}
-"""The register of the link that is its pulse of a RESET."""
+STOPS = {"reset", "stop"}
+"""Names of the register of the link that is its pulse of a RESET: the slice of external memory calls it `stop`."""
