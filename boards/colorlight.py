@@ -31,7 +31,8 @@ class Platform(LatticeECP5Platform):
 
 
 BOARDS = [
-    Board(name=f"colorlight-i9{suffix}", title=f"Colorlight i9{more}", platform=Platform, tile=preset(config), clock_hz=80e6,
-          baud=115_200, programmer=("openFPGALoader", "-b", "colorlight-i9", "{file}"))
-    for suffix, more, config in (("", "", "ecp5_8x8_int4"), ("-sdram", ", SDRAM", "ecp5_8x8_int4_sdram32"))
+    Board(name=f"colorlight-i9{suffix}", title=f"Colorlight i9{more}", platform=Platform, tile=preset(config),
+          clock_hz=mhz * 1e6, baud=115_200, programmer=("openFPGALoader", "-b", "colorlight-i9", "{file}"))
+    for suffix, more, config, mhz in (
+        ("", "", "ecp5_8x8_int4", 85), ("-sdram", ", SDRAM", "ecp5_8x8_int4_sdram32", 80))
 ]
