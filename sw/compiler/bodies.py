@@ -6,7 +6,7 @@
     tile    | position 0 | position 1 | ... | the last position |                     | the next chunk
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ...hdl.spec.isa import POSITION_BITS, Address, Instruction, Op, Place, Reduce, Source
@@ -57,12 +57,6 @@ class Bodies:
         """An instruction that belongs to no operation."""
         return self.builder.isa.make(op, **operands)
 
-    @property
-    def places(self) -> list[tuple[str, int]]:
-        """(register, how far it moves when the positions come to the next column of keys, or word of values)."""
-        config = self.config
-        return [("key", self.layout.head // config.rows * config.granules_per_word), ("value", config.beats_per_result)]
-
     def arriving(self, section: Section, chunk: int = 0) -> Next:
         """The segment of a chunk."""
         layout = self.layout
@@ -71,17 +65,13 @@ class Bodies:
     def begin(self, following: Next) -> None:
         """The beginning of a token, or of each position of a block: address registers, and the operations before the
         layers."""
-        config, builder = self.config, self.builder
+        builder, place = self.builder, self.builder.place
         self.sections[self.here] = "begin"
-        for name in ("buffer", "far", "rows" if self.layout.far_cache else "cache", *(("slot",) if self.slots else ())):
+        for name in place.zeros:
             self.code.append(self.op(Op.SET, register=self.number[name], value=0))
-        if self.layout.far_cache:
-            self.code.append(self.op(Op.INDEX, register=self.number["row"], source=Source.POSITION,
-                                     times=self.layout.row_bursts))
-        for (register, times), size in zip(() if self.layout.far_cache else self.places, (config.cols, config.rows),
-                                           strict=not self.layout.far_cache):
-            self.code.append(self.op(Op.INDEX, register=self.number[register], source=Source.POSITION, right=log2(size),
-                                     times=times, value=self.number.value(register)))
+        for name, positions, times in place.of_position:
+            self.code.append(self.op(Op.INDEX, register=self.number[name], source=Source.POSITION, right=log2(positions),
+                                     times=times, value=self.number.value(name)))
         self._body(list(builder.graph.begin), following)
 
     def layers(self) -> None:
@@ -89,12 +79,11 @@ class Bodies:
         first, layer = self.here, self.layout.layer_sections
         for number, section in enumerate(layer):
             last = number == len(layer) - 1
-            behind = [(name, self._stride(name)) for name in (("row",) if self.layout.far_cache else ("key", "value", "cache"))
-                      if last]
+            behind = self.builder.place.strides.items() if last else ()
             self.section(section, self.arriving(layer[0] if last else layer[number + 1]), behind)
         self._loop(first, self.builder.shape.n_layers, LAYERS)
 
-    def section(self, section: Section, following: Next | None, behind: Sequence[tuple[str, int]] = ()) -> None:
+    def section(self, section: Section, following: Next | None, behind: Iterable[tuple[str, int]] = ()) -> None:
         """The bodies of a section's chunks. `following`: what comes during the last; `behind`: (register, number) of
         additions after all of them."""
         chunks = section.chunks
@@ -132,14 +121,6 @@ class Bodies:
     def _is_last(self, section):
         """Whether a section has the classifier."""
         return section is self.layout.end_sections[-1]
-
-    def _stride(self, register):
-        """What a layer adds to a register."""
-        layout, config = self.layout, self.config
-        if register == "row":
-            return layout.context * layout.row_bursts
-        return layout.cache_stride * {"key": config.granules_per_word, "value": config.beats_per_result,
-                                      "cache": layout.halves}[register]
 
     def _loop(self, target, count, counter):
         """A LOOP behind a body, whose last instruction waits less for it."""
@@ -231,9 +212,9 @@ class Bodies:
         inner = cell if cached and positions > cell else positions
         self._turn(pen, [self.op(Op.STEP, value=1), *(self._add(*each) for each in moved)], since, inner, target, POSITIONS)
         if inner < positions:
-            cells = positions // cell
-            self._turn(pen, [self._add(*each) for each in self.places], since, cells, target, CELLS)
-            back += [(name, cells * value) for name, value in self.places]
+            cells, moved = positions // cell, [(name, times) for name, _, times in self.builder.place.of_position]
+            self._turn(pen, [self._add(*each) for each in moved], since, cells, target, CELLS)
+            back += [(name, cells * times) for name, times in moved]
         pen.add(self.op(Op.STEP, value=-positions % (1 << POSITION_BITS)))
         for register, value in back:
             pen.add(self._add(register, -value))

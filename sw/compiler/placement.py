@@ -142,8 +142,9 @@ class External:
 
     Registers: "buffer", the W-RAM buffer with the segment's weights; "far", the burst of the next segment; "results", the
     offset of the chunk's results in their vector, or in external memory; "key" and "value", where the position's key and
-    value go; "cache", the layer's offset in the KV cache, in W-RAM words. `chunks` and `argmax` must be set for each
-    chunk before its kernels run.
+    value go; "cache", the layer's offset in the KV cache, in W-RAM words. `zeros`: those that a token begins with as 0.
+    `of_position`: (register, positions after which it moves, how far), for each that depends on the position. `strides`:
+    {register: what a layer adds to it}. `chunks` and `argmax` must be set for each chunk before its kernels run.
 
     If the KV cache lies in external memory, there is no register "cache". Registers "rows" and "row" are the bursts of the
     keys that are read next, and of those of the position, counted from the first; see `far_cache.py`.
@@ -159,7 +160,19 @@ class External:
         self.layout, self.buffers, self.chunks, self.argmax = layout, layout.buffers, 1, {}
         self.blocks, self.far_cache = layout.context // config.block, layout.far_cache
         self.fill_cycles = 0 if layout.far_cache else config.rows * config.weight_bits // config.memory.part.bus_bits
-        more = ("rows", "row") if layout.far_cache else ("cache", *(("slot",) if slots else ()))
+        if layout.far_cache:
+            more = "rows", "row"
+            self.zeros = "buffer", "far", "rows"
+            self.of_position = [("row", 1, layout.row_bursts)]
+            self.strides = {"row": layout.context * layout.row_bursts}
+        else:
+            more = "cache", *(("slot",) if slots else ())
+            self.zeros = "buffer", "far", *more
+            self.of_position = [("key", config.cols, layout.head // config.rows * config.granules_per_word),
+                                ("value", config.rows, config.beats_per_result)]
+            self.strides = {"key": layout.cache_stride * config.granules_per_word,
+                            "value": layout.cache_stride * config.beats_per_result,
+                            "cache": layout.cache_stride * layout.halves}
         self.registers = Registers({
             "buffer": 0, "far": 0, "results": 0, "key": layout.keys * config.granules_per_word,
             "value": layout.values * config.beats_per_result} | dict.fromkeys(more, 0))
