@@ -137,11 +137,11 @@ def test_build(met, tmp_path, monkeypatch):
         monkeypatch.setattr(flow, step, lambda *_: None)
     placed = {"clock_mhz_met": met, "resources": {"lc": 1, "bram": 2}, "critical_path": ["a", "b"]}
     monkeypatch.setattr(flow, "place", lambda *_: placed)
-    result = marey("build", "--board", "icebreaker", "-o", tmp_path, "--json")
+    result = marey("build", "--board", "upduino", "-o", tmp_path, "--json")
     found = json.loads(result.stdout)
     assert set(found) >= {"board", "device", "config", "clock_mhz_target", "clock_mhz_met", "resources", "bitstream"}
     assert result.exit_code == int(met < 24) and found["clock_mhz_target"] == 24
-    text = marey("build", "--board", "icebreaker", "-o", tmp_path)
+    text = marey("build", "--board", "upduino", "-o", tmp_path)
     assert "a > b" in text.stdout and "2 bram" in text.stdout and text.exit_code == result.exit_code
 
 
@@ -195,9 +195,9 @@ def test_seeds(clocks, ran, met, tmp_path, monkeypatch):
     folder.mkdir()
     if met is None:
         with pytest.raises(tools.ToolTimeout, match="routed none of 3 seeds"):
-            flow.place(BOARDS["icebreaker"], folder, 4, said.append)
+            flow.place(BOARDS["upduino"], folder, 4, said.append)
     for _ in range(2 if met else 0):
-        assert flow.place(BOARDS["icebreaker"], folder, 4, said.append)["clock_mhz_met"] == met
+        assert flow.place(BOARDS["upduino"], folder, 4, said.append)["clock_mhz_met"] == met
     assert tried == ran and len(said) == len(set(ran)) - any(clock >= 24 for clock in clocks.values())
 
 
