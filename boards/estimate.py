@@ -1,9 +1,9 @@
 """What a tile would take on an ECP5, estimated from the builds in builds.json without synthesis.
 
 Multipliers and block RAMs follow from the configuration. Logic cells are a plane through the builds: so much for a tile,
-for each multiply-accumulate, and for each lane. There are few builds, of two sizes of the array and three numbers of lanes,
-so `Estimate.lut_error` says how far the plane is from them, and a tile that is much larger or smaller than those is an
-extrapolation.
+for each multiply-accumulate, for each lane, and for external memory. There are few builds, of two sizes of the array, three
+numbers of lanes and one with external memory, so `Estimate.lut_error` says how far the plane is from them, and a tile that
+is much larger or smaller than those is an extrapolation.
 """
 
 from dataclasses import dataclass, replace
@@ -19,8 +19,6 @@ WIDTHS = {16384: 1, 8192: 2, 4096: 4, 2048: 9, 1024: 18, 512: 36}
 """Bits of a word of a block RAM (DP16KD), by its words."""
 PARTS = {"LFE5U-25F": (24_288, 56, 28), "LFE5U-45F": (43_848, 108, 72), "LFE5U-85F": (83_640, 208, 156)}
 """LUTs, block RAMs and multipliers of the devices, smallest first: ECP5 Family Data Sheet, FPGA-DS-02012."""
-SLICE_LUT = 447
-"""LUTs of the slice of external memory: measured, docs/memory.md."""
 PRICES_USD = {"LFE5U-25F": 15.0, "LFE5U-45F": 25.0, "LFE5U-85F": 45.0}
 """What one piece of each device costs, in US dollars: assumed, in round numbers, and not looked up. Prices differ by
 package, speed grade and number; `marey sweep --price` has others."""
@@ -51,7 +49,7 @@ def estimate(config: Config) -> Estimate | None:
     if config.compact:
         return None
     plane, others, clock_mhz, error = _fitted()
-    lut = round(_counted(config) @ plane) + (SLICE_LUT if config.memory else 0)
+    lut = round(_counted(config) @ plane)
     bram, dsp = _memories(config) + others, _multipliers(config)
     part = next((name for name, room in PARTS.items() if all(
         needed <= most for needed, most in zip((lut, bram, dsp), room, strict=True))), None)
@@ -61,8 +59,7 @@ def estimate(config: Config) -> Estimate | None:
 @cache
 def _fitted() -> tuple[np.ndarray, int, float, float]:
     """(LUTs of each of `_counted`; block RAMs of all but W-RAM and MEM; clock in MHz; error of the LUTs)."""
-    known = [(PRESETS[build["config"]], build) for build in builds().values()
-             if build["device"].startswith("LFE5U") and not PRESETS[build["config"]].memory]
+    known = [(PRESETS[build["config"]], build) for build in builds().values() if build["device"].startswith("LFE5U")]
     counted = np.stack([_counted(config) for config, _ in known])
     lut = np.array([build["resources"]["lut"] for _, build in known])
     plane, *_ = np.linalg.lstsq(counted, lut, rcond=None)
@@ -72,8 +69,8 @@ def _fitted() -> tuple[np.ndarray, int, float, float]:
 
 
 def _counted(config: Config) -> np.ndarray:
-    """What of a tile takes LUTs, [3]: the tile itself, multiply-accumulates and lanes."""
-    return np.array([1, config.macs, config.lanes])
+    """What of a tile takes LUTs, [4]: the tile itself, multiply-accumulates, lanes, and external memory."""
+    return np.array([1, config.macs, config.lanes, config.memory is not None])
 
 
 def _multipliers(config: Config) -> int:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from marey.boards.estimate import PARTS, SLICE_LUT, estimate
+from marey.boards.estimate import PARTS, estimate
 from marey.boards.records import builds
 from marey.hdl.spec.config import preset
 
@@ -30,4 +30,5 @@ def test_what_has_no_room_and_no_build():
     assert estimate(preset("lpu16x16")).part is None
     deeper = replace(preset("ecp5_8x8"), wram_depth=4096)
     assert estimate(deeper).bram - estimate(preset("ecp5_8x8")).bram == 64
-    assert estimate(replace(deeper, sdram=1)).lut - estimate(deeper).lut == SLICE_LUT
+    # The slice of external memory alone takes 447 (docs/memory.md); the ways to it, and MOVE and STEP, take more.
+    assert 447 < estimate(replace(deeper, sdram=1)).lut - estimate(deeper).lut < 3 * 447
