@@ -1,7 +1,9 @@
 """Servers for tests, in a thread of this process, with a tiny model that has a chat template."""
 
 import asyncio
+import sys
 import threading
+import traceback
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -26,6 +28,8 @@ SHAPE = ModelConfig(dim=16, hidden_dim=24, n_layers=1, n_heads=2, n_kv_heads=1, 
 TEMPLATE = ChatTemplate("{% for m in messages %}<|im_start|>{{ m['role'][0] }}{{ m['content'] }}<|endoftext|>{% endfor %}"
                         "{% if add_generation_prompt %}<|im_start|>a{% endif %}")
 CLOCK = Clock(8e6, "a test")
+END_S = 60
+"""Seconds after which a server that should have ended counts as one that hangs."""
 MODEL = "tiny"
 
 
@@ -97,5 +101,10 @@ class Running:
 
     def __exit__(self, *_):
         self._server.should_exit = True
-        self._thread.join(20)
-        assert not self._thread.is_alive() and self.error is None, self.error
+        self._thread.join(END_S)
+        assert not self._thread.is_alive(), f"the server has not ended in {END_S} seconds:\n{self._stack()}"
+        assert self.error is None, self.error
+
+    def _stack(self):
+        """Where the server's thread is."""
+        return "".join(traceback.format_stack(sys._current_frames()[self._thread.ident]))
