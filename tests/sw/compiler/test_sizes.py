@@ -30,9 +30,11 @@ def of_size(config, size, room):
     ("shipped", "sim8x8", (4, 8, 16, 32), 4), ("shipped", "sim8x8_int4", (4, 8, 16, 32), 4),
     ("stories260K", "sim8x8", (8, 16, 32), 4), ("stories260K", "sim8x8_int4", (8, 16, 32), 4),
     ("SmolLM2-135M", "lpu16x16", (8, 16, 32), 1)])
-def test_an_array_of_twice_the_size_is_not_slower(name, tile, sizes, room, stories):
-    shape = replace(DEEP, seq_len=1024) if name == "SmolLM2-135M" else load_model(
-        DEFAULT_MODEL if name == "shipped" else stories).config
+def test_an_array_of_twice_the_size_is_not_slower(name, tile, sizes, room, request):
+    if name == "SmolLM2-135M":
+        shape = replace(DEEP, seq_len=1024)
+    else:
+        shape = load_model(DEFAULT_MODEL if name == "shipped" else request.getfixturevalue("stories")).config
     cycles = {}
     for size in sizes:
         config = of_size(preset(tile), size, room)
