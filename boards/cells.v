@@ -41,8 +41,12 @@ module EHXPLLL #(
   input PHASELOADREG, input PLLWAKESYNC, input ENCLKOP, input ENCLKOS, input ENCLKOS2,
   output CLKOP, output CLKOS, output CLKOS2, output LOCK
 );
+  // The simulator clocks CLKI at the rate of the fastest output: at twice that of CLKOS, which changes at its falling edges
+  // then, so that CLKOS2 rises half of its period after CLKOS.
+  reg half = 0;
+  always @(negedge CLKI) half <= !half;
   assign CLKOP = CLKI;
-  assign CLKOS = CLKI;
+  assign CLKOS = CLKOS2_ENABLE == "ENABLED" && CLKOS_DIV == 2 * CLKOS2_DIV ? half : CLKI;
   assign CLKOS2 = CLKI;
   assign LOCK = !RST;
 endmodule
@@ -56,9 +60,30 @@ module TRELLIS_IO #(parameter DIR = "INPUT") (inout B, input I, input T, output 
   assign DRIVES = !T;
 endmodule
 
-// Two bits in a clock cycle, of which Marey makes a clock at a pin.
+// Two bits in a clock cycle to a pin, and from it. An ODDRX1F has two registers more than a flip-flop. An IDDRX1F gives what
+// it took at a rising edge and at the falling edge after it, both at the next rising edge (FPGA-TN-02035).
 module ODDRX1F #(parameter GSR = "") (input SCLK, input RST, input D0, input D1, output Q);
-  assign Q = SCLK ? D0 : D1;
+  reg [1:0] first = 0, second = 0, last = 0;
+  always @(posedge SCLK) begin
+    first <= {D1, D0};
+    second <= first;
+    last <= second;
+  end
+  assign Q = SCLK ? last[0] : last[1];
+endmodule
+
+module IDDRX1F #(parameter GSR = "") (input SCLK, input RST, input D, output reg Q0, output reg Q1);
+  reg rising = 0, falling = 0;
+  initial begin
+    Q0 = 0;
+    Q1 = 0;
+  end
+  always @(negedge SCLK) falling <= D;
+  always @(posedge SCLK) begin
+    rising <= D;
+    Q0 <= rising;
+    Q1 <= falling;
+  end
 endmodule
 
 // The core of a DP16KD: 1,024 rows of 18 bits behind two ports, each 1 to 18 bits wide, or 36 bits if port A writes and

@@ -85,9 +85,9 @@ class Ecp5Setting:
     divider: int
 
 
-def ecp5_setting(input_hz: float, output_hz: float) -> Ecp5Setting:
+def ecp5_setting(input_hz: float, output_hz: float, rate: int = 1) -> Ecp5Setting:
     """The dividers that come nearest, what is compared fast. MareyError if none within 1 % keeps
-    the PLL in its range.
+    the PLL in its range. `rate`: the divider is a multiple of it, so that an output so many times as fast can be beside it.
 
     Ranges are those of the ECP5's data sheet (FPGA-DS-02012): 10 to 400 MHz compared, 400 to 800
     MHz oscillating.
@@ -97,7 +97,7 @@ def ecp5_setting(input_hz: float, output_hz: float) -> Ecp5Setting:
         compared = input_hz / reference
         for multiple in range(1, 129):
             if 10e6 <= compared <= 400e6 and 400e6 <= compared * multiple <= 800e6:
-                divider = min(128, max(1, round(compared * multiple / output_hz)))
+                divider = rate * min(128 // rate, max(1, round(compared * multiple / output_hz / rate)))
                 found.append((abs(compared * multiple / divider - output_hz), reference, multiple, divider))
     return Ecp5Setting(*_nearest(found, input_hz, output_hz)[1:])
 
@@ -106,31 +106,33 @@ STEPS = 8
 """Steps in which an EHXPLLL can delay an output within a cycle of its oscillator."""
 
 
-def ecp5_delay(setting: Ecp5Setting, degrees: float) -> tuple[int, int]:
-    """(CPHASE, FPHASE) of an output that comes a part of its period after CLKOS, 0 to 360 degrees: cycles of the oscillator,
-    counted from `divider - 1` on, and steps of a cycle."""
-    cycles, steps = divmod(round(degrees / 360 * setting.divider * STEPS), STEPS)
-    return setting.divider - 1 + cycles, steps
+def ecp5_delay(divider: int, degrees: float) -> tuple[int, int]:
+    """(CPHASE, FPHASE) of an output with this divider that comes a part of its period, 0 to 360 degrees, after CLKOS: cycles of
+    the oscillator, counted from `divider - 1` on, and steps of a cycle."""
+    cycles, steps = divmod(round(degrees / 360 * divider * STEPS), STEPS)
+    return divider - 1 + cycles, steps
 
 
 class Ecp5Pll(wiring.Component):
     """An EHXPLLL.
 
-    Parameters: `input_hz`, `output_hz`; `later_degrees`, if it is given: a second output comes so much later. Members:
-    `clk_in`; `clk`, `locked`; with `later_degrees` also `later`, the second output.
+    Parameters: `input_hz`, `output_hz`; `second`, if it is given, (rate, degrees) of a second output: how many times as fast it
+    is, and how much of its own period later it comes. Members: `clk_in`; `clk`, `locked`; with `second` also `later`, that
+    output.
     """
 
-    def __init__(self, input_hz: float, output_hz: float, later_degrees: float | None = None):
-        self._setting, self._degrees = ecp5_setting(input_hz, output_hz), later_degrees
-        super().__init__({"clk_in": In(1), "clk": Out(1), "locked": Out(1)}
-                         | ({} if later_degrees is None else {"later": Out(1)}))
+    def __init__(self, input_hz: float, output_hz: float, second: tuple[int, float] | None = None):
+        self._setting, self._second = ecp5_setting(input_hz, output_hz, second[0] if second else 1), second
+        super().__init__({"clk_in": In(1), "clk": Out(1), "locked": Out(1)} | ({"later": Out(1)} if second else {}))
 
     def elaborate(self, platform):
         m = Module()
         setting, compared, second = self._setting, Signal(), {}
-        if self._degrees is not None:
-            cycles, steps = ecp5_delay(setting, self._degrees)
-            second = {"p_CLKOS2_DIV": setting.divider, "p_CLKOS2_CPHASE": cycles, "p_CLKOS2_FPHASE": steps,
+        if self._second:
+            rate, degrees = self._second
+            divider = setting.divider // rate
+            cycles, steps = ecp5_delay(divider, degrees)
+            second = {"p_CLKOS2_DIV": divider, "p_CLKOS2_CPHASE": cycles, "p_CLKOS2_FPHASE": steps,
                       "p_CLKOS2_ENABLE": "ENABLED", "i_ENCLKOS2": 0, "o_CLKOS2": self.later}
         m.submodules.pll = Instance(
             "EHXPLLL", p_CLKI_DIV=setting.reference, p_CLKFB_DIV=1, p_FEEDBK_PATH="CLKOP",

@@ -52,7 +52,7 @@ class BoardTop(Elaboratable):
         if board.flash_at is not None and isinstance(inside, SerialTile):
             self._flash(m, platform, inside)
         if "sdram" in inside.signature.members:
-            m.submodules.sdram = chip = SdramPins(board.tile.memory.part, board.sdram)
+            m.submodules.sdram = chip = SdramPins(board.tile.memory, board.sdram)
             wiring.connect(m, inside.sdram, chip.pins)
         return m
 
@@ -78,9 +78,10 @@ class BoardTop(Elaboratable):
         input_hz = platform.default_clk_frequency
         port = platform.request(source, dir="-")
         if board.is_ecp5:
-            degrees = CLOCK_DEGREES if board.tile.memory else None
-            m.submodules.pll = pll = Ecp5Pll(input_hz, board.clock_hz, degrees)
-            if degrees is not None:
+            memory = board.tile.memory
+            second = (memory.rate, CLOCK_DEGREES[memory.rate]) if memory else None
+            m.submodules.pll = pll = Ecp5Pll(input_hz, board.clock_hz, second)
+            if memory:
                 m.domains += (chip := ClockDomain(CLOCK_DOMAIN, reset_less=True))
                 m.d.comb += chip.clk.eq(pll.later)
         else:

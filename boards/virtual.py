@@ -61,11 +61,16 @@ def virtual_board(board: Board, folder: Path, program: Program | None = None) ->
     fails.
     """
     timing = board.tile.memory
-    pins = Pins(netlist(board, folder, program), f"the virtual {board.title}", board.clock_hz / board.baud, LINT, gates=True,
-                checked=timing is not None)
+    pins = Pins(netlist(board, folder, program), f"the virtual {board.title}", simulated_hz(board) / board.baud, LINT,
+                gates=True, checked=timing is not None)
     if timing:
-        pins.run(2 * SETTLING + PowerUp.cycles(timing))
+        pins.run(timing.rate * (2 * SETTLING + PowerUp.cycles(timing)))
     return pins
+
+
+def simulated_hz(board: Board) -> float:
+    """The clock that the simulation has: the tile's, or that of a chip with several cycles in one of the tile's."""
+    return board.clock_hz * (board.tile.memory.rate if board.tile.memory else 1)
 
 
 def patience(pins: Pins, board: Board) -> float:
@@ -77,14 +82,14 @@ def patience(pins: Pins, board: Board) -> float:
     cycles = 1000
     begun = perf_counter()
     pins.run(cycles)
-    return max(10.0, 3 * _BUFFERED_BYTES * BITS * board.clock_hz / board.baud * (perf_counter() - begun) / cycles)
+    return max(10.0, 3 * _BUFFERED_BYTES * BITS * simulated_hz(board) / board.baud * (perf_counter() - begun) / cycles)
 
 
 def serve(pins: Pins, clock_hz: float, terminal: Terminal, ended: Callable[[], bool] = lambda: False) -> None:
     """Passes bytes between a terminal and the pins until `ended()`.
 
     They pass the pins at the rate that the host has set the terminal to, counted in clock cycles of
-    the board, however slowly those are simulated. `clock_hz` is the board's clock.
+    the simulation, however slowly those are simulated. `clock_hz`: the simulation's clock, see `simulated_hz`.
     """
     idle = 0
     while not ended():

@@ -11,7 +11,7 @@ from amaranth.lib.wiring import Component, In, Out
 
 from ..hdl.dram.pins import ALL_BANKS_BIT, Pins
 from ..hdl.spec.config import Config, address_bits
-from ..hdl.spec.dram_parts import BURST, Timing
+from ..hdl.spec.dram_parts import Timing
 from ..hdl.spec.dram_rules import OPEN_TOO_LONG, RETENTION, ROW_CLOSED, ROW_OPEN, RULES, Command
 from ..hdl.tile import Tile
 from .sdram_gaps import GapWatch
@@ -191,23 +191,25 @@ class Words(Component):
 
     def elaborate(self, platform):
         m = Module()
-        part, pins, cas = self._timing.part, self.pins, self._timing.cas
+        timing, part, pins = self._timing, self._timing.part, self.pins
         m.submodules.words = words = Memory(shape=unsigned(part.bus_bits), depth=part.banks * part.rows * part.columns, init=[])
         read, write = words.read_port(), words.write_port()
         begins, writes = Signal(), pins.command == Command.WRITE
-        left, column, bank, writing = (Signal(range(BURST)), Signal(range(part.columns)), Signal.like(pins.bank), Signal())
+        left, column = Signal(range(timing.command_words)), Signal(range(part.columns))
+        bank, writing = Signal.like(pins.bank), Signal()
         here, of, put = Signal.like(column), Signal.like(bank), Signal()
         rows, losses = Array(self.open_rows), Array(self.losses)
         m.d.comb += [
             begins.eq((pins.command == Command.READ) | writes),
-            here.eq(Mux(begins, pins.address, column)), of.eq(Mux(begins, pins.bank, bank)),
+            here.eq(Mux(begins, pins.address // timing.rate, column)), of.eq(Mux(begins, pins.bank, bank)),
             put.eq(Mux(begins, writes, writing & (left != 0))),
             read.addr.eq(Cat(here, of, rows[of])), read.en.eq(1), self.conflict.eq(pins.drive != put),
         ]
-        # A burst stays among its 8 columns.
-        m.d.sync += [column.eq(Cat((here + 1)[:3], here[3:])), bank.eq(of)]
+        # A command stays among the columns of its words.
+        low = len(left)
+        m.d.sync += [column.eq(Cat((here + 1)[:low], here[low:])), bank.eq(of)]
         with m.If(begins):
-            m.d.sync += [left.eq(BURST - 1), writing.eq(writes)]
+            m.d.sync += [left.eq(timing.command_words - 1), writing.eq(writes)]
         with m.Elif(left != 0):
             m.d.sync += left.eq(left - 1)
         # What is written is kept as the row's losses make it, so that it comes back right.
@@ -216,7 +218,7 @@ class Words(Component):
         mask = lost.replicate(part.bus_bits // LOSS_BITS)
         m.d.sync += [write.addr.eq(read.addr), write.en.eq(put), word.eq(pins.write), last_bank.eq(of)]
         m.d.comb += [lost.eq(losses[last_bank]), write.data.eq(word ^ mask), stored.eq(read.data ^ mask)]
-        for stage in range(cas - 1):
+        for stage in range(timing.cas - 1):
             later = Signal.like(stored, name=f"stage{stage}")
             m.d.sync += later.eq(stored)
             stored = later

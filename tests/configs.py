@@ -42,8 +42,13 @@ MEMORY = [
     Config(name="moves", rows=4, cols=4, lanes=4, wram_depth=64, mem_depth=64, program_depth=64, link_timeout=32, sdram=4),
     Config(name="moves_int4", rows=8, cols=2, lanes=2, weight_bits=4, paired=1, wram_depth=32, mem_depth=64, program_depth=64,
            link_timeout=32, sdram=4, sdram_mhz=133),
+    Config(name="moves_twice", rows=4, cols=4, lanes=4, wram_depth=64, mem_depth=64, program_depth=64, link_timeout=32, sdram=4,
+           sdram_mhz=70, sdram_rate=2),
 ]
-"""Tiles with external memory."""
+"""Tiles with external memory, one of whose chips has two cycles in one of the tile's."""
+
+BENCHED = (*CONFIGS, WINDOWED, *GATED, *MEMORY)
+"""The configurations of the testbenches."""
 
 ROOMY = [
     Config(name="s4", rows=4, cols=4, lanes=4, wram_depth=4096, mem_depth=2048),

@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from marey.hdl.dram import DramEngine, Pins
 from marey.hdl.dram.pins import ALL_BANKS_BIT
-from marey.hdl.spec.dram_parts import BURST, part
+from marey.hdl.spec.dram_parts import BURST, Timing, part
 from marey.hdl.spec.dram_rules import Action, Checker, Command
 from marey.sim.sdram import WATCHED, SdramModel
 
@@ -17,6 +17,8 @@ SMALL = replace(FULL_SIZE, name="small", rows=16, columns=32, refreshes=16, rete
 """The ULX3S's chip with fewer rows and columns; a REFRESH is due as often as in the whole chip."""
 TIMING = replace(SMALL.at(100), rc=9, ras_most=900, retention=16 * 160)
 """At 100 MHz, with one distance longer and two shorter, so that each rule can be broken by itself, and soon."""
+TIMINGS = {1: TIMING, 2: replace(SMALL.at(70, 2), rc=9, mrd=2, ras_most=900, retention=16 * 160)}
+"""The same by the chip's cycles in one of the tile's. At two a WRITE takes four of the tile's."""
 
 
 def pin_values(action: Action) -> tuple[int, int, int]:
@@ -38,9 +40,10 @@ def action_of(cycle: int, command: int, bank: int, address: int) -> Action | Non
             return Action(cycle, Command(command), bank, address)
 
 
-def drives(actions: list[Action]) -> set[int]:
+def drives(actions: list[Action], timing: Timing) -> set[int]:
     """The cycles in which the tile drives the data bus."""
-    return {action.cycle + word for action in actions if action.command is Command.WRITE for word in range(BURST)}
+    return {action.cycle + word for action in actions if action.command is Command.WRITE
+            for word in range(timing.command_words)}
 
 
 def draw_legal(checker: Checker, random, commands: int, now: int) -> list[Action]:
@@ -73,7 +76,7 @@ def draw_legal(checker: Checker, random, commands: int, now: int) -> list[Action
         if choice is None:
             close_all()
         else:
-            add(choice, bank, random.randrange(timing.part.columns // BURST) * BURST)
+            add(choice, bank, random.randrange(timing.part.columns // timing.command_words) * BURST)
     close_all()
     add(Command.REFRESH)
     return found

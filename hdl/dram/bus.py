@@ -10,12 +10,12 @@ from .pins import Pins, address_width
 
 
 class DramBus(wiring.Component):
-    """Puts a register between the engine and each pin, and says when a word that was read has come.
+    """Puts registers between the engine and each pin, and says when a word that was read has come.
 
-    Latency: 1 cycle to the pins; 1 cycle from them; `arrived` follows `reads` by the CAS latency and both.
+    Latency: `latency(timing)` cycles to the pins; 1 cycle from them; `arrived` follows `reads` by the CAS latency and both.
     Throughput: a word a cycle.
-    Cost: a register for each pin. A platform with `registers_at_pins` has these registers in its I/O cells, and
-    elaborates a component without them, which is 1 cycle earlier at each pin.
+    Cost: the registers. A platform with `registers_at_pins` has them in its I/O cells, and elaborates a component without
+    them, which is so much earlier at each pin.
 
     Parameters: `timing`.
 
@@ -27,7 +27,11 @@ class DramBus(wiring.Component):
         `pins : Out(Pins(part))`: the chip
     """
 
-    LATENCY = 1
+    @staticmethod
+    def latency(timing: Timing) -> int:
+        """Cycles to the pins. An ECP5's I/O cell for two words in a cycle, ODDRX1F, has two registers more
+        (https://github.com/amaranth-lang/amaranth/pull/1668)."""
+        return 1 if timing.rate == 1 else 3
 
     def __init__(self, timing: Timing):
         self._timing = timing
@@ -40,11 +44,15 @@ class DramBus(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        coming = Signal(self._timing.cas + self.LATENCY)
-        at_pins = m.d.comb if getattr(platform, "registers_at_pins", False) else m.d.sync
-        at_pins += [
-            self.pins.command.eq(self.command), self.pins.bank.eq(self.bank), self.pins.address.eq(self.address),
-            self.pins.drive.eq(self.drives), self.pins.write.eq(self.word), self.data.eq(self.pins.read),
-        ]
+        latency, beside = self.latency(self._timing), getattr(platform, "registers_at_pins", False)
+        coming, from_pins = Signal(self._timing.cas + latency), m.d.comb if beside else m.d.sync
+        for name, value in {"command": self.command, "bank": self.bank, "address": self.address, "drive": self.drives,
+                            "write": self.word}.items():
+            for stage in range(0 if beside else latency):
+                later = Signal.like(value, name=f"{name}{stage}")
+                m.d.sync += later.eq(value)
+                value = later
+            m.d.comb += getattr(self.pins, name).eq(value)
+        from_pins += self.data.eq(self.pins.read)
         m.d.sync += [coming.eq(Cat(self.reads, coming)), self.arrived.eq(coming[-1])]
         return m

@@ -31,13 +31,13 @@ class DramEngine(wiring.Component):
     """Moves a range of bursts from or to an SDRAM; between moves it refreshes the chip.
 
     A move is one stream of READs or WRITEs, 8 cycles apart; it pauses only for REFRESH. Time runs in
-    slots of 8 phases. Phase 0 has the READ or WRITE of the slot's burst; a late phase has ACTIVATE
-    for the next slot if that begins a row; an early one PRECHARGE for the row that the slot before
-    has left. The slot before the first (`lead`) has an ACTIVATE only, and the slot after the last
+    slots of 8 phases. Phase 0 has the READ or WRITE of the slot's burst, or of its first part (see
+    `Slot`); a late phase has ACTIVATE for the next slot if that begins a row; an early one PRECHARGE for
+    the row that the slot before has left. The slot before the first (`lead`) has an ACTIVATE only, and the slot after the last
     (`tail`) a PRECHARGE of all banks only.
 
-    Latency: `Plan` has all distances from `start`. A command is on the pins `PIN_LATENCY` cycle after
-    the cycle that `Plan` gives. Word i of burst k is taken from `word` in cycle `Plan.burst(k)` + i
+    Latency: `Plan` has all distances from `start`. A command is on the pins `pin_latency(timing)` cycles
+    after the cycle that `Plan` gives. Word i of burst k is taken from `word` in cycle `Plan.burst(k)` + i
     from `start`, `SOON` cycles after `soon`; it is at `data`, with `arrived`, in cycle
     `Plan.burst(k)` + i + `read_latency(timing)`.
     Throughput: a word a cycle; of `Plan.period` cycles, `Plan.pause` go to REFRESH.
@@ -60,13 +60,17 @@ class DramEngine(wiring.Component):
         `pins : Out(Pins(part))`: the chip; registers of this component are at all of them
     """
 
-    PIN_LATENCY = 1
     SOON = 2
 
     @staticmethod
+    def pin_latency(timing: Timing) -> int:
+        """Cycles from a command of `Plan` to its cycle on the pins."""
+        return DramBus.latency(timing)
+
+    @staticmethod
     def read_latency(timing: Timing) -> int:
-        """Cycles from a READ of `Plan` to its first word at `data`: the chip's, and a register each way."""
-        return DramEngine.PIN_LATENCY + timing.cas + 1
+        """Cycles from a READ of `Plan` to its first word at `data`: the chip's, and the registers each way."""
+        return DramBus.latency(timing) + timing.cas + 1
 
     def __init__(self, timing: Timing, count_bits: int = 16):
         self._timing, self._plan, self._count_bits = timing, Plan(timing), count_bits

@@ -39,7 +39,9 @@ class Plan:
             kept, run = (cycles / self.timing.clock_mhz for cycles in (self.timing.retention, self.timing.sweep))
             raise PartError(f"{self.timing.part.name} keeps its contents for {kept:.0f} us, which leaves no time for a refresh "
                             f"beside a run of {run:.0f} us: set a smaller sdram_sweep_us")
-        if not 1 <= turn < BURST or self.row > BURST - 1 or turn == BURST - self.row or self.group < 1:
+        # The phases of a slot in which READ or WRITE, PRECHARGE and ACTIVATE have their places.
+        phases = [*range(0, BURST, self.timing.command_words), turn, BURST - self.row]
+        if len(set(phases)) < len(phases) or min(phases) < 0 or turn >= BURST or self.group < 1:
             raise PartError(f"{self.timing.part.name} at {self.timing.clock_mhz:g} MHz has times that the memory engine "
                             "cannot keep: choose a slower clock")
 

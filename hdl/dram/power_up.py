@@ -13,7 +13,7 @@ REFRESHES = 8
 
 def mode(timing: Timing) -> int:
     """The mode register: bursts of `BURST` words in ascending order, and the CAS latency."""
-    return BURST.bit_length() - 1 | timing.cas << 4
+    return BURST.bit_length() - 1 | timing.chip_cas << 4
 
 
 class PowerUp(wiring.Component):

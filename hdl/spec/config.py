@@ -15,7 +15,7 @@ class ConfigError(MareyError):
     """A configuration that is not legal, or a name that no preset has."""
 
 
-LATER = ("gelu", "sdram", "sdram_mhz", "sdram_sweep_us", "reduce_stages", "token_bits", "paired")
+LATER = ("gelu", "sdram", "sdram_mhz", "sdram_sweep_us", "reduce_stages", "token_bits", "paired", "sdram_rate")
 """Fields that were added later: `Config.hash` leaves them out where they have their default."""
 MOST_TOKEN_BITS = 20
 """The widest token: the word of a START has no room for more."""
@@ -68,6 +68,7 @@ class Config:
     sdram: int = option("external memory; 0: none, " + ", ".join(f"{n}: {name}" for n, name in enumerate(PARTS, 1)),
                         OneOf(range(len(PARTS) + 1)), 0)
     sdram_mhz: int = option("the tile's clock, by which the external memory is timed", Whole(1, 200), 100)
+    sdram_rate: int = option("cycles of the external memory in one of the tile's", OneOf((1, 2)), 1)
     sdram_sweep_us: int = option("0: moves refresh the external memory; else programs do it by reading, and this is the "
                                  "longest run, in microseconds", Whole(0, 1 << 16), 0)
 
@@ -107,8 +108,8 @@ class Config:
                 "wram_latency must be 1 where wram_ports is 1: that memory has no register behind it")
         if self.sdram:
             self._check_memory(require)
-        require(self.sdram or (self.sdram_mhz == 100 and not self.sdram_sweep_us),
-                "sdram_mhz and sdram_sweep_us are for a tile with external memory: set sdram, too")
+        require(self.sdram or (self.sdram_mhz == 100 and self.sdram_rate == 1 and not self.sdram_sweep_us),
+                "sdram_mhz, sdram_rate and sdram_sweep_us are for a tile with external memory: set sdram, too")
         for name, words in (("wram_depth", self.wram_depth * self.cols * self.rows * self.weight_bits // 32),
                             ("mem_depth", self.mem_depth * self.rows), ("program_depth", self.program_depth * 8)):
             require(words < 1 << MAX_BITS, f"{name} {getattr(self, name)} is more than the link can address")
@@ -130,7 +131,7 @@ class Config:
         """The external memory, in cycles of the tile's clock; None if the tile has none."""
         if not self.sdram:
             return None
-        timing = list(PARTS.values())[self.sdram - 1].at(self.sdram_mhz)
+        timing = list(PARTS.values())[self.sdram - 1].at(self.sdram_mhz, self.sdram_rate)
         return replace(timing, sweep=self.sdram_sweep_us * self.sdram_mhz,
                        entry_words=max(1, self.rows * self.weight_bits // timing.part.bus_bits))
 
@@ -256,9 +257,9 @@ PRESETS = {
                act_depth=256, x_depth=1024, y_depth=1024, crc_bits=8, reduce_stages=3),
         # For an ECP5-85F with a ULX3S's SDRAM: a context of 64 for a model of stories15M's shape, and blocks of 8 positions.
         Config(name="ecp5_8x8_sdram", rows=8, cols=8, lanes=4, wram_depth=4096, wram_latency=2, mem_depth=2048,
-               program_depth=1024, crc_bits=8, sdram=1, sdram_mhz=80),
+               program_depth=1024, crc_bits=8, sdram=1, sdram_mhz=70, sdram_rate=2),
         Config(name="ecp5_8x8_int4_sdram", rows=8, cols=8, lanes=4, weight_bits=4, paired=1, wram_depth=8192, wram_latency=2,
-               mem_depth=2048, program_depth=1024, crc_bits=8, sdram=1, sdram_mhz=80),
+               mem_depth=2048, program_depth=1024, crc_bits=8, sdram=1, sdram_mhz=70, sdram_rate=2),
         # For an ECP5-45F with a Colorlight i9's SDRAM of 32 bits.
         Config(name="ecp5_8x8_int4_sdram32", rows=8, cols=8, lanes=4, weight_bits=4, paired=1, wram_depth=4096, wram_latency=2,
                mem_depth=1024, program_depth=1024, crc_bits=8, sdram=3, sdram_mhz=80),

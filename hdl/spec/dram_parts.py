@@ -1,12 +1,13 @@
 """External memory chips as data: SDR SDRAMs, with their sizes, and their times in nanoseconds and in cycles."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, floor
 
 from .errors import MareyError
 
 BURST = 8
-"""Words of the bus that one READ or WRITE moves: the burst length in the chip's mode register."""
+"""Words of the chip's bus that one READ or WRITE moves: the burst length in its mode register. Also the words of the tile's
+bus in a burst that an instruction counts; see `Timing.rate`."""
 
 
 class PartError(MareyError):
@@ -77,27 +78,38 @@ class Part:
         """Bursts in the chip. Their numbers are the addresses of instructions: row, then bank, then column."""
         return self.banks * self.rows * self.columns // BURST
 
-    def at(self, clock_mhz: float) -> "Timing":
-        """The part's times in cycles of a clock. PartError if the clock is too fast for it."""
-        usable = [cycles for cycles, most_mhz in self.cas if clock_mhz <= most_mhz]
-        if clock_mhz <= 0 or not usable:
-            raise PartError(f"{self.name} runs with up to {max(mhz for _, mhz in self.cas):g} MHz, not {clock_mhz:g}")
+    def wide(self, rate: int) -> "Part":
+        """The part as a tile sees it whose cycle has `rate` of the chip's: so many words of its bus are one."""
+        return replace(self, bus_bits=self.bus_bits * rate, columns=self.columns // rate)
 
-        def least(nanoseconds):
+    def at(self, clock_mhz: float, rate: int = 1) -> "Timing":
+        """The part's times in cycles of a tile's clock, of which each has `rate` cycles of the chip's; commands are in the
+        first of them. PartError if the chip's clock is too fast for it."""
+        chip_mhz = clock_mhz * rate
+        # The last word of a pair that is read comes in the first half of a cycle, where `Timing.cas` says why.
+        usable = [cycles for cycles, most_mhz in self.cas if chip_mhz <= most_mhz and (rate == 1 or cycles % rate == 1)]
+        if clock_mhz <= 0 or not usable:
+            raise PartError(f"{self.name} runs with up to {max(mhz for _, mhz in self.cas):g} MHz, not {chip_mhz:g}")
+
+        def least(nanoseconds, mhz=clock_mhz):
             """Cycles that last at least so long. A millionth of a cycle is a rounding error of floats."""
-            return max(1, ceil(nanoseconds * clock_mhz / 1000 - 1e-6))
+            return max(1, ceil(nanoseconds * mhz / 1000 - 1e-6))
 
         return Timing(
-            part=self, clock_mhz=clock_mhz, cas=min(usable), rcd=least(self.rcd_ns), rp=least(self.rp_ns),
-            ras=least(self.ras_ns), ras_most=floor(self.ras_most_ns * clock_mhz / 1000), rc=least(self.rc_ns),
-            rfc=least(self.rfc_ns), wr=least(self.wr_ns), rrd=least(self.rrd_ns), mrd=self.mrd_cycles,
-            power_up=least(self.power_up_ns), retention=floor(self.retention_ns * clock_mhz / 1000))
+            part=self.wide(rate), rate=rate, clock_mhz=clock_mhz, chip_cas=min(usable), rcd=least(self.rcd_ns),
+            rp=least(self.rp_ns), ras=least(self.ras_ns), ras_most=floor(self.ras_most_ns * clock_mhz / 1000),
+            rc=least(self.rc_ns), rfc=least(self.rfc_ns), wr=ceil((least(self.wr_ns, chip_mhz) + rate - 1) / rate),
+            rrd=least(self.rrd_ns), mrd=ceil(self.mrd_cycles / rate), power_up=least(self.power_up_ns),
+            retention=floor(self.retention_ns * clock_mhz / 1000))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
     """A part at a clock: the times of `Part` in whole cycles, `ras_most` and `retention` rounded down, others up.
 
+    `rate`: cycles of the chip in one of the tile's; `clock_mhz` and all times but `chip_cas` are the tile's. At 2, `part` has
+    a bus of twice the width, commands are in the first half of a cycle, and its second half repeats none; the last word of a
+    WRITE is in a second half, so `wr` counts from there. `chip_cas`: the CAS latency, for the mode register.
     `sweep`: 0 if moves refresh the part. Else they do not, and programs promise that from the end of one refresh of all rows to
     the next no more than so many cycles pass in runs; see `marey.sw.program.retention`. `entry_words`: words of the bus in an
     entry of the tile's W-RAM; a pause for REFRESH lasts for whole ones.
@@ -105,7 +117,7 @@ class Timing:
 
     part: Part
     clock_mhz: float
-    cas: int
+    chip_cas: int
     rcd: int
     rp: int
     ras: int
@@ -119,9 +131,27 @@ class Timing:
     retention: int
     sweep: int = 0
     entry_words: int = 1
+    rate: int = 1
 
     TURN_ROUND = 1
     """Cycles in which nobody drives the data bus between the last word read and the first word written."""
+
+    @property
+    def cas(self) -> int:
+        """Cycles from READ to the first word, rounded up. At a rate of 2 the chip's latency is odd: the halves of a word are in
+        the second half of a cycle and in the first of the next, which an I/O cell of two edges takes as one."""
+        return -(-self.chip_cas // self.rate)
+
+    @property
+    def command_words(self) -> int:
+        """Words of `part` that one READ or WRITE moves, a cycle each."""
+        return BURST // self.rate
+
+    @property
+    def chip(self) -> "Timing":
+        """The chip by itself, in cycles of its own clock."""
+        whole = replace(self.part, bus_bits=self.part.bus_bits // self.rate, columns=self.part.columns * self.rate)
+        return replace(whole.at(self.clock_mhz * self.rate), chip_cas=self.chip_cas, sweep=self.sweep * self.rate)
 
     @property
     def interval(self) -> int:

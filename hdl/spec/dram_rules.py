@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from amaranth.lib import enum
 
-from .dram_parts import BURST, Timing
+from .dram_parts import Timing
 
 
 class Command(enum.Enum, shape=3):
@@ -32,7 +32,8 @@ class Action:
     cycle    the cycle in which it is on the pins
     command  the command
     bank     its bank, for ACTIVATE, READ, WRITE and PRECHARGE; None: all banks
-    address  ACTIVATE: the row; READ and WRITE: the first column, a multiple of `BURST`
+    address  ACTIVATE: the row; READ and WRITE: the first column of the chip, a multiple of
+             `BURST`
     """
 
     cycle: int
@@ -74,11 +75,11 @@ GAPS = (
     Gap("tRC", _of(Command.ACTIVATE), _NEED_IDLE, lambda t: t.rc),
     Gap("tRRD", _of(Command.ACTIVATE), _of(Command.ACTIVATE), lambda t: t.rrd, "other"),
     Gap("tRFC", _of(Command.REFRESH), _NEED_IDLE, lambda t: t.rfc),
-    Gap("tWR", _of(Command.WRITE), _of(Command.PRECHARGE), lambda t: BURST - 1 + t.wr),
+    Gap("tWR", _of(Command.WRITE), _of(Command.PRECHARGE), lambda t: t.command_words - 1 + t.wr),
     Gap("tMRD", _of(Command.MODE), _NEED_IDLE, lambda t: t.mrd),
-    Gap("read to precharge", _of(Command.READ), _of(Command.PRECHARGE), lambda t: BURST),
-    Gap("burst", _MOVES, _MOVES, lambda t: BURST, "any"),
-    Gap("turn-round", _of(Command.READ), _of(Command.WRITE), lambda t: t.cas + BURST + t.TURN_ROUND, "any"),
+    Gap("read to precharge", _of(Command.READ), _of(Command.PRECHARGE), lambda t: t.command_words),
+    Gap("burst", _MOVES, _MOVES, lambda t: t.command_words, "any"),
+    Gap("turn-round", _of(Command.READ), _of(Command.WRITE), lambda t: t.cas + t.command_words + t.TURN_ROUND, "any"),
 )
 """The least distances. "read to precharge" keeps the last words of a burst; "burst" keeps the data bus for one
 burst at a time; "turn-round" is the data bus from the chip's words to ours."""

@@ -5,6 +5,7 @@ held to it, and so is every program.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -43,7 +44,7 @@ def move_uses(config: Config, issued: int, operands: dict) -> Iterator[tuple[Uni
 
 
 def place(part: Part, burst: int) -> tuple[int, int, int]:
-    """Bank, row and first column of a burst in the chip. Addresses beyond the end begin again at 0."""
+    """Bank, row and first column of a burst in a part. Addresses beyond the end begin again at 0."""
     in_row, bank_bits, row_bits = burst_bits(part)
     column, rest = burst % (1 << in_row) * BURST, burst >> in_row
     return rest % (1 << bank_bits), (rest >> bank_bits) % (1 << row_bits), column
@@ -63,12 +64,14 @@ def move_actions(plan: Plan, address: int, bursts: int, write: bool) -> list[Act
         first_of_group = number % plan.group == 0
         if first_of_group or (bank, row) != previous[:2]:
             found.append(Action(cycle - plan.row, Command.ACTIVATE, bank, row))
-        found.append(Action(cycle, moves, bank, column))
+        found += [Action(cycle + word, moves, bank, (column + word) * plan.timing.rate)
+                  for word in range(0, BURST, plan.timing.command_words)]
         if not first_of_group and (bank, row) != previous[:2]:
             found.append(Action(plan.burst(number - 1) + plan.close, Command.PRECHARGE, previous[0]))
         if number == bursts - 1 or (number + 1) % plan.group == 0:
             found.append(Action(cycle + plan.close, Command.PRECHARGE))
             if number < bursts - 1:
                 found.append(Action(cycle + plan.close + plan.timing.rp, Command.REFRESH))
-    later = [Action(action.cycle + DramEngine.PIN_LATENCY, action.command, action.bank, action.address) for action in found]
+    latency = DramEngine.pin_latency(plan.timing)
+    later = [replace(action, cycle=action.cycle + latency) for action in found]
     return sorted(later, key=lambda action: action.cycle)

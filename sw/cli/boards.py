@@ -139,7 +139,7 @@ def virtual_command(board_name, model, tokenizer, output):
     """Simulate a board's netlist at its pins, behind a pseudo-terminal, until interrupted."""
     board = _board(board_name)
     # Here, and not above, because pseudo-terminals (the module termios) exist on Unix only.
-    from ...boards.virtual import patience, serve, virtual_board
+    from ...boards.virtual import patience, serve, simulated_hz, virtual_board
     from ...sim.terminal import Terminal
 
     if model and not board.is_ecp5:
@@ -151,4 +151,4 @@ def virtual_command(board_name, model, tokenizer, output):
     click.echo(terminal.name)
     click.echo(f"now, elsewhere: marey generate --config {board.tile.name} --port {terminal.name} --baud {board.baud} "
                f"--patience {patience(pins, board):.0f}", err=True)
-    serve(pins, board.clock_hz, terminal)
+    serve(pins, simulated_hz(board), terminal)

@@ -7,6 +7,7 @@ import importlib
 import json
 import pkgutil
 import re
+from functools import partial
 
 import amaranth_boards
 import pytest
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 from marey.boards import bitstreams, families, flow, records, tools
 from marey.boards.all import BOARDS
 from marey.boards.board import Board
-from marey.boards.pll import STEPS, Ecp5Setting, ecp5_delay, ecp5_setting, ice40_setting
+from marey.boards.pll import STEPS, ecp5_delay, ecp5_setting, ice40_setting
 from marey.hdl.dram.pins import address_width
 from marey.hdl.link.uart import divisor
 from marey.hdl.spec.config import PRESETS
@@ -39,14 +40,15 @@ def test_a_board_is_sound(board):
     exist."""
     assert PRESETS[board.tile.name] == board.tile and divisor(board.clock_hz, board.baud) >= 4
     platform = board.platform()
-    setting = ecp5_setting if board.is_ecp5 else ice40_setting
+    rate = board.tile.memory.rate if board.tile.memory else 1
+    setting = partial(ecp5_setting, rate=rate) if board.is_ecp5 else ice40_setting
     setting(platform.default_clk_frequency, board.clock_hz)
     assert board.is_ecp5 or board.device.startswith("iCE40")
     assert board.uart in platform.resources
     assert {pin.name for pin in platform.resources[board.uart].ios} >= {"rx", "tx"}
     assert any("{file}" in part for part in board.programmer)
     if board.tile.memory:
-        part, pins = board.tile.memory.part, {pin.name: pin.ios[0] for pin in platform.resources[board.sdram].ios}
+        part, pins = board.tile.memory.chip.part, {pin.name: pin.ios[0] for pin in platform.resources[board.sdram].ios}
         widths = {"clk": 1, "we": 1, "cas": 1, "ras": 1, "ba": 2, "a": address_width(part), "dq": part.bus_bits}
         assert board.tile.sdram_mhz * 1e6 == board.clock_hz and widths == {name: len(pins[name]) for name in widths}
         assert all(pins[name].invert for name in ("we", "cas", "ras"))
@@ -66,22 +68,23 @@ def test_ice40_dividers(input_hz, output_hz):
     assert abs(oscillator / 2**found.divq / output_hz - 1) <= 0.01
 
 
-@given(st.sampled_from([12e6, 25e6, 48e6, 100e6]), st.floats(17e6, 300e6))
-def test_ecp5_dividers(input_hz, output_hz):
+@given(st.sampled_from([12e6, 25e6, 48e6, 100e6]), st.floats(17e6, 300e6), st.sampled_from([1, 2]))
+def test_ecp5_dividers(input_hz, output_hz, rate):
     try:
-        found = ecp5_setting(input_hz, output_hz)
+        found = ecp5_setting(input_hz, output_hz, rate)
     except MareyError as error:
         assert "no PLL makes" in str(error)
         return
     compared = input_hz / found.reference
     assert 10e6 <= compared <= 400e6 and 400e6 <= compared * found.multiple <= 800e6 and 1 <= found.divider <= 128
+    assert found.divider % rate == 0
     assert abs(compared * found.multiple / found.divider / output_hz - 1) <= 0.01
 
 
 @given(st.integers(1, 64), st.floats(0, 360))
 def test_the_phase_of_a_second_output(divider, degrees):
     """It is the nearest that the PLL has, and within the range of its fields."""
-    cycles, steps = ecp5_delay(Ecp5Setting(1, 16, divider), degrees)
+    cycles, steps = ecp5_delay(divider, degrees)
     later = cycles - (divider - 1) + steps / STEPS
     assert 0 <= cycles <= 127 and 0 <= steps < STEPS and abs(later / divider - degrees / 360) * divider * STEPS <= 0.51
 

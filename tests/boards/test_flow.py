@@ -213,7 +213,7 @@ def test_each_pin_of_the_sdram_has_its_registers_beside_it(stored):
     """In the cell of the pin, and the clock is met."""
     board, folder = stored
     assert flow.place(board, folder)["clock_mhz_met"] >= board.clock_hz / 1e6
-    cells, part = json.loads((folder / "report.json").read_text())["utilization"], board.tile.memory.part
+    cells, part = json.loads((folder / "report.json").read_text())["utilization"], board.tile.memory.chip.part
     # Those at the top and the bottom of the device have another name.
     used = cells["IOLOGIC"]["used"] + cells["SIOLOGIC"]["used"]
     assert used == len(("clk", "we", "cas", "ras")) + len(("ba0", "ba1")) + address_width(part) + part.bus_bits

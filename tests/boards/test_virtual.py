@@ -9,7 +9,7 @@ import pytest
 
 from marey.boards import flow
 from marey.boards.all import BOARDS
-from marey.boards.virtual import serve, virtual_board
+from marey.boards.virtual import serve, simulated_hz, virtual_board
 from marey.hdl.spec.config import Config
 from marey.sim.backends import open_transport
 from marey.sim.port import PortTransport
@@ -56,7 +56,7 @@ def at_its_pins(board, folder, program=None):
     flow.design(board, folder)
     flow.synthesise(board, folder)
     pins, terminal, ended = virtual_board(board, folder, program), Terminal(), threading.Event()
-    server = threading.Thread(target=serve, args=(pins, board.clock_hz, terminal, ended.is_set))
+    server = threading.Thread(target=serve, args=(pins, simulated_hz(board), terminal, ended.is_set))
     server.start()
     try:
         yield lambda: Device(PortTransport(terminal.name, board.baud, PATIENCE), board.tile)
@@ -104,7 +104,7 @@ def test_a_streamed_model_on_a_virtual_hx8k(compiler, tmp_path):
     assert on_the_board(board, tmp_path, program, burned=False, count=4) == on_the_rtl(program, 4)
 
 
-SDRAM = {"ulx3s-85f-sdram": replace(SMALL, wram_depth=128, sdram=1, sdram_mhz=80, program_depth=256),
+SDRAM = {"ulx3s-85f-sdram": replace(SMALL, wram_depth=128, lanes=2, sdram=1, sdram_mhz=70, sdram_rate=2, program_depth=256),
          "colorlight-i9-sdram": replace(SMALL, rows=8, wram_depth=64, lanes=2, sdram=3, sdram_mhz=80, program_depth=256)}
 """Small tiles with the memory of a board."""
 SDRAM_BAUD = 20_000_000

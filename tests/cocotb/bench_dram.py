@@ -10,10 +10,11 @@ from marey.hdl.spec.dram_parts import BURST
 from marey.hdl.spec.dram_rules import RETENTION, Action, Checker, Command
 from marey.hdl.timing.moves import move_actions
 from marey.sim.sdram import WATCHED
-from tests.cocotb.common import begin, cycle, rng
-from tests.dram import TIMING, action_of, draw_legal, drives, pin_values
-from tests.dram_programs import ACTIVATE, BREAKS, PRECHARGE, READ, REFRESH, WRITE
+from tests.cocotb.common import CONFIG, begin, cycle, rng
+from tests.dram import TIMINGS, action_of, draw_legal, drives, pin_values
+from tests.dram_programs import ACTIVATE, PRECHARGE, READ, REFRESH, WRITE, breaks
 
+TIMING = TIMINGS[CONFIG.sdram_rate]
 PART, PLAN = TIMING.part, Plan(TIMING)
 LATENCY = DramEngine.read_latency(TIMING)
 SEQUENCES = 1000
@@ -61,14 +62,16 @@ class Bench:
 async def initialised(dut):
     """The bench, after the chip's power-up."""
     await begin(dut)
-    commands, cycles = [], 0
-    while dut.ready.value == 0:
+    commands, cycles, late = [], 0, DramEngine.pin_latency(TIMING) - 1
+    # The last commands reach the pins `late` cycles behind `ready`.
+    while dut.ready.value == 0 or late:
+        late -= int(dut.ready.value)
         await cycle(dut)
         cycles += 1
         commands.append(Command(dut.seen__command.value.to_unsigned()))
         mode = dut.seen__address.value.to_unsigned() if commands[-1] is Command.MODE else None
-        assert mode in (None, 3 | TIMING.cas << 4)
-    assert cycles == PowerUp.cycles(TIMING)
+        assert mode in (None, 3 | TIMING.chip_cas << 4)
+    assert cycles == PowerUp.cycles(TIMING) + DramEngine.pin_latency(TIMING) - 1
     assert [one for one in commands if one is not Command.NOP] == [Command.PRECHARGE, *[REFRESH] * REFRESHES, Command.MODE]
     return Bench(dut)
 
@@ -86,7 +89,7 @@ async def moves_take_the_cycles_of_the_plan(dut):
     for turn in range(40):
         count = random.choice([*lengths, random.randrange(1, 4 * PLAN.group)])
         write, address = turn % 2 == 0, random.randrange(PART.bursts - count)
-        words = [random.randrange(1 << 16) for _ in range(count * BURST)] if write else []
+        words = [random.randrange(1 << PART.bus_bits) for _ in range(count * BURST)] if write else []
         for burst in range(count if write else 0):
             memory[address + burst] = words[burst * BURST:][:BURST]
         idle = random.choice((0, 0, 1, random.randrange(20), random.randrange(2 * PLAN.period)))
@@ -94,9 +97,9 @@ async def moves_take_the_cycles_of_the_plan(dut):
         assert busy == PLAN.busy(count)
         # The takeover: a REFRESH in its first cycle, or one that is under way.
         if seen[0].command is REFRESH:
-            assert seen[0].cycle == DramEngine.PIN_LATENCY
+            assert seen[0].cycle == DramEngine.pin_latency(TIMING)
             seen = seen[1:]
-        ends = [action for action in seen if action.cycle <= busy]
+        ends = [action for action in seen if action.cycle < busy + DramEngine.pin_latency(TIMING)]
         assert in_order(ends) == in_order(move_actions(PLAN, address, count, write))
         assert sorted(arrived) == ([] if write else [PLAN.burst(burst) + LATENCY + word for burst in range(count)
                                                      for word in range(BURST)])
@@ -141,7 +144,7 @@ async def a_move_that_comes_too_early_is_a_fault(dut):
 
 async def driven(dut, actions, first, end):
     """Sets the chip's pins, and yields the cycle, in each cycle from `first` to before `end`; the caller lets it pass."""
-    driving, by_cycle, before = drives(actions), {action.cycle: action for action in actions}, None
+    driving, by_cycle, before = drives(actions, TIMING), {action.cycle: action for action in actions}, None
     for now in range(first, end):
         values = (*pin_values(by_cycle.get(now, Action(now, Command.NOP))), now in driving)
         if values != before:
@@ -189,7 +192,7 @@ def session(*idle_cycles, refreshed):
 
 def words_read(words, actions):
     """The words of each READ."""
-    return [[words[action.cycle + TIMING.cas + word] for word in range(BURST)] for action in actions
+    return [[words[action.cycle + TIMING.cas + word] for word in range(TIMING.command_words)] for action in actions
             if action.command is READ]
 
 
@@ -198,7 +201,7 @@ async def rows_that_are_refreshed_keep_their_words(dut):
     await chip_alone(dut)
     actions = session(3 * TIMING.retention // 2, refreshed=True)
     broken, words = await play(dut, actions)
-    assert broken == [] and words_read(words, actions) == [list(range(4, 12))]
+    assert broken == [] and words_read(words, actions) == [list(range(4, 4 + TIMING.command_words))]
 
 
 @cocotb.test()
@@ -213,7 +216,8 @@ async def rows_that_are_not_refreshed_come_back_wrong(dut):
     broken, words = await play(dut, [*actions, *again])
     right, wrong, still, anew = words_read(words, [*actions, *again])
     assert broken == [RETENTION] and dut.lost.value == lost + 1
-    assert right == list(range(4, 12)) and anew == [now + 24 + word for word in range(BURST)]
+    count = TIMING.command_words
+    assert right == list(range(4, 4 + count)) and anew == list(range(now + 24, now + 24 + count))
     assert wrong == still
     assert all(bad & 0xFF != good & 0xFF and bad >> 8 != good >> 8 for bad, good in zip(wrong, right, strict=True))
 
@@ -221,7 +225,7 @@ async def rows_that_are_not_refreshed_come_back_wrong(dut):
 @cocotb.test()
 async def a_row_is_forgotten_in_the_first_cycle_that_is_too_late(dut):
     await chip_alone(dut)
-    assert (await play(dut, BREAKS[RETENTION]))[0] == [RETENTION]
+    assert (await play(dut, breaks(TIMING)[RETENTION]))[0] == [RETENTION]
 
 
 @cocotb.test()

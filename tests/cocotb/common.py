@@ -7,9 +7,9 @@ from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, Timer
 
 from marey.hdl.parts.host import HOST_READ_LATENCY
-from tests.configs import CONFIGS, GATED, WINDOWED
+from tests.configs import BENCHED
 
-CONFIG = (*CONFIGS, WINDOWED, *GATED)[int(os.environ.get("MAREY_CONFIG", "0"))]
+CONFIG = BENCHED[int(os.environ.get("MAREY_CONFIG", "0"))]
 
 
 async def begin(dut):

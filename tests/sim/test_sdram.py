@@ -5,14 +5,14 @@ from amaranth.sim import Simulator
 
 from marey.hdl.spec.dram_rules import COMMAND_BUS, RETENTION, Action, Command
 from marey.sim.sdram import BUS_CONFLICT, WATCHED, SdramModel
-from tests.dram import TIMING, drives, pin_values
-from tests.dram_programs import ACTIVATE, BREAKS, READ, WRITE
+from tests.dram import TIMING, TIMINGS, drives, pin_values
+from tests.dram_programs import ACTIVATE, BREAKS, READ, WRITE, breaks
 
 
-def run(actions, more=4, driven=None):
+def run(actions, more=4, driven=None, timing=TIMING):
     """The rules that the model finds broken by a sequence, in their order. `driven`: the cycles in which the bus is driven."""
-    model = SdramModel(TIMING, strict=False)
-    by_cycle, driving = {action.cycle: action for action in actions}, drives(actions) if driven is None else driven
+    model = SdramModel(timing, strict=False)
+    by_cycle, driving = {action.cycle: action for action in actions}, drives(actions, timing) if driven is None else driven
     broken = []
 
     async def testbench(ctx):
@@ -30,15 +30,17 @@ def run(actions, more=4, driven=None):
     return broken
 
 
+@pytest.mark.parametrize("timing", TIMINGS.values(), ids=TIMINGS)
 @pytest.mark.parametrize("rule", sorted(set(BREAKS) - {COMMAND_BUS, RETENTION}))
-def test_each_rule(rule):
-    assert run(BREAKS[rule]) == [rule]
+def test_each_rule(rule, timing):
+    assert run(breaks(timing)[rule], timing=timing) == [rule]
 
 
 def test_the_bus_is_driven_by_one():
     write = [Action(1, ACTIVATE, 0, 3), Action(4, WRITE, 0)]
+    driving = drives(write, TIMING)
     assert run(write, 10) == []
-    assert run(write, 10, driven=drives(write) - {11}) == run(write, 10, driven=drives(write) | {12}) == [BUS_CONFLICT]
+    assert run(write, 10, driven=driving - {11}) == run(write, 10, driven=driving | {12}) == [BUS_CONFLICT]
 
 
 def test_a_broken_rule_fails_an_assertion_that_names_it():

@@ -19,7 +19,7 @@ from tests.configs import CONFIGS, MEMORY, op
 from tests.machines import Machines, machines, small
 
 both = pytest.mark.parametrize("config", MEMORY, ids=lambda config: config.name)
-"""Both kinds of weights, and two clocks."""
+"""Both kinds of weights, two clocks, and two cycles of the chip in one of the tile's."""
 
 
 @pytest.fixture(scope="module", params=MEMORY, ids=lambda config: config.name)
@@ -33,20 +33,20 @@ def tiles(request, compiler):
 def whole(config, to):
     """The fewest bursts that are whole entries."""
     bits = config.rows * config.weight_bits if to is Place.WRAM else config.lanes * 16
-    return max(1, bits // 128)
+    return max(1, bits // (config.memory.part.burst_bytes * 8))
 
 
 def room(config, to):
     """Bursts that fill W-RAM, or MEM."""
     if to is Place.WRAM:
-        return config.wram_depth * config.cols * config.rows * config.weight_bits // 128
-    return config.mem_depth * config.rows * 16 // 128
+        return config.wram_depth * config.cols * config.rows * config.weight_bits // (config.memory.part.burst_bytes * 8)
+    return config.mem_depth * config.rows * 16 // (config.memory.part.burst_bytes * 8)
 
 
 def parts(config, to):
     """Entries of W-RAM's words, or granules, in a burst; a burst is no part of an entry in these tests."""
     bits = config.rows * config.weight_bits * config.cols if to is Place.WRAM else config.lanes * 16
-    return 128 / bits
+    return config.memory.part.burst_bytes * 8 / bits
 
 
 @st.composite
@@ -218,7 +218,9 @@ def test_only_whole_entries_are_moved():
     ({"compact": 1}, "a compact tile has no external memory: set compact or sdram to 0"),
     ({"wram_ports": 1}, "external memory needs a W-RAM that is read and written at once: set wram_ports to 2"),
     ({"sdram_mhz": 190}, "small runs with up to 143 MHz, not 190"),
-    ({"sdram": 0, "sdram_mhz": 80}, "sdram_mhz and sdram_sweep_us are for a tile with external memory: set sdram, too"),
+    ({"sdram_mhz": 80, "sdram_rate": 2}, "small runs with up to 143 MHz, not 160"),
+    ({"sdram": 0, "sdram_mhz": 80}, "sdram_mhz, sdram_rate and sdram_sweep_us are for a tile with external memory: set sdram, "
+                                    "too"),
     ({"rows": 2, "weight_bits": 4, "lanes": 2}, "rows \\(2\\) is too small for external memory: an entry of 8 bits is no "
                                                 "multiple of the 16 bits of its bus"),
 ])

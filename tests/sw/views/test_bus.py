@@ -32,8 +32,9 @@ def test_a_move_is_what_its_commands_say(sweep):
     assert len(rows) == len(bus_rows(config)) == config.memory.part.banks + 1
     words = np.concatenate(rows[:-1])
     assert len(np.unique(words)) == len(words) == count * BURST
-    # A cycle from the issue to the start, and one to the pins.
-    actions = [(action.cycle + 1 - DramEngine.PIN_LATENCY, action) for action in move_actions(plan, far, count, False)]
+    # A cycle from the issue to the start, and those to the pins.
+    later = 1 - DramEngine.pin_latency(plan.timing)
+    actions = [(action.cycle + later, action) for action in move_actions(plan, far, count, False)]
     for bank, cycles in enumerate(rows[:-1]):
         reads = [cycle for cycle, action in actions if action.command is Command.READ and action.bank == bank]
         assert reads == cycles[::BURST].tolist()
