@@ -104,11 +104,11 @@ def test_a_streamed_model_on_a_virtual_hx8k(compiler, tmp_path):
     assert on_the_board(board, tmp_path, program, burned=False, count=4) == on_the_rtl(program, 4)
 
 
-SDRAM = {"ulx3s-85f-sdram": replace(SMALL, wram_depth=128, lanes=2, sdram=1, sdram_mhz=70, sdram_rate=2, program_depth=256),
+SDRAM = {"ulx3s-85f-sdram": replace(SMALL, rows=8, wram_depth=64, lanes=2, sdram=1, sdram_mhz=70, sdram_rate=2, program_depth=256),
          "colorlight-i9-sdram": replace(SMALL, rows=8, wram_depth=64, lanes=2, sdram=3, sdram_mhz=80, program_depth=256)}
 """Small tiles with the memory of a board."""
-SDRAM_BAUD = 20_000_000
-"""Four clock cycles a bit, the fewest of the UART: most of the cycles that are simulated are the link's."""
+CYCLES_PER_BIT = 4
+"""The fewest of the UART: most of the cycles that are simulated are the link's."""
 PIECE_BURSTS = 32
 
 
@@ -125,7 +125,8 @@ def test_a_model_in_the_sdram_of_a_virtual_board(compiler, tmp_path, monkeypatch
     """Its segments go over the terminal into the chip at the netlist's pins: a host that goes away in the middle of it goes
     on where it was, and another finds them there. Tokens and cycles are the RTL's. A bit that is flipped in the chip is
     found by the checksum of its segment."""
-    board = replace(BOARDS[name], tile=SDRAM[name], baud=SDRAM_BAUD)
+    board = BOARDS[name]
+    board = replace(board, tile=SDRAM[name], baud=round(board.clock_hz / CYCLES_PER_BIT))
     shape = replace(MODEL, dim=16, hidden_dim=16, seq_len=12)
     program = compile_quantised(quantise(tiny_model(shape)), board.tile)
     assert program.stream.external
