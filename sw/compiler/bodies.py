@@ -154,7 +154,7 @@ class Bodies:
         computed = pen.last + 1
         if following is not None:
             if following.weights:
-                pen.follow(0, code[0])
+                pen.follow(*pen.moved)
             if following.constants:
                 pen.until(max(pen.free, computed))
                 pen.move(self._move(Place.MEM, following.weights, self.layout.segment, following.constants))
@@ -232,15 +232,18 @@ class Bodies:
         pen.turns(count, since)
 
     def _computing(self, operations, following):
-        """The operations of a body, with the MOVE of the weights that come meanwhile as the first instruction."""
+        """The operations of a body, with the MOVE of the weights that come meanwhile: as the first instruction, or, where it
+        brings an entry in each cycle, behind the writes of keys and values, for which it leaves no room."""
         builder, config = self.builder, self.config
         timeline = Timeline(config, self.number.values)
-        if following is not None and following.weights:
-            half = Address(config.wram_depth // 2, self.number["buffer"])
-            timeline.place(step(self._move(Place.WRAM, 0, half, following.weights)))
         kinds = [operation.kind for operation in operations]
         first = kinds.index(Kind.SCORES) + 1 if Kind.SCORES in kinds else len(kinds)
-        head = timeline.schedule([*paced(builder, operations), *self._steps(operations[:first])])
+        bring, late = [], Kind.SCORES in kinds and builder.place.fill_cycles == 1 and not self.slots
+        if following is not None and following.weights:
+            half = Address(config.wram_depth // 2, self.number["buffer"])
+            bring = [step(self._move(Place.WRAM, 0, half, following.weights))]
+        steps = [*paced(builder, operations), *self._steps(operations[:first])]
+        head = timeline.schedule([*steps, *bring] if late else [*bring, *steps])
         if first == len(kinds) and Kind.SCORES not in kinds:
             return lay_out(config, head.moved())
         behind = [each for each in operations[first:] if each.kind not in (Kind.SOFTMAX, Kind.VALUES)]

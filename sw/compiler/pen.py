@@ -16,11 +16,12 @@ class Pen:
     """Writes instructions behind others, and knows their cycles.
 
     `code`: the instructions. `last`: the last cycle in which something but a MOVE uses
-    a unit. `free`: the first cycle in which a MOVE may issue.
+    a unit. `free`: the first cycle in which a MOVE may issue. `moved`: the cycle of the last MOVE's issue, and it.
     """
 
     def __init__(self, config: Config, registers: dict[int, int], code: list[Instruction]):
         self.config, self.code, self.last, self.free = config, [], 0, 0
+        self.moved: tuple[int, Instruction] | None = None
         self._state = State.of(config, 0, position=0, count=1, token=0)
         self._state.cycle = 0
         self._state.registers = [0] + [registers.get(number, 0) for number in range(1, len(self._state.registers))]
@@ -39,14 +40,15 @@ class Pen:
         if issue.op not in (Op.LOOP, Op.TOKEN, Op.HALT):
             self._state.execute(issue, lambda: 0)
         self.code.append(instruction)
-        moving = issue.op is Op.MOVE
+        if moving := issue.op is Op.MOVE:
+            self.moved = issue.cycle, instruction
         for use in uses(self.config, issue):
             self.last = max(self.last, int(use.cycles[-1]) if not moving else 0)
 
     def move(self, instruction: Instruction) -> None:
         """Writes a MOVE; `free` and `last` follow it."""
         self.add(instruction)
-        self.follow(self.at - issue_cycles(self.config, instruction), instruction)
+        self.follow(*self.moved)
 
     def follow(self, issued: int, move: Instruction) -> None:
         """Lets `free` and `last` follow a MOVE that issues in a cycle."""

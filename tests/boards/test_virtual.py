@@ -104,8 +104,9 @@ def test_a_streamed_model_on_a_virtual_hx8k(compiler, tmp_path):
     assert on_the_board(board, tmp_path, program, burned=False, count=4) == on_the_rtl(program, 4)
 
 
-SDRAM = {"ulx3s-85f-sdram": replace(SMALL, rows=8, wram_depth=64, lanes=2, sdram=1, sdram_mhz=70, sdram_rate=2, program_depth=256),
-         "colorlight-i9-sdram": replace(SMALL, rows=8, wram_depth=64, lanes=2, sdram=3, sdram_mhz=80, program_depth=256)}
+TALL = replace(SMALL, rows=8, lanes=2, wram_depth=64, program_depth=256)
+SDRAM = {"ulx3s-85f-sdram": replace(TALL, sdram=1, sdram_mhz=70, sdram_rate=2),
+         "colorlight-i9-sdram": replace(TALL, sdram=3, sdram_mhz=80)}
 """Small tiles with the memory of a board."""
 CYCLES_PER_BIT = 4
 """The fewest of the UART: most of the cycles that are simulated are the link's."""
