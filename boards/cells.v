@@ -60,8 +60,9 @@ module TRELLIS_IO #(parameter DIR = "INPUT") (inout B, input I, input T, output 
   assign DRIVES = !T;
 endmodule
 
-// Two bits in a clock cycle to a pin, and from it. An ODDRX1F has two registers more than a flip-flop. An IDDRX1F gives what
-// it took at a rising edge and at the falling edge after it, both at the next rising edge (FPGA-TN-02035).
+// Two bits in a clock cycle to a pin, and from it. An ODDRX1F has two registers more than a flip-flop
+// (https://github.com/amaranth-lang/amaranth/pull/1668, measured there). An IDDRX1F gives what it took at a rising edge and at
+// the falling edge after it, both at the next rising edge (the diagram of Amaranth's io.DDRBuffer).
 module ODDRX1F #(parameter GSR = "") (input SCLK, input RST, input D0, input D1, output Q);
   reg [1:0] first = 0, second = 0, last = 0;
   always @(posedge SCLK) begin

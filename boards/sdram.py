@@ -28,8 +28,7 @@ class SdramPins(Elaboratable):
 
     With a rate of 2 the cells serve both edges of the clock. A command is in the first half of a cycle; the halves of a word
     that is read are in the second half of a cycle and the first of the next (`Timing.cas`), which is what an IDDRX1F gives at
-    once: what it took at the rising edge, and at the falling edge after it (Lattice's FPGA-TN-02035, Amaranth's
-    `io.DDRBuffer`).
+    once: what it took at the rising edge, and at the falling edge after it (the diagram of Amaranth's `io.DDRBuffer`).
 
     Parameters: `timing`; `resource`, name and number of the Amaranth resource.
     Member: `pins : In(Pins(part))`, what the tile says.

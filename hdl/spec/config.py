@@ -256,9 +256,9 @@ PRESETS = {
         Config(name="ecp5_8x8_deep", rows=8, cols=8, lanes=8, wram_depth=5120, wram_latency=2, mem_depth=1280, act_first=1152,
                act_depth=256, x_depth=1024, y_depth=1024, crc_bits=8, reduce_stages=3),
         # For an ECP5-85F with a ULX3S's SDRAM: a context of 64 for a model of stories15M's shape, and blocks of 8 positions.
-        # The chip has two cycles in one of the tile's.
-        Config(name="ecp5_8x8_sdram", rows=8, cols=8, lanes=8, wram_depth=4096, wram_latency=2, mem_depth=2048,
-               program_depth=1024, crc_bits=8, reduce_stages=3, sdram=1, sdram_mhz=70, sdram_rate=2),
+        # The chip has two cycles in one of the tile's. With weights of 8 bits, wires to eight lanes would not meet the clock.
+        Config(name="ecp5_8x8_sdram", rows=8, cols=8, lanes=4, wram_depth=4096, wram_latency=2, mem_depth=2048,
+               program_depth=1024, crc_bits=8, sdram=1, sdram_mhz=70, sdram_rate=2),
         Config(name="ecp5_8x8_int4_sdram", rows=8, cols=8, lanes=8, weight_bits=4, paired=1, wram_depth=8192, wram_latency=2,
                mem_depth=2048, program_depth=1024, crc_bits=8, reduce_stages=3, sdram=1, sdram_mhz=70, sdram_rate=2),
         # For an ECP5-45F with a Colorlight i9's SDRAM of 32 bits.
