@@ -104,14 +104,16 @@ class Reference:
         self._keys[layer, :, :, position] = k
         keys = self._keys[layer, :, :, :position + 1]
         scores = self._by_kv_head(q) @ keys.swapaxes(2, 3)
-        return scores.reshape(len(q), config.n_heads, -1) / np.sqrt(config.head_dim, dtype=self._dtype)
+        scores /= np.sqrt(config.head_dim, dtype=self._dtype)
+        return scores.reshape(len(q), config.n_heads, -1)
 
     def _by_kv_head(self, heads):
         """[batch, heads, n] as [batch, KV heads, query heads that share a KV head, n]."""
         return heads.reshape(len(heads), self.model.config.n_kv_heads, -1, heads.shape[-1])
 
     def _softmax(self, operation, layer, position, scores):
-        weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+        weights = scores - scores.max(axis=-1, keepdims=True)
+        np.exp(weights, out=weights)
         weights /= weights.sum(axis=-1, keepdims=True)
         return weights
 

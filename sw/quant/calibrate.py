@@ -1,7 +1,5 @@
 """Calibration: measures how large the float model's values become on text that it writes itself."""
 
-from collections import defaultdict
-
 import numpy as np
 from threadpoolctl import threadpool_limits
 
@@ -33,7 +31,8 @@ def calibrate(model: Model, seed: int, *, moments: bool = False, batch: int = TE
 
     - The values that attention reads and makes (queries with keys, also before their norm, values,
       outputs): [heads, head_dim].
-    - All other values: one number each. All residual values share the record `RESIDUAL`.
+    - All other values: one number each. All residual values share the record `RESIDUAL`. The weights of a softmax, which are
+      1 at most, have no record.
     - Queries with keys, also NAME.high and NAME.low: the maximum of each channel, and the maximum
       of its negative, [heads, head_dim].
     - Residual values, results of norms, and values that a MULTIPLY or an ADD reads or makes, also
@@ -50,39 +49,12 @@ def calibrate(model: Model, seed: int, *, moments: bool = False, batch: int = TE
     last bits differ between processors and libraries, and ranges are rounded up to `RANGE_BITS`
     bits, which hides such differences.
     """
-    largest: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(()))
-    watched = _Watched(model.graph)
-    unit = {}
-
-    def observe(name, value):
-        flat, local = np.abs(value), name.rpartition(".")[2]
-        if name == f"{watched.final}.gained":
-            unit["peak"] = flat.max(axis=-1, keepdims=True)
-        elif name == f"{watched.final}.rms":
-            unit["scalar"] = unit["peak"] / 127 / value
-            largest["final.scalar"] = np.maximum(largest["final.scalar"], unit["scalar"].max())
-        recorded = RESIDUAL if local in watched.residual else name
-        if local in watched.channels:
-            largest[f"{name}.channels"] = np.maximum(largest[f"{name}.channels"], flat.max(axis=0))
-        if local == "rms":
-            inverse = f"{name.removesuffix('.rms')}.inverse_rms"
-            largest[inverse] = np.maximum(largest[inverse], (1 / value).max())
-        largest[recorded] = np.maximum(largest[recorded], flat.max(axis=0 if local in watched.by_channel else None))
-        if moments and local in watched.inputs:
-            inputs = value.reshape(len(value), -1).astype(np.float64)
-            largest[f"{name}.moment"] = largest[f"{name}.moment"] + inputs.T @ inputs
-        if local in watched.keys:
-            for side, sign in (("high", 1), ("low", -1)):
-                extreme = (sign * value).max(axis=0)
-                largest[f"{name}.{side}"] = np.maximum(largest.get(f"{name}.{side}", extreme), extreme)
-        if name == "logits":
-            largest["logits.integers"] = np.maximum(largest["logits.integers"], (flat / unit["scalar"]).max())
-
+    records = _Records(model.graph, moments)
     steps = steps_of(model)
     # A BLAS's threads wait for each other in a loop; where other programs run, that takes many times as long as the work.
     with threadpool_limits(1, "blas"):
-        sample_text(Reference(model, batch, observe, np.float64), steps, Sampler(1.0, 1.0, seed), batch)
-    return _checked(largest)
+        sample_text(Reference(model, batch, records.observe, np.float64), steps, Sampler(1.0, 1.0, seed), batch)
+    return _checked(records.largest())
 
 
 def ranges_of(model: Model, *, moments: bool) -> dict[str, np.ndarray]:
@@ -129,7 +101,8 @@ class _Watched:
 
     `residual`: recorded together. `channels`: recorded by channel, too. `inputs`: inputs of matrices,
     for moments. `keys`: queries with keys. `by_channel`: recorded by head and channel. `final`: the
-    result of the final norm.
+    result of the final norm. `scores`: results of products with keys, whose shape depends on the position;
+    `weights`: what a softmax makes of them.
     """
 
     def __init__(self, graph: Graph):
@@ -141,4 +114,90 @@ class _Watched:
         averaged, normed = list(graph.of_kind(Kind.VALUES)), {each.inputs[0] for each in graph.of_kind(Kind.HEAD_NORM)}
         self.by_channel = self.keys | normed | {operation.inputs[1] for operation in averaged} | {
             operation.output.name for operation in averaged}
+        self.scores, self.weights = ({each.output.name for each in graph.of_kind(kind)} for kind in (Kind.SCORES, Kind.SOFTMAX))
         self.final = next(operation.output.name for operation in graph.end if operation.kind is Kind.NORM)
+
+
+class _Extremes:
+    """The largest and the smallest values that an array has had, element by element.
+
+    Two calls of numpy for each array suffice so; records reduce the results once, at the end. Parameters: `value`, the first
+    array; `varying`, whether arrays differ in their shape, so that all of their elements have one largest value.
+    """
+
+    def __init__(self, value: np.ndarray, varying: bool):
+        self._varying = varying
+        self.high, self.low = (value.max(), value.min()) if varying else (value.copy(), value.copy())
+
+    def add(self, value: np.ndarray) -> None:
+        """Takes account of another array."""
+        if self._varying:
+            self.high, self.low = np.maximum(self.high, value.max()), np.minimum(self.low, value.min())
+            return
+        np.maximum(self.high, value, out=self.high)
+        np.minimum(self.low, value, out=self.low)
+
+    def magnitudes(self) -> np.ndarray:
+        """The largest magnitude of each element."""
+        return np.maximum(self.high, -self.low)
+
+
+class _Records:
+    """What `calibrate` measures on the values of a token's graph; see there for the names of the records.
+
+    Parameters: `graph`; `moments`, whether sums of X.T @ X are recorded, too.
+    """
+
+    def __init__(self, graph: Graph, moments: bool):
+        self._watched = _Watched(graph)
+        self._moments_wanted = moments
+        self._extremes: dict[str, _Extremes] = {}
+        self._moments: dict[str, np.ndarray] = {}
+        self._numbers: dict[str, np.ndarray] = {}
+        self._gained, self._rms = f"{self._watched.final}.gained", f"{self._watched.final}.rms"
+        self._of_units = self._gained, self._rms, "logits"
+        self._peak = self._scalar = np.zeros(())
+
+    def observe(self, name: str, value: np.ndarray) -> None:
+        """Takes account of a value; see `Reference`."""
+        extremes = self._extremes.get(name)
+        if extremes is None:
+            local = name.rpartition(".")[2]
+            if local in self._watched.weights:
+                return
+            extremes = self._extremes[name] = _Extremes(value, local in self._watched.scores)
+        extremes.add(value)
+        if name in self._of_units:
+            self._add_units(name, value)
+        if self._moments_wanted and name.rpartition(".")[2] in self._watched.inputs:
+            inputs = value.reshape(len(value), -1).astype(np.float64)
+            self._moments[f"{name}.moment"] = self._moments.get(f"{name}.moment", 0) + inputs.T @ inputs
+
+    def _add_units(self, name, value):
+        """Takes account of the units of the final norm's result, and of logits in them."""
+        if name == self._gained:
+            self._peak = np.abs(value).max(axis=-1, keepdims=True)
+        elif name == self._rms:
+            self._scalar = self._peak / 127 / value
+            self._number("final.scalar", self._scalar.max())
+        else:
+            self._number("logits.integers", (np.abs(value) / self._scalar).max())
+
+    def _number(self, name, number):
+        self._numbers[name] = np.maximum(self._numbers.get(name, 0.0), number)
+
+    def largest(self) -> dict[str, np.ndarray]:
+        """The records, by name."""
+        watched, found = self._watched, self._numbers | self._moments
+        for name, extremes in self._extremes.items():
+            local, magnitudes = name.rpartition(".")[2], extremes.magnitudes()
+            if local in watched.channels:
+                found[f"{name}.channels"] = magnitudes.max(axis=0)
+            if local == "rms":
+                found[f"{name.removesuffix('.rms')}.inverse_rms"] = (1 / extremes.low).max()
+            if local in watched.keys:
+                found |= {f"{name}.high": extremes.high.max(axis=0), f"{name}.low": (-extremes.low).max(axis=0)}
+            recorded = RESIDUAL if local in watched.residual else name
+            largest = magnitudes.max(axis=0 if local in watched.by_channel else None)
+            found[recorded] = np.maximum(found.get(recorded, 0.0), largest)
+        return found

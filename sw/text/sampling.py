@@ -66,18 +66,25 @@ class Sampler:
         scaled = np.asarray(logits, np.float64) / self.temperature
         probability = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
         probability /= probability.sum(axis=-1, keepdims=True)
-        order = np.argsort(-probability, axis=-1, kind="stable")
-        ranked = np.take_along_axis(probability, order, axis=-1)
+        # To sort numbers takes a fraction of the time that it takes to sort their places, too.
+        ordered = -np.sort(-probability, axis=-1)
+        ranked = ordered.copy()
         if self.top_k:
             ranked[..., self.top_k:] = 0
             ranked /= ranked.sum(axis=-1, keepdims=True)
         total = np.cumsum(ranked, axis=-1)
-        ranked[total - ranked >= self.top_p] = 0
-        ranked[ranked < self.min_p * ranked[..., :1]] = 0
-        total = np.cumsum(ranked, axis=-1)
+        dropped = total - ranked >= self.top_p
+        if self.min_p:
+            dropped |= ranked < self.min_p * ranked[..., :1]
+        if dropped.any():
+            ranked[dropped] = 0
+            total = np.cumsum(ranked, axis=-1)
         draw = self._rng.random((*total.shape[:-1], 1)) * total[..., -1:]
         chosen = np.minimum((total <= draw).sum(axis=-1, keepdims=True), total.shape[-1] - 1)
-        return np.take_along_axis(order, chosen, axis=-1)[..., 0]
+        # The token of this rank is one of those with this probability, which keep their order.
+        value = np.take_along_axis(ordered, chosen, axis=-1)
+        earlier_equals = chosen - (ordered > value).sum(axis=-1, keepdims=True)
+        return np.argmax(np.cumsum(probability == value, axis=-1) > earlier_equals, axis=-1)
 
 
 def penalised(logits: np.ndarray, tokens: Sequence[int], penalty: float) -> np.ndarray:
