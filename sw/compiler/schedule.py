@@ -315,6 +315,8 @@ class Timeline:
         if not len(at):
             return 0
         if at[-1] - at[0] + 1 == len(at):
+            if not busy[at[0]:at[0] + len(cycles)].any():
+                return 0
             used = np.concatenate([[at[0] - 1], np.flatnonzero(busy[at[0]:]) + at[0], [len(busy) + len(cycles)]])
             return int(used[np.argmax(np.diff(used) > len(cycles))]) + 1 - int(at[0])
         if not busy[at].any():
