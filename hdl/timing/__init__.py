@@ -21,7 +21,7 @@ from .addresses import address_violations, check_addresses
 from .beats import Granules, beats, cached_word, mxm_addresses, mxm_interval, reads_pairs, vxm_granules
 from .distances import engine_start, issue_cycles, mxm_beat, next_issue, sfu_beat, vxm_beat
 from .issues import checked
-from .prove import Prover
+from .prove import Prover, Run
 from .rules import check, violations
 from .turns import Turns, abridged
 from .unit import MEMORY_ROWS, PROBED, ROWS, VXM_ENGINES, Access, Facts, Kind, Memory, Unit, rows
@@ -43,6 +43,7 @@ __all__ = [
     "Memory",
     "ProgramError",
     "Prover",
+    "Run",
     "Turns",
     "Unit",
     "Use",

@@ -7,8 +7,8 @@ import numpy as np
 
 from ..spec.config import Config
 from ..spec.isa import Op
-from .shapes import Part, Shape, base_of
-from .turns import Turns
+from .shapes import FACTS, Part, Shape, addresses_of
+from .turns import ADDRESSES, Turns
 from .unit import Unit
 from .walk import Issue
 
@@ -66,24 +66,22 @@ class Rows(Columns):
 def rows_of(config: Config, issues: Sequence[Issue], skipped: Sequence[Turns], shapes: Sequence[Shape | None]) -> Rows | None:
     """The rows of a run from its abridged issues, with those of the turns left out; None if it is not known how the
     addresses of a turn move."""
-    numbers: dict[int, int] = {}
-    parts: list[Part] = []
-    table: list[tuple[int, ...]] = []
-    starts = []
-    for number, (issue, shape) in enumerate(zip(issues, shapes, strict=True)):
-        starts.append(len(table))
-        if shape is None:
-            continue
-        by = {name: value - shape.base[name] for name, value in base_of(issue).items()}
-        for part in shape.parts:
-            if id(part) not in numbers:
-                numbers[id(part)] = len(parts)
-                parts.append(part)
-            moved = part.moved(by)
-            table.append((numbers[id(part)], part.unit_number, number, issue.cycle, moved, issue.cycle + part.first,
-                          issue.cycle + part.last, part.low + moved, part.high + moved))
-    starts.append(len(table))
-    columns = np.array(table, np.int64).reshape(-1, len(fields(Columns)))
+    used = [number for number, shape in enumerate(shapes) if shape]
+    facts = np.concatenate([np.zeros((0, FACTS), np.int64), *(shapes[number].columns for number in used)])
+    number, unit, first, last, low, high, moved_by, per_part, entries = facts.T
+    sizes = np.zeros(len(issues), np.int64)
+    sizes[used] = [len(shapes[number].parts) for number in used]
+    issue = np.repeat(np.arange(len(issues)), sizes)
+    issued = np.array([each.cycle for each in issues], np.int64)[issue]
+    distances = np.zeros((len(issues), len(ADDRESSES) + 1), np.int64)
+    addresses, base = ([addresses_of(issues[each]) for each in used], [shapes[each].base for each in used])
+    distances[used, :-1] = (np.array(addresses, np.int64) - np.array(base, np.int64)).reshape(-1, len(ADDRESSES))
+    moved = distances[issue, moved_by] // per_part * entries
+    numbers, part = np.unique(number, return_inverse=True)
+    by_number = {part.number: part for each in used for part in shapes[each].parts}
+    parts = [by_number[each] for each in numbers.tolist()]
+    columns = np.stack([part, unit, issue, issued, moved, issued + first, issued + last, low + moved, high + moved], axis=1)
+    starts = np.concatenate([[0], np.cumsum(sizes)]).tolist()
     pieces, done, shift = [], 0, 0
     for turns in skipped:
         first, end = starts[turns.first], starts[turns.end]
@@ -97,6 +95,23 @@ def rows_of(config: Config, issues: Sequence[Issue], skipped: Sequence[Turns], s
     pieces.append(_behind(columns[done:], shift))
     whole = Columns(*np.ascontiguousarray(np.concatenate(pieces).T))
     return Rows(*(getattr(whole, field.name) for field in fields(Columns)), parts, _tokens(issues, skipped, whole))
+
+
+def joined(runs: Sequence[Rows]) -> Rows:
+    """The rows of several runs as those of one, in which each run begins when all uses of the run before it have ended, so
+    that uses of two runs never meet. `tokens` is left out."""
+    numbers, part = np.unique([each.number for rows in runs for each in rows.parts], return_inverse=True)
+    by_number = {each.number: each for rows in runs for each in rows.parts}
+    columns, begin, issues, parts = [], 0, 0, 0
+    for rows in runs:
+        moved = {"part": part[parts + rows.part], "issue": rows.issue + issues} | {
+            name: getattr(rows, name) + begin for name in ("issued", "first", "last")}
+        columns.append([moved.get(field.name, getattr(rows, field.name)) for field in fields(Columns)])
+        begin += int(rows.last.max(initial=0)) + 1
+        issues += int(rows.issue.max(initial=0)) + 1
+        parts += len(rows.parts)
+    whole = [np.concatenate(pieces) for pieces in zip(*columns, strict=True)]
+    return Rows(*whole, [by_number[number] for number in numbers.tolist()], [])
 
 
 def _behind(columns, shift):

@@ -24,6 +24,8 @@ MOVED_BY = {Unit.ACT_READ: "act", Unit.WRAM_FIRST_READ: "wgt", Unit.WRAM_LAST_RE
            Unit.MEM_SENT: "near", Unit.MEM_FILLED: "near", Unit.WRAM_FILLED: "near", Unit.SDRAM_READ: "far",
            Unit.SDRAM_WRITE: "far"}
 """The address operand by which a unit's addresses move. Those of the other units do not depend on addresses."""
+FACTS = 9
+"""Columns of `Shape.columns`."""
 NUMBERS = {unit: number for number, unit in enumerate(Unit)}
 
 
@@ -38,6 +40,10 @@ class Part:
     low      the first entry of its memory that the first issue touched, and `high` the last; 0 without addresses
     moved_by   the address operand by which its addresses move, or None
     per_part   so many steps of that address are one step of `entries` entries
+
+    A part that is moved so is that of the moved issue, if no entry leaves the memory: addresses in a slice wrap at a power of
+    two that is no smaller. `dst` into the KV cache must move by whole words.
+
     number   a number of its own, so that what is known of it can be kept without it
     """
 
@@ -68,14 +74,6 @@ class Part:
         """Whether it writes into its memory."""
         return bool(self.use.unit.access and self.use.unit.access.writes)
 
-    def moved(self, by: dict[str, int]) -> int:
-        """Entries of its memory by which its addresses move if the address operands move by these distances.
-
-        A part that is moved so is that of the moved issue, if no entry leaves the memory: addresses in a slice wrap at a power
-        of two that is no smaller. `dst` into the KV cache must move by whole words.
-        """
-        return by[self.moved_by] // self.per_part * self.entries if self.moved_by else 0
-
     @cached_property
     def once(self) -> bool:
         """Whether all its cycles differ."""
@@ -84,16 +82,24 @@ class Part:
 
 @dataclass(eq=False)
 class Shape:
-    """The parts of an issue. `base`: the address operands of the first issue that had this shape."""
+    """The parts of an issue. `base`: the addresses of the first issue that had this shape; see `addresses_of`."""
 
     parts: list[Part]
-    base: dict[str, int]
+    base: tuple[int, ...]
+
+    @cached_property
+    def columns(self) -> np.ndarray:
+        """A row for each part, int64 [parts, FACTS]: number, number of the unit, first, last, low, high, place of `moved_by` in
+        `ADDRESSES` (behind the last one if its addresses do not move), per_part, entries."""
+        return np.array([(part.number, part.unit_number, part.first, part.last, part.low, part.high,
+                          ADDRESSES.index(part.moved_by) if part.moved_by else len(ADDRESSES), part.per_part, part.entries)
+                         for part in self.parts], np.int64).reshape(-1, FACTS)
 
 
 def key_of(config: Config, issue: Issue) -> tuple:
     """What the shape of an issue depends on besides its program counter."""
     operands = issue.operands
-    counts = tuple(operands.get(name, 0) for name in ("inner", "middle", "interval"))
+    counts = operands.get("inner", 0), operands.get("middle", 0), operands.get("interval", 0)
     period = issue.period if operands.get("paced") or operands.get("count", 1) > 1 else 0
     # What is written into the KV cache is a part of a word; a pair on a tile of one lane reads x and its neighbour; an MXM
     # that reads pairs of words reads the one in which its address is.
@@ -106,7 +112,12 @@ def key_of(config: Config, issue: Issue) -> tuple:
 
 def part_count(config: Config, issue: Issue) -> int:
     """The addresses `dst` of a VXM that are parts of one word of the KV cache; 1 if it writes elsewhere."""
-    return {To.KEYS: config.granules_per_word, To.VALUES: config.beats_per_result}.get(issue.operands["to"], 1)
+    match issue.operands["to"]:
+        case To.KEYS:
+            return config.granules_per_word
+        case To.VALUES:
+            return config.beats_per_result
+    return 1
 
 
 def shape_of(config: Config, issue: Issue) -> Shape:
@@ -122,7 +133,7 @@ def shape_of(config: Config, issue: Issue) -> Shape:
             entries = use.unit.access.entries(config)
             low, high = int(use.addresses.min()) * entries, (int(use.addresses.max()) + use.span) * entries - 1
         parts.append(Part(early, issue, int(early.cycles.min()), int(early.cycles.max()), rounds, low, high, moved_by, *steps))
-    return Shape(parts, base_of(issue))
+    return Shape(parts, addresses_of(issue))
 
 
 def _steps(config, issue, unit):
@@ -133,6 +144,6 @@ def _steps(config, issue, unit):
     return 1, access.entries(config)
 
 
-def base_of(issue: Issue) -> dict[str, int]:
-    """The address operands of an issue, by name."""
-    return {name: issue.operands[name] for name in ADDRESSES if name in issue.operands}
+def addresses_of(issue: Issue) -> tuple[int, ...]:
+    """The address operands of an issue, in the order of `ADDRESSES`; 0 for one that it does not have."""
+    return tuple([issue.operands.get(name, 0) for name in ADDRESSES])

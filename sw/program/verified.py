@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 
 from ... import hdl
-from ...hdl.timing import Prover, check, check_addresses
+from ...hdl.timing import Prover, Run, check, check_addresses
 from ...sim.cache import CacheError, digest, find, kept
 
 WORTH_KEEPING_S = 0.5
@@ -28,43 +28,43 @@ Runs = list[tuple[int, int, int, int]]
 def verify(program) -> Runs:
     """Checks a program against the rules of the tile; a model's for every number of blocks. Returns the runs that it has
     tried. ProgramError if the program breaks a rule."""
-    config, instructions, found = program.config, program.image.instructions, []
     if program.model is None:
-        return [(0, 0, 1, check(config, instructions))]
+        return [(0, 0, 1, check(program.config, program.image.instructions))]
+    return Prover(program.config, program.image.instructions).check_all(_runs(program))
 
-    def run(position, count=1, entry=0, token=0):
-        found.append((entry, position, count, prover.check(entry, position=position, count=count, token=token)))
 
-    context, prover = program.model.context, Prover(config, instructions)
+def _runs(program) -> Iterator[Run]:
+    """The runs of a model's program that stand for all: for every number of blocks. Checks in between the addresses of those
+    that they do not stand for."""
+    config, instructions, context = program.config, program.image.instructions, program.model.context
     positions = [min(first + config.block, context) - 1 for first in range(0, context, config.block)]
     if not program.one_run:
         for section in program.stream.sections:
             # In a section without the KV cache, only addresses depend on the position.
             for position in positions if section.cached else (0, context - 1):
                 for operand in program.stream.operands(section, position):
-                    run(position, int(section.chooses), section.entry, operand)
+                    yield section.entry, position, int(section.chooses), operand
             highest = program.stream.operands(section, context - 1)[1]
             check_addresses(config, instructions, section.entry, position=context - 1, token=highest)
         if program.stream.block:
             for entry, position, operand in program.stream.block_runs(config, (*positions, context - 1)):
-                run(position, 0, entry, operand)
+                yield entry, position, 0, operand
                 check_addresses(config, instructions, entry, position=context - 1, token=operand)
-        return found
+        return
     check_addresses(config, instructions, position=context - 1, token=program.model.shape.vocab_size - 1)
     for position in positions:
-        run(position)
+        yield 0, position, 1, 0
     if program.stream:
         # The host brings each token's row, so a run makes one token.
-        run(0, 0)
+        yield 0, 0, 0, 0
         if block := program.stream.block:
             last = block.start(context - 1)
             check_addresses(config, instructions, block.entry, position=last, token=0)
             for position in positions:
-                run(block.start(position), 0, block.entry)
-        return found
+                yield block.entry, block.start(position), 0, 0
+        return
     for position, count in ((0, 0), (context - 1, 0), (config.block - 1, 2)):
-        run(min(position, context - 2), count)
-    return found
+        yield 0, min(position, context - 2), count, 0
 
 
 def verify_once(program) -> None:
