@@ -69,6 +69,8 @@ class RunRules:
     def broken(self, issue: Issue) -> list[str]:
         """What is wrong with an issue; then the run goes on behind it."""
         match issue.op:
+            case Op.MXM | Op.VXM:
+                return self._counts(issue) or self._beats(issue)
             case Op.NOP:
                 return self._nop(issue)
             case Op.SET:
@@ -86,8 +88,6 @@ class RunRules:
                 return self._steady(issue.cycle, "a STEP changes the position")
             case Op.HALT:
                 return self._halt(issue)
-            case Op.MXM | Op.VXM:
-                return self._counts(issue) or self._beats(issue)
             case Op.SFU:
                 return self._sfu(issue.operands)
         return []

@@ -120,15 +120,17 @@ def _alike(one, other, cycles):
     if (one.pc, one.cycle + cycles, one.period, one.position, one.token) != (
             other.pc, other.cycle, other.period, other.position, other.token):
         return False
-    return all(value == other.operands[name] or is_address(one, name) for name, value in one.operands.items())
+    return one.operands == other.operands or all(
+        value == other.operands[name] or is_address(one, name) for name, value in one.operands.items())
 
 
 def _goes_straight(config, one, other, times):
     """Whether the addresses of an issue, which have moved since an earlier one, can move as far so many times more."""
-    for name in other.operands:
-        if is_address(other, name):
+    moduli = isa_of(config).moduli(other.op)
+    for name, _ in other.instruction.addresses:
+        if name in ADDRESSES:
             end = other.operands[name] + times * (other.operands[name] - one.operands[name])
-            if not 0 <= end < 1 << isa_of(config).command(other.op)[name].width:
+            if not 0 <= end < moduli[name]:
                 return False
     return True
 

@@ -139,9 +139,10 @@ class State:
     def resolve(self, instruction: Instruction) -> dict:
         """The operands, with registers added to addresses, and counts in blocks multiplied out."""
         resolved = dict(instruction.operands)
-        for name, value in instruction.addresses:
-            address = value.offset + self.register(value.base, self.pc, instruction)
-            resolved[name] = address % self._isa.moduli(instruction.op)[name]
+        if instruction.addresses:
+            moduli = self._isa.moduli(instruction.op)
+            for name, value in instruction.addresses:
+                resolved[name] = (value.offset + self.register(value.base, self.pc, instruction)) % moduli[name]
         if instruction.op is Op.MOVE and resolved["to"] is Place.WRAM:
             # W-RAM takes the lower bits, so two halves of it may take turns.
             resolved["near"] %= 1 << address_bits(self.config.wram_depth)
@@ -156,6 +157,8 @@ class State:
         """
         operands = issue.operands
         match issue.op:
+            case Op.MXM | Op.VXM | Op.SFU | Op.MOVE:
+                pass
             case Op.NOP:
                 self.cycle += self._pause(issue)
             case Op.SET:
