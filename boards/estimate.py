@@ -2,7 +2,7 @@
 
 Multipliers and block RAMs follow from the configuration. Logic cells are a plane through the builds: so much for a tile,
 for each multiply-accumulate, for each lane, and for external memory. There are few builds, of two sizes of the array, three
-numbers of lanes and one with external memory, so `Estimate.lut_error` says how far the plane is from them, and a tile that
+numbers of lanes and two with external memory, so `Estimate.lut_error` says how far the plane is from them, and a tile that
 is much larger or smaller than those is an extrapolation.
 """
 
@@ -13,6 +13,7 @@ from math import ceil
 import numpy as np
 
 from ..hdl.spec.config import PRESETS, Config
+from ..hdl.spec.isa import isa_of
 from .records import builds
 
 WIDTHS = {16384: 1, 8192: 2, 4096: 4, 2048: 9, 1024: 18, 512: 36}
@@ -58,7 +59,7 @@ def estimate(config: Config) -> Estimate | None:
 
 @cache
 def _fitted() -> tuple[np.ndarray, int, float, float]:
-    """(LUTs of each of `_counted`; block RAMs of all but W-RAM and MEM; clock in MHz; error of the LUTs)."""
+    """(LUTs of each of `_counted`; block RAMs that `_memories` does not count; clock in MHz; error of the LUTs)."""
     known = [(PRESETS[build["config"]], build) for build in builds().values() if build["device"].startswith("LFE5U")]
     counted = np.stack([_counted(config) for config, _ in known])
     lut = np.array([build["resources"]["lut"] for _, build in known])
@@ -79,10 +80,12 @@ def _multipliers(config: Config) -> int:
 
 
 def _memories(config: Config) -> int:
-    """Block RAMs of W-RAM and of the copies of MEM, one for each port that reads it."""
+    """Block RAMs of W-RAM, of the copies of MEM, one for each port that reads it, of the program, and of a table in each
+    lane."""
     bits = {"act": config.rows * 16, "x": config.lanes * 16, "y": config.lanes * 16}
-    return config.cols * _blocks(config.column_words, config.rows * config.column_bits) + sum(
-        _blocks(window.depth, bits[port]) for port, window in config.windows.items())
+    mem = sum(_blocks(window.depth, bits[port]) for port, window in config.windows.items())
+    program = _blocks(config.program_depth, isa_of(config).width)
+    return config.cols * _blocks(config.column_words, config.rows * config.column_bits) + mem + program + config.lanes
 
 
 def _blocks(words: int, bits: int) -> int:

@@ -34,7 +34,7 @@ def speeds(path):
     for row in fit(model.config, [target for target in targets() if target.name in BOARDS], model):
         speed = row["tokens_per_second"]
         cells[row["name"]] = {"no": "-", "resident": f"{speed or 0:,.0f}",
-                              "streamed": f"{speed or 0:.2g}, streamed"}[row["mode"]]
+                              "streamed": f"{speed or 0:{',.0f' if (speed or 0) > 99 else '.2g'}}, streamed"}[row["mode"]]
     return cells
 
 
