@@ -20,10 +20,15 @@ def with_instructions(program: Program, instructions: list[Instruction]) -> Prog
         raise MareyError(f"the edited text has {len(instructions)} instructions, and {program.name or 'the program'} "
                          f"{len(old)}: a streamed program must keep its number of instructions")
     pairs = _aligned([instruction.op for instruction in old], [instruction.op for instruction in instructions])
+    # The first range begins with the text, also if that has more instructions in front.
+    if lost := [at for _, at in program.entries[1:] if at not in pairs]:
+        raise MareyError(f"the edited text has no instruction in the place of instruction {lost[0]}, with which a run begins: "
+                         "keep it")
     kept = {new: replace(instructions[new], note=old[at].note, operation=old[at].operation) for at, new in pairs.items()}
     edited = replace(
         program, image=replace(program.image, instructions=[kept.get(at, new) for at, new in enumerate(instructions)]),
-        sections={pairs[at]: name for at, name in program.sections.items() if at in pairs})
+        sections={pairs[at]: name for at, name in program.sections.items() if at in pairs},
+        entries=(program.entries[0], *((first, pairs[at]) for first, at in program.entries[1:])))
     verify(edited)
     return edited
 

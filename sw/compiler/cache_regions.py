@@ -54,7 +54,7 @@ def _issues(program: Program) -> Iterator[Issue]:
     config, code = program.config, program.image.instructions
     for position in (0, program.model.context - 1):
         if program.one_run:
-            yield from trace(config, code, position=position)
+            yield from trace(config, code, program.entry(position), position=position)
             if block := program.stream and program.stream.block:
                 yield from trace(config, code, block.entry, position=block.start(position), count=0)
             continue

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from ...hdl.spec.config import Config
 from ...hdl.spec.isa import EncodingError, Instruction, Isa, Op
 from ...hdl.timing import Unit, Use, trace, uses
+from .ranges import ONE
 
 SHOWN = {Unit.MXM_BEAT: "MXM", Unit.DRAIN: "results", Unit.VXM_BEAT: "VXM", Unit.SFU_BEAT: "SFU", Unit.MEM_WRITE: "MEM",
          Unit.KEY_WRITE: "keys", Unit.VALUE_WRITE: "values"}
@@ -43,18 +44,17 @@ def assemble(config: Config, text: str) -> list[Instruction]:
 
 
 def disassemble(config: Config, program: Sequence[Instruction], sections: dict[int, str],
-                entries: Sequence[int] = (0,)) -> Iterator[str]:
+                entries: Sequence[tuple[int, int]] = ONE) -> Iterator[str]:
     """The program as lines of text: each instruction, with the cycle of its issue and the cycles in
     which units work on it.
 
-    `sections`: {number of an instruction: name of the section that begins there}. `entries`: numbers
-    of the instructions at which runs start. Cycles are those of a run at position 0, and in a loop
-    those of its first turn.
+    `sections`: {number of an instruction: name of the section that begins there}. `entries`: (position, number of
+    the instruction at which a run starts there). Cycles are those of that run, and in a loop those of its first turn.
     """
     targets = {instruction["target"] for instruction in program if instruction.op in (Op.LOOP, Op.TOKEN)}
     when = {}
-    for entry in entries:
-        for issue in trace(config, program, entry):
+    for position, entry in entries:
+        for issue in trace(config, program, entry, position=position):
             when.setdefault(issue.pc, issue)
     for pc, instruction in enumerate(program):
         if pc in sections:

@@ -23,18 +23,19 @@ from ..model.integer_graph import integer_graph
 from ..model.network import Network
 from ..text.chat import ChatTemplate
 from ..text.tokenizer import Tokenizer
+from .archive import read_arrays
 from .assembly import disassemble
 from .image import Image
 from .prompt import PromptRun, prompt_runs
+from .ranges import ONE, Entries, entry_of, parts_of, read_entries
 from .retention import Retention, prove
 from .stream import ARRAYS, Stream
 from .verified import verify_once
 
 RESIDENT, STREAMED = "resident", "streamed"
 """How a model is run: its weights lie in W-RAM, or come for each token."""
-VERSION = 9
-"""Version of the file format. It rises when the format, or the meaning of an instruction,
-changes."""
+VERSION = 10
+"""Version of the file format. It rises when the format, or the meaning of an instruction, changes."""
 
 DAMAGE = (OSError, EOFError, KeyError, TypeError, ValueError, AttributeError, RuntimeError, zipfile.BadZipFile, zlib.error,
           struct.error, OverflowError, MemoryError)
@@ -42,8 +43,6 @@ DAMAGE = (OSError, EOFError, KeyError, TypeError, ValueError, AttributeError, Ru
 
 COMPRESSED_BYTES = 1 << 25
 """Programs of fewer bytes are compressed. Weights lose about a tenth by it, and large ones take many seconds."""
-LARGEST = 1 << 32
-"""The most bytes, over all arrays, that an archive may unpack to."""
 
 
 class ProgramFileError(MareyError):
@@ -75,8 +74,8 @@ class Program:
     """A program for a configuration: the image, and for a model its facts, its tokenizer, and its chat
     template if it has one.
 
-    A resident model's program makes one or more tokens in one run from instruction 0 on. If there is
-    a `stream`, a token takes the stream's runs, or one run if its segments lie in external memory, and the
+    A resident model's program makes one or more tokens in one run; `entries` are its ranges of positions, see `ranges.py`.
+    If there is a `stream`, a token takes the stream's runs, or one run if its segments lie in external memory, and the
     image has only what stays on the tile.
     `name`: of the model. `sections`: {number of an instruction: name of the section of the listing
     that begins there}. `network`: of a program that makes no tokens, but turns a vector into another one.
@@ -91,6 +90,7 @@ class Program:
     stream: Stream | None = None
     template: ChatTemplate | None = None
     network: Network | None = None
+    entries: Entries = ONE
 
     @classmethod
     def from_instructions(cls, config: Config, instructions: list[Instruction]) -> "Program":
@@ -102,30 +102,39 @@ class Program:
 
     @property
     def one_run(self) -> bool:
-        """Whether a token takes one run, from instruction 0 on."""
+        """Whether a token takes one run."""
         return self.stream is None or self.stream.external
 
-    def runs(self, wanted: bool = True) -> list[tuple[int, int, int]]:
-        """The runs of a token: [(first instruction, tokens that the run makes, number of such
+    def entry(self, position: int) -> int:
+        """The first instruction of a run that begins at a position, if a token takes one run."""
+        return entry_of(self.entries, position)
+
+    def parts(self, position: int, count: int) -> list[tuple[int, int]]:
+        """The runs for `count` tokens from a position on, if a token takes one; see `parts_of`."""
+        return parts_of(self.entries, position, count)
+
+    def runs(self, wanted: bool = True, position: int = 0) -> list[tuple[int, int, int]]:
+        """The runs of the token at a position: [(first instruction, tokens that the run makes, number of such
         runs)].
 
         `wanted`: the token that follows is computed, which is not needed within a prompt.
         """
         if self.one_run:
-            return [(0, int(wanted), 1)]
+            return [(self.entry(position), int(wanted), 1)]
         return [(section.entry, int(section.chooses), times) for section, times in self.stream.counted(wanted)]
 
     def cycles(self, position: int = 0, wanted: bool = True) -> int:
         """Predicted cycles of the token at a position, all its runs together; `wanted` as for
         `runs`."""
-        return sum(times * self.run_cycles(position, count, entry) for entry, count, times in self.runs(wanted))
+        return sum(times * self.run_cycles(position, count, entry) for entry, count, times in self.runs(wanted, position))
 
-    def run_cycles(self, position: int, count: int, entry: int = 0) -> int:
+    def run_cycles(self, position: int, count: int, entry: int | None = None) -> int:
         """Predicted cycles of a run that makes `count` tokens, the first at a position.
 
-        `entry`: the run's first instruction. A run of several tokens takes less than as many runs of
-        one, which each also take the cycles of a run's start and end.
+        `entry`: the run's first instruction, if it is not that of its position. A run of several tokens takes less than as
+        many runs of one, which each also take the cycles of a run's start and end.
         """
+        entry = self.entry(position) if entry is None else entry
         known, run = self.image.known_cycles, self._run(position, count, entry)
         if run not in known:
             issues, _ = abridged(self.config, self.image.instructions, entry, position=position, count=count)
@@ -244,7 +253,8 @@ class Program:
     def listing(self) -> Iterator[str]:
         """The readable timetable, line by line; it assembles to the same instructions."""
         yield f"; configuration {self.config.name} ({self.config.hash:08x}); {self.summary()}"
-        yield from disassemble(self.config, self.image.instructions, self.sections, [entry for entry, _, _ in self.runs()])
+        begins = self.entries if self.one_run else [(0, run[0]) for run in self.runs()]
+        yield from disassemble(self.config, self.image.instructions, self.sections, begins)
 
     def save(self, path: str | Path) -> None:
         """Writes the program as a numpy archive of arrays and a JSON description. OSError if it
@@ -267,7 +277,7 @@ class Program:
             "marey": VERSION, "config": asdict(self.config), "name": self.name,
             "notes": [instruction.note for instruction in self.image.instructions],
             "operations": [instruction.operation for instruction in self.image.instructions],
-            "sections": list(self.sections.items()),
+            "sections": list(self.sections.items()), "entries": self.entries,
             "granule": self.image.granule, "model": asdict(self.model) if self.model else None, "stream": facts,
             "cycles": self.cycles(),
             "template": self.template and {"source": self.template.source, "special": dict(self.template.special)},
@@ -292,7 +302,7 @@ class Program:
         if not path.is_file():
             raise ProgramFileError(f"{path}: {'is no regular file' if path.exists() else 'no such file'}")
         try:
-            arrays = _read_arrays(path)
+            arrays = read_arrays(path)
             description = json.loads(bytes(arrays["description"]))
             if description["marey"] != VERSION:
                 raise ProgramFileError(f"{path}: version {description['marey']} of the program format, and this Marey reads "
@@ -308,18 +318,6 @@ class Program:
         except DAMAGE:
             raise ProgramFileError(f"{path}: damaged, or not a program that `marey compile` or `marey asm` wrote") from None
         return program
-
-
-def _read_arrays(path):
-    """The arrays of an archive, by name. BadZipFile if a checksum is wrong, or if they are larger
-    than `LARGEST` bytes."""
-    with path.open("rb") as file:
-        with zipfile.ZipFile(file) as archive:
-            if sum(member.file_size for member in archive.infolist()) > LARGEST or archive.testzip() is not None:
-                raise zipfile.BadZipFile
-        file.seek(0)
-        with np.load(file, allow_pickle=False) as archive:
-            return dict(archive)
 
 
 def _unpack_program(description, arrays):
@@ -347,4 +345,6 @@ def _unpack_program(description, arrays):
     if chat := description.get("template"):
         template = ChatTemplate(str(chat["source"]), {str(name): str(text) for name, text in chat["special"].items()})
     return Program(config, image, description["name"], model, tokenizer,
-                   {int(at): str(name) for at, name in description["sections"]}, stream, template)
+                   {int(at): str(name) for at, name in description["sections"]}, stream, template,
+                   entries=read_entries(description["entries"], len(instructions), model.context if model else 0))
+

@@ -15,6 +15,7 @@ from pathlib import Path
 from ... import hdl
 from ...hdl.timing import Prover, Run, check, check_addresses
 from ...sim.cache import CacheError, digest, find, kept
+from .ranges import spans_of
 
 WORTH_KEEPING_S = 0.5
 """Seconds of a check from which on its verdict is kept."""
@@ -51,9 +52,11 @@ def _runs(program) -> Iterator[Run]:
                 yield entry, position, 0, operand
                 check_addresses(config, instructions, entry, position=context - 1, token=operand)
         return
-    check_addresses(config, instructions, position=context - 1, token=program.model.shape.vocab_size - 1)
+    spans = spans_of(program.entries, context)
+    for _, end, entry in spans:
+        check_addresses(config, instructions, entry, position=end - 1, token=program.model.shape.vocab_size - 1)
     for position in positions:
-        yield 0, position, 1, 0
+        yield program.entry(position), position, 1, 0
     if program.stream:
         # The host brings each token's row, so a run makes one token.
         yield 0, 0, 0, 0
@@ -63,8 +66,11 @@ def _runs(program) -> Iterator[Run]:
             for position in positions:
                 yield block.entry, block.start(position), 0, 0
         return
-    for position, count in ((0, 0), (context - 1, 0), (config.block - 1, 2)):
-        yield 0, min(position, context - 2), count, 0
+    for first, end, entry in spans:
+        yield entry, first, 0, 0
+        yield entry, end - 1, 0, 0
+        if end - first > 1:
+            yield entry, min(first + config.block - 1, end - 2), 2, 0
 
 
 def verify_once(program) -> None:
@@ -106,6 +112,6 @@ def _looked_at(program) -> Iterator[str]:
     yield str(asdict(program.config))
     yield str(program.image.codes(program.config))
     if program.model:
-        yield f"{program.model.context} {program.model.shape.vocab_size}"
+        yield f"{program.model.context} {program.model.shape.vocab_size} {program.entries}"
     if stream := program.stream:
         yield f"{stream.sections} {stream.layers} {stream.cells} {stream.cell} {stream.block}"

@@ -15,11 +15,16 @@ class ResidentRunner:
         self._session, self._program = session, program
 
     def tokens(self, token: int, position: int, count: int, show: Callable[[int], None]) -> list[int]:
-        """Starts with a token at a position and makes `count` more, all in one run; `show` gets each when it is made.
+        """Starts with a token at a position and makes `count` more, in one run for each range of positions that has a
+        schedule of its own; `show` gets each when it is made.
 
         With `count` 0 the token is taken into the KV cache and none is made.
         """
-        return self._session.execute(self._program, token=token, position=position, count=count, show=show)
+        made = []
+        for first, part in self._program.parts(position, count):
+            last = made[-1] if made else token
+            made += self._session.execute(self._program, token=last, position=first, count=part, show=show)
+        return made
 
     def logits(self) -> np.ndarray:
         """The integer logits, int16 [vocab], of the token that was run last."""

@@ -51,13 +51,15 @@ class Session:
         self.tally = Tally()
         self._counted_words = self._words()
 
-    def execute(self, program: Program, entry: int = 0, *, token: int, position: int, count: int,
+    def execute(self, program: Program, entry: int | None = None, *, token: int, position: int, count: int,
                 show: Callable[[int], None] = lambda token: None, meanwhile: Callable[[], None] = lambda: None) -> list[int]:
         """Executes one run of a program that the tile holds, from instruction `entry` on, and returns the tokens it makes.
+        Without `entry` it begins where the program says for the position.
 
         `show` is called with each token when it arrives; `meanwhile` is called once, while the tile computes, and may write
         to W-RAM. ScheduleError if the tile's cycle count is not the predicted one.
         """
+        entry = program.entry(position) if entry is None else entry
         predicted = program.run_cycles(position, count, entry)
         self.link.start(entry, token=token, position=position, count=count)
         meanwhile()

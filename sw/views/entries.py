@@ -93,7 +93,8 @@ def entries(program: Program, position: int = 0, count: int = 1) -> Iterator[Ent
 
 def _runs(program, position, count):
     if program.one_run:
-        yield _Run(position=position, count=count)
+        for first, part in program.parts(position, count):
+            yield _Run(program.entry(first), first - position, first, part)
         return
     stream, half = program.stream, 0
     for token in range(count):

@@ -87,13 +87,16 @@ class Measurement:
 def measure(program: Program, position: int = 0, count: int = 1, image: Program | None = None) -> Measurement:
     """Runs a program's token, or `count` of them, in Verilator, and watches the tile's probe in every cycle.
 
-    The plan is the program's; what runs is the `image`, if one is given. BackendError if Verilator cannot be had, LinkError
-    if the run does not end.
+    The plan is the program's; what runs is the `image`, if one is given. MareyError if the tokens take several runs,
+    BackendError if Verilator cannot be had, LinkError if the run does not end.
     """
+    if len(parts := program.parts(position, count)) > 1:
+        raise MareyError(f"the tokens from position {parts[1][0]} on take a run of their own, and one run is measured: choose "
+                         "fewer tokens, or another position")
     with Device(verilator.open_tile(program.config), program.config) as device:
         device.load(image or program)
         device.transport.watch(True)
-        device.link.start(0, token=0, position=position, count=count)
+        device.link.start(program.entry(position), token=0, position=position, count=count)
         cycles, _, _ = device.link.wait(lambda token: None)
         seen = device.transport.watched()
     # Changes of the probe, and how long each lasts; cycle 1 of a run is the first in which it is on.

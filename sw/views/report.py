@@ -121,7 +121,7 @@ def phases(program: Program, position: int) -> list[dict]:
     config, graph = program.config, program.graph
     rows: dict[str, dict] = {}
     end = 0
-    for entry, count, times in program.runs():
+    for entry, count, times in program.runs(position=position):
         last = 0
         for issue in trace(config, program.image.instructions, entry, position=position, count=count):
             if issue.op is Op.MXM:

@@ -101,7 +101,7 @@ def test_a_description_that_does_not_do(saved, tmp_path, change):
 
 
 def test_an_archive_that_unpacks_to_more_than_any_program(saved, tmp_path, monkeypatch):
-    monkeypatch.setattr("marey.sw.program.program.LARGEST", 10_000)
+    monkeypatch.setattr("marey.sw.program.archive.LARGEST", 10_000)
     with pytest.raises(ProgramFileError, match="damaged"):
         Program.load(saved)
 
