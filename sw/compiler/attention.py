@@ -18,7 +18,7 @@ from .builder import REDUCED, Builder
 from .cycles import Cycles, fitted
 from .distances import stream_offset
 from .kernels.heads import in_blocks
-from .pace import Head, pace_of, take_distance
+from .pace import TYPICAL_POSITIONS, Head, paces_of, ranges_of, take_distance
 
 BLOCKS = 8
 """Number of the first address register that holds a multiple of the number of blocks, in a compact
@@ -31,12 +31,16 @@ class Attention:
     """Makes the instructions for the softmax and the values of all heads.
 
     `head`: the cycles that a head takes. `blocks`: the most blocks of the KV cache. `narrow`: the
-    result is int8, else int16.
+    result is int8, else int16. `ranges`: the most ranges of numbers of blocks that have programs of their own, each
+    with a pace in `paces`; `pace` is that of the program that is made. `late`: a VXM instruction, or none, that comes
+    behind the scores, before the first EXP2: it brings values to the cache.
     """
 
-    def __init__(self, builder: Builder, narrow: bool = True):
+    def __init__(self, builder: Builder, narrow: bool = True, ranges: int = 1):
         self.builder, self.config, self._narrow = builder, builder.config, {"narrow": 1} if narrow else {}
         config, layout = builder.config, builder.layout
+        self.late: Instruction | None = None
+        self.ranges = ranges
         # Blocks of the KV cache, and blocks that are counted as one: all, if their number is the same at each position.
         self.once = builder.place.blocks or 1
         self.heads, self.blocks = builder.shape.n_heads, layout.context // config.block // self.once
@@ -52,14 +56,21 @@ class Attention:
                       head.count * head.powers, (head.count * head.groups - 1) * head.inner} - {0}
             for register, times in enumerate(sorted(needed), BLOCKS):
                 builder.registers.add(f"{times} blocks", register, times)
-            self.multiples = sorted(needed)
+            self.multiples, self.paces = sorted(needed), [(1, None)]
         else:
-            self.multiples, self.pace = [], pace_of(config, head, self.blocks)
+            self.multiples = []
+            self._candidates = paces_of(config, head, self.blocks, ranges > 1)
+            self.choose(ranges)
+            # What follows attention is scheduled for the shortest period; no other choice may have a shorter one.
+            least = min(pace.period.at(1) for _, pace in self.paces)
+            self._candidates = [pace for pace in self._candidates if pace.period.at(1) >= least]
 
     @property
     def between_heads(self) -> int:
         """The fewest cycles from the last result of a head to that of the next."""
-        return self.head.groups * self.head.inner if self.config.engines == 1 else self.pace.period.at(1)
+        if self.config.engines == 1:
+            return self.head.groups * self.head.inner
+        return min(pace.period.at(1) for pace in self._candidates)
 
     def program(self, first: int) -> list[Instruction]:
         """The instructions between the VXM that takes the scores and the next section.
@@ -68,6 +79,31 @@ class Attention:
         instruction issues in its cycle `first`.
         """
         return (self._paced if self.config.engines > 1 else self._in_turns)(first)
+
+    def choose(self, ranges: int, fewest: int = 1, saved: int = 0, least: float = 1) -> None:
+        """Chooses the paces with which the typical part of the context takes the fewest cycles, of at most so many ranges.
+
+        `saved`: cycles that a range of at least `fewest` blocks takes less before the scores. `least`: as of `ranges_of`.
+        """
+        typical = np.arange(1, min(self.blocks, -(-TYPICAL_POSITIONS // self.config.block)) + 1)
+        cycles = []
+        for pace in self._candidates:
+            self.pace = pace
+            cycles.append(self._cycles(self._paced(0), typical) if ranges > 1 else pace.cycles(self.config, self.head, typical))
+        self.paces = [(first, self._candidates[number])
+                      for first, number in ranges_of(np.array(cycles), ranges, np.where(typical >= fewest, saved, 0), least)]
+        self.pace = self.paces[0][1]
+
+    def _cycles(self, program, blocks):
+        """Cycles of these instructions with so many blocks, int64 as `blocks`."""
+        cycles = period = np.zeros_like(blocks)
+        for each in program:
+            cycles = cycles + issue_cycles(self.config, each)
+            if each.op is Op.PERIOD:
+                period = np.maximum(each["least"], each["value"] + blocks * each["times"])
+            elif each.op is Op.NOP:
+                cycles = cycles + each["turns"] * period + ((blocks << each["blocks"] - 1) if each["blocks"] else 0)
+        return cycles
 
     def _op(self, op, note="", operation=None, **operands):
         self.builder.operation = operation or self.softmax
@@ -158,12 +194,14 @@ class Attention:
         to_head = self._period(pace.period)
         # A head's dot products but for the first: NOPs of powers of two.
         nops = self._nops(results)
-        program = self._wait(self._scored(), next_issue(config, Op.VXM))
+        late, beats = ([], 0) if self.late is None else ([self.late], self.late["outer"] * self.late["inner"])
+        program = self._wait(self._scored(beats), next_issue(config, Op.VXM) + issue_cycles(config, to_head) * pace.rolling)
+        program += [to_head] * pace.rolling + [replace(each, wait=beats - next_issue(config, Op.VXM)) for each in late]
         for begin in range(0, self.heads, pace.size):
             end = min(begin + pace.size, self.heads)
             mxm, vxm = self._products(begin, end, paced=1)
             if begin == 0:
-                program += self._until(self._exponentials(0, end), pace.lead, to_head)
+                program += self._until(self._exponentials(0, end, paced=int(pace.rolling)), pace.lead, to_head)
             else:
                 program[-1] = replace(program[-1], wait=pace.behind - next_issue(config, Op.VXM) - nop * len(nops))
                 program += [*nops, *self._until(self._exponentials(begin, end, paced=1), pace.follow, to_head)]
@@ -195,13 +233,15 @@ class Attention:
         """An instruction that waits so many cycles more."""
         return replace(instruction, wait=instruction.wait + cycles)
 
-    def _scored(self):
-        """Cycles from the issue of the VXM that takes the scores to that of the first EXP2.
+    def _scored(self, late):
+        """Cycles from the issue of the VXM that takes the scores to that of the first EXP2, but for the beats of an
+        instruction that is `late`.
 
         All scores must be taken, since the VXM has one reducer, and each head's maximum be there.
         """
         blocks = np.arange(1, self.blocks + 1)
-        maxima = [(self.head.scores * (number + 1) - self.head.powers * number) * blocks + Vxm.reduce_latency(self.config)
+        apart = np.array([self.pace.period.at(count) for count in blocks]) if self.pace.rolling else self.head.powers * blocks
+        maxima = [self.head.scores * (number + 1) * blocks - number * apart + Vxm.reduce_latency(self.config) - late
                   for number in range(min(self.pace.size, self.heads))]
         return fitted(np.max([self.heads * self.head.scores * blocks, *maxima], axis=0), self.heads * self.head.scores)
 

@@ -74,7 +74,8 @@ def _schedule(layout, outline, decisions):
     weights, constants = np.zeros((0, config.cols, config.rows), np.int8), np.zeros((0, config.lanes), np.int16)
     if not isinstance(layout, StreamedLayout):
         code = lower(layout, outline, decisions)
-        return Program(config, Image(code.instructions, weights, constants), model=facts, sections=code.sections)
+        return Program(config, Image(code.instructions, weights, constants), model=facts, sections=code.sections,
+                       entries=code.entries)
     external, block, no_block = isinstance(layout, ExternalLayout), None, ""
     code, entries = (lower_external(layout, outline), {}) if external else lower_streamed(layout, outline)
     try:

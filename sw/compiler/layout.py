@@ -302,6 +302,8 @@ class Layout:
         self.layer_constants = max(at, windows["y"].first - (0 if self.pipelined else start))
         at = self.layer_constants + model.n_layers * self.constants_stride
         at = self._keep({"x": sizes["x"], "normal": sizes["normal"], "scale": lanes, "sums": sizes["sums"]}, at)
+        if self.pipelined:  # values may go to the cache behind the scores, which must not take their place
+            at = self._keep({"v": sizes["v"]}, at)
         looked_up, at = self.lay({"embedding": self._embedding_factor_values()}, at)
         classifier, at = self.lay({"classifier_bias": biases.get("classifier_bias", 0)}, at)
         x = [(0, at)]
@@ -332,7 +334,7 @@ class Layout:
         """Lays the buffers that products read and write; returns the granule after the last.
 
         Buffers that are never in use at the same time share granules. `input` comes first. Behind
-        the part of it that is in use at the time lie `gained`; or `qk`, `k` and `v`; or `gate`; or
+        the part of it that is in use at the time lie `gained`; or `qk`, `k` and, without halves, `v`; or `gate`; or
         `logits`. The scores take the place of all of them, `input` included. If inputs have halves,
         `whole` lies between, since it is in use when the next input is written, and `gained` behind `gate`,
         since it is in use before `gate` is read for the last time.
@@ -343,4 +345,5 @@ class Layout:
             hidden = norm = self._keep({"whole": sizes["whole"]}, hidden)
             gate = [("gate", "gained")]
         return max(self._keep({name: sizes[name] for name in names}, start) for start, names in (
-            *((hidden, names) for names in gate), (norm, ("qk", "k", "v")), (norm, ("logits",)), (at, ("score",))))
+            *((hidden, names) for names in gate), (norm, ("qk", "k") if self.pipelined else ("qk", "k", "v")),
+            (norm, ("logits",)), (at, ("score",))))

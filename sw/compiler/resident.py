@@ -2,7 +2,8 @@
 
 The graph's regions become four sections: before the layers; a layer up to its scores; a layer after
 attention; after the layers. A timeline schedules each. Attention stands between the second and the
-third; its cycles depend on the number of blocks, see `attention.py`.
+third; its cycles depend on the number of blocks, see `attention.py`. Where attention has several paces, each for a
+range of positions, the program has the sections once for each pace, and a run begins with those of its position.
 """
 
 from collections.abc import Iterable
@@ -20,9 +21,8 @@ from .builder import Builder, log2
 from .decisions import Decisions
 from .emit import lay_out
 from .kernels import choice, embedding, norm, steps_of
-from .kernels.heads import queries_first
-from .kernels.linear import scaled_later
 from .layout import CompileError, Layout
+from .orders import orders
 from .placement import Resident
 from .schedule import Boundary, Timeline
 from .steps import IN_ORDER, ORIGIN, WITH_REGISTERS, After, Step, step
@@ -32,23 +32,32 @@ LOOK_UPS = {Kind.EMBED: embedding.look_up, Kind.POSITION: embedding.look_up_posi
 tables in the tile."""
 
 
+MOST_RANGES = 4
+"""Ranges of positions with a program of their own."""
+LEAST_GAIN = 1 / 1500
+"""The part of the cycles of a layer, but for those of attention, that a range must save in the mean."""
+SEVERAL_BLOCKS = 4
+"""Blocks of a range from which on the scores begin before all queries are there; more blocks would gain nothing."""
+
+
 @dataclass(frozen=True)
 class Code:
-    """A lowered model: its instructions, and the sections of its listing, {number of first
-    instruction: name}."""
+    """A lowered model: its instructions, the sections of its listing, {number of first
+    instruction: name}, and the `entries` of its ranges of positions, as in `Program`."""
 
     instructions: list[Instruction]
     sections: dict[int, str]
+    entries: tuple[tuple[int, int], ...] = ((0, 0),)
 
 
 def lower(layout: Layout, outline: Outline, decisions: Decisions | None = None) -> Code:
-    """The program of a token, at any position of the layout's context; it starts at instruction 0. `decisions`: of its
-    timelines.
+    """The program of a token, at any position of the layout's context. `decisions`: of its timelines.
 
-    CompileError if it does not fit the program memory.
+    It has as many ranges of positions as the program memory has room for, up to `MOST_RANGES`. CompileError if not even
+    one fits.
     """
     builder = Builder(layout, outline, Resident(layout), decisions)
-    attention = Attention(builder)
+    attention = Attention(builder, ranges=1 if layout.config.compact else MOST_RANGES)
     return _Token(builder, attention).code()
 
 
@@ -100,60 +109,74 @@ class _Token:
 
     def code(self) -> Code:
         """The program."""
-        config, layer_op = self.config, next_issue(self.config, Op.LOOP)
-        early, head_operations, tail_operations = parts_of_layer(self.builder)
+        early, head, behind = parts_of_layer(self.builder)
         begin = self._begin(early)
-        tail = behind_attention(self.builder, self.attention).schedule(self._steps([*tail_operations, *early]))
+        tail = behind_attention(self.builder, self.attention).schedule(self._steps([*behind, *early]))
         self._add_strides(tail)
-        # What follows a layer begins behind its LOOP; cycles count from the layer's last beat of the VXM.
-        origin = tail.beats()
-        layers = [tail.continued(origin, tail.beats(Unit.ISSUE) + 1 + layer_op - origin).schedule(steps)
-                  for steps in self._orders(head_operations)]
-        layer = min(layers, key=lambda timeline: timeline.beats(Unit.MXM_BEAT))
-        first = layer.first_issue
+        layers = [self._layer(tail, head, 1)]
+        if self.attention.ranges > 1:
+            layers.append(self._layer(tail, head, SEVERAL_BLOCKS))
+            self._choose(layers, tail)
+        while True:
+            code, sections, entries = [], {}, []
+            for blocks, pace in self.attention.paces:
+                self.attention.pace, origin = pace, len(code)
+                _, layer, late = layers[blocks >= SEVERAL_BLOCKS]
+                instructions, names = self._joined(begin, layer, late, tail.copy())
+                # A program behind others has other targets.
+                code += [replace(each, operands=each.operands | {"target": each["target"] + origin})
+                         if each.op in (Op.LOOP, Op.TOKEN) else each for each in instructions]
+                sections |= {origin + at: name for at, name in names.items()}
+                entries.append(((blocks - 1) * self.config.block, origin))
+            if len(code) <= self.config.program_depth:
+                return Code(code, sections, tuple(entries))
+            if len(entries) == 1:
+                raise CompileError(f"the program has {len(code)} instructions, and {self.config.name} has room for "
+                                   f"{self.config.program_depth}: choose a larger configuration")
+            self.attention.ranges = len(entries) - 1
+            self._choose(layers, tail)
+
+    def _choose(self, layers, tail):
+        """Chooses the ranges of positions."""
+        (one, *_), (several, *_) = layers
+        self.attention.choose(self.attention.ranges, SEVERAL_BLOCKS, one - several, LEAST_GAIN * (tail.beats() + one))
+
+    def _layer(self, tail, operations, blocks):
+        """(the last cycle before the scores, the timeline of a layer up to its scores, the instruction that comes behind them
+        or None), with at least so many blocks.
+
+        What follows a layer begins behind its LOOP; cycles count from the layer's last beat of the VXM.
+        """
+        first = tail.beats(Unit.ISSUE) + 1 + next_issue(self.config, Op.LOOP)
+        found = []
+        for order in orders(self.builder, operations, paced(self.builder, operations), blocks):
+            timeline = tail.continued(tail.beats(), first - tail.beats()).schedule(order.steps)
+            last = timeline.beats(Unit.MXM_BEAT) + order.beats - blocks * self.attention.head.count * self.attention.head.scores
+            found.append((last, timeline, order.late))
+        return min(found, key=lambda each: each[0])
+
+    def _joined(self, begin, layer, late, tail):
+        """The sections as one program, and their names: ({number of first instruction: name})."""
+        config, layer_op, origin, first = self.config, next_issue(self.config, Op.LOOP), tail.beats(), layer.first_issue
         loop = tail.place(step(self.builder.op(Op.LOOP, count=self.builder.shape.n_layers),
                                after=(After(ORIGIN, origin + first - layer_op), *IN_ORDER)))
         end = tail.continued(origin, first).schedule(self._end_steps())
         before, head_placed = begin.moved(), layer.moved(begin.origin_of(layer))
         head = lay_out(config, before + head_placed)
         target = len(lay_out(config, [*before, head_placed[0]])) - 1
+        self.attention.late = late
         middle = self.attention.program(tail.first_issue)
         behind = loop + layer_op - end.first_issue + self._behind_loop(end.first_issue - first)
-        return self._joined(head, target, middle, lay_out(config, tail.moved() + end.moved(behind)))
-
-    def _joined(self, head, target, middle, rest):
-        """The sections as one program; its LOOP jumps to instruction `target`."""
-        config, program = self.config, head + middle + rest
+        program = [*head, *middle, *lay_out(config, tail.moved() + end.moved(behind))]
         at = next(index for index, instruction in enumerate(program) if instruction.op is Op.LOOP)
         program[at] = replace(program[at], operands=program[at].operands | {"target": target})
-        if len(program) > config.program_depth:
-            raise CompileError(f"the program has {len(program)} instructions, and {config.name} has room for "
-                               f"{config.program_depth}: choose a larger configuration")
-        return Code(program, {0: "begin", target: "layer", len(head): "attention", len(head) + len(middle): "feed-forward",
-                              at + 1: "end"})
+        return program, {0: "begin", target: "layer", len(head): "attention", len(head) + len(middle): "feed-forward",
+                         at + 1: "end"}
 
     def _behind_loop(self, cycles):
         """Cycles to wait after a LOOP, which has no wait of its own: 0, or at least the issue
         cycles of a NOP."""
         return max(cycles, next_issue(self.config, Op.NOP)) if cycles > 0 else 0
-
-    def _orders(self, operations):
-        """The orders in which the steps up to the scores are tried, each as a list.
-
-        If a pass multiplies the values by their input's scalar, the product that makes them may also come when the VXM
-        has turned keys and queries, whose passes do not fit between its results.
-        """
-        builder, whole = self.builder, self._steps(operations)
-        made = next(each for each in operations if each.kind is Kind.LINEAR and each.output.heads
-                    and builder.graph.readers(each.output.name, builder.graph.layer)[0].kind is Kind.VALUES)
-        turn = operations.index(made) + 1
-        if self.config.engines == 1 or not scaled_later(builder, made) or operations[turn].kind is not Kind.ROTATE:
-            return [whole]
-        before, values, turned, after = (
-            [each for operation in part for each in steps_of(builder, operation)]
-            for part in (operations[:turn - 1], [made], [operations[turn]], operations[turn + 1:]))
-        return [whole, *([*paced(builder, operations), *before, *heads, *values, *after]
-                         for heads in (turned, queries_first(turned)))]
 
     def _steps(self, operations):
         """The steps of a section with these operations."""
@@ -208,3 +231,4 @@ class _Token:
                     after=(After(Unit.VXM_BEAT, Vxm.ending_cycles(config) - Sequencer.HALT_CYCLES), *IN_ORDER))
         return [*paced(builder), *measured, stop, *normalised, *steps_of(builder, classifier),
                 choice.scale(builder, classifier), *steps_of(builder, chosen), halt]
+

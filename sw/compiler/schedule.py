@@ -138,7 +138,7 @@ class Timeline:
         """The number of the choice with which the last of the steps behind it ends first; see `schedule`."""
         ends = [_end_of(self._find(choice)) for choice in choices]
         order = sorted(range(len(choices)), key=lambda each: (len(choices[each].instructions), ends[each]))
-        last = [self._copy()._last_end([choices[each], *steps]) for each in order]
+        last = [self.copy()._last_end([choices[each], *steps]) for each in order]
         return order[int(np.argmin(last))]
 
     def _last_end(self, steps):
@@ -250,8 +250,8 @@ class Timeline:
         return {name: value.offset + self.registers.get(value.base, 0) if isinstance(value, Address) else value
                 for name, value in instruction.operands.items()}
 
-    def _copy(self):
-        """A copy for a trial."""
+    def copy(self) -> "Timeline":
+        """A copy, for a trial or for another end."""
         twin = copy(self)
         twin.registers, twin.placed, twin._ready = dict(self.registers), list(self.placed), dict(self._ready)
         twin._busy = {unit: busy.copy() for unit, busy in self._busy.items()}

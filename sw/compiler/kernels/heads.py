@@ -88,9 +88,9 @@ def to_cache(builder: Builder, choices: list[Instruction]) -> list[Step]:
             for half in (({}, {"high": 1}) if builder.config.wide_beats > 1 else ({},))]
 
 
-def scores(builder: Builder, operation: Operation) -> list[Step]:
+def scores(builder: Builder, operation: Operation, fewest: int = 1) -> list[Step]:
     """Computes the scores of all heads. The step is a section's last, since its cycles grow with
-    the number of blocks."""
+    the number of blocks, of which there are at least `fewest`."""
     layout, config, shape = builder.layout, builder.config, builder.shape
     words, passes = layout.head // config.rows, config.block // config.cols
     beats, stored = words * config.wide_beats, words * layout.halves
@@ -103,15 +103,15 @@ def scores(builder: Builder, operation: Operation) -> list[Step]:
                      interval=max(beats, config.beats_per_result), outer=shape.n_heads,
                      **in_blocks(builder, VxmBlocks.MIDDLE, passes), shift=builder.shifts[operation.name], to=To.MEM, mask=1,
                      reduce=Reduce.MAX, into=REDUCED)
-    # The scheduler finds the cycle for one block, with which inputs are read the soonest. With more blocks
+    # The scheduler finds the cycle for the fewest blocks, with which inputs are read the soonest. With more blocks
     # the VXM is in use for longer, and so the step comes after all other beats of the VXM.
-    one = tuple(replace(part, operands=part.operands | {"middle": passes}) for part in (mxm, vxm))
+    one = tuple(replace(part, operands=part.operands | {"middle": passes * fewest}) for part in (mxm, vxm))
     offset = stream_offset(config, beats)
     # Keys must be written before they are read. Values are read much later; but if W-RAM has one port, they
     # must be written, too, before the MXM reads anything. What comes from external memory is there before.
     written = (Unit.KEY_WRITE, Unit.VALUE_WRITE) if config.wram_ports == 1 else (Unit.KEY_WRITE,)
     written = () if builder.place.far_cache else written
-    read = 1 - mxm_beat(config) - Mxm.read_latency(config)
+    read = 1 - mxm_beat(config) - Mxm.read_latency(config) - (fewest - 1) * passes * max(beats, config.beats_per_result)
     # The VXM is the last instruction before those of attention.
     after = (After(Unit.VXM_BEAT, 1 - vxm_beat(config) - offset), *(After(unit, read) for unit in written),
              After(Unit.ISSUE, 1 - offset))

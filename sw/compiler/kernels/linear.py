@@ -19,15 +19,17 @@ from .join import sums_place, sums_step
 from .norm import first_scalar, measured, second_half
 
 
-def linear(builder: Builder, operation: Operation) -> list[Step]:
+def linear(builder: Builder, operation: Operation, cuts: tuple[int, ...] = ()) -> list[Step]:
     """Multiplies the input by a matrix; the operation that reads the result decides where it goes.
 
     If an ADD reads it, the VXM adds the residual to the results on their way; a pass before the
     product adds the bias to the residual. Values go to the KV cache: directly, if W-RAM can be
-    written at the time, else through the buffer `v`.
+    written at the time, else through the buffer `v`. `cuts`: granules of the results at which the passes between the
+    products of two halves are cut, so that the second product can begin before they have ended.
     """
     region = builder.graph.layer if operation in builder.graph.layer else builder.graph.end
     product = _Product(builder, operation, builder.graph.producer(operation.inputs[0], region))
+    product.cuts = cuts
     reader = builder.graph.readers(operation.output.name, region)[0]
     bias = None
     if operation.bias:
@@ -125,7 +127,7 @@ class _Product:
     def __init__(self, builder: Builder, operation: Operation, source: Operation):
         self.builder, self.operation, self.name = builder, operation, operation.name
         self.matrix, self.shift = builder.place.matrix(self.name), builder.shifts[self.name]
-        self.source, self.parts = source, []
+        self.source, self.parts, self.cuts = source, [], ()
         kind = builder.layout.source(operation)
         self.inputs = "o" if kind is Kind.VALUES else "whole" if source.name.endswith(WHOLE) else "input"
         self.by_group = source.output.scalars > 1
@@ -222,14 +224,19 @@ class _Product:
         factors = builder.buffer["factors"] + builder.layout.factors[name]
         scalar, hop = (builder.group_scalars, 1) if self.source.kind is Kind.NORM else (builder.group_steps + 1, 2)
         sums, plus = self._sums(dst, epilogue)
-        scaled = builder.spread(f"{name}: half", count, matrix.group_inner, x=sums, dst=dst, scalar=scalar,
-                                shift=builder.outline.rescales[name], **plus)
-        scaling = builder.spread(f"{name}: factors", count, rate, x=moved_by(constant, count), scalar=scalar + hop, bare=1,
-                                 shift=MANTISSA_BITS, dst=factors)
+        passes = []
+        for at, end in pairwise([0, *self.cuts, count]):
+            moved = {"y": moved_by(plus["y"], at)} if plus else {}
+            passes.append(best(builder.spread(
+                f"{name}: factors", end - at, rate, x=moved_by(constant, count + at), scalar=scalar + hop, bare=1,
+                shift=MANTISSA_BITS, dst=factors + at)))
+            passes.append(best(builder.spread(
+                f"{name}: half", end - at, matrix.group_inner, x=moved_by(sums, at), dst=moved_by(dst, at), scalar=scalar,
+                shift=builder.outline.rescales[name], **plus | moved)))
         return [
             self._part(0, first, sums, constant, builder.outline.first_shifts[name], {}, [(0, count, {})]),
             *second_half(builder, self.source, rate),
-            best(scaling), *first_scalar(builder, self.source), best(scaled),
+            passes[0], *first_scalar(builder, self.source), *passes[1:],
             self._part(first, matrix.inner, dst, factors, self.shift,
                        {"plus": 1, "x": dst, "x_step": 1, "scalar": scalar + hop} | epilogue, self.parts or [(0, count, {})])]
 

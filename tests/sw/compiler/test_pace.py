@@ -1,6 +1,7 @@
 """The pace of attention: it is legal for drawn heads, contexts and tiles, and `fitted` is tight."""
 
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from marey.hdl.spec.config import preset
 from marey.sw.compiler.compile import schedule
 from marey.sw.compiler.cycles import fitted
-from marey.sw.compiler.pace import MOST_GROUPS, Head, pace_of
+from marey.sw.compiler.pace import MOST_GROUPS, Head, paces_of, ranges_of
 from marey.sw.compiler.plan import lay_out_model
 from marey.sw.model.config import ModelConfig
 from marey.sw.program.verified import verify
@@ -49,8 +50,55 @@ def test_any_heads_obey_the_rules(data):
 
 @pytest.mark.parametrize("heads", [1, 9, 64])
 def test_groups_are_few(heads):
-    pace = pace_of(preset("lpu16x16"), Head(heads, 1, 4, 1, 1, 4, 1), 128)
-    assert -(-heads // pace.size) <= MOST_GROUPS
+    for pace in paces_of(preset("lpu16x16"), Head(heads, 1, 4, 1, 1, 1, 1), 128, rolling=True):
+        assert -(-heads // pace.size) <= MOST_GROUPS
+
+
+@settings(max_examples=30)
+@given(data=st.data())
+def test_ranges_take_the_fewest_cycles(data):
+    """Of all ways to cut the numbers of blocks into ranges, the one with the fewest cycles; no range is for nothing, and none
+    takes more cycles than without ranges."""
+    paces, blocks, most = (data.draw(st.integers(1, end)) for end in (3, 7, 4))
+    cycles = np.array(data.draw(st.lists(st.lists(st.integers(0, 60), min_size=blocks, max_size=blocks), min_size=paces,
+                                         max_size=paces)))
+    fewest, less = data.draw(st.integers(1, blocks)), data.draw(st.integers(0, 20))
+    saved = np.where(np.arange(1, blocks + 1) >= fewest, less, 0)
+    saved[0] = 0
+
+    one = cycles[cycles.sum(axis=1).argmin()]
+
+    def best(firsts):
+        """The fewest cycles of ranges that begin with these numbers of blocks."""
+        return sum(np.where((cycles <= one)[:, first - 1:end - 1].all(axis=1), cycles[:, first - 1:end - 1].sum(axis=1),
+                            1 << 20).min() - saved[first - 1] * (end - first)
+                   for first, end in zip(firsts, [*firsts[1:], blocks + 1], strict=True))
+
+    totals = [min(best([1, *firsts]) for several in range(count) for firsts in combinations(range(2, blocks + 1), several))
+              for count in range(1, most + 1)]
+    least = data.draw(st.floats(0, 5))
+    found = ranges_of(cycles, most, saved, least)
+    firsts, total = [first for first, _ in found], best([first for first, _ in found])
+    assert firsts[0] == 1 and firsts == sorted(set(firsts)) and len(firsts) <= most
+    assert total == sum(cycles[pace, first - 1:end - 1].sum() - saved[first - 1] * (end - first)
+                        for (first, pace), end in zip(found, [*firsts[1:], blocks + 1], strict=True))
+    assert total in totals
+    if len(firsts) < most:
+        assert total - totals[len(firsts)] <= least * blocks
+
+
+def test_a_range_has_the_pace_that_suits_it():
+    """With several ranges no position takes more cycles than with one, and those of short contexts take fewer."""
+    config, shape = preset("sim8x8"), ModelConfig(dim=64, hidden_dim=64, n_layers=1, n_heads=8, n_kv_heads=4, vocab_size=64,
+                                                  seq_len=256)
+    outline = outline_of_shape(shape, pipelined=True)
+    several = schedule(lay_out_model(config, outline), outline)
+    small = replace(config, program_depth=len(several.image.instructions) // len(several.entries) + 20)
+    one = schedule(lay_out_model(small, outline), outline)
+    verify(several)
+    assert len(several.entries) > 2 and len(one.entries) == 1
+    cycles = np.array([[program.cycles(position) for position in range(0, 256, 8)] for program in (several, one)])
+    assert (cycles[0] <= cycles[1]).all() and cycles[0, 0] < cycles[1, 0] and cycles[0].mean() < 0.99 * cycles[1].mean()
 
 
 def test_long_waits_fit_the_tile():

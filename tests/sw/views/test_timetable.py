@@ -102,21 +102,22 @@ def test_every_operation_is_drawn_once_and_sums_are_the_emulators(program):
 
 
 def test_templates_are_shared(program):
-    """Of many tokens only those with other numbers of blocks, and the last, differ."""
+    """Of many tokens only those with other numbers of blocks, and the last of each run, differ."""
     drawn = chart(program, 0, 64)
-    assert len(drawn["tokens"]) == 64 and len(drawn["templates"]) <= 64 // program.config.block + 1
+    assert len(drawn["tokens"]) == 64 and len(drawn["templates"]) <= 64 // program.config.block + len(program.parts(0, 64))
     assert [token[1] for token in drawn["tokens"]] == list(range(64))
 
 
 def test_the_listing_and_the_timetable_say_the_same_cycles(program):
-    """Of every instruction, for its first issue."""
+    """Of every instruction, for its first issue at the first position of its range."""
     said, pattern = {}, re.compile(r"; (\d+).* @ cycle (\d+)(?:, )?(.*)$")
     for line in program.listing():
         if match := pattern.search(line):
             said[int(match[1])] = (int(match[2]), match[3])
     shown = {}
-    for entry, line in zip(entries(program), list(text(program))[1:], strict=True):
-        shown.setdefault(entry.issue.pc, (entry.issue.cycle, line[56:].strip()))
+    for position, _ in program.entries:
+        for entry, line in zip(entries(program, position), list(text(program, position))[1:], strict=True):
+            shown.setdefault(entry.issue.pc, (entry.issue.cycle, line[56:].strip()))
     assert said == shown and len(said) > 20
     assert sum("VXM" in when for _, when in said.values()) == sum(
         instruction.op is Op.VXM for instruction in program.image.instructions)
