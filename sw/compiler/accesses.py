@@ -1,6 +1,7 @@
 """The accesses of instructions to memories, as the scheduler keeps them."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -33,9 +34,8 @@ class Entries:
         """A copy in which all accesses are so many cycles later."""
         return Entries(self.written + cycles, self.accessed + cycles, self.writer + cycles, self.user + cycles)
 
-    def reach(self, entries: np.ndarray) -> None:
-        """Extends the arrays to these entries, by ones that nothing has used."""
-        end = int(np.max(entries)) + 1
+    def reach(self, end: int) -> None:
+        """Extends the arrays to the entries before `end`, by ones that nothing has used."""
         if end > len(self.written):
             more = np.full(end + end // 2 - len(self.written), LONG_AGO, np.int64)
             for name in ("written", "accessed", "writer", "user"):
@@ -51,3 +51,8 @@ class Access:
     entries: np.ndarray
     cycles: np.ndarray
     write: bool
+
+    @cached_property
+    def end(self) -> int:
+        """One more than the last entry."""
+        return int(self.entries.max()) + 1

@@ -90,7 +90,7 @@ class Timeline:
         cycles[:, -boundary.last:] -= np.arange(boundary.last)[::-1]
         cycles -= boundary.apart * np.arange(boundary.heads)[::-1, None]
         entries, which = self._memories[Memory.MEM], boundary.granule + np.arange(cycles.size)
-        entries.reach(which)
+        entries.reach(int(which[-1]) + 1)
         entries.written[which] = entries.accessed[which] = cycles.ravel()
 
     def _keep_busy(self, unit, until):
@@ -197,8 +197,12 @@ class Timeline:
         issuable = int(self._busy[Unit.ISSUE].argmin()) - BEFORE
         cycle = max([after, issuable, *(self._earliest(access, shift) for shift, access in accesses)])
         units = [(unit, cycles + shift) for shift, (found, _) in parts for unit, cycles in found.items()]
-        while later := max(self._blocked(RIVALS.get(unit, unit), cycles + cycle) for unit, cycles in units):
-            cycle += later
+        free = 0
+        while free < len(units):
+            # Each unit in turn moves the step on, until the step is in the way of none.
+            for unit, cycles in units:
+                later = self._blocked(RIVALS.get(unit, unit), cycles, cycle)
+                cycle, free = cycle + later, 0 if later else free + 1
         return cycle, units, accesses
 
     def _update(self, instruction, cycle):
@@ -294,31 +298,29 @@ class Timeline:
         issues of their instructions.
         """
         entries = self._memories[access.memory]
-        entries.reach(access.entries)
+        entries.reach(access.end)
         last, issued = (entries.accessed, entries.user) if access.write else (entries.written, entries.writer)
         return int(max((last[access.entries] - access.cycles).max(), issued[access.entries].max())) + 1 - shift
 
     def _record(self, access, cycle, shift):
         """Enters an access of an instruction that issues in `cycle` + `shift`."""
         entries = self._memories[access.memory]
-        entries.reach(access.entries)
+        entries.reach(access.end)
         at = access.cycles + cycle + shift
         for last, issued in [(entries.accessed, entries.user)] + [(entries.written, entries.writer)] * access.write:
             np.maximum.at(last, access.entries, at)
             np.maximum.at(issued, access.entries, cycle + shift)
 
-    def _blocked(self, unit, cycles):
-        """0 if a unit is free in all these cycles, which ascend; else how much later they must be at
+    def _blocked(self, unit, cycles, cycle):
+        """0 if a unit is free in all these cycles, which ascend, counted from `cycle`; else how much later they must be at
         least."""
-        busy = self._busy[unit]
-        at = cycles[cycles < len(busy) - BEFORE] + BEFORE
-        if not len(at):
-            return 0
-        if at[-1] - at[0] + 1 == len(at):
-            if not busy[at[0]:at[0] + len(cycles)].any():
+        busy, first, count = self._busy[unit], int(cycles[0]) + cycle + BEFORE, len(cycles)
+        if int(cycles[-1]) + cycle + BEFORE - first + 1 == count:
+            if not busy[first:first + count].any():
                 return 0
-            used = np.concatenate([[at[0] - 1], np.flatnonzero(busy[at[0]:]) + at[0], [len(busy) + len(cycles)]])
-            return int(used[np.argmax(np.diff(used) > len(cycles))]) + 1 - int(at[0])
+            used = np.concatenate([[first - 1], np.flatnonzero(busy[first:]) + first, [len(busy) + count]])
+            return int(used[np.argmax(np.diff(used) > count)]) + 1 - first
+        at = cycles[:cycles.searchsorted(len(busy) - BEFORE - cycle)] + (cycle + BEFORE)
         if not busy[at].any():
             return 0
         later = np.minimum(at[:, None] + np.arange(1, TRIED), len(busy) - 1)
