@@ -253,13 +253,13 @@ def test_on_the_rtl_with_a_chip_that_forgets(program, compiler):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("bits", [4, 8])
-def test_a_block_of_stories15M_on_the_rtl(bits, compiler):
+@pytest.mark.parametrize(("bits", "rate"), [(4, 1), (8, 1), (4, 2)])
+def test_a_block_of_stories15M_on_the_rtl(bits, rate, compiler):
     """Its shape with random weights: a block of 16 positions, and the token behind it, whose logits are golden, in the
     predicted cycles."""
     model = quantise(tiny_model(STORIES15M), bits, group=32)
     config = replace(preset("ecp5_8x8"), sdram=ULX3S, weight_bits=bits, wram_depth=(1 << 18) // bits, mem_depth=4096,
-                     program_depth=1024)
+                     program_depth=1024, **({} if rate == 1 else {"sdram_rate": rate, "sdram_mhz": 70}))
     program = compile_quantised(model, config)
     assert program.stream.block.positions == 16
     prompt = np.random.default_rng(6).integers(0, STORIES15M.vocab_size, 17).tolist()

@@ -224,6 +224,17 @@ def test_the_shape_of_stories15M_on_the_rtl(bits, rate, compiler):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["ecp5_8x8_int4_sdram", "ecp5_8x8_sdram"])
+def test_every_position_to_63_of_stories15M_on_the_rtl(name, compiler):
+    """On the tile of a board, one after another: 64 tokens with random weights are golden, in the predicted cycles."""
+    config = preset(name)
+    model = quantise(tiny_model(STORIES15M), config.weight_bits, group=32)
+    program = compile_quantised(model, config, context=64)
+    _, tally, _ = tokens(program, model, 64, verilator.open_tile)
+    assert tally.runs == 64 and tally.predicted == tally.measured == 64 * program.cycles()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("positions", POSITIONS)
 @pytest.mark.parametrize(("name", "speed"), [("ecp5_8x8_int4_sdram", 31.7), ("ecp5_8x8_sdram", 17.8)])
 def test_positions_to_63_of_stories15M_on_the_rtl(name, speed, positions, compiler):
