@@ -152,7 +152,7 @@ def test_nothing_is_forgotten_without_refresh_slots(compiler):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "cycles"), [("ecp5_8x8_int4_sdram", 5_322_683), ("ecp5_8x8_sdram", 8_758_737)])
+@pytest.mark.parametrize(("name", "cycles"), [("ecp5_8x8_int4_sdram", 2_664_496), ("ecp5_8x8_sdram", 4_389_505)])
 def test_stories15M(name, cycles):
     """With its whole context of 256 on the tile of a board, derived."""
     config = preset(name)

@@ -122,7 +122,7 @@ def test_stories15M_on_the_rtl_for_200_ms(compiler):
     """Its shape in 4 bits, with the ULX3S's chip, which forgets: logits for over 200 ms without a REFRESH in a run. With a gap
     that the proof allows they are right, too; with a longer one the program is refused, and where it runs all the same, the
     logits are wrong from the second run on."""
-    config = replace(preset("ecp5_8x8_int4_sdram"), sdram_mhz=100, sdram_sweep_us=45_000)
+    config = replace(preset("ecp5_8x8_int4_sdram"), sdram_mhz=100, sdram_rate=1, sdram_sweep_us=45_000)
     model = quantise(tiny_model(STORIES15M), 4, group=32)
     program, golden = compile_quantised(model, config), Golden(model)
     behind, bursts = program.stream.logits_far + 100_000, program.stream.image_bursts(config)
