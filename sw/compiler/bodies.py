@@ -237,14 +237,15 @@ class Bodies:
         builder, config = self.builder, self.config
         timeline = Timeline(config, self.number.values)
         kinds = [operation.kind for operation in operations]
-        first = kinds.index(Kind.SCORES) + 1 if Kind.SCORES in kinds else len(kinds)
-        bring, late = [], Kind.SCORES in kinds and builder.place.fill_cycles == 1 and not self.slots
+        attends = Kind.SCORES in kinds
+        first = kinds.index(Kind.SCORES) + 1 if attends else len(kinds)
+        bring, late = [], attends and builder.place.fill_cycles == 1 and not self.slots
         if following is not None and following.weights:
             half = Address(config.wram_depth // 2, self.number["buffer"])
             bring = [step(self._move(Place.WRAM, 0, half, following.weights))]
         steps = [*paced(builder, operations), *self._steps(operations[:first])]
         head = timeline.schedule([*steps, *bring] if late else [*bring, *steps])
-        if first == len(kinds) and Kind.SCORES not in kinds:
+        if not attends:
             return lay_out(config, head.moved())
         behind = [each for each in operations[first:] if each.kind not in (Kind.SOFTMAX, Kind.VALUES)]
         output = kept_output(builder) if self.slots and builder.place.chunks > 1 else []

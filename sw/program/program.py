@@ -347,4 +347,3 @@ def _unpack_program(description, arrays):
     return Program(config, image, description["name"], model, tokenizer,
                    {int(at): str(name) for at, name in description["sections"]}, stream, template,
                    entries=read_entries(description["entries"], len(instructions), model.context if model else 0))
-

@@ -28,8 +28,7 @@ def linear(builder: Builder, operation: Operation, cuts: tuple[int, ...] = ()) -
     products of two halves are cut, so that the second product can begin before they have ended.
     """
     region = builder.graph.layer if operation in builder.graph.layer else builder.graph.end
-    product = _Product(builder, operation, builder.graph.producer(operation.inputs[0], region))
-    product.cuts = cuts
+    product = _Product(builder, operation, builder.graph.producer(operation.inputs[0], region), cuts)
     reader = builder.graph.readers(operation.output.name, region)[0]
     bias = None
     if operation.bias:
@@ -121,13 +120,13 @@ class _Product:
     `source`: the operation that makes the input. Attention's output is in the buffer `o`, any other
     input in `input`. `by_group`: groups of inputs have scalars of their own. `scalar`: register of
     the input's scalar, or of the first group's. `inner`: words of a group of inputs. `interval`: cycles
-    from one result to the next. `spans`: its groups.
+    from one result to the next. `spans`: its groups. `cuts`: see `linear`.
     """
 
-    def __init__(self, builder: Builder, operation: Operation, source: Operation):
+    def __init__(self, builder: Builder, operation: Operation, source: Operation, cuts: tuple[int, ...]):
         self.builder, self.operation, self.name = builder, operation, operation.name
         self.matrix, self.shift = builder.place.matrix(self.name), builder.shifts[self.name]
-        self.source, self.parts, self.cuts = source, [], ()
+        self.source, self.parts, self.cuts = source, [], cuts
         kind = builder.layout.source(operation)
         self.inputs = "o" if kind is Kind.VALUES else "whole" if source.name.endswith(WHOLE) else "input"
         self.by_group = source.output.scalars > 1
