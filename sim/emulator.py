@@ -215,8 +215,10 @@ class EmulatedTile:
         if operands["pair"]:
             product = product[:, 0::2] + product[:, 1::2]
             c = c[:, 1::2] if operands["plus"] else c
+        cached = operands["to"] in (To.KEYS, To.VALUES)
+        bits = (self.config.cache_bits if cached else 8) if operands["narrow"] else 16
         # Products have at most 49 bits, so any shift above 60 gives the same result.
-        result = saturate(round_shift(product, np.minimum(shift, 60)) + c, 8 if operands["narrow"] else 16)
+        result = saturate(round_shift(product, np.minimum(shift, 60)) + c, bits)
         number = granules.number[granules.complete]
         index = number[:, None] * lanes + np.arange(lanes)
         keep = (index <= issue.position) | (operands["mask"] == 0)

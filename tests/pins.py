@@ -83,12 +83,12 @@ def drawn_digests(tiles: Iterable[str] = ()) -> Iterator[tuple[str, str]]:
 
     `tiles`: names of the tiles to include; all if empty. The digest is "refused" for a CompileError.
     """
-    quantised = cache(lambda shape, bits: quantise(tiny_model(shape), bits))
+    quantised = cache(lambda shape, bits, cache_bits: quantise(tiny_model(shape), bits, cache_bits=cache_bits))
     for kind, configs in (("resident", ROOMY + INT4 + ONE_PORT), ("streamed", STREAMED)):
         for config in (config for config in configs if not tiles or config.name in tiles):
             for shape, name in MODELS.items():
                 yield f"{kind} {config.name}: {name}", _or_error(lambda config=config, shape=shape: program_digest(
-                    compile_quantised(quantised(shape, config.weight_bits), config)))
+                    compile_quantised(quantised(shape, config.weight_bits, config.cache_bits), config)))
 
 
 def shape_digests(path: Path) -> Iterator[tuple[str, str]]:

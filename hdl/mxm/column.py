@@ -13,12 +13,12 @@ def wave_layout(config: Config) -> data.StructLayout:
     """The layout of a wave: the activations of a beat, and what they are part of.
 
     Fields: `act`, `rows` values; `first` and `last`, they begin or end a dot product; `fetch`, they
-    are no part of one, but ask for the weight word of column `column` modulo cols. Where weights
-    have 4 bits: `low` and `high`, they meet a half of 8-bit weights; or, where W-RAM is read in
+    are no part of one, but ask for the weight word of column `column` modulo cols. Where two
+    words hold one of 8-bit weights: `low` and `high`, they meet a half; or, where W-RAM is read in
     pairs, `even` and `odd`, they meet the even or the odd word of the pair, or else both as 8-bit weights.
     """
     halves = {}
-    if config.weight_bits == 4:
+    if config.wide_words > 1:
         halves = {"even": 1, "odd": 1} if config.paired else {"low": 1, "high": 1}
     return data.StructLayout({
         "act": data.ArrayLayout(signed(8), config.rows), "first": 1, "last": 1, "fetch": 1, "column": config.token_bits,

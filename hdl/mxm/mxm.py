@@ -142,4 +142,4 @@ class Mxm(wiring.Component):
         if self._config.paired:
             odd = beats.wgt[0]
             return [(wave.even, ~odd & ~beats.wide), (wave.odd, odd & ~beats.wide)]
-        return [(wave.low, beats.low), (wave.high, beats.high)] if self._config.weight_bits == 4 else []
+        return [(wave.low, beats.low), (wave.high, beats.high)] if self._config.wide_words > 1 else []

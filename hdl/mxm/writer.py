@@ -87,9 +87,9 @@ class WramWriter(wiring.Component):
 
         part, group = config.granules_per_word, config.beats_per_result
         address, values = self.cache.address, [value[:bits] for value in self.cache.values]
-        # The lowest bit of the address, where weights have 4 bits: which half of the pair of words.
+        # The lowest bit of the address, where two words hold one of the cache: which half of the pair of words.
         half = C(0, 0)
-        if bits == 4:
+        if config.wide_beats > 1:
             half = self.cache.high
             values = [Mux(half, value[bits:2 * bits], value[:bits]) for value in self.cache.values]
         key = Cat(values).replicate(part)

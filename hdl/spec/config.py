@@ -15,7 +15,7 @@ class ConfigError(MareyError):
     """A configuration that is not legal, or a name that no preset has."""
 
 
-LATER = ("gelu", "sdram", "sdram_mhz", "sdram_sweep_us", "reduce_stages", "token_bits", "paired", "sdram_rate")
+LATER = ("gelu", "sdram", "sdram_mhz", "sdram_sweep_us", "reduce_stages", "token_bits", "paired", "sdram_rate", "cache_bits")
 """Fields that were added later: `Config.hash` leaves them out where they have their default."""
 MOST_TOKEN_BITS = 20
 """The widest token: the word of a START has no room for more."""
@@ -44,6 +44,8 @@ class Config:
     weight_bits: int = option("bits of a weight; with 4, two weights are in a byte", OneOf((8, 4)), 8)
     paired: int = option("1: W-RAM with weights of 4 bits is read two words at a time, so that a word of keys or values, "
                          "which have 8 bits, takes one beat instead of two; multipliers have 8 x 8 bits", OneOf((0, 1)), 0)
+    cache_bits: int = option("bits of a key or a value in W-RAM; 4, where weights have 4 bits, so that a word of them is one "
+                             "word of W-RAM and takes one beat", OneOf((8, 4)), 8)
     wram_depth: int = option("words of `rows` weights in each column's W-RAM", Whole())
     wram_ports: int = option("with 1, a column's W-RAM is either read or written in a cycle", OneOf((2, 1)), 2)
     wram_latency: int = option("cycles of a read of W-RAM; with 2, a register is behind the memory", OneOf((1, 2)), 1)
@@ -104,6 +106,8 @@ class Config:
         require(not self.paired or (self.weight_bits == 4 and self.wram_ports == 2 and self.rows > 1
                                     and self.wram_depth % 2 == 0),
                 "paired needs weight_bits 4, wram_ports 2, two rows or more and an even wram_depth")
+        require(self.cache_bits == 8 or (self.weight_bits == 4 and not self.paired),
+                "cache_bits 4 needs weight_bits 4 without paired, which has keys and values of 8 bits")
         require(self.wram_ports == 2 or self.wram_latency == 1,
                 "wram_latency must be 1 where wram_ports is 1: that memory has no register behind it")
         if self.sdram:
@@ -194,12 +198,12 @@ class Config:
 
     @property
     def wide_words(self) -> int:
-        """W-RAM words that hold a word of `rows` values of 8 bits: one, or two if weights have 4 bits."""
-        return 8 // self.weight_bits
+        """W-RAM words that hold a word of `rows` keys or values: one, or two if these have 8 bits and weights 4."""
+        return self.cache_bits // self.weight_bits
 
     @property
     def wide_beats(self) -> int:
-        """Beats of the MXM for a word of values of 8 bits in W-RAM, such as keys and values."""
+        """Beats of the MXM for a word of keys or values in W-RAM."""
         return 1 if self.paired else self.wide_words
 
     @property
@@ -268,9 +272,9 @@ PRESETS = {
         Config(name="ecp5_4x4", rows=4, cols=4, lanes=1, wram_depth=2048, mem_depth=1024, crc_bits=8),
         Config(name="ecp5_8x16", rows=8, cols=16, lanes=4, wram_depth=1024, wram_latency=2, mem_depth=1024, crc_bits=8),
         # For an iCE40 UP5K: a column's weights are one of its four 32 KB single-port RAMs; MEM is 12 of its 30 block RAMs.
-        Config(name="up5k_4x4", rows=4, cols=4, lanes=1, weight_bits=4, wram_depth=16384, wram_ports=1, mem_depth=512,
-               act_first=448, act_depth=256, x_depth=1536, y_depth=1024, program_depth=128, compact=1, crc_bits=1,
-               multiply_bits=1),
+        Config(name="up5k_4x4", rows=4, cols=4, lanes=1, weight_bits=4, cache_bits=4, wram_depth=16384, wram_ports=1,
+               mem_depth=512, act_first=448, act_depth=256, x_depth=1536, y_depth=1024, program_depth=128, compact=1,
+               crc_bits=1, multiply_bits=1),
         # For an iCE40 HX8K: no multipliers, 32 block RAMs of half a kilobyte; 10 are MEM, 6 W-RAM: models are streamed.
         Config(name="hx8k_2x2", rows=2, cols=2, lanes=1, wram_depth=768, mem_depth=512, program_depth=128, compact=1,
                crc_bits=1, multiply_bits=1),

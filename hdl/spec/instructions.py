@@ -32,7 +32,7 @@ MXM    Makes matrix products:
        Results are at least cols / lanes cycles apart.
        paced       rounds (values of o) begin a period apart
        fetch       no product: the results are the W-RAM words of column `token % cols`
-       wide        only where weights have 4 bits: two words hold the 8-bit weights of one, as
+       wide        only where weights have 4 bits and keys 8: two words hold the 8-bit weights of one, as
                    `wide` describes. On a tile with `paired` a beat reads both: beat i uses
                    W-RAM words w and w + 1, where w = [wgt + o*.. + m*.. + 2*i] without its
                    lowest bit. On others the words have the low halves, unsigned, and then the
@@ -51,14 +51,14 @@ VXM    Computes on `lanes` values in each beat, one beat a cycle:
                    configuration has `gelu`; both with shift = 15, see `integer`. Functions other
                    than MULTIPLY take 16-bit values of MEM, one a beat: neither with `stream`
                    nor with `pair`, where what they give is not defined
-       narrow      y has 8 bits instead of 16
+       narrow      y has 8 bits instead of 16; as KEYS or VALUES `cache_bits`, which are 8 or 4
        pair        a value takes two beats and is their sum: a * b, then, with the same `x`,
                    a with its neighbouring lanes swapped times the next b
        addresses   `y` steps by `y_step` a beat, `x` by `x_step` and `dst` by 1 a value; from o
                    to o + 1 they step by `y_hop`, `x_hop`, `dst_hop`, and `scalar` by `scalar_hop`
        to          y goes to MEM, or to W-RAM as KEYS (words of column position % cols) or
                    VALUES (lane position % rows of every column), or NOWHERE
-       high        only where weights have 4 bits: there KEYS and VALUES count `dst` in pairs
+       high        only where weights have 4 bits and keys 8: there KEYS and VALUES count `dst` in pairs
                    of words. On a tile with `paired` y goes to both at once, and there is no
                    `high`; on others the low 4 bits of y go to the first word of a pair, or with
                    `high` the next 4 bits to the second

@@ -123,8 +123,7 @@ def _mxm(config, widths):
         "wgt_step": widths.weight, "act_hop": widths.word, "wgt_hop": widths.weight, "wrap": outer,
         **({} if profile.counts_in_registers else {"blocks": MxmBlocks}),
         "paced": 1, "fetch": 1,
-        # 8-bit weights in two words exist only where weights have 4 bits.
-        **({"wide": 1} if config.weight_bits == 4 else {}),
+        **({"wide": 1} if config.wide_words > 1 else {}),
     }
 
 

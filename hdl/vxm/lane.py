@@ -53,6 +53,7 @@ class Lane(wiring.Component):
             after the operands
         `narrow : In(1)`: saturate to 8 bits, not 16; given `delay(config, LAST)` cycles after the
             operands
+        `short : In(1)`: and of these to 4; given with `narrow`; only where keys and values have 4 bits
         `keep : In(1)`: else `y` is 0; given with `narrow`
         `y : Out(signed(16))`: the value
     """
@@ -83,7 +84,7 @@ class Lane(wiring.Component):
             "function": In(functions(config)), "shift": In(TOTAL_BITS),
             "second": In(1), "narrow": In(1), "keep": In(1),
             "y": Out(signed(16)),
-        })
+        } | ({"short": In(1)} if config.cache_bits == 4 else {}))
 
     def elaborate(self, platform):
         m = Module()
@@ -101,7 +102,11 @@ class Lane(wiring.Component):
         # Stage 9: saturate.
         beyond = over | outside(added, 16) | (self.narrow & outside(added, 8))
         negative = Mux(over, sign, added[-1])
-        limit = Cat((~negative).replicate(7), (negative ^ ~self.narrow).replicate(8), negative)
+        low = (~negative).replicate(7)
+        if self._config.cache_bits == 4:
+            beyond |= self.short & outside(added, 4)
+            low = Cat(low[:3], (negative ^ ~self.short).replicate(4))
+        limit = Cat(low, (negative ^ ~self.narrow).replicate(8), negative)
         m.d.sync += self.y.eq(Mux(self.keep, Mux(beyond, limit, added[:16]), 0))
         return m
 

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..spec.command import arrives, command_layout
 from ..spec.config import Config, address_bits
-from ..spec.isa import POSITION_BITS, Op, Reduce
+from ..spec.isa import POSITION_BITS, Op, Reduce, To
 from ..spec.ports import MEM_READ_LATENCY, Scalar, VxmWrite
 from .beat import HELD, beat_layout
 from .engine import Engine
@@ -219,5 +219,7 @@ class Vxm(wiring.Component):
                 arithmetic.second.eq(second.second), arithmetic.narrow.eq(last.narrow), arithmetic.keep.eq(keep[lane]),
                 self.write.values[lane].eq(arithmetic.y),
             ]
+            if config.cache_bits == 4:
+                m.d.comb += arithmetic.short.eq(last.narrow & ((last.to == To.KEYS) | (last.to == To.VALUES)))
         m.d.sync += kept.eq(keep)
         return kept

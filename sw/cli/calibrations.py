@@ -32,7 +32,7 @@ from ..quant.quantise import quantise
 MOST_BYTES = 1 << 30
 """Bytes that all these files together may take; the one that was not used for longest goes first."""
 
-NUMBERS = ("bits", "embedding_group", "epsilon", "shifts", "logit_unit", "quality")
+NUMBERS = ("bits", "embedding_group", "epsilon", "shifts", "logit_unit", "quality", "cache_bits")
 ARRAYS = ("embedding", "embedding_factor", "residual_units")
 """The fields of a QuantisedModel that are kept, beside its vectors and linears."""
 
@@ -41,12 +41,12 @@ SOURCES = [*Path(sw.__file__).parent.glob("quant/*.py"), *Path(sw.__file__).pare
 """Files whose change may change what `quantise` gives."""
 
 
-def quantised(model: Model, bits: int, group: int, pipelined: bool = False, apart: bool = True) -> QuantisedModel:
-    """What `quantise` gives for these arguments, with its quality, from the cache if it was made before."""
-    name = name_of(model, bits, group, pipelined, apart)
+def quantised(model: Model, **how: int) -> QuantisedModel:
+    """What `quantise` gives for a model and the arguments `how`, with its quality, from the cache if it was made before."""
+    name = name_of(model, **how)
     if found := load(name, model.config):
         return found
-    made = _judged(model, bits, group, pipelined, apart)
+    made = _judged(model, how)
     with suppress(OSError, MareyError):
         _save(_file(name), made)
         remove_oldest("quantised-*.npz", MOST_BYTES)
@@ -64,9 +64,9 @@ def load(name: str, shape: ModelConfig) -> QuantisedModel | None:
     return None
 
 
-def name_of(model: Model, bits: int, group: int, pipelined: bool = False, apart: bool = True) -> str:
-    """The name under which a quantised model is kept: 32 hexadecimal digits."""
-    digest = hashlib.sha256(f"{model.config} {bits} {group} {pipelined} {apart} {np.__version__}".encode())
+def name_of(model: Model, **how: int) -> str:
+    """The name under which a quantised model is kept: 32 hexadecimal digits. `how`: arguments of `quantise`."""
+    digest = hashlib.sha256(f"{model.config} {sorted(how.items())} {np.__version__}".encode())
     for source in sorted(SOURCES):
         digest.update(source.read_bytes())
     for name in sorted(model.weights):
@@ -80,9 +80,9 @@ def _file(name):
     return cache_folder() / f"quantised-{name}.npz"
 
 
-def _judged(model, bits, group, pipelined, apart):
+def _judged(model, how):
     """The quantised model, with its quality."""
-    made = quantise(model, bits, group=group, pipelined=pipelined, apart=apart)
+    made = quantise(model, **how)
     with progress("judging the integers", expected_s(model) / 6):
         return replace(made, quality=quality(model, made))
 

@@ -15,7 +15,7 @@ from ...hdl.timing import issue_cycles, mxm_beat, next_issue, sfu_beat, vxm_beat
 from ...hdl.vxm.vxm import Vxm
 from ..model.graph import Kind
 from .builder import REDUCED, Builder
-from .cycles import Cycles, fitted
+from .cycles import Cycles, fitted, straight
 from .distances import stream_offset
 from .kernels.heads import in_blocks
 from .pace import TYPICAL_POSITIONS, Head, paces_of, ranges_of, take_distance
@@ -52,8 +52,10 @@ class Attention:
         self.softmax = next(builder.graph.of_kind(Kind.SOFTMAX))
         self.values = next(builder.graph.of_kind(Kind.VALUES))
         if config.compact:
+            results = head.count * head.groups - 1
+            self._results = straight(results * np.maximum(head.inner * np.arange(1, self.blocks + 1), config.beats_per_result))
             needed = {config.block // config.cols, head.powers, head.inner, head.count * head.scores,
-                      head.count * head.powers, (head.count * head.groups - 1) * head.inner} - {0}
+                      head.count * head.powers, self._results.per_block} - {0}
             for register, times in enumerate(sorted(needed), BLOCKS):
                 builder.registers.add(f"{times} blocks", register, times)
             self.multiples, self.paces = sorted(needed), [(1, None)]
@@ -153,7 +155,7 @@ class Attention:
         config, apart = self.config, self.config.beats_per_result
         mxm_next, vxm_next, sfu_next, pause = (next_issue(config, op) for op in (Op.MXM, Op.VXM, Op.SFU, Op.NOP))
         head, heads = self.head, self.heads
-        inner, turns, results = head.inner, heads - 1, heads * head.groups - 1
+        inner, turns = head.inner, heads - 1
         mxm, vxm = self._products()
         # From the issue of the MXM to that of the VXM, without the beats of the first product.
         offset = stream_offset(config, 0)
@@ -167,7 +169,7 @@ class Attention:
         # before the VXM reads it.
         late = max(vxm_beat(config) + Vxm.latency(config) - mxm_beat(config) - summed,
                    busy + sfu_beat(config) - vxm_beat(config) + turns * max(0, busy - head.groups * inner) - offset - inner)
-        rest = vxm_beat(config) + apart - 1 + first + results * max(0, apart - inner) - vxm_next - pause
+        rest = vxm_beat(config) + apart - 1 + first - vxm_next - pause
         return [
             self._pause(Cycles(alone - vxm_next - pause, heads * head.scores)),
             self._exponentials(),
@@ -177,7 +179,7 @@ class Attention:
             mxm,
             self._pause(Cycles(offset - mxm_next - pause, inner)),
             vxm,
-            self._pause(Cycles(rest, results * inner)),
+            self._pause(self._results + Cycles(rest)),
         ]
 
     def _pause(self, cycles: Cycles) -> Instruction:

@@ -39,3 +39,10 @@ def fitted(needed: np.ndarray, per_block: int) -> Cycles:
     least = np.concatenate([[0], np.maximum.accumulate(needed)[:-1]])
     first = np.maximum(least[:, None], base[:, None] + rising).sum(axis=1).argmin()
     return Cycles(int(base[first]), per_block, int(least[first]))
+
+
+def straight(needed: np.ndarray) -> Cycles:
+    """`Cycles` without `least` that are no smaller than `needed`, which rises ever faster: int64 [n], for 1 to n blocks.
+    They are equal to it with one block, and rise as little as they can."""
+    per_block = -(-int(needed[-1] - needed[0]) // max(len(needed) - 1, 1))
+    return Cycles(int(needed[0]) - per_block, per_block)

@@ -143,6 +143,11 @@ def plan_external(config: Config, outline: Outline, resident: str = "", context:
 def check_shape(config: Config, outline: Outline) -> None:
     """CompileError for a model that the tile could not run even if its memories were larger."""
     model: ModelConfig = outline.config
+    if outline.cache_bits != config.cache_bits:
+        raise CompileError(f"the model has keys and values of {outline.cache_bits} bits, and {config.name} of "
+                           f"{config.cache_bits}: quantise it for this tile")
+    if outline.offsets and config.cache_bits == 4:
+        raise CompileError(f"the model's classifier has weights of 8 bits, and {config.name} has only such of 4{ADVICE}")
     if model.head_dim % 2:
         raise CompileError(f"a head has {model.head_dim} values, and their number must be even")
     products = max(max(model.dim, model.hidden_dim) << config.weight_bits - 1, model.head_dim << 7) << 7

@@ -66,7 +66,7 @@ class Watch(Protocol):
 
 
 class Golden:
-    """A decoder for `batch` independent sequences at once, with an int8 KV cache.
+    """A decoder for `batch` independent sequences at once, with a KV cache of 8 or 4 bits.
 
     It computes one position of each sequence, or several together, whose integers are the same. An
     array has a row for each position of each sequence: sequence by sequence, in each of them position
@@ -267,7 +267,7 @@ class Golden:
         model, config = self.model, self.model.config
         q, k = np.split(heads, [config.n_heads], axis=1)
         k = round_shift(k, FRACTION) + model.vector("key_offset", layer)
-        self._enter(self.keys[layer], self._limit(k, 8, "keys"))
+        self._enter(self.keys[layer], self._limit(k, model.cache_bits, "keys"))
         # float64 holds these products exactly.
         products = self._by_kv_head(q) @ self._cached(self.keys[layer]).swapaxes(-1, -2)
         factor = model.vector("score", layer)[:, None].astype(np.int64)
@@ -284,7 +284,8 @@ class Golden:
 
         It is finer than the cached values by the operation's shift, in bits.
         """
-        self._enter(self.values[layer], self._limit(round_shift(v, self.model.shifts["cached values"]), 8, "cached values"))
+        v = round_shift(v, self.model.shifts["cached values"])
+        self._enter(self.values[layer], self._limit(v, self.model.cache_bits, "cached values"))
         sums = self._by_row(self._by_kv_head(weights) @ self._cached(self.values[layer]))
         mantissa, exponent = self._scalars[operation.inputs[0]]
         return self._limit(round_shift(sums * mantissa, exponent - self.model.shifts[operation.name]), 8)

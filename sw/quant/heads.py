@@ -14,13 +14,17 @@ from .model import FRACTION
 BALANCE = 0.5
 """The exponent in step of keys ~ (key range / query range)**BALANCE, by pair of channels. It is
 SmoothQuant's alpha (Xiao et al., 2023, arXiv 2211.10438)."""
+CACHE_STEPS = {8: 127, 4: 7.5}
+"""Steps from 0 to the largest key or value in calibration, by the bits that the cache has for it. With 4 bits half a step
+more than the largest integer: what is rounded to 8 saturates, and all others gain. Measured in docs/integers.md."""
 SHORT_HEADROOM = 1.1
 """Queries and keys of a model with a balanced residual may be this many times as large as in calibration:
 such models are large, and so their calibration sees few tokens. Measured on SmolLM2 (docs/integers.md)."""
 
 
-def head_steps(config: ModelConfig, largest: np.ndarray, high: np.ndarray, low: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The int8 steps of queries, [n_heads, head_dim], and of keys, [n_kv_heads, head_dim].
+def head_steps(config: ModelConfig, largest: np.ndarray, high: np.ndarray, low: np.ndarray,
+               cache_bits: int) -> tuple[np.ndarray, np.ndarray]:
+    """The int8 steps of queries, [n_heads, head_dim], and the steps of keys in the cache, [n_kv_heads, head_dim].
 
     `largest`, `high`, `low`: the largest magnitude of each channel of queries and then keys, its
     largest value, and the largest of its negative, [n_heads + n_kv_heads, head_dim].
@@ -38,19 +42,19 @@ def head_steps(config: ModelConfig, largest: np.ndarray, high: np.ndarray, low: 
     k = (k / balance).max(axis=1, keepdims=True) * balance
     balance = balance.repeat(group, axis=0)
     q = (q * balance).max(axis=1, keepdims=True) / balance
-    return q.repeat(2, axis=1) / 127, k.repeat(2, axis=1) / 127
+    return q.repeat(2, axis=1) / 127, k.repeat(2, axis=1) / CACHE_STEPS[cache_bits]
 
 
 def score_integers(config: ModelConfig, ranges: Mapping[str, np.ndarray], source: str,
-                   headroom: float = 1.0) -> tuple[list[np.ndarray], dict[str, np.ndarray], int]:
-    """(units of queries and keys before they have 8 bits, vectors, the shift of scores).
+                   cache_bits: int, headroom: float = 1.0) -> tuple[list[np.ndarray], dict[str, np.ndarray], int]:
+    """(units of queries and keys before they have 8 bits, or `cache_bits`, vectors, the shift of scores).
 
     The units are float64 [heads * head_dim] for each layer; the vectors are the factors of scores and
     the offsets of keys, see `QuantisedModel`. `ranges`: of a calibration; `source`: the queries with
     the keys. `headroom`: how many times as large as in calibration they may be.
     """
     group, layers = config.n_heads // config.n_kv_heads, range(config.n_layers)
-    steps = [head_steps(config, *(headroom * ranges[f"{layer}.{source}{side}"] for side in ("", ".high", ".low")))
+    steps = [head_steps(config, *(headroom * ranges[f"{layer}.{source}{side}"] for side in ("", ".high", ".low")), cache_bits)
              for layer in layers]
     units = [np.concatenate([q.ravel(), k.ravel()]) / 2.0**FRACTION for q, k in steps]
     # (step of q) * (step of k) is the same for all channels of a head. exp(s) = 2**(s * log2(e)), in
@@ -66,7 +70,7 @@ def score_integers(config: ModelConfig, ranges: Mapping[str, np.ndarray], source
 
 
 def value_integers(config: ModelConfig, ranges: Mapping[str, np.ndarray], source: str, output: str,
-                   uniform: bool) -> tuple[list[np.ndarray], list[np.ndarray], int]:
+                   uniform: bool, cache_bits: int) -> tuple[list[np.ndarray], list[np.ndarray], int]:
     """(units of the cached values, units of attention's output, the shift of VALUES), for each layer.
 
     The output's steps are those of the values, divided by 2**shift. `ranges`: of a calibration;
@@ -77,7 +81,7 @@ def value_integers(config: ModelConfig, ranges: Mapping[str, np.ndarray], source
     largest = [np.maximum(ranges[f"{layer}.{source}"], 1e-9) for layer in layers]
     if uniform:
         largest = [np.full_like(each, each.max()) for each in largest]
-    steps = [each / 127 for each in largest]
+    steps = [each / CACHE_STEPS[cache_bits] for each in largest]
     # As many bits as leave room for the largest output in every layer, up to 4.
     room = min(np.min(127 * step.repeat(group, axis=0) / np.maximum(ranges[f"{layer}.{output}"], 1e-9))
                for layer, step in enumerate(steps))

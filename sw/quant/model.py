@@ -107,6 +107,7 @@ class QuantisedModel:
 
     `epsilon`: added to a norm's sum of squares, unless the residual is balanced. `logit_unit`: a
     logit is worth logit * scale * `logit_unit`. `quality`: see `quality.py`; None if it was not judged.
+    `cache_bits`: of a cached key or value, 8 or 4.
     """
 
     config: ModelConfig
@@ -122,6 +123,7 @@ class QuantisedModel:
     logit_unit: float
     linears: dict[str, Linear]
     quality: float | None = None
+    cache_bits: int = 8
 
     def linear(self, name: str, layer: int = 0) -> Linear:
         """The LINEAR operation of this name; `layer` says which layer's, if it is in the layers.

@@ -29,7 +29,7 @@ def _zeros():
 class Outline:
     """The outline of a quantised model.
 
-    `config`, `graph`, `groups`, `uniform`: as in `QuantisedModel`. `shifts`: bits, by operation,
+    `config`, `graph`, `groups`, `uniform`, `cache_bits`: as in `QuantisedModel`. `shifts`: bits, by operation,
     including the shifts of LINEAR operations. `rescales`, `first_shifts`: bits, by LINEAR operation.
     `epsilon`: of norms. If only the shape is known, shifts and rescales are 0: they change no cycle.
 
@@ -46,6 +46,7 @@ class Outline:
     first_shifts: Mapping[str, int] = field(default_factory=_zeros)
     epsilon: int = 1
     balanced: bool = False
+    cache_bits: int = 8
 
     @property
     def offsets(self) -> bool:
@@ -57,7 +58,7 @@ class Outline:
         """The outline of a quantised model."""
         linears = {operation.name: model.linear(operation.name) for operation in model.graph.of_kind(Kind.LINEAR)}
         return cls(config=model.config, graph=model.graph, groups=model.groups, uniform=model.uniform, epsilon=model.epsilon,
-                   balanced=model.balanced,
+                   balanced=model.balanced, cache_bits=model.cache_bits,
                    shifts=dict(model.shifts) | {name: linear.shift for name, linear in linears.items()} | {
                        f"{name} offsets": linear.offset_shift for name, linear in linears.items() if linear.offset_groups},
                    rescales={name: linear.rescale for name, linear in linears.items()},
@@ -65,11 +66,11 @@ class Outline:
 
 
 def outline_of_shape(config: ModelConfig, bits: int = 8, group: int = GROUP, model: Model | None = None,
-                     pipelined: bool = False, apart: bool = True) -> Outline:
+                     pipelined: bool = False, apart: bool = True, cache_bits: int = 8) -> Outline:
     """The outline that a model of this shape will have after quantisation.
 
     `bits`: of a weight, 8 or 4. `group`: inputs that share a scale if `bits` is 4. `pipelined`: see
-    `integer_graph`. `apart`: see `quantise`. `model`: the
+    `integer_graph`. `apart`, `cache_bits`: see `quantise`. `model`: the
     model with its weights, if they are known. They decide, for 4 bits, which matrices lie on a grid
     of their own and so have larger groups or one scale, and which norms have no gains. Without a
     model, no matrix is taken to lie on a grid, and each norm to have gains that keeps them (`_norm` in
@@ -83,7 +84,8 @@ def outline_of_shape(config: ModelConfig, bits: int = 8, group: int = GROUP, mod
     uniform |= {norm.name for norm in graph.of_kind(Kind.NORM)
                 if not norm.weights or gains_in_matrices(graph, norm, bits, group, model)
                 or (model is not None and without_gains(model, norm))}
-    return Outline(config=graph.config, graph=graph, groups=groups, uniform=frozenset(uniform))
+    return Outline(config=graph.config, graph=graph, groups=groups, uniform=frozenset(uniform),
+                   cache_bits=cache_bits)
 
 
 def outline_with_offsets(config: ModelConfig) -> Outline | None:

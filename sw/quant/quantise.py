@@ -35,7 +35,7 @@ FULL_SCALE = 16384
 
 
 def quantise(model: Model, bits: int = 8, seed: int = 0, group: int = GROUP, ranges: dict | None = None,
-             pipelined: bool = False, apart: bool = True) -> QuantisedModel:
+             pipelined: bool = False, apart: bool = True, cache_bits: int = 8) -> QuantisedModel:
     """The integer model of a float model, calibrated on text that the float model writes with `seed`.
 
     `bits`: of a weight, 8 or 4. With 4, weights that already lie on a grid (one step for each row, or for each
@@ -43,6 +43,7 @@ def quantise(model: Model, bits: int = 8, seed: int = 0, group: int = GROUP, ran
     a multiple of the tile's rows. If the residual is balanced, groups have `WEIGHT_GROUP` inputs and an offset
     (`affine.py`), and the tables of tokens have 8 bits. `pipelined`: see `integer_graph`; weights must have 8 bits.
     `apart`: a pipelined model's classifier is a matrix of its own, with halves, even if it is the embedding in `model`.
+    `cache_bits`: of a cached key or value, 8 or 4.
     `ranges`: those of `calibrate`. MareyError if it finds values that are not finite, GraphError if norms cannot be folded.
     """
     model = fold_layer_norms(model)
@@ -53,17 +54,16 @@ def quantise(model: Model, bits: int = 8, seed: int = 0, group: int = GROUP, ran
             model, ranges = ordered(untied(model), ranges, WEIGHT_GROUP if bits == 4 else 1)
         elif pipelined and apart:
             model = untied(model)
-        return _Quantiser(model, bits, group, ranges, residuals, pipelined).run()
+        return _Quantiser(model, bits, group, ranges, residuals, pipelined, cache_bits).run()
 
 
 class _Quantiser:
     """One pass over a model without layer norms; `ranges`: the result of `calibrate`."""
 
     def __init__(self, model: Model, bits: int, group: int, ranges: dict[str, np.ndarray], residuals: list[Residual],
-                 pipelined: bool):
+                 pipelined: bool, cache_bits: int):
         self.model, self.bits, self.group, self.ranges, self.residuals = model, bits, group, ranges, residuals
-        self.balanced = residuals[0].balanced
-        self.config = model.config
+        self.balanced, self.cache_bits, self.config = residuals[0].balanced, cache_bits, model.config
         self.graph = integer_graph(model.graph, self.balanced, self.balanced and bits == 4, pipelined)
         self.layers = range(model.config.n_layers)
         self.linears: dict[str, Linear] = {}
@@ -93,7 +93,7 @@ class _Quantiser:
             embedding_group=embedding.group, residual_units=np.array([residual.unit for residual in self.residuals]),
             epsilon=0 if self.balanced else self.residuals[0].epsilon,
             shifts=self.shifts, vectors=self.vectors, logit_unit=self._logit_scale(self.units["logits"][0]),
-            linears=self.linears)
+            linears=self.linears, cache_bits=self.cache_bits)
 
     def _embedding(self):
         """The embedding as integers that count units of the residual; the classifier's, if the model
@@ -290,7 +290,7 @@ class _Quantiser:
         returns the unit of scores."""
         source = bare(operation.inputs[0])
         units, vectors, self.shifts[operation.name] = score_integers(
-            self.config, self.ranges, source, SHORT_HEADROOM if self.balanced else 1.0)
+            self.config, self.ranges, source, self.cache_bits, SHORT_HEADROOM if self.balanced else 1.0)
         # Rotation keeps the units of its input.
         for name in (source, self.graph.producer(operation.inputs[0], region).inputs[0]):
             self.units.steps[name] = units
@@ -304,7 +304,7 @@ class _Quantiser:
         # With 4 bits one step for all values of a layer, so that a matrix behind attention that lies on a grid
         # still does.
         steps, units, self.shifts[operation.name] = value_integers(
-            self.config, self.ranges, source, operation.output.name, self.bits == 4)
+            self.config, self.ranges, source, operation.output.name, self.bits == 4, self.cache_bits)
         # Values that are sums of several groups' products are rounded to 8 bits once, after the last.
         made = self.graph.producer(source, region).inputs[0]
         self.shifts["cached values"] = bits = FRACTION * (self.graph.producer(made, region).output.scalars > 1)

@@ -87,7 +87,7 @@ def product(**operands):
 def draw(random):
     inner, middle, outer = random.randrange(1, 7), random.randrange(1, 4), random.randrange(1, 4)
     word, weight, paced = CONFIG.mem_depth, CONFIG.wram_depth, random.randrange(2)
-    wide = {"wide": random.randrange(2)} if CONFIG.weight_bits == 4 else {}
+    wide = {"wide": random.randrange(2)} if CONFIG.wide_words > 1 else {}
     inner *= CONFIG.wide_beats if any(wide.values()) else 1
     row = max(inner, CONFIG.beats_per_result) * middle
     return product(**wide, act=random.randrange(word), wgt=random.randrange(weight), inner=inner, middle=middle,

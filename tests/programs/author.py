@@ -210,7 +210,7 @@ class Author:
         """An MXM and the VXM that takes its results in time."""
         config, rng = self.config, self.rng
         inner, middle, outer = self._three()
-        wide = {"wide": rng.choice((0, 1))} if config.weight_bits == 4 else {}
+        wide = {"wide": rng.choice((0, 1))} if config.wide_words > 1 else {}
         if any(wide.values()) and config.wide_beats > 1:
             inner *= 2
         act, fetch = config.windows["act"], int(rng.random() < 0.15 and not any(wide.values()))

@@ -13,7 +13,7 @@ def any_configuration(rng: random.Random) -> Config:
         try:
             return Config(
                 name="drawn", rows=rows, cols=cols, lanes=lanes,
-                **rng.choice(({"weight_bits": 4}, {"weight_bits": 4, "paired": 1}, {})),
+                **rng.choice(({"weight_bits": 4}, {"weight_bits": 4, "paired": 1}, {"weight_bits": 4, "cache_bits": 4}, {})),
                 wram_depth=rng.choice((3, 8, 11, 16)), wram_ports=rng.choice((1, 2, 2)),
                 wram_latency=1 if compact else rng.choice((1, 2)), mem_depth=mem_depth,
                 program_depth=rng.choice((32, 33, 64)), scalars=rng.choice((8, 16, 32)), compact=compact,

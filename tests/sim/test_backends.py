@@ -112,7 +112,7 @@ def test_amaranths_simulator_agrees(shape):
 
 
 @pytest.mark.parametrize("config", [
-    ROOMY[1], ROOMY[3], INT4[0], ONE_PORT[1],
+    ROOMY[1], ROOMY[3], INT4[0], ONE_PORT[1], ONE_PORT[3],
     # Quick tests of streamed models run on tiles like these.
     pytest.param(ROOMY[2], marks=pytest.mark.slow), pytest.param(INT4[3], marks=pytest.mark.slow),
 ], ids=lambda config: config.name)
@@ -122,7 +122,7 @@ def test_narrow_oblong_and_int4_tiles(compiler, config):
     The 4-bit weights are in groups, or all of a matrix on one grid, in a model without gains.
     """
     for made in (make_model(next(iter(MODELS))), without_gains(make_model(list(MODELS)[4]))):
-        model = quantise(made, config.weight_bits)
+        model = quantise(made, config.weight_bits, cache_bits=config.cache_bits)
         program = compile_quantised(model, config)
         with Device(open_transport(config, "verilator"), config) as device:
             device.load(program)

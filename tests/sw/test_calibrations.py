@@ -48,41 +48,41 @@ def assert_equal(one, other):
 @pytest.mark.parametrize("bits", [8, 4])
 def test_the_file_has_what_calibration_gave(folder, calls, bits, tied):
     model = tiny_model(replace(SHAPE, tied=tied))
-    made, kept = quantised(model, bits, 16), quantised(model, bits, 16)
+    made, kept = quantised(model, bits=bits, group=16), quantised(model, bits=bits, group=16)
     assert len(calls) == 1
     assert_equal(made, kept)
 
 
 def test_another_model_is_calibrated(folder, calls):
     for seed in range(2):
-        quantised(tiny_model(SHAPE, seed), 8, 16)
-    quantised(tiny_model(SHAPE), 4, 16)
+        quantised(tiny_model(SHAPE, seed), bits=8, group=16)
+    quantised(tiny_model(SHAPE), bits=4, group=16)
     assert len(calls) == 3 and len(list(folder.iterdir())) == 3
 
 
 def test_a_damaged_file_is_made_again(folder, calls):
     model = tiny_model(SHAPE)
-    made = quantised(model, 8, 16)
+    made = quantised(model, bits=8, group=16)
     (file,) = folder.iterdir()
     sound = file.read_bytes()
     for content in (b"", sound[:100], sound[:len(sound) // 2], sound[:600] + bytes([sound[600] ^ 1]) + sound[601:]):
         file.write_bytes(content)
         before = len(calls)
-        assert_equal(made, quantised(model, 8, 16))
+        assert_equal(made, quantised(model, bits=8, group=16))
         assert len(calls) == before + 1 and file.read_bytes() == sound
 
 
 def test_without_a_folder_it_calibrates(tmp_path, monkeypatch, calls):
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("MAREY_CACHE", str(tmp_path / "file"))
-    quantised(tiny_model(SHAPE), 8, 16)
+    quantised(tiny_model(SHAPE), bits=8, group=16)
     assert len(calls) == 1
 
 
 def test_the_oldest_goes_when_there_is_no_room(folder, calls, monkeypatch):
-    quantised(tiny_model(SHAPE), 8, 16)
+    quantised(tiny_model(SHAPE), bits=8, group=16)
     (first,) = folder.iterdir()
     monkeypatch.setattr(calibrations, "MOST_BYTES", int(1.5 * first.stat().st_size))
-    quantised(tiny_model(SHAPE, 1), 8, 16)
+    quantised(tiny_model(SHAPE, 1), bits=8, group=16)
     (second,) = folder.iterdir()
     assert second != first

@@ -55,11 +55,11 @@ def test_hash_tells_all_fields_that_a_program_depends_on():
                "program_depth": 100, "scalars": 16, "compact": 1, "wram_ports": 1, "wram_latency": 2,
                "act_first": 64, "act_depth": 64, "x_depth": 100, "y_depth": 64, "multiply_bits": 4, "gelu": 1,
                "sdram": 1, "sdram_mhz": 80, "sdram_rate": 2, "sdram_sweep_us": 40_000, "reduce_stages": 3, "token_bits": 18,
-               "paired": 1}
+               "paired": 1, "cache_bits": 4}
     assert set(changed) == {field.name for field in fields(Config)} - {"name", "link_timeout", "crc_bits"}
     small = replace(GOOD, wram_depth=1024, mem_depth=1024)
     more = {"sdram_mhz": {"sdram": 1}, "sdram_rate": {"sdram": 1, "sdram_mhz": 70}, "sdram_sweep_us": {"sdram": 1},
-            "paired": {"weight_bits": 4}}
+            "paired": {"weight_bits": 4}, "cache_bits": {"weight_bits": 4}}
     hashes = {replace(small, **{field: value} | more.get(field, {})).hash for field, value in changed.items()}
     assert len(hashes | {small.hash}) == len(changed) + 1
 
@@ -69,7 +69,7 @@ HASHES = {"sim8x8": 0xE96BCB91, "sim8x8_int4": 0x2FDBFA66, "ecp5_8x8": 0x6BECDA0
 
 
 def test_a_field_that_is_added_leaves_the_hash_of_tiles_that_have_its_default():
-    assert {name: replace(PRESETS[name], paired=0).hash for name in HASHES} == HASHES
+    assert {name: replace(PRESETS[name], paired=0, cache_bits=8).hash for name in HASHES} == HASHES
     defaults = {field.name: field.default for field in fields(Config)}
     assert all(defaults[name] is not MISSING for name in LATER)
 
@@ -87,6 +87,13 @@ def test_presets():
         assert Config(**asdict(preset(name))) == preset(name)
     with pytest.raises(ConfigError, match="sim8x8"):
         preset("nonesuch")
+
+
+def test_keys_of_4_bits_are_words_of_weights_of_4_bits():
+    assert replace(GOOD, weight_bits=4, cache_bits=4).wide_beats == 1
+    for others in ({}, {"weight_bits": 4, "paired": 1}):
+        with pytest.raises(ConfigError, match="cache_bits 4 needs weight_bits 4 without paired"):
+            replace(GOOD, cache_bits=4, **others)
 
 
 def test_a_memory_with_one_port_has_no_register_behind_it():

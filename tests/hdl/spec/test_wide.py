@@ -12,7 +12,7 @@ def test_halves_are_in_their_places(config):
     values = np.random.default_rng(0).integers(-128, 128, (5, config.cols, config.rows)).astype(np.int8)
     words = to_words(config, values)
     assert np.array_equal(from_words(config, words.swapaxes(0, 1)).swapaxes(0, 1), values)
-    if config.weight_bits == 8:
+    if config.wide_words == 1:
         assert np.array_equal(words, values)
         return
     assert words.min() >= -8 and words.max() <= 7

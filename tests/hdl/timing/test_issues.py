@@ -139,7 +139,7 @@ def test_functions_take_16_bits(config, function):
     assert (broken(config, program) == []) == (function is Function.MULTIPLY)
 
 
-@given(config=st.sampled_from([config for config in CONFIGS if config.weight_bits == 4]), inner=st.integers(1, 6),
+@given(config=st.sampled_from([config for config in CONFIGS if config.wide_words > 1]), inner=st.integers(1, 6),
        fetch=st.integers(0, 1))
 @settings(max_examples=40, deadline=None)
 def test_halves_of_weights_come_in_twos(config, inner, fetch):

@@ -37,7 +37,7 @@ def swapped(instructions, one, other):
 @pytest.mark.parametrize("config", [*ROOMY, *INT4, *ONE_PORT, STREAMED], ids=lambda config: config.name)
 def test_keys_and_values_that_change_places_are_refused(outlines, config):
     """Registers 3 and 4 hold the places of the position's key and value, in resident and in streamed programs."""
-    outline = outlines[config.weight_bits]
+    outline = replace(outlines[config.weight_bits], cache_bits=config.cache_bits)
     layout = lay_out_model(config, outline)
     program = schedule(layout, outline)
     check_cache(program, layout)

@@ -56,7 +56,8 @@ def test_any_shape(data):
     factors = np.random.default_rng(width).uniform(1, 9, width // 2) if "rope_factors" in KINDS[kind] else ()
     shape = replace(shape, seq_len=48, head_width=width, **KINDS[kind] | {"rope_factors": tuple(factors)})
     config = data.draw(st.sampled_from(ROOMY + INT4 + ONE_PORT))
-    model = quantise((outlier_model if data.draw(st.booleans()) else tiny_model)(shape), config.weight_bits)
+    model = quantise((outlier_model if data.draw(st.booleans()) else tiny_model)(shape), config.weight_bits,
+                     cache_bits=config.cache_bits)
     try:
         program = compile_quantised(model, config)
     except CompileError:

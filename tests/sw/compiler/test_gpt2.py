@@ -12,6 +12,7 @@ from marey.hdl.spec.config import preset
 from marey.sim import pysim, verilator
 from marey.sim.endpoint import Endpoint
 from marey.sw.compiler.compile import compile_quantised, schedule
+from marey.sw.compiler.integers import integers_for
 from marey.sw.compiler.layout import CompileError, Layout
 from marey.sw.compiler.plan import lay_out_model
 from marey.sw.compiler.streamed import StreamedLayout
@@ -44,8 +45,8 @@ def shapes(draw, longest: int) -> ModelConfig:
 
 
 @cache
-def quantised(shape, bits=8):
-    return quantise(tiny_model(shape), bits)
+def quantised(shape, bits=8, cache_bits=8):
+    return quantise(tiny_model(shape), bits, cache_bits=cache_bits)
 
 
 def steps(program, model, count, transport=Endpoint):
@@ -63,7 +64,7 @@ def steps(program, model, count, transport=Endpoint):
 @pytest.mark.parametrize("config", [*GELU[::2], *(pytest.param(config, marks=pytest.mark.slow) for config in GELU[1::2])],
                          ids=lambda config: config.name)
 def test_tokens_are_the_golden_models(config):
-    model = quantised(SHAPE, config.weight_bits)
+    model = quantised(SHAPE, config.weight_bits, config.cache_bits)
     program = compile_quantised(model, config)
     assert program.mode == "resident"
     assert len(steps(program, model, 6)) == 6
@@ -74,7 +75,7 @@ def test_tokens_are_the_golden_models(config):
 def test_any_shape(data):
     shape, config = data.draw(shapes(40)), data.draw(st.sampled_from(GELU))
     deep, wide = (14, 10) if config.compact else (16, 14)
-    model = quantised(shape, config.weight_bits)
+    model = quantised(shape, config.weight_bits, config.cache_bits)
     assert steps(compile_quantised(model, replace(config, wram_depth=1 << deep, mem_depth=1 << wide)), model, 3)
 
 
@@ -112,9 +113,10 @@ def test_in_chunks_and_in_whole_matrices(depth, chunked):
 def test_without_weights_the_program_is_the_same(config, with_weights):
     """So `marey fit` predicts the cycles from a header alone, and a model that cannot fit is
     refused before calibration."""
-    outline = outline_of_shape(SHAPE, config.weight_bits, max(GROUP, config.rows), tiny_model(SHAPE) if with_weights else None)
+    outline = outline_of_shape(SHAPE, config.weight_bits, max(GROUP, config.rows), tiny_model(SHAPE) if with_weights else None,
+                               cache_bits=config.cache_bits)
     program, real = schedule(lay_out_model(config, outline), outline), compile_quantised(
-        quantised(SHAPE, config.weight_bits), config)
+        quantised(SHAPE, config.weight_bits, config.cache_bits), config)
     assert [(each.op, each.wait) for each in program.image.instructions] == [
         (each.op, each.wait) for each in real.image.instructions]
     assert program.mode == real.mode
@@ -127,11 +129,12 @@ def test_a_folder_becomes_tokens(tmp_path, config, tied):
     """A model written to a Hugging Face folder and read again gives the same program and tokens."""
     shape = replace(SHAPE, vocab_size=400, tied=tied)
     huggingface.write(tmp_path / "m", tiny_model(shape), byte_level("gpt-2"))
-    read = quantise(load_model(tmp_path / "m"), config.weight_bits)
+    read = quantise(load_model(tmp_path / "m"), config.weight_bits, cache_bits=config.cache_bits)
     config = replace(config, wram_depth=1 << 15)
     program = compile_quantised(read, config)
-    assert program.image.instructions == compile_quantised(quantised(shape, config.weight_bits), config).image.instructions
-    assert steps(program, quantised(shape, config.weight_bits), 4) == steps(program, read, 4)
+    made = quantised(shape, config.weight_bits, config.cache_bits)
+    assert program.image.instructions == compile_quantised(made, config).image.instructions
+    assert steps(program, made, 4) == steps(program, read, 4)
 
 
 @pytest.mark.parametrize("config", [GELU[2], pytest.param(replace(GELU[0], wram_depth=CHUNKED), marks=pytest.mark.slow)],
@@ -155,5 +158,5 @@ def test_a_tile_without_gelu_refuses(config):
     """The error is one line that says what to choose, whether the model would be resident or
     streamed."""
     with pytest.raises(CompileError, match=r"needs GELU, .* has no table of it: choose a configuration with gelu=1") as caught:
-        lay_out_model(preset(config), outline_of_shape(SHAPE, preset(config).weight_bits))
+        lay_out_model(preset(config), outline_of_shape(SHAPE, **integers_for(preset(config), SHAPE)))
     assert "\n" not in str(caught.value)

@@ -86,7 +86,8 @@ def test_the_cache_is_as_the_tile_leaves_it(data):
     config = data.draw(st.sampled_from(ROOMY + INT4 + ONE_PORT))
     kind = data.draw(st.sampled_from(["plain", "balanced", "qwen2"]))
     shape = replace(shape, family="qwen2") if kind == "qwen2" else shape
-    model = quantise(outlier_model(shape) if kind == "balanced" else tiny_model(shape), config.weight_bits)
+    model = quantise(outlier_model(shape) if kind == "balanced" else tiny_model(shape), config.weight_bits,
+                     cache_bits=config.cache_bits)
     try:
         program = compile_quantised(model, config)
     except CompileError:
