@@ -36,8 +36,8 @@ def buffer_sizes(layout) -> dict[str, int]:
         "v": layout.kv_heads if layout.values_wait else 0, "q": layout.joined(Kind.VALUES),
         "sums": max(layout.padded(layout.sums(kind)) for kind in (Kind.NORM, Kind.QUANTISE)),
         "k": layout.kv_heads * rotary, "turn": 2 * layout.head * rotary, "score": model.n_heads * layout.context,
-        "gate": layout.hidden, "up": layout.hidden * gated, "attention factors": by_input.pop(before),
-        "factors": max(by_input.values()), "logits": layout.vocabulary, "scale": lanes}
+        "gate": layout.hidden, "up": layout.hidden * gated, "attention factors": by_input.pop(before, 0),
+        "factors": max(by_input.values(), default=0), "logits": layout.vocabulary, "scale": lanes}
 
 
 def factor_offsets(layout, factors: dict[str, int]) -> dict[str, int]:

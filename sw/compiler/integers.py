@@ -16,18 +16,20 @@ EXTERNAL_GROUP = 32
 
 
 def integers_for(config: Config, shape: ModelConfig, model: Model | None = None) -> dict[str, int]:
-    """The arguments `bits`, `group`, `pipelined`, `apart` and `cache_bits` of `quantise` and `outline_of_shape` for a tile.
+    """The arguments of `quantise` and `outline_of_shape` for a tile, but for the model and its ranges.
 
     A model is pipelined (see `integer_graph`) where the tile takes a result of the MXM in one cycle, and where it is
-    resident with as many positions as without halves; with its classifier apart, if there is room for it. `model`: as
-    for `outline_of_shape`.
+    resident with as many positions as without halves; with its classifier apart, if there is room for it. It is static
+    where the VXM has one engine and the model is resident. `model`: as for `outline_of_shape`.
     """
     group = max(EXTERNAL_GROUP if config.memory else GROUP, config.rows)
     plain = {"bits": config.weight_bits, "group": group, "pipelined": False, "apart": False,
-             "cache_bits": config.cache_bits}
+             "cache_bits": config.cache_bits, "static": False}
+    if config.engines == 1:
+        return plain | {"static": _context(config, shape, model, plain) > 0}
     fitting = GROUP_UNIT % config.rows == GROUP_UNIT % config.cols == 0 and first_half(shape.dim) >= LEAST_WORDS * config.rows
     roomy = config.beats_per_result == 1 and config.weight_bits == 8 and config.wram_ports == 2
-    if not fitting or not roomy or config.compact or config.memory:
+    if not fitting or not roomy or config.memory:
         return plain
     most = _context(config, shape, model, plain)
     ways = [plain | {"pipelined": True, "apart": apart} for apart in (True, False)]

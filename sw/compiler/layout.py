@@ -102,7 +102,8 @@ class Layout:
     @property
     def hidden(self) -> int:
         """Values of the feed-forward block's hidden vector in MEM, padding included."""
-        return self._whole(self.model.hidden_dim, *(each.name for each in self.linears if self.source(each) is Kind.QUANTISE))
+        made = (Kind.QUANTISE, Kind.MULTIPLY)
+        return self._whole(self.model.hidden_dim, *(each.name for each in self.linears if self.source(each) in made))
 
     def _whole(self, values, *matrices):
         """The length in MEM of a vector that these matrices read: a multiple of their groups."""
@@ -155,7 +156,7 @@ class Layout:
 
     def vector(self, source: Kind) -> int:
         """Values of the vector that an operation of this kind makes for matrices, padding included."""
-        return {Kind.VALUES: self.heads, Kind.QUANTISE: self.hidden}.get(source, self.dim)
+        return {Kind.VALUES: self.heads, Kind.QUANTISE: self.hidden, Kind.MULTIPLY: self.hidden}.get(source, self.dim)
 
     def sums(self, source: Kind) -> int:
         """The sums of the groups of such a vector, padded to whole groups; 0 if weights have no offsets."""

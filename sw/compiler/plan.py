@@ -81,6 +81,7 @@ def plan_streamed(config: Config, outline: Outline, resident: str = "", context:
     check_shape(config, outline)
     reasons = [(outline.balanced, "the residual's channels must have one unit"),
                (any(value.first for value in outline.graph.values), "inputs of matrices must not have halves"),
+               (any(value.static for value in outline.graph.values), "inputs of matrices must have scalars"),
                (config.weight_bits != 8, "weights need 8 bits"),
                (config.wram_ports == 1, "W-RAM needs a second port, for weights that come during a run"),
                (not config.whole, "all of MEM must be readable")]

@@ -70,7 +70,8 @@ class Value:
     """A vector of `size` channels. If `heads` is not 0, it is made of that many heads, one after
     another. If `groups` is not 0, it is made of that many groups of channels, one after another, each of
     which has a scalar of its own at run time. If `first` is not 0, the first so many channels have a scalar,
-    and the others another."""
+    and the others another. `static`: 8-bit integers that have no scalar at run time, though a NORM or a MULTIPLY makes
+    them."""
 
     name: str
     size: int
@@ -78,6 +79,7 @@ class Value:
     heads: int = 0
     groups: int = 0
     first: int = 0
+    static: bool = False
 
     @property
     def scalars(self) -> int:
@@ -177,7 +179,7 @@ class Graph:
 class Rule:
     """What is legal for one kind of operation.
 
-    `inputs`, `output`: the kinds of numbers that it reads and makes. `weights`: fewest and most
+    `inputs`, `output`: the kinds of numbers that it reads and makes; a static output has 8 bits. `weights`: fewest and most
     weights. `functions`: the names that `Operation.function` may have; `biased`: those with which it may
     have a bias.
     """
@@ -256,7 +258,8 @@ def check_operation(operation: Operation, known: Mapping[str, Value], integers: 
     if operation.kind is Kind.LINEAR and not integers and numbers == (Number.WIDE,):
         numbers = rule.inputs
     require(numbers == rule.inputs, f"its inputs must be {', '.join(number.value for number in rule.inputs)}")
-    require(operation.output.number is rule.output, f"its output must be {rule.output.value}")
+    number = Number.NARROW if operation.output.static else rule.output
+    require(operation.output.number is number, f"its output must be {number.value}")
     require(rule.weights[0] <= len(operation.weights) <= rule.weights[1], f"{len(operation.weights)} weights")
     require(operation.function in rule.functions, f"function {operation.function!r}")
     require(not operation.bias or operation.function in rule.biased, "such an operation has no bias")

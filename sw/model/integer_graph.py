@@ -72,7 +72,8 @@ def first_half(channels: int) -> int:
     return -(-channels // 2 // GROUP_UNIT) * GROUP_UNIT if channels >= LEAST_HALVED else 0
 
 
-def integer_graph(graph: Graph, balanced: bool = False, offsets: bool = False, pipelined: bool = False) -> Graph:
+def integer_graph(graph: Graph, balanced: bool = False, offsets: bool = False, pipelined: bool = False,
+                  static: bool = False) -> Graph:
     """The graph with the operations that only integers need: a QUANTISE before each LINEAR that
     reads 16-bit numbers, and a SPLIT before each SCORES that reads no ROTATE's output.
 
@@ -89,6 +90,9 @@ def integer_graph(graph: Graph, balanced: bool = False, offsets: bool = False, p
     (`first_half`). The first matrix that reads such a result is `early`. A matrix of a feed-forward block that
     comes later reads a norm without halves: its results are complete sooner. The classifier has no halves if
     its results are not multiplied by a scalar, since each half needs its own.
+
+    `static`, of a residual that is not balanced: the results of NORM and MULTIPLY that matrices read have 8 bits in a
+    unit that calibration gives (`marey.sw.quant.static`), and no scalar; matrices' results are not multiplied by one.
 
     GraphError if the result is not legal.
     """
@@ -128,7 +132,27 @@ def integer_graph(graph: Graph, balanced: bool = False, offsets: bool = False, p
         layer = _in_halves(layer)
         if all(each.scaled for each in end if each.kind is Kind.LINEAR):
             end = _in_halves(end)
+    elif static and not balanced:
+        layer, end = _static(layer), _static(end)
     return check(Graph(graph.config, graph.begin, layer, end), integers=True)
+
+
+def _static(region: tuple[Operation, ...]) -> tuple[Operation, ...]:
+    """The operations of a region, with static inputs of matrices; see `integer_graph`."""
+    makers = {operation.output.name: operation for operation in region}
+    quantised = {each.output.name: each.inputs[0] for each in region
+                 if each.kind is Kind.QUANTISE and makers[each.inputs[0]].kind is Kind.MULTIPLY}
+    made = []
+    for operation in region:
+        value, source = operation.output, operation.inputs[0]
+        if value.name in quantised:
+            continue
+        if operation.kind is Kind.NORM or value.name in quantised.values():
+            operation = replace(operation, output=replace(value, number=Number.NARROW, static=True))
+        elif operation.kind is Kind.LINEAR and (source in quantised or makers[source].kind is Kind.NORM):
+            operation = replace(operation, inputs=(quantised.get(source, source),), scaled=False)
+        made.append(operation)
+    return tuple(made)
 
 
 def _with_sums(region: tuple[Operation, ...]) -> tuple[Operation, ...]:

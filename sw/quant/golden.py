@@ -17,6 +17,7 @@ from ..model.graph import Kind
 from ..model.integer_graph import WEIGHT_GROUP
 from ..model.rotary import frequencies
 from .model import FRACTION, Linear, QuantisedModel
+from .static import logits_complete
 
 
 def linear(operation: Linear, x: np.ndarray, scalar=None, plus: np.ndarray | int = 0,
@@ -112,8 +113,7 @@ class Golden:
         """Logits and scales as of `integers`, a row for each position of each sequence."""
         self._walk(tokens, position, True)
         classifier = self.model.graph.find("classifier")
-        scalar = self._scalars[classifier.inputs[0]]
-        mantissa, exponent = (1, 0) if classifier.scaled else scalar
+        mantissa, exponent = (1, 0) if logits_complete(self.model.graph) else self._scalars[classifier.inputs[0]]
         shape = (tokens.size, 1)
         scale = round_shift(np.broadcast_to(mantissa, shape) << 14, np.clip(self.model.shifts["choice"] + exponent, 0, 47))
         return self._env["logits"], saturate(scale, 16)
@@ -170,12 +170,16 @@ class Golden:
         return self._limit(x + self.model.vector(operation.name)[positions].astype(np.int64), 16)
 
     def _norm(self, operation, layer, x):
-        """The int8 inputs of the products that read the norm; their scalar goes to `_scalars`."""
+        """The int8 inputs of the products that read the norm; their scalar, unless they are static, goes to `_scalars`."""
         if self.model.balanced:
             return self._balanced_norm(operation, layer, x)
-        gain, shift = self.model.vector(operation.name, layer), self.model.shifts[operation.name]
-        y, step = _quantised(self._limit(round_shift(x * gain, shift), 16), operation.output)
-        self._scalars[operation.output.name] = multiply(step, integer.rsqrt(integer.sum_of_squares(x) + self.model.epsilon))
+        root = integer.rsqrt(integer.sum_of_squares(x) + self.model.epsilon)
+        gained = self._limit(round_shift(x * self.model.vector(operation.name, layer), self.model.shifts[operation.name]), 16)
+        if operation.output.static:
+            total = np.clip(self.model.shifts[f"{operation.name} int8"] + root[1], 0, 47)
+            return self._limit(round_shift(gained * root[0], total), 8)
+        y, step = _quantised(gained, operation.output)
+        self._scalars[operation.output.name] = multiply(step, root)
         return y
 
     def _balanced_norm(self, operation, layer, x):
@@ -299,7 +303,7 @@ class Golden:
             groups = operation.output.groups
             made, self._scalars[operation.output.name], _ = integer.filled(one * other, integer.PRODUCT_RANGE_SHIFT, groups)
             return made
-        return self._limit(round_shift(one * other, self.model.shifts[operation.name]), 16)
+        return self._limit(round_shift(one * other, self.model.shifts[operation.name]), 8 if operation.output.static else 16)
 
     def _seen(self):
         """Which positions each row may see, its own and those before: bool [rows, 1, positions]."""

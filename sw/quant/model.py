@@ -151,6 +151,11 @@ class QuantisedModel:
         return any(value.first for value in self.graph.values)
 
     @property
+    def static(self) -> bool:
+        """Whether inputs of matrices have no scalars at run time; see `integer_graph`."""
+        return any(value.static for value in self.graph.values)
+
+    @property
     def groups(self) -> dict[str, int]:
         """Inputs in a group, by the names of LINEAR operations and "embedding"; only those with
         several groups of equal size."""

@@ -66,10 +66,10 @@ class Outline:
 
 
 def outline_of_shape(config: ModelConfig, bits: int = 8, group: int = GROUP, model: Model | None = None,
-                     pipelined: bool = False, apart: bool = True, cache_bits: int = 8) -> Outline:
+                     pipelined: bool = False, apart: bool = True, cache_bits: int = 8, static: bool = False) -> Outline:
     """The outline that a model of this shape will have after quantisation.
 
-    `bits`: of a weight, 8 or 4. `group`: inputs that share a scale if `bits` is 4. `pipelined`: see
+    `bits`: of a weight, 8 or 4. `group`: inputs that share a scale if `bits` is 4. `pipelined`, `static`: see
     `integer_graph`. `apart`, `cache_bits`: see `quantise`. `model`: the
     model with its weights, if they are known. They decide, for 4 bits, which matrices lie on a grid
     of their own and so have larger groups or one scale, and which norms have no gains. Without a
@@ -79,7 +79,7 @@ def outline_of_shape(config: ModelConfig, bits: int = 8, group: int = GROUP, mod
     if model is not None:
         model = fold_layer_norms(model)
     graph = folded(graph_of(config))
-    graph = integer_graph(untied_graph(graph) if pipelined and apart else graph, pipelined=pipelined)
+    graph = integer_graph(untied_graph(graph) if pipelined and apart else graph, pipelined=pipelined, static=static)
     groups, uniform = _groups(graph, bits, group, model) if bits == 4 else ({}, set())
     uniform |= {norm.name for norm in graph.of_kind(Kind.NORM)
                 if not norm.weights or gains_in_matrices(graph, norm, bits, group, model)

@@ -23,19 +23,19 @@ from .fold import fold_layer_norms, untied
 from .gains import gains_in_matrices
 from .gptq import Integers, moment_of, nearest_by_channel, rounded
 from .heads import SHORT_HEADROOM, head_gains, head_units, score_integers, value_integers
+from .logits import logit_scale, logit_unit
 from .model import FRACTION, Linear, QuantisedModel
 from .offsets import Offsets, Units, recorded_name
 from .order import ordered
 from .residual import Residual, by_block, filled_unit, gains_of, model_residuals, product_units, smoothing
+from .static import norm_shift, product_integers
 
 GROUP = 16
 """Inputs that share a scale if weights have 4 bits and do not lie on a grid."""
-FULL_SCALE = 16384
-"""int16 value of calibration's largest logit, if the scalar of the classifier's input is not multiplied into it."""
 
 
 def quantise(model: Model, bits: int = 8, seed: int = 0, group: int = GROUP, ranges: dict | None = None,
-             pipelined: bool = False, apart: bool = True, cache_bits: int = 8) -> QuantisedModel:
+             pipelined: bool = False, apart: bool = True, cache_bits: int = 8, static: bool = False) -> QuantisedModel:
     """The integer model of a float model, calibrated on text that the float model writes with `seed`.
 
     `bits`: of a weight, 8 or 4. With 4, weights that already lie on a grid (one step for each row, or for each
@@ -43,7 +43,7 @@ def quantise(model: Model, bits: int = 8, seed: int = 0, group: int = GROUP, ran
     a multiple of the tile's rows. If the residual is balanced, groups have `WEIGHT_GROUP` inputs and an offset
     (`affine.py`), and the tables of tokens have 8 bits. `pipelined`: see `integer_graph`; weights must have 8 bits.
     `apart`: a pipelined model's classifier is a matrix of its own, with halves, even if it is the embedding in `model`.
-    `cache_bits`: of a cached key or value, 8 or 4.
+    `cache_bits`: of a cached key or value, 8 or 4. `static`: see `integer_graph`.
     `ranges`: those of `calibrate`. MareyError if it finds values that are not finite, GraphError if norms cannot be folded.
     """
     model = fold_layer_norms(model)
@@ -54,17 +54,17 @@ def quantise(model: Model, bits: int = 8, seed: int = 0, group: int = GROUP, ran
             model, ranges = ordered(untied(model), ranges, WEIGHT_GROUP if bits == 4 else 1)
         elif pipelined and apart:
             model = untied(model)
-        return _Quantiser(model, bits, group, ranges, residuals, pipelined, cache_bits).run()
+        return _Quantiser(model, bits, group, ranges, residuals, pipelined, cache_bits, static).run()
 
 
 class _Quantiser:
     """One pass over a model without layer norms; `ranges`: the result of `calibrate`."""
 
     def __init__(self, model: Model, bits: int, group: int, ranges: dict[str, np.ndarray], residuals: list[Residual],
-                 pipelined: bool, cache_bits: int):
+                 pipelined: bool, cache_bits: int, static: bool):
         self.model, self.bits, self.group, self.ranges, self.residuals = model, bits, group, ranges, residuals
         self.balanced, self.cache_bits, self.config = residuals[0].balanced, cache_bits, model.config
-        self.graph = integer_graph(model.graph, self.balanced, self.balanced and bits == 4, pipelined)
+        self.graph = integer_graph(model.graph, self.balanced, self.balanced and bits == 4, pipelined, static)
         self.layers = range(model.config.n_layers)
         self.linears: dict[str, Linear] = {}
         self.vectors: dict[str, np.ndarray] = {}
@@ -88,11 +88,12 @@ class _Quantiser:
                     self._linear(operation, region)
         embedding = self._embedding()
         (factor,), self.shifts["embedding"] = with_common_shift([embedding.scale])
+        whole_unit, self.shifts["choice"] = logit_scale(self.graph, self.ranges, self.units)
         return QuantisedModel(
             config=config, graph=graph, bits=self.bits, embedding=embedding.values, embedding_factor=factor,
             embedding_group=embedding.group, residual_units=np.array([residual.unit for residual in self.residuals]),
             epsilon=0 if self.balanced else self.residuals[0].epsilon,
-            shifts=self.shifts, vectors=self.vectors, logit_unit=self._logit_scale(self.units["logits"][0]),
+            shifts=self.shifts, vectors=self.vectors, logit_unit=whole_unit,
             linears=self.linears, cache_bits=self.cache_bits)
 
     def _embedding(self):
@@ -108,20 +109,6 @@ class _Quantiser:
             return nearest_by_channel(weight, MOST_OFFSET if self.bits == 4 else 127)
         (embedding,) = rounded([weight], [np.eye(self.config.dim)], self.bits, [2 * self.group, self.group])
         return embedding
-
-    def _logit_scale(self, bare):
-        """`QuantisedModel.logit_unit`; sets the shift that brings the last scalar to an int16
-        scale.
-
-        `bare`: unit of the logits before they are multiplied by their scale.
-        """
-        if self.graph.find("classifier").scaled:
-            # The scalar is in the logits already. Their scale is 1, which is 2**14 as an int16.
-            self.shifts["choice"] = 0
-            return float(bare * 2.0**-14)
-        constant = self.units[self.graph.find("classifier").inputs[0]][0]
-        self.shifts["choice"] = int(np.ceil(np.log2(float(self.ranges["final.scalar"]) / constant))) + 1
-        return float(constant * bare * 2.0 ** (self.shifts["choice"] - 14))
 
     # Units of values
 
@@ -151,6 +138,10 @@ class _Quantiser:
                 unit = self._balanced_norm(operation, region)
             case Kind.NORM:
                 unit = self._norm(operation, region)
+                if operation.output.static:
+                    largest = [self.ranges[f"{recorded_name(name, layer)}.channels"] for layer in layers]
+                    self.shifts[f"{operation.name} int8"] = shift = norm_shift(largest, unit)
+                    unit = [each * 2.0**shift for each in unit]
             case Kind.HEAD_NORM:  # the unit of its result is set with SCORES
                 name, unit = operation.inputs[0], [head_units(self.ranges, layer, operation) for layer in self.layers]
             case Kind.SCORES:
@@ -161,10 +152,12 @@ class _Quantiser:
                 self.units.steps[operation.inputs[0]] = unit = [2.0**-GATE_UNIT] * len(layers)
             case Kind.MULTIPLY if self.balanced:
                 unit = self._balanced_product(operation, region)
+            case Kind.MULTIPLY if operation.output.static:
+                unit = self._static_product(operation)
             case Kind.MULTIPLY:
                 unit = [self._product(operation)] * len(layers)
             case Kind.LINEAR if region is self.graph.end:
-                unit = [self._logit_unit(operation)]
+                unit = [logit_unit(self.graph, self.ranges, self.units)]
             case Kind.LINEAR if any(reader.kind is Kind.ADD for reader in self.graph.readers(name, region)):
                 if self.offsets:
                     return
@@ -183,15 +176,6 @@ class _Quantiser:
         if region is self.graph.end:
             return self.residuals[-1:]
         return self.residuals[:-1] if norm.inputs[0] == "x" else self.residuals[1:]
-
-    def _logit_unit(self, classifier):
-        """The unit of the classifier's integer results.
-
-        If the classifier is not `scaled`, a logit is such a result times the scalar of its input.
-        """
-        if classifier.scaled:
-            return 2.0**-unit_bits(self.ranges[classifier.output.name])
-        return float(self.ranges["logits.integers"]) / FULL_SCALE
 
     def _norm(self, operation, region):
         """Sets the int16 gains of a norm and their shift; returns the units of its output for a scalar of
@@ -262,6 +246,14 @@ class _Quantiser:
         result_bits = unit_bits(self._range(operation.output.name))
         self.shifts[operation.name] = sum(bits) - result_bits
         return 2.0**-result_bits
+
+    def _static_product(self, operation):
+        """The units of an int8 MULTIPLY's result, by layer; sets the operation's shift, and the units of its second input."""
+        known, other = operation.inputs
+        largest, others = ([float(self.ranges[f"{layer}.{name}"]) for layer in self.layers]
+                           for name in (operation.output.name, other))
+        made, self.units.steps[other], self.shifts[operation.name] = product_integers(largest, others, self.units[known][0])
+        return made
 
     def _balanced_product(self, operation, region):
         """The units of a MULTIPLY's result, by channel and layer, times its scalar; sets those of its

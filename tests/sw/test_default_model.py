@@ -78,9 +78,9 @@ def small(model, tokenizer):
 
 
 def test_it_is_resident_on_a_small_board(small):
-    """With 128 positions, at 1,170 tokens a second and 24 MHz."""
+    """With 128 positions, at 1,240 tokens a second and 24 MHz."""
     assert small.mode == "resident" and small.model.context == 128
-    assert sum(small.cycles(position) for position in range(128)) / 128 <= 20_500
+    assert sum(small.cycles(position) for position in range(128)) / 128 <= 19_300
     assert len(small.image.instructions) <= 85
 
 

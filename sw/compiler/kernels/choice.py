@@ -2,14 +2,15 @@
 
 from ....hdl.spec.isa import Op, Reduce, To
 from ...model.graph import Operation
+from ...quant.static import logits_complete
 from ..builder import Builder
 from ..steps import IN_ORDER, Step, step
 
 
 def scale(builder: Builder, classifier: Operation) -> Step:
-    """Writes the scale of the logits to MEM: the scalar of the classifier's input, or 1 if the
+    """Writes the scale of the logits to MEM: the scalar of the classifier's input, or 1 if that has none or the
     logits have been multiplied by it."""
-    scalar = 0 if classifier.scaled else builder.scalar
+    scalar = 0 if logits_complete(builder.graph) else builder.scalar
     return step(builder.vector_pass("logits' scale", 1, x=builder.layout.constants["one"], scalar=scalar,
                                     shift=builder.shifts["choice"], dst=builder.buffer["scale"]))
 

@@ -32,7 +32,7 @@ def rescale(builder: Builder, operation: Operation) -> list[Step]:
 
 
 def multiply(builder: Builder, operation: Operation) -> list[Step]:
-    """Multiplies `gate` by `up`, in place.
+    """Multiplies `gate` by `up`, in place; or, if the result is static, into `input`, as int8.
 
     Choices: all in one piece, or each result of the product that makes `up` as soon as it is there.
     In a balanced model the QUANTISE that reads the product makes it; see `norm.quantise`.
@@ -45,10 +45,15 @@ def multiply(builder: Builder, operation: Operation) -> list[Step]:
         turns = [{}, *({"inner": inner, "middle": count // inner, "interval": builder.rate(operation)}
                        for inner in (beats, 2 * beats) if count % inner == 0)]
         x, y = moved_by(gate, first), moved_by(up, first)
-        product = {"x": x, "y": y, "y_step": 1, "by_vector": 1, "dst": x,
+        product = {"x": x, "y": y, "y_step": 1, "by_vector": 1, **_made(builder, operation, x),
                    "shift": builder.shifts[operation.name], **reduced}
         steps.append(best([builder.vector_pass("silu(gate) * up", count, **product | turn) for turn in turns]))
     return steps
+
+
+def _made(builder, operation, x):
+    """Operands that say where a product goes: int8 to `input`, or 16 bits to `x`."""
+    return {"dst": builder.buffer["input"], "narrow": 1} if operation.output.static else {"dst": x}
 
 
 def _measured(builder, operation):

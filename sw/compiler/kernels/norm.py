@@ -85,6 +85,7 @@ def measure(builder: Builder, operation: Operation) -> list[Step]:
     """
     if builder.outline.balanced:
         return [_in_units(builder, operation).measure()]
+    largest = {} if operation.output.static else {"reduce": Reduce.ABSMAX, "into": ABSMAX}
     if operation.name in builder.layout.uniform:
         if builder.layout.pipelined:  # the pass that writes x has found the largest of each half
             return [step(builder.vector_pass("norm: largest", builder.dim_granules, x=builder.buffer["x"], to=To.NOWHERE,
@@ -92,16 +93,20 @@ def measure(builder: Builder, operation: Operation) -> list[Step]:
         return []
     return [step(builder.vector_pass(
         "norm: gain", builder.dim_granules, x=builder.buffer["x"], y=builder.place.constant(operation.name), by_vector=1,
-        y_step=1, dst=builder.buffer["gained"], shift=builder.shifts[operation.name], reduce=Reduce.ABSMAX, into=ABSMAX))]
+        y_step=1, dst=builder.buffer["gained"], shift=builder.shifts[operation.name], **largest))]
 
 
 def normalise(builder: Builder, operation: Operation) -> list[Step]:
     """Brings the measured vector to int8, while the scalar unit computes 1/rms from the sum of
-    squares of the residual."""
+    squares of the residual; a static norm multiplies by 1/rms itself."""
     if builder.outline.balanced:
         return _normalise_balanced(builder, operation)
     x = builder.buffer["x"]
     source = x if operation.name in builder.layout.uniform else builder.buffer["gained"]
+    if operation.output.static:
+        made = Int8(builder, "norm", source, builder.dim_granules, ABSMAX, builder.root)
+        return [step(_squares(builder, x, builder.dim_granules, SQUARE_SHIFT)), _one_over_rms(builder),
+                made.values(shift=builder.shifts[f"{operation.name} int8"])]
     made = Int8.whole(builder, "norm", source, builder.dim_granules)
     return [
         made.scale(),
@@ -214,5 +219,5 @@ def measured(builder: Builder, value: str) -> list[tuple[int, int, dict[str, int
         if reader.output.first:
             return [(first, end, {"reduce": Reduce.ABSMAX, "into": builder.peaks + half})
                     for half, (first, end) in enumerate(builder.halves(reader.output, builder.dim_granules))]
-    found = any(reader.name in builder.layout.uniform for reader in readers)
+    found = any(reader.name in builder.layout.uniform and not reader.output.static for reader in readers)
     return [(0, builder.dim_granules, {"reduce": Reduce.ABSMAX, "into": ABSMAX} if found else {})]

@@ -65,7 +65,7 @@ def test_which_tiles_have_pipelined_models():
 
 def test_a_classifier_is_the_embedding_where_there_is_no_room_for_both():
     """Its words are in W-RAM once."""
-    halved = {"bits": 8, "group": 16, "pipelined": True}
+    halved = {"bits": 8, "group": 16, "pipelined": True, "cache_bits": 8, "static": False}
     words = [lay_out_model(preset("sim8x8"), outline_of_shape(SHAPE, **halved, apart=apart)).words for apart in (True, False)]
     for depth in words:
         how = integers_for(replace(preset("sim8x8"), name="tile", wram_depth=depth), SHAPE)
