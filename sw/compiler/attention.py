@@ -21,8 +21,8 @@ from .kernels.heads import in_blocks
 from .pace import TYPICAL_POSITIONS, Head, paces_of, ranges_of, take_distance
 
 BLOCKS = 8
-"""Number of the first address register that holds a multiple of the number of blocks, in a compact
-tile."""
+"""Number of the first address register that holds a multiple of the number of blocks, or of the blocks behind the first,
+in a compact tile."""
 MOST_TIMES = 255
 """The largest factor of the blocks in a PERIOD."""
 
@@ -33,7 +33,8 @@ class Attention:
     `head`: the cycles that a head takes. `blocks`: the most blocks of the KV cache. `narrow`: the
     result is int8, else int16. `ranges`: the most ranges of numbers of blocks that have programs of their own, each
     with a pace in `paces`; `pace` is that of the program that is made. `late`: a VXM instruction, or none, that comes
-    behind the scores, before the first EXP2: it brings values to the cache.
+    behind the scores, before the first EXP2: it brings values to the cache. `counted`: the registers of a compact tile
+    that hold a multiple of the number of blocks, or of the blocks behind the first, by name.
     """
 
     def __init__(self, builder: Builder, narrow: bool = True, ranges: int = 1):
@@ -54,13 +55,15 @@ class Attention:
         if config.compact:
             results = head.count * head.groups - 1
             self._results = straight(results * np.maximum(head.inner * np.arange(1, self.blocks + 1), config.beats_per_result))
-            needed = {config.block // config.cols, head.powers, head.inner, head.count * head.scores,
-                      head.count * head.powers, self._results.per_block} - {0}
-            for register, times in enumerate(sorted(needed), BLOCKS):
-                builder.registers.add(f"{times} blocks", register, times)
-            self.multiples, self.paces = sorted(needed), [(1, None)]
+            counts = {config.block // config.cols, head.powers, head.inner} - {0}
+            pauses = {head.count * head.scores, head.count * head.powers, self._results.per_block} - counts - {0}
+            self.counted = {f"{times} blocks": times for times in sorted(counts)} | {
+                f"{times} later blocks": times for times in sorted(pauses)}
+            for number, (name, times) in enumerate(self.counted.items(), BLOCKS):
+                builder.registers.add(name, number, times if times in counts else 0)
+            self.paces = [(1, None)]
         else:
-            self.multiples = []
+            self.counted = {}
             self._candidates = paces_of(config, head, self.blocks, ranges > 1)
             self.choose(ranges)
             # What follows attention is scheduled for the shortest period; no other choice may have a shorter one.
@@ -160,21 +163,21 @@ class Attention:
         # From the issue of the MXM to that of the VXM, without the beats of the first product.
         offset = stream_offset(config, 0)
         alone = Vxm.entering_cycles(config) + Vxm.leaving_cycles(config)
-        # From the issue of the exponentials to that of the reciprocals, without the beats of the
-        # exponentials. Each sum must be in its register before its reciprocal begins.
-        busy, least = Scalars.LATENCY + 1, vxm_next + next_issue(config, Op.PERIOD) + pause
-        summed = max(least, vxm_beat(config) + Vxm.reduce_latency(config) - sfu_beat(config) - turns * min(busy, head.powers))
-        # Wait after the SFU's issue. First line: the exponentials must be in MEM before the product reads
+        # From the issue of the exponentials to that of the reciprocals, without the beats of the exponentials.
+        busy, passed = Scalars.LATENCY + 1, vxm_next + next_issue(config, Op.PERIOD) + pause
+        summed = self._summed(busy, passed - heads * head.powers)
+        # From the SFU's issue to the MXM's. First line: the exponentials must be in MEM before the product reads
         # them. Second line: each reciprocal, which may take longer than a head's product, must be there
-        # before the VXM reads it.
+        # before the VXM reads it. Third line: the exponentials must have left the VXM.
         late = max(vxm_beat(config) + Vxm.latency(config) - mxm_beat(config) - summed,
-                   busy + sfu_beat(config) - vxm_beat(config) + turns * max(0, busy - head.groups * inner) - offset - inner)
+                   busy + sfu_beat(config) - vxm_beat(config) + turns * max(0, busy - head.groups * inner) - offset - inner,
+                   alone - summed - offset - inner)
         rest = vxm_beat(config) + apart - 1 + first - vxm_next - pause
         return [
             self._pause(Cycles(alone - vxm_next - pause, heads * head.scores)),
             self._exponentials(),
             self._op(Op.PERIOD, value=busy),
-            self._pause(Cycles(summed - least, heads * head.powers)),
+            self._pause(Cycles(summed - passed, heads * head.powers)),
             replace(self._reciprocals(), wait=max(0, late - sfu_next)),
             mxm,
             self._pause(Cycles(offset - mxm_next - pause, inner)),
@@ -182,10 +185,30 @@ class Attention:
             self._pause(self._results + Cycles(rest)),
         ]
 
+    def _summed(self, busy, least):
+        """Cycles from the issue of the exponentials to that of the reciprocals, `least` or more, but for the beats of all
+        exponentials; `busy`: cycles of a reciprocal.
+
+        Each sum must be in its register before its reciprocal begins, and no sum be written in the cycle of a reciprocal.
+        """
+        config, numbers = self.config, np.arange(self.heads)
+        # When sums, from the last back, and reciprocals are written.
+        written = vxm_beat(config) - 1 + Vxm.reduce_latency(config)
+        sums = written - self.head.powers * np.arange(1, self.blocks + 1)[:, None] * numbers
+        reciprocals = sfu_beat(config) + Scalars.latency(config, Sfu.RECIPROCAL) + busy * numbers
+        summed = max(least, written + 1 - sfu_beat(config) - int(numbers[-1]) * min(busy, self.head.powers))
+        while np.isin(summed + reciprocals, sums).any():
+            summed += 1
+        return summed
+
     def _pause(self, cycles: Cycles) -> Instruction:
         """A NOP that waits so many cycles, beside its own issue cycles."""
-        number = self.builder.registers.get(f"{cycles.per_block} blocks", 0)
-        return replace(self._op(Op.NOP, register=number), wait=max(0, cycles.base))
+        registers, base, later = self.builder.registers, cycles.base, f"{cycles.per_block} later blocks"
+        if later in registers:
+            number, base = registers[later], cycles.at(1)
+        else:
+            number = registers.get(f"{cycles.per_block} blocks", 0)
+        return replace(self._op(Op.NOP, register=number), wait=max(0, base))
 
     # Two engines
 

@@ -76,7 +76,7 @@ def _lower(model, layout):
     timeline, sections = Timeline(config, registers.values), []
     if attentions:
         timeline.schedule(index_steps(config, registers, next(iter(layout.attentions.values())),
-                                      attentions[0].multiples))
+                                      attentions[0].counted))
     for operation in network.operations:
         if operation.kind is Kind.VALUES:
             sections.append(timeline)

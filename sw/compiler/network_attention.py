@@ -176,10 +176,10 @@ class AttentionBuilder:
 
 
 def index_steps(
-    config: Config, registers: Registers, layout: AttentionLayout, multiples: list[int]
+    config: Config, registers: Registers, layout: AttentionLayout, counted: dict[str, int]
 ) -> list[Step]:
-    """The steps that compute the address registers from the position. `multiples`: of the number of
-    blocks, for which a compact tile has registers."""
+    """The steps that compute the address registers from the position. `counted`: the registers of a
+    compact tile that count blocks, see `Attention`."""
 
     def index(name, right, times, value):
         bits = max(1, (layout.context - 1 >> right).bit_length()) if config.compact else 0
@@ -200,5 +200,5 @@ def index_steps(
     return [
         index(KEY, log2(config.cols), key_granules, 0),
         index(VALUE, log2(config.rows), config.beats_per_result, 0),
-        *(index(f"{times} blocks", log2(config.block), times, times) for times in multiples),
+        *(index(name, log2(config.block), times, registers.value(name)) for name, times in counted.items()),
     ]

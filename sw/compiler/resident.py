@@ -78,8 +78,9 @@ def count_blocks(builder: Builder, attention: Attention) -> list[Step]:
     """Steps that compute the multiples of the number of blocks, in a compact tile, which has
     registers for them."""
     right = log2(builder.config.block)
-    return [builder.index(f"{times} blocks", Source.POSITION, right, times, times, builder.bits(builder.layout.context, right))
-            for times in attention.multiples]
+    bits = builder.bits(builder.layout.context, right)
+    return [builder.index(name, Source.POSITION, right, times, builder.registers.value(name), bits)
+            for name, times in attention.counted.items()]
 
 
 def parts_of_layer(builder: Builder) -> tuple[list[Operation], list[Operation], list[Operation]]:
