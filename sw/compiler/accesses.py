@@ -1,11 +1,11 @@
 """The accesses of instructions to memories, as the scheduler keeps them."""
 
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import numpy as np
 
-from ...hdl.timing import Memory
+from ...hdl.spec.config import Config
+from ...hdl.timing import Memory, Use
 
 LONG_AGO = -4096
 """The cycle of anything that is too long ago to matter."""
@@ -44,15 +44,28 @@ class Entries:
 
 @dataclass(frozen=True)
 class Access:
-    """The accesses of an instruction, issued in cycle 0, to a memory: `entries[n]` is accessed in
-    `cycles[n]`."""
+    """The accesses of an instruction that issues in cycle `issued` to a memory.
+
+    `entries`: each entry once, int64 [n], or the slice of them if they lie side by side. `first`, `last`: the cycles of the
+    first and of the last access to each, int64 [n]. `end`: one more than the last entry.
+    """
 
     memory: Memory
-    entries: np.ndarray
-    cycles: np.ndarray
     write: bool
+    issued: int
+    entries: np.ndarray | slice
+    first: np.ndarray
+    last: np.ndarray
+    end: int
 
-    @cached_property
-    def end(self) -> int:
-        """One more than the last entry."""
-        return int(self.entries.max()) + 1
+    @classmethod
+    def of(cls, config: Config, use: Use, issued: int) -> "Access":
+        """The accesses of a use of a unit that has a memory."""
+        touched, cycles = use.entries(config), np.repeat(use.cycles, use.entries_per_cycle(config))
+        order = np.lexsort((cycles, touched))
+        touched, cycles = touched[order], cycles[order]
+        starts = np.flatnonzero(np.diff(touched, prepend=-1))
+        entries, first, last = touched[starts], cycles[starts], cycles[np.append(starts[1:], len(cycles)) - 1]
+        low, end = int(entries[0]), int(entries[-1]) + 1
+        return cls(use.unit.access.memory, use.unit.access.writes, issued,
+                   slice(low, end) if end - low == len(entries) else entries, first, last, end)

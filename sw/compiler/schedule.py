@@ -15,20 +15,18 @@ from functools import partial
 import numpy as np
 
 from ...hdl.spec.config import Config
-from ...hdl.spec.isa import Address, Instruction, Op, Reduce
+from ...hdl.spec.isa import Address, Instruction, Op
 from ...hdl.timing import VXM_ENGINES, Issue, Memory, Unit, Use, issue_cycles, uses
 from ...hdl.vxm.vxm import Vxm
-from .accesses import LONG_AGO, Access, Entries
+from .accesses import LONG_AGO, Entries
 from .decisions import Decisions
+from .demand import REDUCER, Demand, bits_of, delay, demand_of
 from .steps import ORIGIN, REGISTERS, After, Step
 
 BEFORE = -LONG_AGO
 """Cycles before a section's origin in which a timeline can place an instruction."""
-REDUCER = "reducer"
-"""The VXM's reducer, as a unit: a round that is reduced keeps it from its first beat to its last."""
-RIVALS = {unit: unit.rival for unit in Unit if unit.rival}
-TRIED = 64
-"""Cycles that are tried at once when the first free one is looked for."""
+RIVALS = {unit: unit.rival for unit in Unit if unit.rival} | {unit: unit for unit in (REDUCER, Unit.ISSUE)}
+"""By unit that takes one use a cycle: the unit that must be free when it is in use."""
 
 
 @dataclass(frozen=True)
@@ -72,9 +70,11 @@ class Timeline:
     def __post_init__(self):
         self.registers = dict(self.registers)
         self._ready: dict[int, int] = {}
-        self._known: dict[tuple, tuple] = {}
+        self._known: dict[tuple, tuple[Step, Demand]] = {}
         self._memories = {memory: Entries() for memory in Memory}
-        self._busy = {unit: np.zeros(BEFORE, bool) for unit in (*RIVALS, REDUCER, Unit.ISSUE)}
+        # The cycles in which a unit is in use, as bits; bit 0 is cycle -BEFORE.
+        self._busy = dict.fromkeys(RIVALS, 0)
+        self._ends: dict[Unit, int] = {}
         self._keep_busy(Unit.ISSUE, -1)
         if self.boundary:
             self._begin_at(self.boundary)
@@ -95,15 +95,15 @@ class Timeline:
 
     def _keep_busy(self, unit, until):
         """Marks a unit as in use in all cycles up to and including `until`."""
-        self._grow(unit, until + 1)
-        self._busy[unit][:BEFORE + until + 1] = True
+        self._busy[unit] |= bits_of(0, BEFORE + until + 1)
 
     def continued(self, origin: int, first: int) -> "Timeline":
         """An empty timeline that continues this one: its cycle 0 is this one's cycle `origin`, and its first
         issue is in its cycle `first` or later. Units and memories are as this one leaves them."""
         twin = Timeline(self.config, self.registers, period=self.period, decisions=self.decisions)
         twin._memories = {memory: entries.moved(-origin) for memory, entries in self._memories.items()}
-        twin._busy = {unit: busy[origin:].copy() for unit, busy in self._busy.items()}
+        twin._busy = {unit: busy >> origin for unit, busy in self._busy.items()}
+        twin._known = self._known
         # The last issue can be longer ago than a timeline reaches back: a wide product takes so many cycles.
         twin._keep_busy(Unit.ISSUE, max(first - 1, -BEFORE))
         return twin
@@ -115,9 +115,9 @@ class Timeline:
         for cycle, instruction in later.placed:
             if getattr(instruction.operands.get("blocks"), "value", 0):
                 continue  # the scores, long after the origin
-            units, accesses = later._uses(instruction)
-            first = max([first, *(self._earliest(access, cycle) for access in accesses),
-                         *(self.beats(RIVALS.get(unit, unit)) + 1 - int(cycles[0]) - cycle for unit, cycles in units.items())])
+            demand = demand_of(self.config, [(0, instruction)], later.uses)
+            first = max([first, *(self._earliest(access) - cycle for access in demand.accesses),
+                         *(self.beats(RIVALS[unit]) + 1 - _first(bits) - cycle for unit, bits in demand.units.items())])
         return first
 
     def schedule(self, steps: Iterable[Step]) -> "Timeline":
@@ -136,7 +136,7 @@ class Timeline:
 
     def _best(self, choices, steps):
         """The number of the choice with which the last of the steps behind it ends first; see `schedule`."""
-        ends = [_end_of(self._find(choice)) for choice in choices]
+        ends = [self._end_of(choice) for choice in choices]
         order = sorted(range(len(choices)), key=lambda each: (len(choices[each].instructions), ends[each]))
         last = [self.copy()._last_end([choices[each], *steps]) for each in order]
         return order[int(np.argmin(last))]
@@ -146,7 +146,7 @@ class Timeline:
         for step in steps:
             choices = step.choices or (step,)
             found = [self._find(choice) for choice in choices]
-            ends = [_end_of(each) for each in found]
+            ends = [cycle + demand.end for cycle, demand in found]
             end = min(ends)
             first = ends.index(end)
             self._put(choices[first], *found[first])
@@ -159,51 +159,53 @@ class Timeline:
         self._put(step, *found)
         return found[0]
 
-    def _put(self, step, cycle, units, accesses):
+    def _end_of(self, step):
+        """The last cycle in which a step without choices would use a unit."""
+        cycle, demand = self._find(step)
+        return cycle + demand.end
+
+    def _put(self, step, cycle, demand):
         """Places a step without choices; what follows it is what `_find` returns for it."""
-        for unit, cycles in units:
-            self._grow(unit, int(cycles[-1]) + cycle + 1)
-            self._busy[unit][cycles + cycle + BEFORE] = True
-        for shift, access in accesses:
-            self._record(access, cycle, shift)
-        instructions = step.instructions
-        self.placed += [(cycle + offset, instruction)
-                        for offset, instruction in zip(step.offsets, instructions, strict=True)]
-        for offset, instruction in zip(step.offsets, instructions, strict=True):
+        for unit, bits in demand.units.items():
+            self._busy[unit] |= bits << cycle + BEFORE
+        for unit, end in demand.ends.items():
+            self._ends[unit] = max(self._ends.get(unit, LONG_AGO), end + cycle)
+        for access in demand.accesses:
+            self._record(access, cycle)
+        for offset, instruction in zip(step.offsets, step.instructions, strict=True):
+            self.placed.append((cycle + offset, instruction))
             self._update(instruction, cycle + offset)
         if step.barrier:
-            self.barrier = cycle + issue_cycles(self.config, instructions[0])
+            self.barrier = cycle + issue_cycles(self.config, step.instructions[0])
 
     def _bound(self, after: After):
-        """The first cycle that a bound allows."""
+        """The first cycle that a bound allows. KeyError for a unit without a rival that no step has used."""
         if after.unit in (REGISTERS, ORIGIN):
             return (self.registers_ready if after.unit == REGISTERS else 0) + after.distance
-        last = self.beats if after.unit in self._busy else self.last
-        return last(after.unit) + after.distance
+        return (self.beats(after.unit) if after.unit in self._busy else self._ends[after.unit]) + after.distance
 
     def _find(self, step):
-        """Finds the first cycle for a step without choices.
-
-        Returns the cycle, and what the step uses if its first instruction issues in cycle 0: [(unit,
-        cycles)], and [(offset, Access)] of its accesses to memories.
-        """
-        instructions = step.planned or step.instructions
-        placed = list(zip(step.offsets, instructions, strict=True))
-        after = max([self.barrier, *(self._bound(bound) for bound in step.after)]
-                    + [self._ready[value.base] - offset for offset, instruction in placed
-                       for value in instruction.operands.values() if isinstance(value, Address) and value.base in self._ready])
-        parts = [(offset, self._uses(instruction)) for offset, instruction in placed]
-        accesses = [(shift, access) for shift, (_, found) in parts for access in found]
-        issuable = int(self._busy[Unit.ISSUE].argmin()) - BEFORE
-        cycle = max([after, issuable, *(self._earliest(access, shift) for shift, access in accesses)])
-        units = [(unit, cycles + shift) for shift, (found, _) in parts for unit, cycles in found.items()]
+        """Finds the first cycle for a step without choices; returns it, and the step's demand."""
+        demand, issue = self._demand(step), self._busy[Unit.ISSUE]
+        cycle = max([self.barrier, _first(~issue) - BEFORE, *(self._bound(bound) for bound in step.after),
+                     *(self._ready.get(register, LONG_AGO) - issued for register, issued in demand.registers),
+                     *(self._earliest(access) for access in demand.accesses)])
         free = 0
-        while free < len(units):
+        while free < len(demand.units):
             # Each unit in turn moves the step on, until the step is in the way of none.
-            for unit, cycles in units:
-                later = self._blocked(RIVALS.get(unit, unit), cycles, cycle)
+            for unit, bits in demand.units.items():
+                later = delay(self._busy[RIVALS[unit]] >> cycle + BEFORE, bits)
                 cycle, free = cycle + later, 0 if later else free + 1
-        return cycle, units, accesses
+        return cycle, demand
+
+    def _demand(self, step):
+        """The demand of a step without choices, which the trials keep."""
+        key = id(step), self.period, *self.registers.items()
+        if key not in self._known:
+            placed = zip(step.offsets, step.planned or step.instructions, strict=True)
+            # The step is kept, too, so that no other can have its id.
+            self._known[key] = step, demand_of(self.config, placed, self.uses)
+        return self._known[key][1]
 
     def _update(self, instruction, cycle):
         """Notes what an instruction that issues in `cycle` changes in the sequencer: address
@@ -220,19 +222,9 @@ class Timeline:
                 self._keep_busy(Unit.ISSUE, self.beats(Unit.ISSUE))
 
     def beats(self, unit: Unit = Unit.VXM_BEAT) -> int:
-        """The last cycle in which a unit is in use; for units that take one use a cycle (those with
-        a rival, and ISSUE)."""
-        found = np.flatnonzero(self._busy[unit])
-        return int(found[-1]) - BEFORE if len(found) else LONG_AGO
-
-    def last(self, unit: Unit) -> int:
-        """The last cycle in which a placed instruction uses a unit; for the units that `beats` does
-        not know.
-
-        ValueError if none uses it.
-        """
-        return max(int(use.cycles.max()) for cycle, instruction in self.placed for use in self.uses(instruction, cycle)
-                   if use.unit == unit)
+        """The last cycle in which a unit is in use; for units that take one use a cycle."""
+        busy = self._busy[unit]
+        return busy.bit_length() - 1 - BEFORE if busy else LONG_AGO
 
     @property
     def first_issue(self) -> int:
@@ -258,41 +250,12 @@ class Timeline:
         """A copy, for a trial or for another end."""
         twin = copy(self)
         twin.registers, twin.placed, twin._ready = dict(self.registers), list(self.placed), dict(self._ready)
-        twin._busy = {unit: busy.copy() for unit, busy in self._busy.items()}
+        twin._busy, twin._ends = dict(self._busy), dict(self._ends)
         twin._memories = {memory: entries.copy() for memory, entries in self._memories.items()}
         return twin
 
-    def _uses(self, instruction):
-        """({unit: cycles}, [Access]) of an instruction that issues in cycle 0; only units that take
-        one use a cycle, and `REDUCER`."""
-        key = instruction.op, self.period, frozenset(self._resolved(instruction).items())
-        if key not in self._known:
-            self._known[key] = self._used(instruction)
-        return self._known[key]
-
-    def _used(self, instruction):
-        """What `_uses` returns, and keeps for the trials."""
-        units = {Unit.ISSUE: np.arange(issue_cycles(self.config, instruction))}
-        accesses = []
-        found = self.uses(instruction)
-        for use in found:
-            if use.unit.rival:
-                units[use.unit] = np.union1d(units[use.unit], use.cycles) if use.unit in units else np.sort(use.cycles)
-            if use.unit is Unit.VXM_BEAT and instruction["reduce"] is not Reduce.NONE:
-                rounds = use.cycles.reshape(instruction["outer"], -1)
-                units[REDUCER] = np.concatenate([np.arange(each[0], each[-1] + 1) for each in rounds])
-            if access := use.unit.access:
-                cycles = np.repeat(use.cycles, use.entries_per_cycle(self.config))
-                accesses.append(Access(access.memory, use.entries(self.config), cycles, access.writes))
-        if instruction.op is Op.MXM:
-            # Of W-RAM words that a section writes, only the scores read some; bounds keep both apart (see
-            # `heads.scores`).
-            accesses = [access for access in accesses if access.memory is not Memory.WRAM]
-        return units, accesses
-
-    def _earliest(self, access, shift):
-        """The first cycle for a step whose instruction with this access issues `shift` cycles after
-        the first.
+    def _earliest(self, access):
+        """The first cycle for a step with this access.
 
         A write must come after all accesses to its entries, a read after all writes; and so must the
         issues of their instructions.
@@ -300,41 +263,20 @@ class Timeline:
         entries = self._memories[access.memory]
         entries.reach(access.end)
         last, issued = (entries.accessed, entries.user) if access.write else (entries.written, entries.writer)
-        return int(max((last[access.entries] - access.cycles).max(), issued[access.entries].max())) + 1 - shift
+        return int(max((last[access.entries] - access.first).max(), issued[access.entries].max() - access.issued)) + 1
 
-    def _record(self, access, cycle, shift):
-        """Enters an access of an instruction that issues in `cycle` + `shift`."""
-        entries = self._memories[access.memory]
+    def _record(self, access, cycle):
+        """Enters an access of a step that is placed in `cycle`."""
+        entries, which = self._memories[access.memory], access.entries
         entries.reach(access.end)
-        at = access.cycles + cycle + shift
-        for last, issued in [(entries.accessed, entries.user)] + [(entries.written, entries.writer)] * access.write:
-            np.maximum.at(last, access.entries, at)
-            np.maximum.at(issued, access.entries, cycle + shift)
-
-    def _blocked(self, unit, cycles, cycle):
-        """0 if a unit is free in all these cycles, which ascend, counted from `cycle`; else how much later they must be at
-        least."""
-        busy, first, count = self._busy[unit], int(cycles[0]) + cycle + BEFORE, len(cycles)
-        if int(cycles[-1]) + cycle + BEFORE - first + 1 == count:
-            if not busy[first:first + count].any():
-                return 0
-            used = np.concatenate([[first - 1], np.flatnonzero(busy[first:]) + first, [len(busy) + count]])
-            return int(used[np.argmax(np.diff(used) > count)]) + 1 - first
-        at = cycles[:cycles.searchsorted(len(busy) - BEFORE - cycle)] + (cycle + BEFORE)
-        if not busy[at].any():
-            return 0
-        later = np.minimum(at[:, None] + np.arange(1, TRIED), len(busy) - 1)
-        free = np.flatnonzero(~busy[later].any(axis=0))
-        return int(free[0]) + 1 if len(free) else TRIED
-
-    def _grow(self, unit, cycles):
-        """Makes room in a unit's account for cycles below `cycles`."""
-        busy = self._busy[unit]
-        if cycles + BEFORE >= len(busy):
-            self._busy[unit] = np.concatenate([busy, np.zeros(cycles + BEFORE - len(busy) + 1024, bool)])
+        at, issued = access.last + cycle, access.issued + cycle
+        entries.accessed[which] = np.maximum(entries.accessed[which], at)
+        entries.user[which] = np.maximum(entries.user[which], issued)
+        if access.write:
+            entries.written[which] = np.maximum(entries.written[which], at)
+            entries.writer[which] = np.maximum(entries.writer[which], issued)
 
 
-def _end_of(found):
-    """The last cycle in which a step would use a unit; `found`: what `Timeline._find` returns for it."""
-    cycle, units, _ = found
-    return cycle + max(int(cycles[-1]) for _, cycles in units)
+def _first(bits):
+    """The number of the lowest bit that is 1."""
+    return (bits & -bits).bit_length() - 1
