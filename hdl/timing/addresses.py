@@ -87,7 +87,7 @@ def _beyond(config, issue, name, moved, source):
     bits = isa_of(config).command(issue.op)[name].width
     if moved >> bits:
         return [Violation(f"address {name} is {moved} at {source}, and has {bits} bits", issue.cycle, issue.pc)]
-    other = replace(issue, operands=issue.operands | {name: moved})
+    other = issue._replace(operands=issue.operands | {name: moved})
     return [replace(violation, what=f"{violation.what}, at {source}")
             for use in uses(config, other) if use.unit.access
             for violation in out_of_bounds(config, [(other, use)], use.unit, use.unit.access)]

@@ -100,14 +100,13 @@ def key_of(config: Config, issue: Issue) -> tuple:
     """What the shape of an issue depends on besides its program counter."""
     operands = issue.operands
     counts = operands.get("inner", 0), operands.get("middle", 0), operands.get("interval", 0)
-    period = issue.period if operands.get("paced") or operands.get("count", 1) > 1 else 0
     # What is written into the KV cache is a part of a word; a pair on a tile of one lane reads x and its neighbour; an MXM
     # that reads pairs of words reads the one in which its address is.
     within = operands["dst"] % part_count(config, issue) if issue.op is Op.VXM else 0
     odd = operands["x"] % 2 if issue.op is Op.VXM and config.lanes == 1 else 0
     if issue.op is Op.MXM and reads_pairs(config, operands):
         odd = operands["wgt"] % 2
-    return counts, period, within, odd
+    return counts, issue.used_period, within, odd
 
 
 def part_count(config: Config, issue: Issue) -> int:

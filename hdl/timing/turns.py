@@ -2,14 +2,16 @@
 
 A run of a deep model is some 30 turns of one loop. Two turns of a loop are *alike* if they issue the
 same instructions with the same counts, the second a fixed number of cycles after the first; their
-addresses may differ. After two turns that are alike, and over which every address register has moved
-by the same distance, all further turns but the last are like them, because in a turn
+addresses may differ. After two turns that are alike, and of which each address has moved from one to
+the other as far as its address register moves over the second, all further turns but the last are
+like them, because in a turn
 
 - an address register gets a constant, or a constant is added to it. A register that has moved by d
-  over two turns moves by d over each further one;
-- a count or a wait with an address register in it has not changed, so that register's distance does
-  not show in it;
-- the period, the position and the token do not change: a turn with a TOKEN in it is not left out.
+  over the second turn moves by d over each further one;
+- a count or a wait with an address register in it is the same in both turns. If a constant is added to
+  that register in a turn, it is 0;
+- the period is set to a constant, or not at all: it is the same in the second turn and in all further ones;
+- the position and the token do not change: a turn with a TOKEN in it is not left out.
 
 The last turn is walked, because it ends differently.
 """
@@ -75,7 +77,7 @@ def abridged(config: Config, program: Sequence[Instruction], entry: int = 0, *, 
             marks = []
         elif issue.op is Op.LOOP:
             mark = _marked(issue, state, len(issues))
-            marks = [*(each for each in marks[-2:] if each.pc == mark.pc and each.others == mark.others), mark]
+            marks = [*(each for each in marks[-1:] if each.pc == mark.pc and each.others == mark.others), mark]
             turns = _left_out(config, issue, issues, marks, state)
             if turns:
                 _skip(state, turns, marks, isa_of(config).register_bits)
@@ -96,14 +98,14 @@ def _left_out(config, issue, issues, marks, state):
     counter = issue.operands.get("counter", 0)
     turns = state.counters[counter]
     times = issue.operands["count"] - turns - 1
-    if turns == 0 or times < 1 or len(marks) < 3:
+    if turns == 0 or times < 1 or len(marks) < 2:
         return None
-    before, first, end = marks
-    cycles = end.cycle - first.cycle
-    earlier, later = issues[before.issues:first.issues], issues[first.issues:end.issues]
-    if len(earlier) != len(later) or _moved(before, first) != _moved(first, end) or None in _moved(first, end):
+    first, end = marks
+    cycles, length, moved = end.cycle - first.cycle, end.issues - first.issues, _moved(first, end)
+    earlier, later = issues[max(0, first.issues - length):first.issues], issues[first.issues:]
+    if len(earlier) != length or None in moved:
         return None
-    if not all(_alike(one, other, cycles) and _goes_straight(config, one, other, times)
+    if not all(_alike(one, other, cycles) and _goes_straight(config, one, other, moved, times)
                for one, other in zip(earlier, later, strict=True)):
         return None
     return Turns(first.issues, end.issues, times, cycles, counter)
@@ -117,20 +119,21 @@ def _moved(one, other):
 
 def _alike(one, other, cycles):
     """Whether an issue is like an earlier one: all but its cycle, and its addresses."""
-    if (one.pc, one.cycle + cycles, one.period, one.position, one.token) != (
-            other.pc, other.cycle, other.period, other.position, other.token):
+    if (one.pc, one.cycle + cycles, one.used_period, one.position, one.token) != (
+            other.pc, other.cycle, other.used_period, other.position, other.token):
         return False
     return one.operands == other.operands or all(
         value == other.operands[name] or is_address(one, name) for name, value in one.operands.items())
 
 
-def _goes_straight(config, one, other, times):
-    """Whether the addresses of an issue, which have moved since an earlier one, can move as far so many times more."""
+def _goes_straight(config, one, other, moved, times):
+    """Whether the addresses of an issue have moved since an earlier one as far as their registers move in a turn, and can
+    move as far so many times more."""
     moduli = isa_of(config).moduli(other.op)
-    for name, _ in other.instruction.addresses:
+    for name, value in other.instruction.addresses:
         if name in ADDRESSES:
-            end = other.operands[name] + times * (other.operands[name] - one.operands[name])
-            if not 0 <= end < moduli[name]:
+            step = other.operands[name] - one.operands[name]
+            if step != moved[value.base] or not 0 <= other.operands[name] + times * step < moduli[name]:
                 return False
     return True
 

@@ -5,6 +5,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ..sequencer import Sequencer
 from ..spec.config import Config, address_bits
@@ -20,8 +21,7 @@ class ProgramError(MareyError):
     """A program that cannot be run. The message is one line that says where and why."""
 
 
-@dataclass(frozen=True)
-class Issue:
+class Issue(NamedTuple):
     """One issue of an instruction.
 
     cycle        the cycle in which it issues
@@ -44,6 +44,11 @@ class Issue:
     @property
     def op(self) -> Op:
         return self.instruction.op
+
+    @property
+    def used_period(self) -> int:
+        """The period, if the beats of the instruction depend on it; else 0."""
+        return self.period if self.operands.get("paced") or self.operands.get("count", 1) > 1 else 0
 
 
 def blocks(config: Config, position: int) -> int:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -74,7 +74,7 @@ def entries(program: Program, position: int = 0, count: int = 1) -> Iterator[Ent
         layer = run.layer
         for issue in trace(program.config, program.image.instructions, run.entry, position=run.position, count=run.count,
                            token=run.operand):
-            issue = replace(issue, cycle=issue.cycle + start)
+            issue = issue._replace(cycle=issue.cycle + start)
             if program.one_run:
                 match program.sections.get(issue.pc):
                     case name if name == begins:
