@@ -17,16 +17,17 @@ ALL_BITS = (1 << 4) - 1
 def encode(layouts: Layouts, instruction: Instruction) -> int:
     """The instruction as an integer of `Layouts.width` bits; EncodingError if it is not legal."""
     check(layouts, instruction)
-    operands = {
-        name: {"offset": value.offset, "base": value.base} if isinstance(value, Address) else value
-        for name, value in instruction.operands.items()
-    }
+    operands = dict(instruction.operands)
     op, in_rows = instruction.op, layouts.config.profile.instruction_rows
     if in_rows and op is Op.INDEX:
         operands["bits"] = operands["right"] + operands["bits"] - 1 if operands["bits"] else ALL_BITS
     code = _insert(layouts.instruction["op"], op) | _insert(_wait_field(layouts, op), instruction.wait)
-    for name, field in _operand_fields(layouts, op):
-        code |= _insert(field, operands[name])
+    for name, place in layouts.places(op).items():
+        value = operands[name]
+        if place.base:
+            code |= place.number.insert(value.offset) | place.base.insert(value.base)
+        else:
+            code |= place.number.insert(getattr(value, "value", value))
     for name, places in COPIES.get(op.name, {}).items() if in_rows else ():
         for place in places:
             code |= operands[name] << bit(*place)
@@ -84,7 +85,5 @@ def _extract(code, field):
 
 
 def _insert(field, value):
-    """A value at its place among an instruction's bits."""
-    if isinstance(value, dict):
-        return sum(_insert(part, value[name]) for name, part in field.shape) << field.offset
+    """A number, or a word, at its place among an instruction's bits."""
     return (getattr(value, "value", value) & (1 << field.width) - 1) << field.offset

@@ -91,16 +91,16 @@ class Isa:
         not have, or that is out of range.
         """
         legal.check_operation(self._layouts, op)
-        layout = self.operands[op]
-        unknown = operands.keys() - {name for name, _ in layout}
+        places = self._layouts.places(op)
+        unknown = operands.keys() - places.keys()
         if unknown:
             raise EncodingError(f"{op.name} has no operand {', '.join(sorted(unknown))}")
         values = {}
-        for name, member in layout:
+        for name, place in places.items():
             value = operands.get(name, int(name in COUNTS))
-            if isinstance(member.shape, data.Layout) and isinstance(value, int):
+            if place.base and isinstance(value, int):
                 value = Address(value)
-            values[name] = member.shape(value) if members(member.shape) else value
+            values[name] = type(place.words[0])(value) if place.words else value
         instruction = Instruction(op, wait, values, note)
         legal.check(self._layouts, instruction)
         return instruction

@@ -1,10 +1,6 @@
 """The check of an instruction before it is encoded: it has just its operands, each in its range."""
 
 
-from amaranth.hdl import Shape, ShapeLike, unsigned
-from amaranth.lib import data
-
-from .choice import members
 from .config import Config
 from .instructions import (
     COUNTS,
@@ -34,28 +30,27 @@ def check_operation(layouts: Layouts, op: Op) -> None:
 def check(layouts: Layouts, instruction: Instruction) -> None:
     """Raises EncodingError unless the instruction has just its operands, each in range."""
     check_operation(layouts, instruction.op)
-    layout = layouts.operands[instruction.op]
-    given, wanted = set(instruction.operands), {name for name, _ in layout}
-    if given != wanted:
-        raise EncodingError(f"{instruction}: operands should be {', '.join(sorted(wanted)) or 'none'}")
-    _check_range(instruction, "wait", instruction.wait, unsigned(WAIT_BITS))
+    places = layouts.places(instruction.op)
+    if instruction.operands.keys() != places.keys():
+        raise EncodingError(f"{instruction}: operands should be {', '.join(sorted(places)) or 'none'}")
+    _check_range(instruction, "wait", instruction.wait, 0, (1 << WAIT_BITS) - 1)
     for name, value in instruction.operands.items():
-        shape = layout[name].shape
-        if isinstance(shape, data.Layout) != isinstance(value, Address):
-            kind = "a number" if isinstance(value, Address) else "an address"
+        place, is_address = places[name], isinstance(value, Address)
+        if (place.base is not None) != is_address:
+            kind = "a number" if is_address else "an address"
             raise EncodingError(f"{instruction}: {name} should be {kind}")
-        if isinstance(value, Address):
-            _check_address(instruction, name, value, shape)
-        elif words := members(shape):
-            _check_word(layouts, instruction, name, value, words)
+        if is_address:
+            _check_address(instruction, name, value, place)
+        elif place.words:
+            _check_word(layouts, instruction, name, value, place.words)
         else:
-            _check_range(instruction, name, value, shape)
+            _check_range(instruction, name, value, place.number.lowest, place.number.highest)
             _check_number(layouts.config, instruction, name, value)
     if instruction.op is Op.MOVE:
         _check_move(layouts.config, instruction)
     if layouts.config.profile.instruction_rows and instruction.op is Op.INDEX and instruction["bits"]:
         # The encoding has the number of the highest bit instead of `bits`.
-        _check_range(instruction, "right + bits", instruction["right"] + instruction["bits"], unsigned(4))
+        _check_range(instruction, "right + bits", instruction["right"] + instruction["bits"], 0, 15)
 
 
 def _check_move(config, instruction):
@@ -79,16 +74,14 @@ def _check_word(layouts, instruction, name, value, words):
         raise EncodingError(f"{instruction}: {name} should be one of {', '.join(word.name for word in words)}")
 
 
-def _check_range(instruction: Instruction, what: str, value: int, shape: ShapeLike) -> None:
-    shape = Shape.cast(shape)
-    low = -(1 << shape.width - 1) if shape.signed else 0
-    if not low <= value < low + (1 << shape.width):
-        raise EncodingError(f"{instruction}: {what} must be {low} to {low + (1 << shape.width) - 1}")
+def _check_range(instruction: Instruction, what: str, value: int, lowest: int, highest: int) -> None:
+    if not lowest <= value <= highest:
+        raise EncodingError(f"{instruction}: {what} must be {lowest} to {highest}")
 
 
-def _check_address(instruction, name, value, shape):
-    _check_range(instruction, f"{name} offset", value.offset, shape["offset"].shape)
-    _check_range(instruction, f"{name} base", value.base, shape["base"].shape)
+def _check_address(instruction, name, value, place):
+    _check_range(instruction, f"{name} offset", value.offset, place.number.lowest, place.number.highest)
+    _check_range(instruction, f"{name} base", value.base, place.base.lowest, place.base.highest)
     if value == Address(0) and name in COUNTS:
         raise EncodingError(f"{instruction}: {name} must be at least 1")
 

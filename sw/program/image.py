@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...hdl.spec.config import Config
-from ...hdl.spec.isa import Instruction, Isa
+from ...hdl.spec.isa import Instruction, isa_of
 
 
 @dataclass(frozen=True)
@@ -27,5 +27,5 @@ class Image:
     def codes(self, config: Config) -> list[int]:
         """The encoded instructions, as unsigned numbers. EncodingError for an operand that does not
         fit its field."""
-        isa = Isa(config)
-        return [isa.encode(instruction) for instruction in self.instructions]
+        encode = isa_of(config).encode
+        return [encode(instruction) for instruction in self.instructions]
