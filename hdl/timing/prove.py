@@ -3,8 +3,10 @@
 `violations` looks at every cycle of every use. A `Prover` looks at the rules as they are: all but two say
 what must not be true of *two* uses, or of one. So it is enough to compare the uses that meet in time and
 in memory, and what two uses do to each other depends on their shapes, on the cycles between them, and on
-the distance between their addresses only. Each such pair is decided once, by the functions of `rules`
-and `within`, however often it occurs: in 30 layers, or with other numbers of blocks.
+the distance between their addresses only. Each such pair is decided once, however often it occurs: in 30
+layers, or with other numbers of blocks. Accesses of one issue are decided by the functions of `rules`
+and `within`; those of two issues by the last access of the earlier one to each entry, and the first of
+the later one.
 
 The others are the rule of partners, where the shared cycles of all pairs are added up, and that of the
 end of a run and of a token, where the latest cycle counts.
@@ -28,6 +30,8 @@ from .unit import Memory, Unit
 from .walk import ProgramError, run_cycles
 from .within import OWN, own_read
 
+NEVER = 1 << 60
+"""A cycle that no run reaches."""
 ROWS_TOGETHER = 1 << 16
 """Runs are proved together until they have so many rows."""
 
@@ -45,6 +49,7 @@ class Prover:
         self.config, self.program = config, program
         self._shapes: dict[tuple, Shape] = {}
         self._known: dict[tuple, int] = {}
+        self._ends: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     def check(self, entry: int = 0, *, position: int = 0, count: int = 1, token: int = 0) -> int:
         """Cycles of a run that breaks no rule. ProgramError, with the first violation, for any other; see
@@ -181,23 +186,34 @@ class Prover:
 
     def _disordered(self, part, later, cycles, entries, same):
         """Whether an access of a use comes too early, or too late, for one of a later use, or of one of the same issue."""
-        if same and _reads_own(part, later, entries):
-            return True
-        first = _accesses(self.config, part, 0, 0, 0)
-        second = _accesses(self.config, later, cycles, entries, not same)
-        # Of two uses, only those accesses can be in the wrong order that are in the cycles, and entries, of both.
-        if not same:
-            first = first[:, (first[1] >= second[1].min()) & (first[0] >= second[0].min()) & (first[0] <= second[0].max())]
-            second = second[:, second[1] <= first[1].max(initial=-1)]
-        return first_out_of_order(*np.concatenate([first, second], axis=1)) is not None
+        if same:
+            accesses = _accesses(self.config, part, 0), _accesses(self.config, later, entries)
+            return _reads_own(part, later, entries) or first_out_of_order(*np.concatenate(accesses, axis=1)) is not None
+        # The earlier use must have accessed an entry for the last time before the later one does for the first time.
+        low, high = max(part.low, later.low + entries), min(part.high, later.high + entries) + 1
+        _, last = self._ends_of(part)
+        first, _ = self._ends_of(later)
+        return (last[low - part.low:high - part.low] >=
+                first[low - later.low - entries:high - later.low - entries] + cycles).any()
+
+    def _ends_of(self, part):
+        """Cycles of the first and of the last access to each entry from the lowest to the highest one of a use: two int64 [n].
+        An entry that it does not touch has NEVER for the first, and -NEVER for the last."""
+        if part.number not in self._ends:
+            entry, cycle, *_ = _accesses(self.config, part, -part.low)
+            first, last = (np.full(part.high + 1 - part.low, never) for never in (NEVER, -NEVER))
+            np.minimum.at(first, entry, cycle)
+            np.maximum.at(last, entry, cycle)
+            self._ends[part.number] = first, last
+        return self._ends[part.number]
 
 
-def _accesses(config, part, cycles, moved, issued):
-    """The accesses of a part as `first_out_of_order` takes them: int64 [5, n]."""
+def _accesses(config, part, moved):
+    """The accesses of a part as `first_out_of_order` takes them, if it issues in cycle 0: int64 [5, n]."""
     use, access = part.use, part.use.unit.access
     entry = use.entries(config) + moved
-    cycle = np.repeat(use.cycles, use.entries_per_cycle(config)) + cycles
-    return np.stack([entry, cycle, *(np.full(entry.size, fact) for fact in (int(issued), use.delay, int(access.writes)))])
+    cycle = np.repeat(use.cycles, use.entries_per_cycle(config))
+    return np.stack([entry, cycle, *(np.full(entry.size, fact) for fact in (0, use.delay, int(access.writes)))])
 
 
 def _reads_own(part, later, entries):

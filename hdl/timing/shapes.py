@@ -4,7 +4,7 @@ Issues of one instruction that differ in nothing else have one shape, so `uses` 
 for all of them.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import count
 
@@ -77,7 +77,8 @@ class Part:
     @cached_property
     def once(self) -> bool:
         """Whether all its cycles differ."""
-        return bool((np.diff(np.sort(self.use.cycles)) > 0).all())
+        cycles = self.use.cycles
+        return bool((cycles[1:] > cycles[:-1]).all()) or np.unique(cycles).size == cycles.size
 
 
 @dataclass(eq=False)
@@ -122,16 +123,15 @@ def part_count(config: Config, issue: Issue) -> int:
 def shape_of(config: Config, issue: Issue) -> Shape:
     """The shape of an issue of a slice's instruction, or of a TOKEN."""
     parts = []
-    for use in uses(config, issue):
-        early = replace(use, cycles=use.cycles - issue.cycle)
-        rounds = reduced_rounds(issue, early) if use.unit is Unit.VXM_BEAT else None
+    for use in uses(config, issue._replace(cycle=0)):
+        rounds = reduced_rounds(issue, use) if use.unit is Unit.VXM_BEAT else None
         low = high = 0
         moved_by = MOVED_BY.get(use.unit)
         steps = _steps(config, issue, use.unit) if moved_by else (1, 1)
         if use.addresses is not None:
             entries = use.unit.access.entries(config)
             low, high = int(use.addresses.min()) * entries, (int(use.addresses.max()) + use.span) * entries - 1
-        parts.append(Part(early, issue, int(early.cycles.min()), int(early.cycles.max()), rounds, low, high, moved_by, *steps))
+        parts.append(Part(use, issue, int(use.cycles.min()), int(use.cycles.max()), rounds, low, high, moved_by, *steps))
     return Shape(parts, addresses_of(issue))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from ...hdl.spec.config import Config
 from ...hdl.spec.errors import MareyError
-from ...hdl.spec.isa import Instruction, Isa
+from ...hdl.spec.isa import Instruction, isa_of
 from ...hdl.timing import abridged, blocks, check, run_cycles
 from ...sim.files import write_file
 from ..model.config import ModelConfig
@@ -265,7 +265,7 @@ class Program:
         """
         if self.network:
             raise MareyError("the program of a network is not written to a file: compile its module again")
-        size = (Isa(self.config).width + 7) // 8
+        size = (isa_of(self.config).width + 7) // 8
         codes = b"".join(code.to_bytes(size, "little") for code in self.image.codes(self.config))
         arrays = {"program": np.frombuffer(codes, np.uint8).reshape(-1, size), "weights": self.image.weights,
                   "constants": self.image.constants}
@@ -323,7 +323,7 @@ class Program:
 def _unpack_program(description, arrays):
     """A program from a file's description and arrays; one of `DAMAGE` if they do not match."""
     config = Config(**description["config"])
-    isa = Isa(config)
+    isa = isa_of(config)
     instructions = [replace(isa.decode(int.from_bytes(code.tobytes(), "little")), note=str(note), operation=str(operation))
                     for code, note, operation in zip(arrays["program"], description["notes"], description["operations"],
                                                      strict=True)]
