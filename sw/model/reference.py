@@ -30,10 +30,15 @@ class Reference:
         self.model = Model(model.config, {name: values.astype(dtype, copy=False) for name, values in own.items()}, model.graph)
         self._dtype = dtype
         self._observe = observe or (lambda name, value: None)
-        config = model.config
+        config, graph = model.config, model.graph
         self._keys = self._values_cache = np.zeros((config.n_layers, batch, config.n_kv_heads, 0, config.head_dim), dtype)
         self._complex = np.result_type(dtype, np.complex64)
         self._rotations = np.zeros((0, config.head_dim // 2), self._complex)
+        regions = (None, graph.begin), *((layer, graph.layer) for layer in range(config.n_layers)), (None, graph.end)
+        # A token's operations with their functions, layers, and names of their outputs for `observe`.
+        self._walk = [(operation, getattr(Reference, f"_{operation.kind.name.lower()}"), layer,
+                       operation.output.name if layer is None else f"{layer}.{operation.output.name}")
+                      for layer, operations in regions for operation in operations if operation.kind is not Kind.CHOOSE]
 
     @np.errstate(over="ignore", divide="ignore", invalid="ignore")  # callers check that results are finite
     def step(self, tokens: np.ndarray, position: int) -> np.ndarray:
@@ -41,24 +46,17 @@ class Reference:
 
         Positions must follow one another from 0 on.
         """
-        graph, batch = self.model.graph, len(tokens)
+        batch = len(tokens)
         if position >= self._keys.shape[3]:
             self._grow()
         values = {"token": tokens, "position": position}
-        layers = range(self.model.config.n_layers)
-        for layer, operations in [(None, graph.begin), *((layer, graph.layer) for layer in layers), (None, graph.end)]:
-            prefix = "" if layer is None else f"{layer}."
-            for operation in operations:
-                if operation.kind is Kind.CHOOSE:
-                    continue
-                inputs = [values[name] for name in operation.inputs]
-                result = getattr(self, f"_{operation.kind.name.lower()}")(operation, layer, position, *inputs)
-                if operation.kind is Kind.ANGLES:
-                    values[operation.output.name] = result
-                    continue
-                shape = (batch, operation.output.heads, -1) if operation.output.heads else (batch, -1)
-                values[operation.output.name] = result.reshape(shape)
-                self._observe(prefix + operation.output.name, values[operation.output.name])
+        for operation, compute, layer, name in self._walk:
+            output, inputs = operation.output, [values[each] for each in operation.inputs]
+            result = compute(self, operation, layer, position, *inputs)
+            if operation.kind is not Kind.ANGLES:
+                result = result.reshape((batch, output.heads, -1) if output.heads else (batch, -1))
+                self._observe(name, result)
+            values[output.name] = result
         return values["logits"]
 
     def _embed(self, operation, layer, position, tokens):
