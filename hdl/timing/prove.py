@@ -163,24 +163,23 @@ class Prover:
         one, other = one[differ], other[differ]
         shared = self._decided(rows, "partner", one, other, _shared)
         found = np.bincount(np.where(rows.unit[one] == mine, one, other), shared, rows.unit.size)
-        sizes = np.array([part.use.cycles.size for part in rows.parts], np.int64)
-        return bool((sizes[rows.part] == found)[rows.unit == mine].all())
+        sizes = rows.facts(lambda part: part.use.cycles.size)
+        return bool((sizes == found)[rows.unit == mine].all())
 
     def _reduced_apart(self, rows):
         """Whether rounds that are reduced are apart."""
-        reduced = np.array([part.rounds is not None for part in rows.parts], bool)
-        own = [part.rounds for part in rows.parts if part.rounds is not None]
-        one, other = met(rows, np.flatnonzero(reduced[rows.part]))
+        own = [part.rounds for part in rows.parts.values() if part.rounds is not None]
+        one, other = met(rows, np.flatnonzero(rows.facts(lambda part: part.rounds is not None)))
         return not any(_overlap(rounds) for rounds in own) and not self._decided(rows, "reduced", one, other, _mixed).any()
 
     def _in_order(self, rows, memory):
         """Whether accesses to the entries of a memory that are written happen in the order of the program."""
-        of_memory = np.array([part.memory is memory for part in rows.parts], bool)
-        writes = np.array([part.writes for part in rows.parts], bool)
-        if not all(part.once for part, mine, write in zip(rows.parts, of_memory, writes, strict=True) if mine and write):
+        accesses = [unit.access if unit.access and unit.access.memory is memory else None for unit in Unit]
+        if not all(part.once for part in rows.parts.values() if (access := accesses[part.unit_number]) and access.writes):
             return False
-        one, other = met(rows, np.flatnonzero(of_memory[rows.part]))
-        near = (writes[rows.part[one]] | writes[rows.part[other]]) & (rows.low[one] <= rows.high[other]) & (
+        one, other = met(rows, np.flatnonzero(np.array([access is not None for access in accesses])[rows.unit]))
+        writes = np.array([access is not None and access.writes for access in accesses])[rows.unit]
+        near = (writes[one] | writes[other]) & (rows.low[one] <= rows.high[other]) & (
             rows.low[other] <= rows.high[one])
         return not self._decided(rows, memory, one[near], other[near], self._disordered).any()
 

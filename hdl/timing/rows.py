@@ -1,7 +1,8 @@
 """The uses of a run as arrays, a row a use, in the order of the program."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from .walk import Issue
 class Columns:
     """int64 [rows] each.
 
-    part         number of the part of a shape, in `Rows.parts`
+    part         number of the part of a shape
     unit         number of the unit, in the order of `Unit`
     issue        number of the issue in the run
     issued       cycle of the issue
@@ -39,11 +40,21 @@ class Columns:
 
 @dataclass(frozen=True)
 class Rows(Columns):
-    """The rows of a run. `parts`: the parts of its shapes. `tokens`: for each TOKEN, (the last cycle of a use up to it, the
-    cycle of the issue after it)."""
+    """The rows of a run. `parts`: the parts of its shapes, by number. `tokens`: for each TOKEN, (the last cycle of a use up to
+    it, the cycle of the issue after it)."""
 
-    parts: list[Part]
+    parts: dict[int, Part]
     tokens: list[tuple[int, int]]
+
+    @cached_property
+    def _numbers(self):
+        """The numbers of the parts, rising, and the place in them of each row's."""
+        return np.unique(self.part, return_inverse=True)
+
+    def facts(self, fact: Callable[[Part], int | bool]) -> np.ndarray:
+        """A fact of the part of each row: [rows]."""
+        numbers, place = self._numbers
+        return np.array([fact(self.parts[number]) for number in numbers.tolist()], np.int64)[place]
 
     def in_bounds(self, config: Config) -> bool:
         """Whether all addresses lie in their memory, and reads of MEM in the window of their port."""
@@ -68,7 +79,7 @@ def rows_of(config: Config, issues: Sequence[Issue], skipped: Sequence[Turns], s
     addresses of a turn move."""
     used = [number for number, shape in enumerate(shapes) if shape]
     facts = np.concatenate([np.zeros((0, FACTS), np.int64), *(shapes[number].columns for number in used)])
-    number, unit, first, last, low, high, moved_by, per_part, entries = facts.T
+    part, unit, first, last, low, high, moved_by, per_part, entries = facts.T
     sizes = np.zeros(len(issues), np.int64)
     sizes[used] = [len(shapes[number].parts) for number in used]
     issue = np.repeat(np.arange(len(issues)), sizes)
@@ -77,9 +88,7 @@ def rows_of(config: Config, issues: Sequence[Issue], skipped: Sequence[Turns], s
     addresses, base = ([addresses_of(issues[each]) for each in used], [shapes[each].base for each in used])
     distances[used, :-1] = (np.array(addresses, np.int64) - np.array(base, np.int64)).reshape(-1, len(ADDRESSES))
     moved = distances[issue, moved_by] // per_part * entries
-    numbers, part = np.unique(number, return_inverse=True)
-    by_number = {part.number: part for each in used for part in shapes[each].parts}
-    parts = [by_number[each] for each in numbers.tolist()]
+    parts = {part.number: part for shape in dict.fromkeys(shapes[each] for each in used) for part in shape.parts}
     columns = np.stack([part, unit, issue, issued, moved, issued + first, issued + last, low + moved, high + moved], axis=1)
     starts = np.concatenate([[0], np.cumsum(sizes)]).tolist()
     pieces, done, shift = [], 0, 0
@@ -100,18 +109,15 @@ def rows_of(config: Config, issues: Sequence[Issue], skipped: Sequence[Turns], s
 def joined(runs: Sequence[Rows]) -> Rows:
     """The rows of several runs as those of one, in which each run begins when all uses of the run before it have ended, so
     that uses of two runs never meet. `tokens` is left out."""
-    numbers, part = np.unique([each.number for rows in runs for each in rows.parts], return_inverse=True)
-    by_number = {each.number: each for rows in runs for each in rows.parts}
-    columns, begin, issues, parts = [], 0, 0, 0
+    columns, begin, issues, parts = [], 0, 0, {}
     for rows in runs:
-        moved = {"part": part[parts + rows.part], "issue": rows.issue + issues} | {
-            name: getattr(rows, name) + begin for name in ("issued", "first", "last")}
+        moved = {"issue": rows.issue + issues} | {name: getattr(rows, name) + begin for name in ("issued", "first", "last")}
         columns.append([moved.get(field.name, getattr(rows, field.name)) for field in fields(Columns)])
         begin += int(rows.last.max(initial=0)) + 1
         issues += int(rows.issue.max(initial=0)) + 1
-        parts += len(rows.parts)
+        parts |= rows.parts
     whole = [np.concatenate(pieces) for pieces in zip(*columns, strict=True)]
-    return Rows(*whole, [by_number[number] for number in numbers.tolist()], [])
+    return Rows(*whole, parts, [])
 
 
 def _behind(columns, shift):

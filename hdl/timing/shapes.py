@@ -65,16 +65,6 @@ class Part:
         return NUMBERS[self.use.unit]
 
     @cached_property
-    def memory(self) -> Memory | None:
-        """The memory that it reads or writes, or None."""
-        return self.use.unit.access and self.use.unit.access.memory
-
-    @cached_property
-    def writes(self) -> bool:
-        """Whether it writes into its memory."""
-        return bool(self.use.unit.access and self.use.unit.access.writes)
-
-    @cached_property
     def once(self) -> bool:
         """Whether all its cycles differ."""
         cycles = self.use.cycles
