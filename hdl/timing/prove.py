@@ -24,7 +24,7 @@ from ..spec.isa import Instruction, Op
 from .issues import RunRules
 from .rows import Rows, joined, met, rows_of
 from .rules import check, first_out_of_order
-from .shapes import NUMBERS, Shape, key_of, shape_of
+from .shapes import NUMBERS, Shape, key_of, kind_of, shape_of
 from .turns import abridged
 from .unit import Memory, Unit
 from .walk import ProgramError, run_cycles
@@ -47,6 +47,8 @@ class Prover:
 
     def __init__(self, config: Config, program: Sequence[Instruction]):
         self.config, self.program = config, program
+        numbers: dict[tuple, int] = {}
+        self._kinds = [numbers.setdefault(kind_of(instruction), len(numbers)) for instruction in program]
         self._shapes: dict[tuple, Shape] = {}
         self._known: dict[tuple, int] = {}
         self._ends: dict[int, tuple[np.ndarray, np.ndarray]] = {}
@@ -107,9 +109,9 @@ class Prover:
             if issue.op not in (Op.MXM, Op.VXM, Op.SFU, Op.MOVE, Op.TOKEN):
                 found.append(None)
                 continue
-            key = issue.pc, *key_of(self.config, issue)
+            key = self._kinds[issue.pc], *key_of(self.config, issue)
             # Shapes that depend on the number of blocks are of no use to the next run, and large.
-            kept = of_run if issue.instruction.counted_in_blocks or key[2] else self._shapes
+            kept = of_run if issue.instruction.counted_in_blocks or issue.used_period else self._shapes
             if key not in kept:
                 kept[key] = shape_of(self.config, issue)
             found.append(kept[key])

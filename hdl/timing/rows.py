@@ -8,8 +8,8 @@ import numpy as np
 
 from ..spec.config import Config
 from ..spec.isa import Op
-from .shapes import FACTS, Part, Shape, addresses_of
-from .turns import ADDRESSES, Turns
+from .shapes import FACTS, PLACES, Part, Shape, addresses_of
+from .turns import Turns
 from .unit import Unit
 from .walk import Issue
 
@@ -84,9 +84,9 @@ def rows_of(config: Config, issues: Sequence[Issue], skipped: Sequence[Turns], s
     sizes[used] = [len(shapes[number].parts) for number in used]
     issue = np.repeat(np.arange(len(issues)), sizes)
     issued = np.array([each.cycle for each in issues], np.int64)[issue]
-    distances = np.zeros((len(issues), len(ADDRESSES) + 1), np.int64)
+    distances = np.zeros((len(issues), len(PLACES) + 1), np.int64)
     addresses, base = ([addresses_of(issues[each]) for each in used], [shapes[each].base for each in used])
-    distances[used, :-1] = (np.array(addresses, np.int64) - np.array(base, np.int64)).reshape(-1, len(ADDRESSES))
+    distances[used, :-1] = (np.array(addresses, np.int64) - np.array(base, np.int64)).reshape(-1, len(PLACES))
     moved = distances[issue, moved_by] // per_part * entries
     parts = {part.number: part for shape in dict.fromkeys(shapes[each] for each in used) for part in shape.parts}
     columns = np.stack([part, unit, issue, issued, moved, issued + first, issued + last, low + moved, high + moved], axis=1)

@@ -1,7 +1,6 @@
 """Shapes: what an issue does to each unit, without the cycle of its issue and the place of its addresses.
 
-Issues of one instruction that differ in nothing else have one shape, so `uses` is asked only once
-for all of them.
+Issues that differ in nothing else have one shape, so `uses` is asked only once for all of them.
 """
 
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from itertools import count
 import numpy as np
 
 from ..spec.config import Config
-from ..spec.isa import Op, To
+from ..spec.isa import Instruction, Op, To
 from .beats import reads_pairs
 from .rules import reduced_rounds
 from .turns import ADDRESSES
@@ -21,9 +20,12 @@ from .walk import Issue
 
 MOVED_BY = {Unit.ACT_READ: "act", Unit.WRAM_FIRST_READ: "wgt", Unit.WRAM_LAST_READ: "wgt", Unit.X_READ: "x",
             Unit.Y_READ: "y", Unit.MEM_WRITE: "dst", Unit.KEY_WRITE: "dst", Unit.VALUE_WRITE: "dst",
+            Unit.VXM_SCALAR_READ: "scalar", Unit.REDUCTION_WRITE: "into",
            Unit.MEM_SENT: "near", Unit.MEM_FILLED: "near", Unit.WRAM_FILLED: "near", Unit.SDRAM_READ: "far",
            Unit.SDRAM_WRITE: "far"}
-"""The address operand by which a unit's addresses move. Those of the other units do not depend on addresses."""
+"""The operand by which a unit's addresses move. Those of the other units are the same for all issues of one shape."""
+PLACES = (*ADDRESSES, "scalar", "into")
+"""Operands by which addresses of a unit move."""
 FACTS = 9
 """Columns of `Shape.columns`."""
 NUMBERS = {unit: number for number, unit in enumerate(Unit)}
@@ -38,7 +40,7 @@ class Part:
     first    cycle of its first use, and `last` that of its last
     rounds   of the beats of a VXM that reduces: first and last cycle of each round, int64 [n, 2]; else None
     low      the first entry of its memory that the first issue touched, and `high` the last; 0 without addresses
-    moved_by   the address operand by which its addresses move, or None
+    moved_by   the operand by which its addresses move, or None
     per_part   so many steps of that address are one step of `entries` entries
 
     A part that is moved so is that of the moved issue, if no entry leaves the memory: addresses in a slice wrap at a power of
@@ -81,14 +83,20 @@ class Shape:
     @cached_property
     def columns(self) -> np.ndarray:
         """A row for each part, int64 [parts, FACTS]: number, number of the unit, first, last, low, high, place of `moved_by` in
-        `ADDRESSES` (behind the last one if its addresses do not move), per_part, entries."""
+        `PLACES` (behind the last one if its addresses do not move), per_part, entries."""
         return np.array([(part.number, part.unit_number, part.first, part.last, part.low, part.high,
-                          ADDRESSES.index(part.moved_by) if part.moved_by else len(ADDRESSES), part.per_part, part.entries)
+                          PLACES.index(part.moved_by) if part.moved_by else len(PLACES), part.per_part, part.entries)
                          for part in self.parts], np.int64).reshape(-1, FACTS)
 
 
+def kind_of(instruction: Instruction) -> tuple:
+    """What the shape of an instruction's issues depends on, whatever they are resolved to."""
+    places = PLACES if instruction.op is Op.VXM else ADDRESSES
+    return instruction.op, *[value for name, value in instruction.operands.items() if name not in places]
+
+
 def key_of(config: Config, issue: Issue) -> tuple:
-    """What the shape of an issue depends on besides its program counter."""
+    """What the shape of an issue depends on besides the kind of its instruction."""
     operands = issue.operands
     counts = operands.get("inner", 0), operands.get("middle", 0), operands.get("interval", 0)
     # What is written into the KV cache is a part of a word; a pair on a tile of one lane reads x and its neighbour; an MXM
@@ -97,7 +105,8 @@ def key_of(config: Config, issue: Issue) -> tuple:
     odd = operands["x"] % 2 if issue.op is Op.VXM and config.lanes == 1 else 0
     if issue.op is Op.MXM and reads_pairs(config, operands):
         odd = operands["wgt"] % 2
-    return counts, issue.used_period, within, odd
+    # A VXM that multiplies by a vector reads scalars other than number 0 only.
+    return counts, issue.used_period, within, odd, operands.get("scalar") == 0
 
 
 def part_count(config: Config, issue: Issue) -> int:
@@ -134,5 +143,5 @@ def _steps(config, issue, unit):
 
 
 def addresses_of(issue: Issue) -> tuple[int, ...]:
-    """The address operands of an issue, in the order of `ADDRESSES`; 0 for one that it does not have."""
-    return tuple([issue.operands.get(name, 0) for name in ADDRESSES])
+    """The operands of an issue in the order of `PLACES`; 0 for one that it does not have."""
+    return tuple([issue.operands.get(name, 0) for name in PLACES])
