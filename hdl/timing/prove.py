@@ -30,6 +30,8 @@ from .unit import Memory, Unit
 from .walk import ProgramError, run_cycles
 from .within import OWN, own_read
 
+USERS = (Op.MXM, Op.VXM, Op.SFU, Op.MOVE, Op.TOKEN)
+"""Operations that use units."""
 NEVER = 1 << 60
 """A cycle that no run reaches."""
 ROWS_TOGETHER = 1 << 16
@@ -48,7 +50,9 @@ class Prover:
     def __init__(self, config: Config, program: Sequence[Instruction]):
         self.config, self.program = config, program
         numbers: dict[tuple, int] = {}
-        self._kinds = [numbers.setdefault(kind_of(instruction), len(numbers)) for instruction in program]
+        # By program counter: the number of the instruction's kind; None if the instruction uses no unit.
+        self._kinds = [numbers.setdefault(kind_of(instruction), len(numbers)) if instruction.op in USERS else None
+                       for instruction in program]
         self._shapes: dict[tuple, Shape] = {}
         self._known: dict[tuple, int] = {}
         self._ends: dict[int, tuple[np.ndarray, np.ndarray]] = {}
@@ -106,10 +110,11 @@ class Prover:
         of_run: dict[tuple, Shape] = {}
         found = []
         for issue in issues:
-            if issue.op not in (Op.MXM, Op.VXM, Op.SFU, Op.MOVE, Op.TOKEN):
+            kind = self._kinds[issue.pc]
+            if kind is None:
                 found.append(None)
                 continue
-            key = self._kinds[issue.pc], *key_of(self.config, issue)
+            key = kind, *key_of(self.config, issue)
             # Shapes that depend on the number of blocks are of no use to the next run, and large.
             kept = of_run if issue.instruction.counted_in_blocks or issue.used_period else self._shapes
             if key not in kept:

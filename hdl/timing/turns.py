@@ -105,7 +105,8 @@ def _left_out(config, issue, issues, marks, state):
     earlier, later = issues[max(0, first.issues - length):first.issues], issues[first.issues:]
     if len(earlier) != length or None in moved:
         return None
-    if not all(_alike(one, other, cycles) and _goes_straight(config, one, other, moved, times)
+    isa = isa_of(config)
+    if not all(_alike(one, other, cycles) and _goes_straight(isa, one, other, moved, times)
                for one, other in zip(earlier, later, strict=True)):
         return None
     return Turns(first.issues, end.issues, times, cycles, counter)
@@ -126,10 +127,10 @@ def _alike(one, other, cycles):
         value == other.operands[name] or is_address(one, name) for name, value in one.operands.items())
 
 
-def _goes_straight(config, one, other, moved, times):
+def _goes_straight(isa, one, other, moved, times):
     """Whether the addresses of an issue have moved since an earlier one as far as their registers move in a turn, and can
     move as far so many times more."""
-    moduli = isa_of(config).moduli(other.op)
+    moduli = isa.moduli(other.op)
     for name, value in other.instruction.addresses:
         if name in ADDRESSES:
             step = other.operands[name] - one.operands[name]
