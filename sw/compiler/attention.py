@@ -19,6 +19,7 @@ from .cycles import Cycles, fitted, straight
 from .distances import stream_offset
 from .kernels.heads import in_blocks
 from .pace import TYPICAL_POSITIONS, Head, paces_of, ranges_of, take_distance
+from .schedule import Boundary
 
 BLOCKS = 8
 """Number of the first address register that holds a multiple of the number of blocks, or of the blocks behind the first,
@@ -46,8 +47,9 @@ class Attention:
         self.once = builder.place.blocks or 1
         self.heads, self.blocks = builder.shape.n_heads, layout.context // config.block // self.once
         self.head = head = Head(
-            count=self.heads, kv_heads=builder.shape.n_kv_heads, groups=layout.head // config.cols, beats=config.wide_beats,
-            powers=config.block // config.lanes * self.once, inner=config.block // config.rows * config.wide_beats * self.once,
+            count=self.heads, kv_heads=builder.shape.n_kv_heads, groups=layout.value_head // config.cols,
+            beats=config.wide_beats, powers=config.block // config.lanes * self.once,
+            inner=config.block // config.rows * config.wide_beats * self.once,
             scores=config.block // config.cols * max(layout.head // config.rows * config.wide_beats, config.beats_per_result)
             * self.once)
         self.softmax = next(builder.graph.of_kind(Kind.SOFTMAX))
@@ -76,6 +78,11 @@ class Attention:
         if self.config.engines == 1:
             return self.head.groups * self.head.inner
         return min(pace.period.at(1) for pace in self._candidates)
+
+    def boundary(self, granule: int) -> Boundary:
+        """What the next section finds at its origin, if attention's output is written from a granule on."""
+        return Boundary(granule, self.heads, self.builder.head_granules, self.head.groups * self.config.beats_per_result,
+                        self.config.beats_per_result, self.between_heads)
 
     def program(self, first: int) -> list[Instruction]:
         """The instructions between the VXM that takes the scores and the next section.

@@ -32,8 +32,10 @@ def buffer_sizes(layout) -> dict[str, int]:
         "positions": layout.context * layout.dim * layout.has(Kind.POSITION),
         "x": layout.residual, "normal": layout.residual * layout.balanced, "gained": layout.dim,
         "input": max(layout.joined(Kind.NORM), layout.joined(Kind.QUANTISE)), "whole": layout.dim * layout.pipelined,
-        "qk": layout.heads + layout.kv_heads,
-        "v": layout.kv_heads if layout.values_wait else 0, "q": layout.joined(Kind.VALUES),
+        "qk": shapes["qk"][0],
+        "v": shapes["v"][0] if layout.values_wait else 0,
+        # The last head's output is whole results, too, which may end behind the vector.
+        "q": layout.joined(Kind.VALUES) + layout.value_head - layout.head,
         "sums": max(layout.padded(layout.sums(kind)) for kind in (Kind.NORM, Kind.QUANTISE)),
         "k": layout.kv_heads * rotary, "turn": 2 * layout.head * rotary, "score": model.n_heads * layout.context,
         "gate": layout.hidden, "up": layout.hidden * gated, "attention factors": by_input.pop(before, 0),

@@ -46,10 +46,11 @@ def contents(layout: Layout, keys: np.ndarray, values: np.ndarray, first: int) -
     first words may have positions before `first`, too. What the last words have behind the last
     position is 0.
     """
-    config, groups = layout.config, layout.head // layout.config.cols
+    config, groups = layout.config, layout.value_head // layout.config.cols
     streamed = isinstance(layout, StreamedLayout) and not isinstance(layout, ExternalLayout)
     strides = (layout.key_words, layout.value_words) if streamed else (layout.cache_stride, layout.cache_stride)
-    parts = _by_position(layout, keys, first, config.cols), _by_position(layout, values, first, config.rows)
+    parts = (_by_position(layout, keys, first, config.cols, layout.head),
+             _by_position(layout, values, first, config.rows, layout.value_head))
     # [layers, KV heads, words, cols, rows], and for values [layers, KV heads, groups, words, cols, rows].
     keys = parts[0].reshape(*parts[0].shape[:2], -1, config.cols, layout.head // config.rows, config.rows)
     keys = keys.transpose(0, 1, 2, 4, 3, 5).reshape(*keys.shape[:2], -1, config.cols, config.rows)
@@ -85,14 +86,14 @@ def far_contents(program: Program, model: QuantisedModel, keys: np.ndarray, valu
             yield start + (layer * layout.context + first) * size, np.ascontiguousarray(octets).view(np.uint8).ravel()
 
 
-def _by_position(layout, cached, first, unit):
-    """Cached heads, padded to the layout's: int8 [layers, KV heads, positions, head].
+def _by_position(layout, cached, first, unit, head):
+    """Cached heads, padded to `head` values: int8 [layers, KV heads, positions, head].
 
     The positions are those from `first` on, in whole units of `unit` positions.
     """
     start, layers = first // unit * unit, len(cached)
     count, head_dim = cached.shape[1] - start, layout.model.head_dim
-    found = np.zeros((layers, layout.model.n_kv_heads, -(-count // unit) * unit, layout.head), np.int8)
+    found = np.zeros((layers, layout.model.n_kv_heads, -(-count // unit) * unit, head), np.int8)
     found[:, :, :count, :head_dim] = cached[:, start:].swapaxes(1, 2)
     return found
 

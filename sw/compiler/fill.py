@@ -169,7 +169,7 @@ def layer_linears(layout: Layout, model: QuantisedModel, index: int) -> dict[str
         linear = model.linear(operation.name, index)
         if operation.output.heads:
             which = _every_head(shape) if operation.output.heads > shape.n_kv_heads else np.arange(shape.n_kv_heads)
-            linear = _by_head(layout, shape, linear, which)
+            linear = _by_head(layout.head, shape, linear, which)
         if layout.offsets:
             found[operation.name] = _with_sums(layout, operation, linear)
             continue
@@ -218,18 +218,18 @@ def _places(layout, source):
     return columns, columns[::WEIGHT_GROUP] // WEIGHT_GROUP
 
 
-def _by_head(layout, shape, linear, which):
-    """An operation whose outputs are heads: with the heads `which`, in this order, each padded with
-    zeros."""
+def _by_head(head, shape, linear, which):
+    """An operation whose outputs are heads: with the heads `which`, in this order, each padded with zeros to `head`
+    values."""
     weight = linear.weight.reshape(-1, shape.head_dim, linear.weight.shape[1])[which]
-    padded = np.zeros((len(which), layout.head, weight.shape[2]), np.int8)
+    padded = np.zeros((len(which), head, weight.shape[2]), np.int8)
     padded[:, :shape.head_dim] = weight
     multiplier = linear.factors.reshape(linear.groups, -1, shape.head_dim)[:, which]
     bias = None
     if linear.bias is not None:
-        bias = _pad_heads(linear.bias.reshape(-1, shape.head_dim)[which].ravel(), shape, layout.head)
+        bias = _pad_heads(linear.bias.reshape(-1, shape.head_dim)[which].ravel(), shape, head)
     return replace(linear, weight=padded.reshape(-1, weight.shape[2]), bias=bias,
-                   multiplier=_pad_heads(multiplier.ravel(), shape, layout.head).reshape(linear.groups, -1))
+                   multiplier=_pad_heads(multiplier.ravel(), shape, head).reshape(linear.groups, -1))
 
 
 def _pad_heads(vector, shape, head):

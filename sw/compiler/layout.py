@@ -2,8 +2,9 @@
 
 MEM, in order: the buffers that products read and write, constants, the other buffers. W-RAM: the
 layers one after another, each with its matrices and its part of the KV cache; then the classifier,
-and the embedding if the model is not tied. Each head, and each other vector, is padded with zeros to
-a multiple of `Config.block` values.
+and the embedding if the model is not tied. Vectors are padded with zeros to a multiple of `Config.block`
+values, heads to whole words: a result of more columns than rows may have several heads. Only in the cache,
+values have whole results for each head, since a product has them in its columns.
 """
 
 from ...hdl.spec.config import Config
@@ -24,14 +25,12 @@ class Layout:
 
     MEM:
 
-    - `constants`, `buffers`: the first granule of each, by name. Constants end before granule
-      `constants_end`.
-    - `layer`: offsets of a layer's constants, by name. Those of layer n begin at granule
-      `layer_constants` + n * `constants_stride`.
+    - `constants`, `buffers`: the first granule of each, by name. Constants end before granule `constants_end`.
+    - `layer`: offsets of a layer's constants, by name. Those of layer n begin at granule `layer_constants`
+      + n * `constants_stride`.
     - `factors`: offset of a matrix's factors in the buffer "factors".
     - `granules`: of MEM that the model takes.
-    - `reads`: MEM ranges that a token reads, by port as in `Config.windows`: lists of (first, end);
-      `end` is exclusive.
+    - `reads`: MEM ranges that a token reads, by port as in `Config.windows`: lists of (first, end); `end` is exclusive.
 
     W-RAM:
 
@@ -43,7 +42,8 @@ class Layout:
       of values to the next cols channels. `cache_stride`: from one layer to the next.
     - If weights have 4 bits, these seven numbers count pairs of words.
 
-    `context`: positions that the cache has room for. `head`: values of a head, padding included.
+    `context`: positions that the cache has room for. `head`: values of a head's queries, keys and output, padding
+    included. `value_head`: those of its cached values, a multiple of cols.
     """
 
     def __init__(self, config: Config, outline: Outline, context: int):
@@ -53,7 +53,8 @@ class Layout:
         self.pipelined = any(operation.output.first for operation in self.graph.layer)
         block = config.block
         self.context = -(-context // block) * block
-        self.head = self.padded(self.model.head_dim)
+        self.head = -(-self.model.head_dim // config.rows) * config.rows
+        self.value_head = -(-self.head // config.cols) * config.cols
         self.matrices: dict[str, Matrix] = {}
         self.constants: dict[str, int] = {}
         self.layer: dict[str, int] = {}
@@ -95,8 +96,7 @@ class Layout:
 
     @property
     def residual(self) -> int:
-        """Values of the buffer x: the residual; if it is balanced, also a granule with the epsilon
-        of norms."""
+        """Values of the buffer x: the residual; if it is balanced, also a granule with the epsilon of norms."""
         return self.dim + self.config.lanes * self.balanced
 
     @property
@@ -179,8 +179,7 @@ class Layout:
 
     @property
     def scaled(self) -> list[str]:
-        """Names of the LINEAR operations of a layer whose results are multiplied by the scalar of
-        their input."""
+        """Names of the LINEAR operations of a layer whose results are multiplied by the scalar of their input."""
         return [each.name for each in self.linears if each.scaled and each in self.graph.layer]
 
     def shapes(self) -> dict[str, tuple[int, int]]:
@@ -190,7 +189,7 @@ class Layout:
             if operation in self.graph.layer:
                 source, reader = self.source(operation), self.graph.readers(operation.output.name, self.graph.layer)[0]
                 outputs = operation.output.heads * self.head or (self.dim if reader.kind is Kind.ADD else self.hidden)
-                found[operation.name] = outputs, self.joined(source)
+                found[operation.name] = -(-outputs // self.config.cols) * self.config.cols, self.joined(source)
                 if reader.kind is Kind.JOIN:
                     found[operation.name] = self.padded(self.sums(source)), self.vector(source)
         return found
@@ -209,7 +208,7 @@ class Layout:
         self.value_words = self.context // config.rows
         self.key_hop, self.value_hop = self.key_words, self.value_words
         self.values = self.keys + model.n_kv_heads * self.key_words
-        self.cache_stride = self.values + model.n_kv_heads * (self.head // config.cols) * self.value_words
+        self.cache_stride = self.values + model.n_kv_heads * (self.value_head // config.cols) * self.value_words
         self.words_stride = self.cache_stride * self.halves
         classifier = self.graph.find("classifier")
         self.classifier = self._matrix(classifier, self.words_stride * model.n_layers, self.vocabulary, self.dim)
@@ -235,10 +234,8 @@ class Layout:
     # MEM
 
     def lay(self, sizes: dict[str, int], at: int) -> tuple[dict[str, int], int]:
-        """Lays vectors of so many values one after another, from granule `at` on.
-
-        Returns ({name: first granule}, the granule after the last).
-        """
+        """Lays vectors of so many values one after another, from granule `at` on: ({name: first granule}, the granule
+        after the last)."""
         found = {}
         for name, values in sizes.items():
             found[name] = at
@@ -246,8 +243,7 @@ class Layout:
         return found, at
 
     def _keep(self, sizes, at):
-        """Like `_lay`, but enters the vectors in `buffers`, and returns only the granule after the
-        last."""
+        """Like `_lay`, but enters the vectors in `buffers`, and returns only the granule after the last."""
         found, end = self.lay(sizes, at)
         self.buffers |= found
         return end
@@ -303,7 +299,7 @@ class Layout:
         self.layer_constants = max(at, windows["y"].first - (0 if self.pipelined else start))
         at = self.layer_constants + model.n_layers * self.constants_stride
         at = self._keep({"x": sizes["x"], "normal": sizes["normal"], "scale": lanes, "sums": sizes["sums"]}, at)
-        if self.pipelined:  # values may go to the cache behind the scores, which must not take their place
+        if self.values_late:  # the scores must not take their place
             at = self._keep({"v": sizes["v"]}, at)
         looked_up, at = self.lay({"embedding": self._embedding_factor_values()}, at)
         classifier, at = self.lay({"classifier_bias": biases.get("classifier_bias", 0)}, at)
@@ -325,11 +321,16 @@ class Layout:
 
     @property
     def values_wait(self) -> bool:
-        """Whether this position's values are in MEM before they go to the cache: their halves may be
-        written one after the other, a single port only while no product reads it, and sums of groups when
-        they are complete."""
+        """Whether this position's values are in MEM before they go to the cache: a result may have several heads, their
+        halves may be written one after the other, a single port only while no product reads it, and sums of groups
+        when they are complete."""
         grouped = any(self.scaled_groups(each) > 1 or each.name in self.groups for each in self.linears if each.output.heads)
-        return self.config.wide_beats > 1 or self.config.wram_ports == 1 or grouped
+        return self.value_head > self.head or self.config.wide_beats > 1 or self.config.wram_ports == 1 or grouped
+
+    @property
+    def values_late(self) -> bool:
+        """Whether this position's values may go to the cache behind the scores."""
+        return self.pipelined or (self.value_head == self.config.cols > self.head and self.config.engines > 1)
 
     def _lay_products(self, sizes, at):
         """Lays the buffers that products read and write; returns the granule after the last.
@@ -346,5 +347,5 @@ class Layout:
             hidden = norm = self._keep({"whole": sizes["whole"]}, hidden)
             gate = [("gate", "gained")]
         return max(self._keep({name: sizes[name] for name in names}, start) for start, names in (
-            *((hidden, names) for names in gate), (norm, ("qk", "k") if self.pipelined else ("qk", "k", "v")),
+            *((hidden, names) for names in gate), (norm, ("qk", "k") if self.values_late else ("qk", "k", "v")),
             (norm, ("logits",)), (at, ("score",))))

@@ -17,7 +17,6 @@ from ..program.image import Image
 from ..program.program import Program
 from ..quant.network import QuantisedNetwork
 from .attention import Attention
-from .builder import ABSMAX
 from .emit import lay_out
 from .fill import place
 from .layout import CompileError
@@ -25,7 +24,7 @@ from .network_attention import KEY, KEYS, QUERIES, VALUE, VALUES, index_steps
 from .network_kernels import NetworkBuilder, steps_of
 from .network_layout import HIGH, LOW, NetworkLayout, lay_out_network
 from .registers import Registers
-from .schedule import Boundary, Timeline
+from .schedule import Timeline
 from .steps import IN_ORDER, After, step
 
 RELU = {LOW: -32767, HIGH: 32767}
@@ -79,10 +78,9 @@ def _lower(model, layout):
                                       attentions[0].counted))
     for operation in network.operations:
         if operation.kind is Kind.VALUES:
+            attention, result = attentions[len(sections)], operation.output
             sections.append(timeline)
-            result = operation.output
-            timeline = Timeline(config, registers.values, Boundary(
-                builder.at(result.name), layout.granules_of(result), config.beats_per_result, ABSMAX))
+            timeline = Timeline(config, registers.values, attention.boundary(builder.at(result.name)))
         timeline.schedule(steps_of(builder, operation))
     halt = step(isa_of(config).make(Op.HALT),
                 after=(After(Unit.VXM_BEAT, Vxm.ending_cycles(config) - Sequencer.HALT_CYCLES), *IN_ORDER))

@@ -38,6 +38,10 @@ class AttentionLayout:
     halves = 1
 
     @property
+    def value_head(self) -> int:
+        return self.head
+
+    @property
     def n_kv_heads(self) -> int:
         return self.n_heads
 

@@ -24,7 +24,7 @@ from .kernels import choice, embedding, norm, steps_of
 from .layout import CompileError, Layout
 from .orders import orders
 from .placement import Resident
-from .schedule import Boundary, Timeline
+from .schedule import Timeline
 from .steps import IN_ORDER, ORIGIN, WITH_REGISTERS, After, Step, step
 
 LOOK_UPS = {Kind.EMBED: embedding.look_up, Kind.POSITION: embedding.look_up_position, Kind.ANGLES: embedding.look_up_angles}
@@ -97,9 +97,8 @@ def parts_of_layer(builder: Builder) -> tuple[list[Operation], list[Operation], 
 
 def behind_attention(builder: Builder, attention: Attention) -> Timeline:
     """An empty timeline whose origin is the last beat that writes attention's output."""
-    boundary = Boundary(builder.buffer["o"], builder.shape.n_heads, builder.head_granules, builder.config.beats_per_result,
-                        attention.between_heads)
-    return Timeline(builder.config, builder.registers.values, boundary, decisions=builder.decisions)
+    return Timeline(builder.config, builder.registers.values, attention.boundary(builder.buffer["o"]),
+                    decisions=builder.decisions)
 
 
 class _Token:

@@ -34,12 +34,14 @@ class Boundary:
     """The state at the origin, cycle 0, of a section: a VXM pass of the section before it has its
     last beat there.
 
-    The pass writes `heads` heads of `size` granules each, from MEM granule `granule` on. Its last `last` beats
-    are in the last `last` cycles, one a granule, and one head ends at least `apart` cycles behind the other.
+    The pass writes `heads` heads of `size` granules each, `hop` apart, from MEM granule `granule` on; what a head has
+    beyond the next one's begin is written again. Its last `last` beats are in the last `last` cycles, one a granule, and
+    one head ends at least `apart` cycles behind the other.
     """
 
     granule: int
     heads: int
+    hop: int
     size: int
     last: int
     apart: int = 0
@@ -89,9 +91,11 @@ class Timeline:
         cycles = np.full((boundary.heads, boundary.size), Vxm.latency(config))
         cycles[:, -boundary.last:] -= np.arange(boundary.last)[::-1]
         cycles -= boundary.apart * np.arange(boundary.heads)[::-1, None]
-        entries, which = self._memories[Memory.MEM], boundary.granule + np.arange(cycles.size)
-        entries.reach(int(which[-1]) + 1)
-        entries.written[which] = entries.accessed[which] = cycles.ravel()
+        first = boundary.granule + boundary.hop * np.arange(boundary.heads)[:, None]
+        entries, which = self._memories[Memory.MEM], first + np.arange(boundary.size)
+        entries.reach(int(which[-1, -1]) + 1)
+        # A granule that two heads write is listed twice, and the last counts.
+        entries.written[which] = entries.accessed[which] = cycles
 
     def _keep_busy(self, unit, until):
         """Marks a unit as in use in all cycles up to and including `until`."""

@@ -95,7 +95,7 @@ class StreamedLayout(Layout):
         self.value_words = self.context // config.rows
         self.key_hop, self.value_hop = model.n_layers * self.key_words, model.n_layers * self.value_words
         self.values = model.n_kv_heads * self.key_hop
-        self.buffer = self.words = self.values + model.n_kv_heads * self.head // config.cols * self.value_hop
+        self.buffer = self.words = self.values + model.n_kv_heads * self.value_head // config.cols * self.value_hop
         self.matrices = {name: Matrix(0, inputs // config.rows, outputs // config.cols)
                          for name, (outputs, inputs) in self.shapes().items()}
         room = min((config.wram_depth - self.buffer) // 2, MOST_TIMES)

@@ -19,7 +19,7 @@ def heads(builder: Builder, operation: Operation) -> list[Step]:
     both before. If the cache lies in external memory, its keys stay where `keys_buffer` says."""
     layout, config, raw, head = builder.layout, builder.config, builder.buffer["qk"], builder.head_granules
     matrix, queries = layout.matrices["qk"], moved_by(raw, layout.in_granules(layout.kv_heads))
-    per_head, values = layout.head // config.cols * matrix.group_inner, layout.matrices["v"]
+    per_head, values = layout.head * matrix.group_inner // config.cols, layout.matrices["v"]
     # The passes over heads fit between the results of the values, if these come in groups of inputs.
     by_group = values.group_inner if layout.input_groups(builder.graph.find("v")) > 1 else 0
     rounds = partial(builder.rounds, interval=by_group)
@@ -52,7 +52,7 @@ def cache_keys(builder: Builder, keys: int | Address, rounds: Callable[..., list
     """Writes a position's keys from granule `keys` on to the cache. `rounds`: makes the choices, as `Builder.rounds`."""
     layout, config, head = builder.layout, builder.config, builder.head_granules
     return to_cache(builder, rounds(
-        "keys", builder.shape.n_kv_heads, layout.head // config.cols * layout.matrices["qk"].group_inner, x=keys,
+        "keys", builder.shape.n_kv_heads, layout.head * layout.matrices["qk"].group_inner // config.cols, x=keys,
         x_hop=head, inner=head, plus=1, y=builder.place.constant("key_offset"), y_step=1, y_hop=head,
         dst=builder.registers.address("key"), dst_hop=layout.key_hop * config.granules_per_word, shift=FRACTION, narrow=1,
         to=To.KEYS))
@@ -60,18 +60,24 @@ def cache_keys(builder: Builder, keys: int | Address, rounds: Callable[..., list
 
 def cache_values(builder: Builder, values: int | Address | None = None) -> list[Step]:
     """Writes a position's values from granule `values` on to the cache; without it, this position's, which are in the buffer
-    `v`."""
-    layout, config = builder.layout, builder.config
-    beats = config.beats_per_result
-    value = {"x": builder.buffer["v"] if values is None else values, "x_hop": beats, "inner": beats,
-             "dst": builder.registers.address("value"), "dst_hop": layout.value_hop * beats, "narrow": 1, "to": To.VALUES,
-             "shift": builder.shifts["cached values"]}
-    if builder.place.streamed:
-        inner = layout.matrices["v"].inner
-        return to_cache(builder, builder.rounds("values to the cache", layout.kv_heads // config.cols, inner, **value))
-    results = layout.matrices["v"].results
-    return to_cache(builder, [builder.op(Op.VXM, "values to the cache", **builder.second_engine, x_step=1,
-                                         outer=results, **value)])
+    `v`. An instruction has a round for each result, or, where heads are no whole results, for each head."""
+    layout, matrix, beats = builder.layout, builder.layout.matrices["v"], builder.config.beats_per_result
+    values = builder.buffer["v"] if values is None else values
+    place, hop = builder.registers.address("value"), layout.value_hop * beats
+    count, granules, parts = layout.kv_heads // builder.config.cols, beats, 1
+    if layout.value_head > layout.head:
+        count, granules, parts = builder.shape.n_kv_heads, builder.head_granules, layout.value_head // builder.config.cols
+    steps = []
+    for part in range(parts):
+        value = {"x": moved_by(values, part * beats), "x_hop": granules, "inner": min(beats, granules - part * beats),
+                 "dst": moved_by(place, part * hop), "dst_hop": parts * hop, "narrow": 1, "to": To.VALUES,
+                 "shift": builder.shifts["cached values"]}
+        if builder.place.streamed:
+            choices = builder.rounds("values to the cache", count, matrix.inner * granules // beats, **value)
+        else:
+            choices = [builder.op(Op.VXM, "values to the cache", **builder.second_engine, x_step=1, outer=count, **value)]
+        steps += to_cache(builder, choices)
+    return steps
 
 
 def to_cache(builder: Builder, choices: list[Instruction]) -> list[Step]:

@@ -69,7 +69,8 @@ def _values(builder, operation, product, plus):
     config, layout = builder.config, builder.layout
     if builder.place.streamed:
         return product.steps(builder.place.results("v"), narrow=1, **plus)
-    if scaled_later(builder, operation) and config.wide_beats == 1 and config.wram_ports == 2:
+    whole = layout.value_head == layout.head
+    if whole and scaled_later(builder, operation) and config.wide_beats == 1 and config.wram_ports == 2:
         return product.cached(builder.registers.address("value"), layout.value_hop * config.beats_per_result, plus)
     if layout.values_wait:
         narrow = {} if product.by_group else {"narrow": 1}

@@ -138,6 +138,25 @@ def test_any_shape(data):
         assert list(greedy_steps(program, model, device, min(3, program.model.context)))
 
 
+WIDE = [config for config in ROOMY + INT4 + ONE_PORT if config.cols > config.rows]
+
+
+@pytest.mark.parametrize("config", [pytest.param(config, id=config.name) for config in WIDE])
+@pytest.mark.parametrize("head_dim", [4, 12])
+def test_results_of_more_columns_than_rows_have_several_heads(config, head_dim):
+    """Heads of one word and of three, in results of two words: none is padded but in the cache of values."""
+    shape = ModelConfig(dim=4 * head_dim, hidden_dim=20, n_layers=2, n_heads=4, n_kv_heads=2, vocab_size=19, seq_len=20)
+    config = replace(config, wram_depth=1 << 14, mem_depth=1 << 10)
+    model = quantise(tiny_model(shape), config.weight_bits)
+    layout = plan(config, Outline.of(model))
+    assert layout.matrices["v"].words == 2 * head_dim // config.cols * layout.dim // config.rows
+    assert layout.head == head_dim and layout.value_head == -(-head_dim // config.cols) * config.cols > head_dim
+    program = compile_quantised(model, config)
+    with Device(Endpoint(config), config) as device:
+        device.load(program)
+        assert len(list(greedy_steps(program, model, device, 20))) == 20
+
+
 def test_the_program_does_not_grow_with_the_layers():
     """With the context it grows by no more than the instructions for further groups of heads, if a program memory has no room
     for ranges of positions."""
