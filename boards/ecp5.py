@@ -2,7 +2,7 @@
 
 from amaranth import *
 
-from ..hdl.parts.dot import DotProduct, registers, tree
+from ..hdl.parts.dot import DotProduct, registered_sum
 from ..hdl.parts.product import MULTIPLIER_BITS, Product
 from ..hdl.verilog import Rams
 
@@ -41,7 +41,7 @@ class Ecp5Parts(Rams):
             a, b = dot.a[index], dot.b[index]
             products.append(Signal(signed(len(a) + len(b)), name=f"product{index}"))
             m.submodules[f"multiplier{index}"] = mult18(a, b, products[-1], registered=("INPUTA", "INPUTB", "OUTPUT"))
-        m.d.comb += dot.sum.eq(*registers(m, "total", [tree(m, products)]))
+        m.d.comb += dot.sum.eq(registered_sum(m, products, dot.stages))
         return m
 
     def get_product(self, product: Product) -> Elaboratable | None:

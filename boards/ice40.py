@@ -44,10 +44,10 @@ class Ice40UpParts(Rams):
         the one before it.
 
         Inputs, products and outputs are registered. Adders in LUTs if too few SB_MAC16s are left;
-        None if the sum is wider than the cells' adders, 16 bits, or the number of products is odd.
+        None if the sum is wider than the cells' adders, 16 bits, has more registers, or the number of products is odd.
         """
         cells = dot.count // 2
-        if dot.count % 2 or len(dot.sum) > 16:
+        if dot.count % 2 or len(dot.sum) > 16 or dot.stages > 1:
             return None
         if cells > self.multipliers_left:
             return dot.by_adders()

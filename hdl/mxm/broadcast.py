@@ -48,7 +48,7 @@ class Broadcast(wiring.Component):
     @staticmethod
     def latency(config: Config) -> int:
         """Cycles from the last beat of a result to its first granule."""
-        return Column.LATENCY + 1
+        return Column.latency(config) + 1
 
     @staticmethod
     def fetch_latency(config: Config) -> int:

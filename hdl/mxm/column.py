@@ -35,7 +35,7 @@ class Column(wiring.Component):
                act -----> [reg] --> x rows --> [reg] --> tree --> [reg] --> accumulate --> sum
 
     Latency: a dot product whose last beat is at `wave`, with its weights at `weights`, in cycle c
-    is at `sum`, with `done`, in cycle c + `LATENCY`, for that cycle alone.
+    is at `sum`, with `done`, in cycle c + `latency(config)`, for that cycle alone.
     Throughput: a beat a cycle.
     Cost: `rows` multipliers, an adder tree, an accumulator, and a W-RAM. Where W-RAM is read in pairs of
     words, multipliers have 8 x 8 bits, not 8 x 5, and eight LUTs choose the operand of each.
@@ -52,7 +52,10 @@ class Column(wiring.Component):
             W-RAM's write side
     """
 
-    LATENCY = DotProduct.LATENCY + 1
+    @staticmethod
+    def latency(config: Config) -> int:
+        """Cycles from the last beat of a dot product to its sum."""
+        return DotProduct.latency(config.sum_stages) + 1
 
     def __init__(self, config: Config):
         self._config = config
@@ -78,19 +81,19 @@ class Column(wiring.Component):
             m.d.comb += [word[row].eq(weight) for row, weight in enumerate(self._chosen(wram.weights))]
         m.d.comb += [getattr(wram, name).eq(getattr(self, name))
                      for name in ("write_enable", "write_address", "write_data", "writing")]
-        # Stages 1 to 3: operands, products, their sum.
-        m.submodules.dot = dot = DotProduct(rows, bits + halves)
+        # The first stages: operands, products, their sum.
+        m.submodules.dot = dot = DotProduct(rows, bits + halves, config.sum_stages)
         m.d.comb += dot.a.eq(wave.act)
         for row in range(rows):
             # A low half has no sign.
             m.d.comb += dot.b[row].eq(Cat(word[row], word[row][-1] & ~wave.low).as_signed() if halves else word[row])
-        # Stage 4: accumulate. A high half counts for 16.
-        total = dot.sum
+        # The last stage: accumulate. A high half counts for 16.
+        total, delay = dot.sum, DotProduct.latency(config.sum_stages)
         if halves:
-            high = Signal(dot.LATENCY)
+            high = Signal(delay)
             m.d.sync += high.eq(Cat(wave.high, high))
             total = Mux(high[-1], dot.sum << 4, dot.sum)
-        first, last = Signal(dot.LATENCY), Signal(self.LATENCY)
+        first, last = Signal(delay), Signal(self.latency(config))
         m.d.sync += [
             first.eq(Cat(wave.first, first)),
             last.eq(Cat(wave.last, last)),

@@ -66,7 +66,7 @@ class Systolic(wiring.Component):
     @staticmethod
     def _drained(config):
         """Cycles from the last beat of a result to the first granule that leaves the drain."""
-        return Wram.LATENCY + Column.LATENCY + Drain.latency(config)
+        return Wram.LATENCY + Column.latency(config) + Drain.latency(config)
 
     def __init__(self, config: Config):
         self._config = config

@@ -15,7 +15,8 @@ class ConfigError(MareyError):
     """A configuration that is not legal, or a name that no preset has."""
 
 
-LATER = ("gelu", "sdram", "sdram_mhz", "sdram_sweep_us", "reduce_stages", "token_bits", "paired", "sdram_rate", "cache_bits")
+LATER = ("gelu", "sdram", "sdram_mhz", "sdram_sweep_us", "reduce_stages", "token_bits", "paired", "sdram_rate", "cache_bits",
+         "sum_stages")
 """Fields that were added later: `Config.hash` leaves them out where they have their default."""
 MOST_TOKEN_BITS = 20
 """The widest token: the word of a START has no room for more."""
@@ -66,6 +67,8 @@ class Config:
     gelu: int = option("1: the VXM has the function GELU, at the price of a second table in each lane", OneOf((0, 1)), 0)
     reduce_stages: int = option("registers in the trees of the VXM's reductions, each a cycle; more allow a faster clock where "
                                 "there are many lanes", Whole(1, 6), 2)
+    sum_stages: int = option("registers in the trees of the MXM's sums, each a cycle; more allow a faster clock where "
+                             "multipliers lie all over a device", Whole(1, 4), 1)
     token_bits: int = option("bits of a token: a vocabulary has 2 to this many entries at most", Whole(16, MOST_TOKEN_BITS), 16)
     sdram: int = option("external memory; 0: none, " + ", ".join(f"{n}: {name}" for n, name in enumerate(PARTS, 1)),
                         OneOf(range(len(PARTS) + 1)), 0)
@@ -102,6 +105,8 @@ class Config:
                     f"{name} of a {profile.name} tile must be at most {most}, not {getattr(self, name)}")
         require(not self.compact or self.reduce_stages == 2,
                 "a compact tile has no registers in the trees of reductions: leave reduce_stages at 2")
+        require(not self.compact or self.sum_stages == 1,
+                "a compact tile has no registers in the trees of sums: leave sum_stages at 1")
         require(not self.compact or self.token_bits == 16, "a compact tile has tokens of 16 bits: leave token_bits at 16")
         require(not self.paired or (self.weight_bits == 4 and self.wram_ports == 2 and self.rows > 1
                                     and self.wram_depth % 2 == 0),
@@ -256,7 +261,9 @@ PRESETS = {
         # The same with weights of 4 bits, which has the model that ships resident.
         Config(name="ecp5_8x8_int4", rows=8, cols=8, lanes=4, weight_bits=4, paired=1, wram_depth=4096, wram_latency=2,
                mem_depth=1024, crc_bits=8),
-        # For an ECP5-85F: stories260K resident with a context of 128, in 202 of its 208 block RAMs.
+        # For an ECP5-85F: 128 + 16 of its 156 multipliers, stories260K resident with a context of 128.
+        Config(name="ecp5_8x16", rows=8, cols=16, lanes=8, wram_depth=2560, wram_latency=2, mem_depth=1024, act_first=896,
+               act_depth=256, crc_bits=8, reduce_stages=3, sum_stages=2),
         Config(name="ecp5_8x8_deep", rows=8, cols=8, lanes=8, wram_depth=5120, wram_latency=2, mem_depth=1280, act_first=1152,
                act_depth=256, x_depth=1024, y_depth=1024, crc_bits=8, reduce_stages=3),
         # For an ECP5-85F with a ULX3S's SDRAM: a context of 64 for a model of stories15M's shape, and blocks of 8 positions.
@@ -268,9 +275,8 @@ PRESETS = {
         # For an ECP5-45F with a Colorlight i9's SDRAM of 32 bits.
         Config(name="ecp5_8x8_int4_sdram32", rows=8, cols=8, lanes=4, weight_bits=4, paired=1, wram_depth=4096, wram_latency=2,
                mem_depth=1024, program_depth=1024, crc_bits=8, sdram=3, sdram_mhz=80),
-        # For an ECP5-25F: 16 + 1 of its 28 multipliers; for an 85F: 128 + 8 of its 156.
+        # For an ECP5-25F: 16 + 1 of its 28 multipliers.
         Config(name="ecp5_4x4", rows=4, cols=4, lanes=1, wram_depth=2048, mem_depth=1024, crc_bits=8),
-        Config(name="ecp5_8x16", rows=8, cols=16, lanes=4, wram_depth=1024, wram_latency=2, mem_depth=1024, crc_bits=8),
         # For an iCE40 UP5K: a column's weights are one of its four 32 KB single-port RAMs; MEM is 12 of its 30 block RAMs.
         Config(name="up5k_4x4", rows=4, cols=4, lanes=1, weight_bits=4, cache_bits=4, wram_depth=16384, wram_ports=1,
                mem_depth=512, act_first=448, act_depth=256, x_depth=1536, y_depth=1024, program_depth=128, compact=1,

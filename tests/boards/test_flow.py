@@ -74,7 +74,7 @@ class Sample(wiring.Component):
                 m.next = "WAIT"
             with m.State("WAIT"):
                 m.d.sync += waited.eq(waited + 1)
-                with m.If(waited == DotProduct.LATENCY):
+                with m.If(waited == DotProduct.latency(1)):
                     m.d.sync += waited.eq(0)
                     m.next = "ANSWER"
             with m.State("ANSWER"):

@@ -11,10 +11,11 @@ from amaranth.sim import Simulator
 from marey.hdl.parts.dot import DotProduct
 
 
-@pytest.mark.parametrize("made", [DotProduct.by_multipliers, DotProduct.by_adders])
+@pytest.mark.parametrize(("made", "stages"), [(DotProduct.by_multipliers, 1), (DotProduct.by_adders, 1),
+                                              (DotProduct.by_multipliers, 2), (DotProduct.by_multipliers, 4)])
 @pytest.mark.parametrize(("count", "bits"), [(4, 5), (2, 8), (1, 4), (8, 5)])
-def test_a_dot_product_a_cycle(made, count, bits):
-    dot, random = DotProduct(count, bits), Random(1)
+def test_a_dot_product_a_cycle(made, stages, count, bits):
+    dot, random = DotProduct(count, bits, stages), Random(1)
     platform = SimpleNamespace(get_dot_product=made)
     ends = [-128, -1, 0, 127], [-1 << bits - 1, -1, 0, (1 << bits - 1) - 1]
     pairs = [[[random.choice([random.choice(some), random.randint(some[0], some[-1])]) for _ in range(count)] for some in ends]
@@ -25,8 +26,8 @@ def test_a_dot_product_a_cycle(made, count, bits):
             ctx.set(dot.a, a)
             ctx.set(dot.b, b)
             await ctx.tick()
-            if cycle >= DotProduct.LATENCY - 1:
-                wanted = pairs[cycle - DotProduct.LATENCY + 1]
+            if (before := cycle - dot.latency(stages) + 1) >= 0:
+                wanted = pairs[before]
                 assert ctx.get(dot.sum) == sum(map(mul, *wanted))
 
     simulator = Simulator(Fragment.get(dot, platform))

@@ -55,7 +55,7 @@ def test_hash_tells_all_fields_that_a_program_depends_on():
                "program_depth": 100, "scalars": 16, "compact": 1, "wram_ports": 1, "wram_latency": 2,
                "act_first": 64, "act_depth": 64, "x_depth": 100, "y_depth": 64, "multiply_bits": 4, "gelu": 1,
                "sdram": 1, "sdram_mhz": 80, "sdram_rate": 2, "sdram_sweep_us": 40_000, "reduce_stages": 3, "token_bits": 18,
-               "paired": 1, "cache_bits": 4}
+               "paired": 1, "cache_bits": 4, "sum_stages": 2}
     assert set(changed) == {field.name for field in fields(Config)} - {"name", "link_timeout", "crc_bits"}
     small = replace(GOOD, wram_depth=1024, mem_depth=1024)
     more = {"sdram_mhz": {"sdram": 1}, "sdram_rate": {"sdram": 1, "sdram_mhz": 70}, "sdram_sweep_us": {"sdram": 1},
