@@ -14,6 +14,7 @@ from amaranth.lib.wiring import Component
 from ..hdl import verilog
 from ..sim.files import write_file
 from ..sw.program.program import Program
+from . import floor_plan
 from .board import Board
 from .ecp5 import Ecp5Parts
 from .families import family, report, resources
@@ -105,16 +106,21 @@ def design(board: Board, folder: Path, inside: Component | None = None) -> None:
 
 def synthesise(board: Board, folder: Path) -> None:
     """Makes `marey.json`, the netlist for place and route, and `netlist.v`, the same for
-    simulation, from `marey.il`.
+    simulation, from `marey.il`. If the board has a floor plan, the former says where cells are.
 
     This takes minutes, unless the folder has the netlist of the same design already. ToolError if
-    Yosys fails.
+    Yosys fails; MareyError if the floor plan has too few sites.
     """
     commands = f"{script(board)}; {_WRITE_NETLIST}"
     sources = [commands, *(Path(folder, name).read_text() for name in (f"{NAME}.il", "ram.v"))]
+    if board.floor_plan:
+        sources.append(str(floor_plan.CENTRES))
     with _unless_made(folder, "netlist.of", sources) as needed:
         if needed:
             run(folder, "yosys", "-q", "-p", commands)
+            if board.floor_plan:
+                netlist = Path(folder, f"{NAME}.json")
+                write_file(netlist, floor_plan.with_places(netlist.read_text()))
 
 
 @contextmanager
