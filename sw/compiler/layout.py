@@ -321,9 +321,8 @@ class Layout:
 
     @property
     def values_wait(self) -> bool:
-        """Whether this position's values are in MEM before they go to the cache: a result may have several heads, their
-        halves may be written one after the other, a single port only while no product reads it, and sums of groups
-        when they are complete."""
+        """Whether this position's values are in MEM before they go to the cache: a result may have several heads, halves are
+        written one after the other, a single port only while no product reads it, and sums of groups when complete."""
         grouped = any(self.scaled_groups(each) > 1 or each.name in self.groups for each in self.linears if each.output.heads)
         return self.value_head > self.head or self.config.wide_beats > 1 or self.config.wram_ports == 1 or grouped
 
@@ -335,8 +334,8 @@ class Layout:
     def _lay_products(self, sizes, at):
         """Lays the buffers that products read and write; returns the granule after the last.
 
-        Buffers that are never in use at the same time share granules. `input` comes first. Behind
-        the part of it that is in use at the time lie `gained`; or `qk`, `k` and, without halves, `v`; or `gate`; or
+        Buffers that are never in use at the same time share granules. `input` comes first. Behind the part of it that is
+        in use at the time lie `gained`; or `qk`, `k` and, if it goes to the cache before the scores, `v`; or `gate`; or
         `logits`. The scores take the place of all of them, `input` included. If inputs have halves,
         `whole` lies between, since it is in use when the next input is written, and `gained` behind `gate`,
         since it is in use before `gate` is read for the last time.
