@@ -264,8 +264,6 @@ PRESETS = {
         # For an ECP5-85F: 128 + 16 of its 156 multipliers, stories260K resident with a context of 128.
         Config(name="ecp5_8x16", rows=8, cols=16, lanes=8, wram_depth=2560, wram_latency=2, mem_depth=1024, act_first=896,
                act_depth=256, crc_bits=8, reduce_stages=3, sum_stages=2),
-        Config(name="ecp5_8x8_deep", rows=8, cols=8, lanes=8, wram_depth=5120, wram_latency=2, mem_depth=1280, act_first=1152,
-               act_depth=256, x_depth=1024, y_depth=1024, crc_bits=8, reduce_stages=3),
         # For an ECP5-85F with a ULX3S's SDRAM: a context of 64 for a model of stories15M's shape, and blocks of 8 positions.
         # The chip has two cycles in one of the tile's. With weights of 8 bits, wires to eight lanes would not meet the clock.
         Config(name="ecp5_8x8_sdram", rows=8, cols=8, lanes=4, wram_depth=4096, wram_latency=2, mem_depth=2048,

@@ -110,7 +110,7 @@ def test_the_rtl_attends(tile=Config(name="g4", rows=4, cols=4, lanes=2, wram_de
 
 
 @pytest.mark.parametrize(("name", "what"), [
-    ("sim8x8_int4", "weights need 8 bits"), ("ecp5_8x8_deep", "all of MEM"), ("hx8k_2x2", "W-RAM words")])
+    ("sim8x8_int4", "weights need 8 bits"), ("ecp5_8x16", "all of MEM"), ("hx8k_2x2", "W-RAM words")])
 def test_tiles_that_cannot_run_a_network_say_why(name, what):
     with pytest.raises(CompileError, match=what):
         run(every_kind(40, 40), preset(name), 0)

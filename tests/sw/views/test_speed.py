@@ -11,7 +11,7 @@ from marey.sw.views.report import speeds
 from marey.sw.views.speed import link_assumption, middle, tokens_per_second
 
 
-@pytest.mark.parametrize("name", ["sim8x8", "ecp5_8x8", "ecp5_8x8_deep"])
+@pytest.mark.parametrize("name", ["sim8x8", "ecp5_8x8", "ecp5_8x16"])
 def test_fit_and_the_function_agree(name):
     model, config = tiny_model(), preset(name)
     program = compile_model(model, config)
