@@ -11,7 +11,7 @@ BOARDS = [
     for kind, title, platform, config, mhz in (
         ("45f", "45F", ULX3S_45F_Platform, "ecp5_8x8", 85),
         ("45f-int4", "45F, weights of 4 bits", ULX3S_45F_Platform, "ecp5_8x8_int4", 85),
-        ("85f", "85F", ULX3S_85F_Platform, "ecp5_8x16", 90),
+        ("85f", "85F", ULX3S_85F_Platform, "ecp5_8x16", 87.5),
         ("85f-sdram", "85F, SDRAM", ULX3S_85F_Platform, "ecp5_8x8_sdram", 70),
         ("85f-sdram-int4", "85F, SDRAM, weights of 4 bits", ULX3S_85F_Platform, "ecp5_8x8_int4_sdram", 70))
 ]
