@@ -99,7 +99,8 @@ def _save(file, model):
         parts = {"weight": linear.weight, "multiplier": linear.multiplier, "bias": linear.bias}
         arrays |= {f"linears.{name}.{part}": array for part, array in parts.items() if array is not None}
     facts = {name: getattr(model, name) for name in NUMBERS} | {
-        "pipelined": model.pipelined, "static": model.static, "config": asdict(model.config), "linears": linears}
+        "pipelined": model.pipelined, "static": model.static, "gated": model.gated, "config": asdict(model.config),
+        "linears": linears}
     arrays["facts"] = np.frombuffer(json.dumps(facts, default=float).encode(), np.uint8)
     with new_content(file) as temporary, temporary.open("wb") as opened:
         np.savez(opened, **arrays)
@@ -117,6 +118,6 @@ def _load(file, graph):
     graph = folded(graph)
     balanced, pipelined = "epsilon" in vectors, facts["pipelined"]
     graph = untied_graph(graph) if balanced or (pipelined and not facts["config"]["tied"]) else graph
-    graph = integer_graph(graph, balanced, balanced and facts["bits"] == 4, pipelined, facts["static"])
+    graph = integer_graph(graph, balanced, balanced and facts["bits"] == 4, pipelined, facts["static"], facts["gated"])
     return QuantisedModel(config=graph.config, graph=graph, linears=linears, vectors=vectors,
                           **{name: facts[name] for name in NUMBERS}, **{name: arrays[name] for name in ARRAYS})

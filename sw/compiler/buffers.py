@@ -16,7 +16,7 @@ def buffer_sizes(layout) -> dict[str, int]:
     attention, "factors" for all others.
     """
     model, lanes, shapes = layout.model, layout.config.lanes, layout.shapes()
-    rotary, gated = layout.has(Kind.ANGLES), layout.has(Kind.MULTIPLY)
+    rotary, gated = layout.has(Kind.ANGLES), layout.has(Kind.MULTIPLY) or layout.gated
     by_input: dict[str, int] = {}
     for operation in layout.linears:
         if operation.scaled:
@@ -31,7 +31,8 @@ def buffer_sizes(layout) -> dict[str, int]:
         "high": -(-layout.context // integer.ROTARY_LOW) * 4 * layout.head * rotary,
         "positions": layout.context * layout.dim * layout.has(Kind.POSITION),
         "x": layout.residual, "normal": layout.residual * layout.balanced, "gained": layout.dim,
-        "input": max(layout.joined(Kind.NORM), layout.joined(Kind.QUANTISE)), "whole": layout.dim * layout.pipelined,
+        "input": max(layout.joined(Kind.NORM), 0 if layout.gated else layout.joined(Kind.QUANTISE)),
+        "whole": layout.dim * layout.pipelined,
         "qk": shapes["qk"][0],
         "v": shapes["v"][0] if layout.values_wait else 0,
         # The last head's output is whole results, too, which may end behind the vector.

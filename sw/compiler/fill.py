@@ -53,7 +53,8 @@ def fill(layout: Layout, model: QuantisedModel) -> tuple[np.ndarray, np.ndarray]
         for name, linear in layer_linears(layout, model, index).items():
             matrix = layout.matrices[name]
             weights[words + matrix.word:][:matrix.words] = place(config, linear.weight, matrix)
-            put(granules + layout.layer[name], _by_group(layout, name, linear.factors, matrix.results * config.cols))
+            if name in layout.layer:
+                put(granules + layout.layer[name], _by_group(layout, name, linear.factors, matrix.results * config.cols))
             if linear.bias is not None:
                 put(granules + layout.layer[f"{name}_bias"], linear.bias)
         for name, vector in layer_constants(layout, model, index).items():

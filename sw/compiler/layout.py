@@ -51,6 +51,7 @@ class Layout:
         self.groups, self.uniform = outline.groups, outline.uniform
         self.balanced, self.offsets = outline.balanced, outline.offsets
         self.pipelined = any(operation.output.first for operation in self.graph.layer)
+        self.gated = any(operation.gated for operation in self.graph.layer)
         block = config.block
         self.context = -(-context // block) * block
         self.head = -(-self.model.head_dim // config.rows) * config.rows
@@ -67,8 +68,7 @@ class Layout:
     # Sizes
 
     def padded(self, values: int) -> int:
-        """The length in MEM of a vector of so many values: a multiple of the block, and so of words
-        and of results."""
+        """The length in MEM of a vector of so many values: a multiple of the block, and so of words and of results."""
         return -(-values // self.config.block) * self.config.block
 
     def in_granules(self, values: int) -> int:
@@ -102,7 +102,7 @@ class Layout:
     @property
     def hidden(self) -> int:
         """Values of the feed-forward block's hidden vector in MEM, padding included."""
-        made = (Kind.QUANTISE, Kind.MULTIPLY)
+        made = (Kind.QUANTISE, Kind.MULTIPLY, Kind.LINEAR)
         return self._whole(self.model.hidden_dim, *(each.name for each in self.linears if self.source(each) in made))
 
     def _whole(self, values, *matrices):
@@ -156,7 +156,7 @@ class Layout:
 
     def vector(self, source: Kind) -> int:
         """Values of the vector that an operation of this kind makes for matrices, padding included."""
-        return {Kind.VALUES: self.heads, Kind.QUANTISE: self.hidden, Kind.MULTIPLY: self.hidden}.get(source, self.dim)
+        return {Kind.VALUES: self.heads, Kind.NORM: self.dim}.get(source, self.hidden)
 
     def sums(self, source: Kind) -> int:
         """The sums of the groups of such a vector, padded to whole groups; 0 if weights have no offsets."""
@@ -272,13 +272,13 @@ class Layout:
     def _lay_granules(self):
         """Lays out MEM, so that each port reads one or two contiguous ranges (see `reads`).
 
-        In order: what the MXM reads, what the VXM reads as x, what it reads as y, and the queries,
-        which the MXM reads.
+        In order: what the MXM reads, what the VXM reads as x, what it reads as y, and the queries, which the MXM reads.
         """
         config, model, lanes = self.config, self.model, self.config.lanes
         sizes, windows = buffer_sizes(self), config.windows
         factors = {name: self.factor_values(name, matrix.groups * matrix.results * config.cols)
-                   for name, matrix in (self.matrices | {"classifier": self.classifier}).items()}
+                   for name, matrix in (self.matrices | {"classifier": self.classifier}).items()
+                   if not self.graph.find(name).gated}
         biases = {f"{each.name}_bias": self.bias_values(each) for each in self.linears if each.bias}
         at = self._lay_products(sizes, 0)
         act = [(0, self.in_words(at))]
@@ -290,8 +290,8 @@ class Layout:
         rest, self.constants_stride = self.lay({
             **{name: self._gain_values(name) for name in self.norms},
             **{f"{name}_units": self.residual * self.balanced for name in self.norms}, "rescale": self.dim * self.balanced,
-            **{name: factors[name] for name in self.matrices if name not in scaled}, "key_offset": self.kv_heads,
-            "score": model.n_heads * lanes,
+            **{name: factors[name] for name in self.matrices if name in factors and name not in scaled},
+            "key_offset": self.kv_heads, "score": model.n_heads * lanes,
             **{each.name: self.dim * self.offsets for each in self.graph.of_kind(Kind.ADD)},
             **{each.name: self.heads + self.kv_heads for each in self.graph.of_kind(Kind.HEAD_NORM)},
             **{name: values for name, values in biases.items() if name != "classifier_bias"}}, start)

@@ -115,6 +115,7 @@ def plan_external(config: Config, outline: Outline, resident: str = "", context:
     word_bits = config.cols * config.rows * config.weight_bits
     reasons = [(outline.balanced, "the residual's channels must have one unit"),
                (any(value.first for value in outline.graph.values), "inputs of matrices must not have halves"),
+               (any(value.static for value in outline.graph.values), "inputs of matrices must have scalars"),
                (not config.whole, "all of MEM must be readable"),
                (word_bits % burst_bits(config), f"a word of W-RAM, {word_bits} bits, must be a multiple of a burst of "
                                                 f"{burst_bits(config)}"),

@@ -95,6 +95,7 @@ class Operation:
     "layers.N.". Several matrices of a LINEAR are concatenated by rows (outputs). `bias`: names of
     the biases, likewise, or empty. `function`: "silu" or "gelu" for an ACTIVATE, "rms" or "layer"
     for a NORM. `scaled`: the result of a LINEAR is multiplied by the scalar of its input.
+    A LINEAR with a second input is `gated`.
     """
 
     kind: Kind
@@ -106,6 +107,11 @@ class Operation:
     bias: tuple[str, ...] = ()
     function: str = ""
     scaled: bool = False
+
+    @property
+    def gated(self) -> bool:
+        """Whether it is a LINEAR whose results are multiplied by its second input, channel by channel."""
+        return self.kind is Kind.LINEAR and len(self.inputs) > 1
 
 
 @dataclass(frozen=True)
@@ -179,9 +185,9 @@ class Graph:
 class Rule:
     """What is legal for one kind of operation.
 
-    `inputs`, `output`: the kinds of numbers that it reads and makes; a static output has 8 bits. `weights`: fewest and most
-    weights. `functions`: the names that `Operation.function` may have; `biased`: those with which it may
-    have a bias.
+    `inputs`, `output`: the kinds of numbers that it reads and makes; a static output has 8 bits. `gate`: those that it
+    also reads if its output is static. `weights`: fewest and most weights. `functions`: the names that `Operation.function`
+    may have; `biased`: those with which it may have a bias.
     """
 
     inputs: tuple[Number, ...]
@@ -189,6 +195,7 @@ class Rule:
     weights: tuple[int, int] = (0, 0)
     functions: tuple[str, ...] = ("",)
     biased: tuple[str, ...] = ()
+    gate: tuple[Number, ...] = ()
 
 
 _I, _W, _N = Number.INDEX, Number.WIDE, Number.NARROW
@@ -197,7 +204,7 @@ LEGAL = {
     Kind.POSITION: Rule((_W, _I), _W, (1, 1)),
     Kind.ANGLES: Rule((_I,), Number.ANGLES),
     Kind.NORM: Rule((_W,), _N, (0, 1), ("rms", "layer"), biased=("layer",)),
-    Kind.LINEAR: Rule((_N,), _W, (0, 2), biased=("",)),
+    Kind.LINEAR: Rule((_N,), _W, (0, 2), biased=("",), gate=(_W,)),
     Kind.HEAD_NORM: Rule((_W,), _W, (2, 2)),
     Kind.ROTATE: Rule((_W, Number.ANGLES), _W),
     Kind.SPLIT: Rule((_W,), _W),
@@ -257,12 +264,13 @@ def check_operation(operation: Operation, known: Mapping[str, Value], integers: 
     numbers = tuple(known[name].number for name in operation.inputs)
     if operation.kind is Kind.LINEAR and not integers and numbers == (Number.WIDE,):
         numbers = rule.inputs
-    require(numbers == rule.inputs, f"its inputs must be {', '.join(number.value for number in rule.inputs)}")
+    inputs = rule.inputs + rule.gate * operation.output.static
+    require(numbers == inputs, f"its inputs must be {', '.join(number.value for number in inputs)}")
     number = Number.NARROW if operation.output.static else rule.output
     require(operation.output.number is number, f"its output must be {number.value}")
     require(rule.weights[0] <= len(operation.weights) <= rule.weights[1], f"{len(operation.weights)} weights")
     require(operation.function in rule.functions, f"function {operation.function!r}")
-    require(not operation.bias or operation.function in rule.biased, "such an operation has no bias")
-    if operation.kind in (Kind.ADD, Kind.MULTIPLY):
-        sizes = [known[name].size for name in operation.inputs]
-        require(sizes == [operation.output.size] * 2, f"sizes {sizes} and {operation.output.size} differ")
+    require(not operation.bias or (operation.function in rule.biased and not operation.gated), "such an operation has no bias")
+    if operation.kind in (Kind.ADD, Kind.MULTIPLY) or operation.gated:
+        sizes = [known[name].size for name in operation.inputs[int(operation.gated):]]
+        require(set(sizes) == {operation.output.size}, f"sizes {sizes} and {operation.output.size} differ")

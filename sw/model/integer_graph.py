@@ -73,7 +73,7 @@ def first_half(channels: int) -> int:
 
 
 def integer_graph(graph: Graph, balanced: bool = False, offsets: bool = False, pipelined: bool = False,
-                  static: bool = False) -> Graph:
+                  static: bool = False, gated: bool = False) -> Graph:
     """The graph with the operations that only integers need: a QUANTISE before each LINEAR that
     reads 16-bit numbers, and a SPLIT before each SCORES that reads no ROTATE's output.
 
@@ -93,6 +93,9 @@ def integer_graph(graph: Graph, balanced: bool = False, offsets: bool = False, p
 
     `static`, of a residual that is not balanced: the results of NORM and MULTIPLY that matrices read have 8 bits in a
     unit that calibration gives (`marey.sw.quant.static`), and no scalar; matrices' results are not multiplied by one.
+
+    `gated`, of a static graph: the matrix that makes the second input of a MULTIPLY makes the product itself: it multiplies
+    its sums by the first input, before they are rounded.
 
     GraphError if the result is not legal.
     """
@@ -134,6 +137,8 @@ def integer_graph(graph: Graph, balanced: bool = False, offsets: bool = False, p
             end = _in_halves(end)
     elif static and not balanced:
         layer, end = _static(layer), _static(end)
+        if gated:
+            layer = _gated(layer)
     return check(Graph(graph.config, graph.begin, layer, end), integers=True)
 
 
@@ -153,6 +158,15 @@ def _static(region: tuple[Operation, ...]) -> tuple[Operation, ...]:
             operation = replace(operation, inputs=(quantised.get(source, source),), scaled=False)
         made.append(operation)
     return tuple(made)
+
+
+def _gated(region: tuple[Operation, ...]) -> tuple[Operation, ...]:
+    """The operations of a region, whose products are made by the matrices before them; see `integer_graph`."""
+    products = {operation.inputs[1]: operation for operation in region if operation.kind is Kind.MULTIPLY}
+    matrices = {product.name: operation for operation in region if (product := products.get(operation.output.name))}
+    return tuple(replace(matrix, inputs=(*matrix.inputs, operation.inputs[0]), output=operation.output)
+                 if (matrix := matrices.get(operation.name)) else operation
+                 for operation in region if operation not in matrices.values())
 
 
 def _with_sums(region: tuple[Operation, ...]) -> tuple[Operation, ...]:
@@ -180,7 +194,7 @@ def _with_sums(region: tuple[Operation, ...]) -> tuple[Operation, ...]:
 def early(graph: Graph, linear: Operation) -> bool:
     """Whether a matrix is the first to read an input in halves, and so begins before its scalars are known."""
     region = graph.layer if linear in graph.layer else graph.end
-    (source,) = linear.inputs
+    source = linear.inputs[0]
     return graph.producer(source, region).output.first > 0 and graph.readers(source, region)[0] == linear
 
 

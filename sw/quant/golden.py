@@ -220,11 +220,12 @@ class Golden:
 
         return np.concatenate([whole(x.reshape(len(x), -1)), whole(sums), whole(sums)], axis=1)
 
-    def _linear(self, operation, layer, x):
-        made, plus = self.model.linear(operation.name, layer), 0
+    def _linear(self, operation, layer, x, gate=None):
+        made = self.model.linear(operation.name, layer)
+        if gate is not None:
+            return self._limit(round_shift(matvec(made.floats, x) * gate, made.shift), 8)
         scalar = self._scalars[operation.inputs[0]] if operation.scaled else None
-        if made.bias is not None:
-            plus = made.bias.astype(np.int64)
+        plus = 0 if made.bias is None else made.bias.astype(np.int64)
         if operation.output.name in self._sums:
             # As on the tile, the bias is added to the residual before the product is.
             plus = self._limit(self._env[self._sums[operation.output.name]] + plus, 16)
@@ -249,8 +250,7 @@ class Golden:
         return self._limit(round_shift(integer.normalised(heads) * gains, self.model.shifts[operation.name]), 16)
 
     def _rotate(self, operation, layer, heads, rotation):
-        """Rotated queries, of int8 values, and keys, `FRACTION` bits finer; both [rows, n_heads +
-        n_kv_heads, head_dim].
+        """Rotated queries, of int8 values, and keys, `FRACTION` bits finer; both [rows, n_heads + n_kv_heads, head_dim].
 
         `heads`: int16 values of that shape, `FRACTION` bits finer than int8.
         """

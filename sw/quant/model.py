@@ -31,6 +31,9 @@ class Linear:
     scalar those of the group. If several groups have one scalar, it multiplies the sum, which is then
     shifted by `rescale` bits plus its exponent.
 
+    A gated LINEAR (see `Operation`) has a multiplier of 1, by which nothing is multiplied, and
+    y = saturate(round_shift((weight @ x) * gate, shift)), in 8 bits.
+
     The products of the last `offset_groups` groups are shifted by `offset_shift` instead of `shift`. They are
     the sums of the other groups' inputs, times the offsets of the weights (`affine.py`).
 
@@ -156,6 +159,11 @@ class QuantisedModel:
         return any(value.static for value in self.graph.values)
 
     @property
+    def gated(self) -> bool:
+        """Whether a matrix multiplies its results by a second input; see `integer_graph`."""
+        return any(operation.gated for operation in self.graph.operations)
+
+    @property
     def groups(self) -> dict[str, int]:
         """Inputs in a group, by the names of LINEAR operations and "embedding"; only those with
         several groups of equal size."""
@@ -170,10 +178,11 @@ class QuantisedModel:
         """Names of LINEAR operations (and "embedding") with one factor for all outputs, and of NORM
         operations without gains."""
         norms = {operation.name for operation in self.graph.of_kind(Kind.NORM)}
+        gated = {operation.name for operation in self.graph.operations if operation.gated}
         values = {name.rpartition(".")[2]: linear.multiplier for name, linear in self.linears.items()} | {
             "embedding": self.embedding_factor,
             **{short: value for name, value in self.vectors.items() if (short := name.rpartition(".")[2]) in norms}}
-        return frozenset(name for name, value in values.items() if value.size == 1)
+        return frozenset(name for name, value in values.items() if value.size == 1) - gated
 
     @property
     def embedding_factors(self) -> np.ndarray:

@@ -19,6 +19,7 @@ from .fold import fold_layer_norms, folded, untied_graph
 from .gains import gains_in_matrices, grid_of, weights_of, without_gains
 from .model import QuantisedModel
 from .quantise import GROUP
+from .static import may_be_gated
 
 
 def _zeros():
@@ -79,7 +80,8 @@ def outline_of_shape(config: ModelConfig, bits: int = 8, group: int = GROUP, mod
     if model is not None:
         model = fold_layer_norms(model)
     graph = folded(graph_of(config))
-    graph = integer_graph(untied_graph(graph) if pipelined and apart else graph, pipelined=pipelined, static=static)
+    graph = integer_graph(untied_graph(graph) if pipelined and apart else graph, pipelined=pipelined, static=static,
+                          gated=static and model is not None and may_be_gated(model, bits))
     groups, uniform = _groups(graph, bits, group, model) if bits == 4 else ({}, set())
     uniform |= {norm.name for norm in graph.of_kind(Kind.NORM)
                 if not norm.weights or gains_in_matrices(graph, norm, bits, group, model)
@@ -127,6 +129,6 @@ def _groups(graph, bits, group, model):
         heads = readers & {Kind.HEAD_NORM, Kind.ROTATE, Kind.SPLIT}
         if size < count:
             groups[name] = size
-        if same and not heads:
+        if same and not heads and not operation.gated:
             uniform.add(name)
     return groups, uniform

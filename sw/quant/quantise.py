@@ -28,7 +28,7 @@ from .model import FRACTION, Linear, QuantisedModel
 from .offsets import Offsets, Units, recorded_name
 from .order import ordered
 from .residual import Residual, by_block, filled_unit, gains_of, model_residuals, product_units, smoothing
-from .static import norm_shift, product_integers
+from .static import gated_linears, int8_shift, may_be_gated, product_integers
 
 GROUP = 16
 """Inputs that share a scale if weights have 4 bits and do not lie on a grid."""
@@ -64,7 +64,8 @@ class _Quantiser:
                  pipelined: bool, cache_bits: int, static: bool):
         self.model, self.bits, self.group, self.ranges, self.residuals = model, bits, group, ranges, residuals
         self.balanced, self.cache_bits, self.config = residuals[0].balanced, cache_bits, model.config
-        self.graph = integer_graph(model.graph, self.balanced, self.balanced and bits == 4, pipelined, static)
+        self.graph = integer_graph(model.graph, self.balanced, self.balanced and bits == 4, pipelined, static,
+                                   static and may_be_gated(model, bits))
         self.layers = range(model.config.n_layers)
         self.linears: dict[str, Linear] = {}
         self.vectors: dict[str, np.ndarray] = {}
@@ -84,7 +85,7 @@ class _Quantiser:
             self.vectors |= gains
         for region in (graph.layer, graph.end):
             for operation in region:
-                if operation.kind is Kind.LINEAR:
+                if operation.kind is Kind.LINEAR and not operation.gated:
                     self._linear(operation, region)
         embedding = self._embedding()
         (factor,), self.shifts["embedding"] = with_common_shift([embedding.scale])
@@ -140,7 +141,7 @@ class _Quantiser:
                 unit = self._norm(operation, region)
                 if operation.output.static:
                     largest = [self.ranges[f"{recorded_name(name, layer)}.channels"] for layer in layers]
-                    self.shifts[f"{operation.name} int8"] = shift = norm_shift(largest, unit)
+                    self.shifts[f"{operation.name} int8"] = shift = int8_shift(largest, unit)
                     unit = [each * 2.0**shift for each in unit]
             case Kind.HEAD_NORM:  # the unit of its result is set with SCORES
                 name, unit = operation.inputs[0], [head_units(self.ranges, layer, operation) for layer in self.layers]
@@ -156,6 +157,8 @@ class _Quantiser:
                 unit = self._static_product(operation)
             case Kind.MULTIPLY:
                 unit = [self._product(operation)] * len(layers)
+            case Kind.LINEAR if operation.gated:
+                unit = self._gated(operation)
             case Kind.LINEAR if region is self.graph.end:
                 unit = [logit_unit(self.graph, self.ranges, self.units)]
             case Kind.LINEAR if any(reader.kind is Kind.ADD for reader in self.graph.readers(name, region)):
@@ -171,8 +174,7 @@ class _Quantiser:
         return [residual.unit for residual in self.residuals[1:]]
 
     def _read_by(self, norm, region):
-        """The residuals that a norm reads, in each layer: the first norm of a layer reads that of the
-        layer before."""
+        """The residuals that a norm reads, in each layer: the first norm of a layer reads that of the layer before."""
         if region is self.graph.end:
             return self.residuals[-1:]
         return self.residuals[:-1] if norm.inputs[0] == "x" else self.residuals[1:]
@@ -255,9 +257,16 @@ class _Quantiser:
         made, self.units.steps[other], self.shifts[operation.name] = product_integers(largest, others, self.units[known][0])
         return made
 
+    def _gated(self, operation):
+        """Adds a gated LINEAR to `linears`; returns the units of its results, by layer."""
+        units = [one * other for one, other in zip(*(self.units[name] for name in operation.inputs), strict=True)]
+        largest = [self.ranges[f"{layer}.{operation.output.name}"] for layer in self.layers]
+        made, units = gated_linears(self._weights([operation], self.layers), self.bits, largest, units)
+        self.linears |= {full_name(operation.name, layer): linear for layer, linear in enumerate(made)}
+        return units
+
     def _balanced_product(self, operation, region):
-        """The units of a MULTIPLY's result, by channel and layer, times its scalar; sets those of its
-        input that has none yet.
+        """The units of a MULTIPLY's result, by channel and layer, times its scalar; sets those of its input that has none yet.
 
         The units are multiplied into the weights before and behind.
         """
@@ -306,8 +315,7 @@ class _Quantiser:
     # Matrices
 
     def _linear(self, operation, region):
-        """Adds a LINEAR, in every layer, to `linears`: its results are in the unit of its
-        output."""
+        """Adds a LINEAR, in every layer, to `linears`: its results are in the unit of its output."""
         layers = self.layers if region is self.graph.layer else [None]
         names = [full_name(operation.name, layer) for layer in layers]
         source = bare(operation.inputs[0])

@@ -11,13 +11,14 @@ FUNCTIONS = {"silu": Function.SILU, "gelu": Function.GELU}
 
 
 def activate(builder: Builder, operation: Operation) -> list[Step]:
-    """Applies the operation's function to the buffer `gate`, in place.
+    """Applies the operation's function to the buffer `gate`, in place; or into `up`, if a gated matrix reads it there.
 
     The pass can use the cycles in which the VXM waits for results of the next product.
     """
     gate = builder.buffer["gate"]
+    dst = builder.buffer["up"] if builder.layout.gated else gate
     return [best(builder.spread(operation.name, end - first, builder.rate(operation), function=FUNCTIONS[operation.function],
-                                x=moved_by(gate, first), dst=moved_by(gate, first), shift=MANTISSA_BITS, **reduced))
+                                x=moved_by(gate, first), dst=moved_by(dst, first), shift=MANTISSA_BITS, **reduced))
             for first, end, reduced in _measured(builder, operation)]
 
 

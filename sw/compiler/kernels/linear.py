@@ -22,13 +22,16 @@ from .norm import first_scalar, measured, second_half
 def linear(builder: Builder, operation: Operation, cuts: tuple[int, ...] = ()) -> list[Step]:
     """Multiplies the input by a matrix; the operation that reads the result decides where it goes.
 
-    If an ADD reads it, the VXM adds the residual to the results on their way; a pass before the
-    product adds the bias to the residual. Values go to the KV cache: directly, if W-RAM can be
-    written at the time, else through the buffer `v`. `cuts`: granules of the results at which the passes between the
-    products of two halves are cut, so that the second product can begin before they have ended.
+    If it is gated, the VXM multiplies the results by the gate, which is in `up`, on their way to `gate` as int8. If an ADD
+    reads it, the VXM adds the residual to the results on their way; a pass before the product adds the bias to the
+    residual. Values go to the KV cache: directly, if W-RAM can be written at the time, else through the buffer `v`. `cuts`:
+    granules of the results at which the passes between the products of two halves are cut, so that the second product can
+    begin before they have ended.
     """
     region = builder.graph.layer if operation in builder.graph.layer else builder.graph.end
     product = _Product(builder, operation, builder.graph.producer(operation.inputs[0], region), cuts)
+    if operation.gated:
+        return product.steps(builder.buffer["gate"], narrow=1)
     reader = builder.graph.readers(operation.output.name, region)[0]
     bias = None
     if operation.bias:
@@ -118,8 +121,8 @@ class _Product:
     """The product of an operation's matrix and an int8 vector; the VXM's first engine takes the
     results.
 
-    `source`: the operation that makes the input. Attention's output is in the buffer `o`, any other
-    input in `input`. `by_group`: groups of inputs have scalars of their own. `scalar`: register of
+    `source`: the operation that makes the input. Attention's output is in the buffer `o`, a gated product in `gate`, any
+    other input in `input`. `by_group`: groups of inputs have scalars of their own. `scalar`: register of
     the input's scalar, or of the first group's. `inner`: words of a group of inputs. `interval`: cycles
     from one result to the next. `spans`: its groups. `cuts`: see `linear`.
     """
@@ -129,7 +132,7 @@ class _Product:
         self.matrix, self.shift = builder.place.matrix(self.name), builder.shifts[self.name]
         self.source, self.parts, self.cuts = source, [], cuts
         kind = builder.layout.source(operation)
-        self.inputs = "o" if kind is Kind.VALUES else "whole" if source.name.endswith(WHOLE) else "input"
+        self.inputs = {Kind.VALUES: "o", Kind.LINEAR: "gate"}.get(kind, "whole" if source.name.endswith(WHOLE) else "input")
         self.by_group = source.output.scalars > 1
         self.scalar = builder.scalar if source.kind is Kind.NORM else builder.step
         if source.output.groups:
@@ -163,7 +166,7 @@ class _Product:
         one scalar, a pass multiplies the sums by it.
         """
         builder, name = self.builder, self.name
-        constant = builder.place.constant(name)
+        constant = builder.buffer["up"] if self.operation.gated else builder.place.constant(name)
         if self.matrix.first:
             return (self._early if early(builder.graph, self.operation) else self._both_halves)(dst, constant, epilogue)
         if not self.operation.scaled:

@@ -17,9 +17,11 @@ from marey.sw.formats import DEFAULT_MODEL, load_model
 from marey.sw.formats.tiny import tiny_model
 from marey.sw.model.config import ModelConfig
 from marey.sw.model.graph import Kind
+from marey.sw.model.model import Model
 from marey.sw.quant.outline import Outline
 from marey.sw.quant.quality import quality
 from marey.sw.quant.quantise import quantise
+from marey.sw.quant.static import may_be_gated
 from marey.sw.runtime.driver import Device
 from tests.configs import INT4, ONE_PORT, ROOMY
 from tests.greedy import greedy_steps
@@ -66,6 +68,33 @@ def test_the_graph_has_no_quantise_and_no_scaled_matrix():
 def test_it_costs_little():
     ratios = [quality(tiny_model(SHAPE), quantise(tiny_model(SHAPE), static=static)) for static in (False, True)]
     assert 1 <= ratios[1] < 1.02 and ratios[1] < ratios[0] + 0.01
+
+
+def test_a_matrix_with_one_step_multiplies_by_the_gate_on_its_way():
+    """No pass makes the product, and the function's results are read as factors."""
+    model = quantised(without_gains(tiny_model(SHAPE)), ONE_PORT[1])
+    (gated,) = (each for each in model.graph.operations if each.gated)
+    assert gated.name == "w3" and gated.inputs == ("ffn_input", "activated") and gated.output.static
+    assert not list(model.graph.of_kind(Kind.MULTIPLY)) and "w3" not in model.uniform
+    code = compile_quantised(model, ONE_PORT[1]).image.instructions
+    passes = [each.operation for each in code if each.op is Op.VXM and not each["stream"]]
+    assert passes.count("silu") == 1 and not {"w3", "gated"} & set(passes)
+
+
+@pytest.mark.parametrize("change", ["steps", "bits", "bias"])
+def test_other_matrices_do_not(change):
+    """Those with a step for each output, with 8 bits, or with a bias."""
+    model = without_gains(tiny_model(SHAPE), 1 if change == "steps" else None)
+    if change == "bias":
+        layer = tuple(replace(each, bias=("b3",)) if each.name == "w3" else each for each in model.graph.layer)
+        model = Model(model.config, model.weights, replace(model.graph, layer=layer))
+    assert not may_be_gated(model, 8 if change == "bits" else 4)
+    assert may_be_gated(without_gains(tiny_model(SHAPE)), 4)
+
+
+def test_the_way_of_a_gated_product_costs_little():
+    plain = without_gains(tiny_model(SHAPE))
+    assert 1 <= quality(plain, quantise(plain, 4, static=True)) < 1.02
 
 
 @pytest.mark.parametrize(("config", "static"), [("up5k_4x4", True), ("hx8k_2x2", False), ("sim8x8_int4", False)])

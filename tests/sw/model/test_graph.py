@@ -18,7 +18,9 @@ GPT2 = replace(LLAMA, n_kv_heads=4, family="gpt2")
 GRAPHS = {"llama": graph_of(LLAMA), "gpt2": graph_of(GPT2), "qwen3": graph_of(replace(LLAMA, family="qwen3", head_width=12))}
 INTEGERS = {name: integer_graph(graph) for name, graph in GRAPHS.items()} | {
     "balanced llama": integer_graph(GRAPHS["llama"], balanced=True),
-    "llama with offsets": integer_graph(GRAPHS["llama"], balanced=True, offsets=True)}
+    "llama with offsets": integer_graph(GRAPHS["llama"], balanced=True, offsets=True),
+    "static llama": integer_graph(GRAPHS["llama"], static=True),
+    "gated llama": integer_graph(GRAPHS["llama"], static=True, gated=True)}
 EXTRA = Operation(kind=Kind.ADD, name="extra", inputs=("x", "x"), output=Value("extra", 32, Number.WIDE), phase=Phase.FFN)
 """An operation that is legal wherever there is a residual."""
 
@@ -149,7 +151,7 @@ def test_functions_are_those_of_the_kind(graph, integers, operation):
 @pytest.mark.parametrize(("graph", "integers", "operation"), operations())
 def test_a_bias_is_for_products_and_layer_norms(graph, integers, operation):
     found = changed(graph, operation.name, bias=("bias",))
-    if operation.kind is Kind.LINEAR or operation.function == "layer":
+    if (operation.kind is Kind.LINEAR and not operation.gated) or operation.function == "layer":
         assert check(found, integers)
     else:
         refused(found, rf"^{operation.name} \({operation.kind.name}\): such an operation has no bias$",
@@ -204,7 +206,8 @@ def test_what_the_quantiser_adds():
     """8-bit inputs for each LINEAR, of a value that another operation has made, and heads without a rotation."""
     for family, graph in INTEGERS.items():
         added = [each.name for each in graph.operations if each.output.name.endswith(INTEGER)]
-        assert added == (["heads", "hidden"] if family == "gpt2" else ["hidden"])
+        assert added == ([] if family in ("static llama", "gated llama") else
+                         ["heads", "hidden"] if family == "gpt2" else ["hidden"])
     for graph in GRAPHS.values():
         refused(graph, "^w2 .*: its inputs must be 8-bit integers", integers=True)
 
