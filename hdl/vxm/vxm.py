@@ -148,11 +148,12 @@ class Vxm(wiring.Component):
             m.d.comb += reducer.more.eq(done.into[0])
         if config.wide_beats > 1:
             m.d.comb += self.write.high.eq(done.high)
-        if config.compact:
-            m.d.comb += self.write.to.eq(_place(done))
-        else:
-            # From a register: the writers of MEM and W-RAM, and the link that holds a word for them, follow in this cycle.
-            m.d.sync += self.write.to.eq(_place(stages[self.latency(config) - 1]))
+        # A pair of beats has one value. A full tile's register says where values go, because the writers of MEM and W-RAM,
+        # and the link that holds a word for them, follow in the same cycle.
+        domain, beat = (m.d.comb, done) if config.compact else (m.d.sync, stages[self.latency(config) - 1])
+        domain += self.write.to.eq(To.NOWHERE)
+        with m.If(beat.active & beat.complete):
+            domain += self.write.to.eq(beat.to)
         return m
 
     def _engines(self, m):
@@ -226,8 +227,3 @@ class Vxm(wiring.Component):
                 m.d.comb += arithmetic.short.eq(last.narrow & ((last.to == To.KEYS) | (last.to == To.VALUES)))
         m.d.sync += kept.eq(keep)
         return kept
-
-
-def _place(beat):
-    """Where a beat's value goes; a pair of beats has one value."""
-    return Mux(beat.active & beat.complete, beat.to, To.NOWHERE)
