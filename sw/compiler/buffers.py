@@ -2,7 +2,7 @@
 
 from ...hdl.spec import integer
 from ..model.graph import Kind
-from ..model.integer_graph import WHOLE, early
+from ..model.integer_graph import WHOLE, early, keys_at_once
 
 RESULT_BUFFERS = {Kind.ADD: "x", Kind.HEAD_NORM: "qk", Kind.ROTATE: "qk", Kind.SPLIT: "qk", Kind.VALUES: "v",
                   Kind.ACTIVATE: "gate", Kind.MULTIPLY: "up", Kind.CHOOSE: "logits", Kind.JOIN: "sums"}
@@ -38,7 +38,8 @@ def buffer_sizes(layout) -> dict[str, int]:
         # The last head's output is whole results, too, which may end behind the vector.
         "q": layout.joined(Kind.VALUES) + layout.value_head - layout.head,
         "sums": max(layout.padded(layout.sums(kind)) for kind in (Kind.NORM, Kind.QUANTISE)),
-        "k": layout.kv_heads * rotary, "turn": 2 * layout.head * rotary, "score": model.n_heads * layout.context,
+        "k": 0 if keys_at_once(layout.graph) else layout.kv_heads * rotary,
+        "turn": 2 * layout.head * rotary, "score": model.n_heads * layout.context,
         "gate": layout.hidden, "up": layout.hidden * gated, "attention factors": by_input.pop(before, 0),
         "factors": max(by_input.values(), default=0), "logits": layout.vocabulary, "scale": lanes}
 

@@ -10,7 +10,7 @@ from ...hdl.spec.config import Config
 from ...hdl.spec.wide import to_words
 from ..model.config import ModelConfig
 from ..model.graph import Kind
-from ..model.integer_graph import WEIGHT_GROUP
+from ..model.integer_graph import WEIGHT_GROUP, keys_at_once
 from ..model.rotary import frequencies
 from ..quant.model import Linear, QuantisedModel
 from .layout import Layout
@@ -148,8 +148,9 @@ def layer_constants(layout: Layout, model: QuantisedModel, index: int) -> dict[s
     if model.balanced:
         balanced |= {f"{name}_units": _units(layout, model, name, index) for name in layout.norms}
         balanced["rescale"] = model.vector("rescale", index)
-    return gains | balanced | normed | {"key_offset": _pad_heads(model.vector("key_offset", index).ravel(), shape, layout.head),
-                    "score": np.repeat(model.vector("score", index)[head_order(shape)], config.lanes)}
+    if not keys_at_once(layout.graph):
+        normed["key_offset"] = _pad_heads(model.vector("key_offset", index).ravel(), shape, layout.head)
+    return gains | balanced | normed | {"score": np.repeat(model.vector("score", index)[head_order(shape)], config.lanes)}
 
 
 def _units(layout, model, norm, index=0):

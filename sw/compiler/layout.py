@@ -10,7 +10,7 @@ values have whole results for each head, since a product has them in its columns
 from ...hdl.spec.config import Config
 from ...hdl.spec.errors import MareyError
 from ..model.graph import Kind, Operation
-from ..model.integer_graph import WEIGHT_GROUP, early, maker
+from ..model.integer_graph import WEIGHT_GROUP, early, keys_at_once, maker
 from ..quant.outline import Outline
 from .buffers import buffer_sizes, factor_offsets
 from .matrix import Matrix
@@ -291,7 +291,7 @@ class Layout:
             **{name: self._gain_values(name) for name in self.norms},
             **{f"{name}_units": self.residual * self.balanced for name in self.norms}, "rescale": self.dim * self.balanced,
             **{name: factors[name] for name in self.matrices if name in factors and name not in scaled},
-            "key_offset": self.kv_heads, "score": model.n_heads * lanes,
+            "key_offset": 0 if keys_at_once(self.graph) else self.kv_heads, "score": model.n_heads * lanes,
             **{each.name: self.dim * self.offsets for each in self.graph.of_kind(Kind.ADD)},
             **{each.name: self.heads + self.kv_heads for each in self.graph.of_kind(Kind.HEAD_NORM)},
             **{name: values for name, values in biases.items() if name != "classifier_bias"}}, start)

@@ -191,6 +191,12 @@ def _with_sums(region: tuple[Operation, ...]) -> tuple[Operation, ...]:
     return tuple(made)
 
 
+def keys_at_once(graph: Graph) -> bool:
+    """Whether keys get the bits of the cache as they are turned, so that they are rounded once and have no offsets: those of
+    a static graph. Else a pass behind that adds the offsets."""
+    return any(value.static for value in graph.values) and any(graph.of_kind(Kind.ROTATE))
+
+
 def early(graph: Graph, linear: Operation) -> bool:
     """Whether a matrix is the first to read an input in halves, and so begins before its scalars are known."""
     region = graph.layer if linear in graph.layer else graph.end

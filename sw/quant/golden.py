@@ -14,7 +14,7 @@ import numpy as np
 from ...hdl.spec import integer
 from ...hdl.spec.integer import matvec, multiply, round_shift, saturate
 from ..model.graph import Kind
-from ..model.integer_graph import WEIGHT_GROUP
+from ..model.integer_graph import WEIGHT_GROUP, keys_at_once
 from ..model.rotary import frequencies
 from .model import FRACTION, Linear, QuantisedModel
 from .static import logits_complete
@@ -82,6 +82,7 @@ class Golden:
         config = model.config
         shape = (config.n_layers, batch, config.seq_len, config.n_kv_heads, config.head_dim)
         self.keys, self.values = np.zeros(shape, np.int8), np.zeros(shape, np.int8)
+        self._keys_at_once = keys_at_once(model.graph)
         self._rotary = integer.rotary_tables(frequencies(config), config.seq_len)
         # {second operand of an ADD: its first}. The matrix that makes the second adds the first to its
         # results, unless the results have units of their own.
@@ -250,13 +251,11 @@ class Golden:
         return self._limit(round_shift(integer.normalised(heads) * gains, self.model.shifts[operation.name]), 16)
 
     def _rotate(self, operation, layer, heads, rotation):
-        """Rotated queries, of int8 values, and keys, `FRACTION` bits finer; both [rows, n_heads + n_kv_heads, head_dim].
-
-        `heads`: int16 values of that shape, `FRACTION` bits finer than int8.
-        """
+        """Rotated queries, of int8 values, and keys, both [rows, n_heads + n_kv_heads, head_dim]. `heads`: int16 values of
+        that shape, `FRACTION` bits finer than int8, as are the keys unless `keys_at_once`."""
         q, k = np.split(heads, [self.model.config.n_heads], axis=1)
         return np.concatenate([self._limit(_turned(q, rotation, 14 + FRACTION), 8),
-                               self._limit(_turned(k, rotation, 14), 16)], axis=1)
+                               self._limit(_turned(k, rotation, 14 + FRACTION * self._keys_at_once), 16)], axis=1)
 
     def _split(self, operation, layer, heads):
         """Like `_rotate`, without a rotation."""
@@ -270,7 +269,8 @@ class Golden:
         """
         model, config = self.model, self.model.config
         q, k = np.split(heads, [config.n_heads], axis=1)
-        k = round_shift(k, FRACTION) + model.vector("key_offset", layer)
+        if not self._keys_at_once:
+            k = round_shift(k, FRACTION) + model.vector("key_offset", layer)
         self._enter(self.keys[layer], self._limit(k, model.cache_bits, "keys"))
         # float64 holds these products exactly.
         products = self._by_kv_head(q) @ self._cached(self.keys[layer]).swapaxes(-1, -2)

@@ -17,17 +17,20 @@ SmoothQuant's alpha (Xiao et al., 2023, arXiv 2211.10438)."""
 CACHE_STEPS = {8: 127, 4: 7.5}
 """Steps from 0 to the largest key or value in calibration, by the bits that the cache has for it. With 4 bits half a step
 more than the largest integer: what is rounded to 8 saturates, and all others gain. Measured in docs/integers.md."""
+KEY_STEPS = {8: 127, 4: 9}
+"""The same for keys without offsets (`integer_graph.keys_at_once`), of which few are as large as the largest."""
 SHORT_HEADROOM = 1.1
 """Queries and keys of a model with a balanced residual may be this many times as large as in calibration:
 such models are large, and so their calibration sees few tokens. Measured on SmolLM2 (docs/integers.md)."""
 
 
 def head_steps(config: ModelConfig, largest: np.ndarray, high: np.ndarray, low: np.ndarray,
-               cache_bits: int) -> tuple[np.ndarray, np.ndarray]:
+               key_steps: float) -> tuple[np.ndarray, np.ndarray]:
     """The int8 steps of queries, [n_heads, head_dim], and the steps of keys in the cache, [n_kv_heads, head_dim].
 
     `largest`, `high`, `low`: the largest magnitude of each channel of queries and then keys, its
-    largest value, and the largest of its negative, [n_heads + n_kv_heads, head_dim].
+    largest value, and the largest of its negative, [n_heads + n_kv_heads, head_dim]. `key_steps`: steps from 0 to the
+    largest key.
 
     Rotary embedding turns channels in pairs, so both channels of a pair have one step. A score has
     one factor for its head, so (step of q) * (step of k) must be the same for all pairs of a head:
@@ -42,19 +45,21 @@ def head_steps(config: ModelConfig, largest: np.ndarray, high: np.ndarray, low: 
     k = (k / balance).max(axis=1, keepdims=True) * balance
     balance = balance.repeat(group, axis=0)
     q = (q * balance).max(axis=1, keepdims=True) / balance
-    return q.repeat(2, axis=1) / 127, k.repeat(2, axis=1) / CACHE_STEPS[cache_bits]
+    return q.repeat(2, axis=1) / 127, k.repeat(2, axis=1) / key_steps
 
 
 def score_integers(config: ModelConfig, ranges: Mapping[str, np.ndarray], source: str,
-                   cache_bits: int, headroom: float = 1.0) -> tuple[list[np.ndarray], dict[str, np.ndarray], int]:
+                   cache_bits: int, headroom: float = 1.0,
+                   centred: bool = True) -> tuple[list[np.ndarray], dict[str, np.ndarray], int]:
     """(units of queries and keys before they have 8 bits, or `cache_bits`, vectors, the shift of scores).
 
     The units are float64 [heads * head_dim] for each layer; the vectors are the factors of scores and
     the offsets of keys, see `QuantisedModel`. `ranges`: of a calibration; `source`: the queries with
-    the keys. `headroom`: how many times as large as in calibration they may be.
+    the keys. `headroom`: how many times as large as in calibration they may be. `centred`: keys have offsets.
     """
     group, layers = config.n_heads // config.n_kv_heads, range(config.n_layers)
-    steps = [head_steps(config, *(headroom * ranges[f"{layer}.{source}{side}"] for side in ("", ".high", ".low")), cache_bits)
+    sides, key_steps = (("", ".high", ".low"), CACHE_STEPS) if centred else (("", "", ""), KEY_STEPS)
+    steps = [head_steps(config, *(headroom * ranges[f"{layer}.{source}{side}"] for side in sides), key_steps[cache_bits])
              for layer in layers]
     units = [np.concatenate([q.ravel(), k.ravel()]) / 2.0**FRACTION for q, k in steps]
     # (step of q) * (step of k) is the same for all channels of a head. exp(s) = 2**(s * log2(e)), in
@@ -63,9 +68,12 @@ def score_integers(config: ModelConfig, ranges: Mapping[str, np.ndarray], source
     factors, shift = with_common_shift(score_steps)
     vectors = {}
     for layer, (factor, (_, k)) in enumerate(zip(factors, steps, strict=True)):
+        vectors[f"layers.{layer}.score"] = factor
+        if not centred:
+            continue
         high, low = (ranges[f"{layer}.{source}.{side}"][config.n_heads:] for side in ("high", "low"))
         offset = np.clip(np.rint(-((high - low) / 2) / k), -32768, 32767).astype(np.int16)
-        vectors |= {f"layers.{layer}.score": factor, f"layers.{layer}.key_offset": offset}
+        vectors[f"layers.{layer}.key_offset"] = offset
     return units, vectors, shift
 
 

@@ -83,7 +83,7 @@ class QuantisedModel:
     - The gains of each NORM, [channels], or [1] if all of them are 1.
     - "layers.N.key_offset", [n_kv_heads, head_dim], is added to every key, in units of int8. It
       centres the keys, so that int8 has smaller steps; it adds the same to all scores of a query,
-      and the softmax does not depend on that.
+      and the softmax does not depend on that. None if `integer_graph.keys_at_once`.
     - "layers.N.score", [n_heads], factors from q.k to scores in units of 2**-8 (see `Golden`).
     - The gains of each HEAD_NORM, [n_heads + n_kv_heads, head_dim].
     - The table of each POSITION, [seq_len, dim].

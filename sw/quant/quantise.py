@@ -14,7 +14,7 @@ import numpy as np
 from ...hdl.spec.integer import GAIN_RANGE_SHIFT, GATE_UNIT, PRODUCT_RANGE_SHIFT
 from ...sim.progress import progress
 from ..model.graph import Kind
-from ..model.integer_graph import WEIGHT_GROUP, bare, early, integer_graph, matrices_reading, may_have_offsets
+from ..model.integer_graph import WEIGHT_GROUP, bare, early, integer_graph, keys_at_once, matrices_reading, may_have_offsets
 from ..model.model import Model, full_name
 from .affine import MOST_OFFSET
 from .calibrate import calibrate, expected_s
@@ -287,11 +287,11 @@ class _Quantiser:
         return max(float(self.ranges[f"{layer}.{name}"]) for layer in self.layers)
 
     def _attention(self, operation, region):
-        """Sets the units of queries and keys, the offsets of keys and the factors of scores;
-        returns the unit of scores."""
+        """Sets the units of queries and keys, the offsets of keys and the factors of scores; returns the unit of scores."""
         source = bare(operation.inputs[0])
         units, vectors, self.shifts[operation.name] = score_integers(
-            self.config, self.ranges, source, self.cache_bits, SHORT_HEADROOM if self.balanced else 1.0)
+            self.config, self.ranges, source, self.cache_bits, SHORT_HEADROOM if self.balanced else 1.0,
+            not keys_at_once(self.graph))
         # Rotation keeps the units of its input.
         for name in (source, self.graph.producer(operation.inputs[0], region).inputs[0]):
             self.units.steps[name] = units

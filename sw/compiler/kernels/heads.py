@@ -8,6 +8,7 @@ from ....hdl.mxm.mxm import Mxm
 from ....hdl.spec.isa import Address, Instruction, MxmBlocks, Op, Reduce, To, VxmBlocks
 from ....hdl.timing import Unit, mxm_beat, vxm_beat
 from ...model.graph import Kind, Operation
+from ...model.integer_graph import keys_at_once
 from ...quant.model import FRACTION
 from ..builder import REDUCED, Builder, log2, moved_by
 from ..distances import stream_offset
@@ -16,7 +17,8 @@ from ..steps import After, Step, best, step
 
 def heads(builder: Builder, operation: Operation) -> list[Step]:
     """Writes this position's queries from `qk` to `q`, and its keys to the cache; a ROTATE turns
-    both before. If the cache lies in external memory, its keys stay where `keys_buffer` says."""
+    both before, the keys on their way to the cache if `keys_at_once`. If the cache lies in external memory, its keys stay where
+    `keys_buffer` says."""
     layout, config, raw, head = builder.layout, builder.config, builder.buffer["qk"], builder.head_granules
     matrix, queries = layout.matrices["qk"], moved_by(raw, layout.in_granules(layout.kv_heads))
     per_head, values = layout.head * matrix.group_inner // config.cols, layout.matrices["v"]
@@ -26,9 +28,13 @@ def heads(builder: Builder, operation: Operation) -> list[Step]:
     keys, turned, steps = builder.buffer[keys_buffer(operation)], {"inner": head, "x_hop": head}, []
     if operation.kind is Kind.ROTATE:
         turned = {"pair": 1, "by_vector": 1, "y": builder.buffer["turn"], "y_step": 1, "inner": 2 * head, "x_hop": head}
+    if keys_at_once(builder.graph):
+        steps += to_cache(builder, rounds("keys", builder.shape.n_kv_heads, per_head, **turned, x=raw, **_key_place(builder),
+                                          shift=FRACTION + 14))
+    elif operation.kind is Kind.ROTATE:
         steps.append(best(rounds("turn keys", builder.shape.n_kv_heads, per_head, **turned, x=raw, dst=keys,
                                  dst_hop=head, shift=14)))
-    if not builder.place.far_cache:
+    if not (builder.place.far_cache or keys_at_once(builder.graph)):
         steps += cache_keys(builder, keys, rounds)
     shift = FRACTION + (14 if operation.kind is Kind.ROTATE else 0)
     steps.append(best(rounds("queries", builder.shape.n_heads, per_head, **turned, x=queries, dst=builder.buffer["q"],
@@ -54,8 +60,13 @@ def cache_keys(builder: Builder, keys: int | Address, rounds: Callable[..., list
     return to_cache(builder, rounds(
         "keys", builder.shape.n_kv_heads, layout.head * layout.matrices["qk"].group_inner // config.cols, x=keys,
         x_hop=head, inner=head, plus=1, y=builder.place.constant("key_offset"), y_step=1, y_hop=head,
-        dst=builder.registers.address("key"), dst_hop=layout.key_hop * config.granules_per_word, shift=FRACTION, narrow=1,
-        to=To.KEYS))
+        shift=FRACTION, **_key_place(builder)))
+
+
+def _key_place(builder):
+    """Operands that say where a position's keys go in the cache."""
+    return {"dst": builder.registers.address("key"), "narrow": 1, "to": To.KEYS,
+            "dst_hop": builder.layout.key_hop * builder.config.granules_per_word}
 
 
 def cache_values(builder: Builder, values: int | Address | None = None) -> list[Step]:

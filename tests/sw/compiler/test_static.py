@@ -7,7 +7,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from marey.hdl.spec.config import preset
-from marey.hdl.spec.isa import Op, Reduce, Sfu
+from marey.hdl.spec.isa import Op, Reduce, Sfu, To
 from marey.sim.endpoint import Endpoint
 from marey.sw.compiler.compile import compile_quantised
 from marey.sw.compiler.integers import integers_for
@@ -79,6 +79,17 @@ def test_a_matrix_with_one_step_multiplies_by_the_gate_on_its_way():
     code = compile_quantised(model, ONE_PORT[1]).image.instructions
     passes = [each.operation for each in code if each.op is Op.VXM and not each["stream"]]
     assert passes.count("silu") == 1 and not {"w3", "gated"} & set(passes)
+
+
+@pytest.mark.parametrize("config", [ROOMY[0], INT4[3], ONE_PORT[1], ONE_PORT[3]], ids=lambda config: config.name)
+def test_keys_go_to_the_cache_as_they_are_turned(config):
+    """No pass adds offsets to them, and MEM holds none."""
+    model = quantised(tiny_model(SHAPE), config)
+    assert not [name for name in model.vectors if "key_offset" in name]
+    program = compile_quantised(model, config)
+    turned = [each for each in program.image.instructions if each.op is Op.VXM and each["to"] is To.KEYS]
+    assert turned and all(each["pair"] and not each["plus"] for each in turned)
+    assert len([each for each in program.image.instructions if each.op is Op.VXM and each["pair"]]) == len(turned) + 2
 
 
 @pytest.mark.parametrize("change", ["steps", "bits", "bias"])
