@@ -1,7 +1,8 @@
 """Static units of inputs of matrices: one number for all tokens, from calibration, and no scalar at run time.
 
 A tile with one engine of the VXM waits for each pass. With static units no pass looks for the largest value, and none
-multiplies a matrix's factors by a scalar; the pass that makes a hidden vector makes it int8 at once. int8 has no
+multiplies a matrix's factors by a scalar; the pass that makes a hidden vector makes it int8 at once, or the VXM does as it
+takes the sums of a gated matrix, which have no factors. int8 has no
 headroom: there, clipping a rare value costs less than a coarser step for all. `integer_graph` says which values are
 `static`; what they cost is in docs/integers.md.
 """
