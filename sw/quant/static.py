@@ -2,9 +2,8 @@
 
 A tile with one engine of the VXM waits for each pass. With static units no pass looks for the largest value, and none
 multiplies a matrix's factors by a scalar; the pass that makes a hidden vector makes it int8 at once, or the VXM does as it
-takes the sums of a gated matrix, which have no factors. int8 has no
-headroom: there, clipping a rare value costs less than a coarser step for all. `integer_graph` says which values are
-`static`; what they cost is in docs/integers.md.
+takes the sums of a gated matrix, which have no factors. int8 has no headroom: there, clipping a rare value costs less than
+a coarser step for all. `integer_graph` says which values are `static`; what they cost is in docs/integers.md.
 """
 
 from collections.abc import Sequence
