@@ -137,7 +137,7 @@ class ExternalLayout(StreamedLayout):
         half = config.wram_depth // 2
         self.key_words = self.key_hop = self.context // config.cols * (self.head // config.rows)
         self.value_words = self.value_hop = self.context // config.rows
-        layer_words = model.n_kv_heads * self.key_words
+        layer_words = model.n_kv_heads * max(self.key_words, self.value_head // config.cols * self.value_words)
         self.cache_stride = 0 if self.far_cache else layer_words
         self.room_words = room = half - (1 if self.far_cache else model.n_layers) * layer_words * self.halves
         self.buffer, self.keys, self.values = 0, room // self.halves, (half + room) // self.halves

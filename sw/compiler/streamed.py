@@ -53,6 +53,11 @@ class StreamedLayout(Layout):
         return self.context // self.cell
 
     @property
+    def values_late(self) -> bool:
+        """Values go to the cache in the run that makes them, before the scores."""
+        return False
+
+    @property
     def cell(self) -> int:
         """Positions of a cell, the unit in which `Stream.operand` counts positions.
 

@@ -80,6 +80,16 @@ def test_tokens_are_golden_in_one_run_each(models, config, chip):
     assert len({program.cycles(position) for position in range(program.model.context)}) == 1
 
 
+@pytest.mark.parametrize(("head_dim", "depth", "streamed"), [(4, 64, False), (12, 128, False), (4, 64, True)])
+def test_heads_that_share_results(head_dim, depth, streamed):
+    """Arrays of more columns than rows, whose cached values take more words than the keys."""
+    shape = ModelConfig(dim=4 * head_dim, hidden_dim=20, n_layers=2, n_heads=4, n_kv_heads=2, vocab_size=19, seq_len=20)
+    model, config = quantise(tiny_model(shape)), replace(ROOMY[2], wram_depth=depth, sdram=0 if streamed else ULX3S)
+    program = compile_quantised(model, config)
+    assert program.stream.external != streamed
+    tokens(program, model, min(program.model.context, 17))
+
+
 def test_logits_that_mem_has_no_room_for_lie_in_external_memory(models):
     """A prompt before them, and a chunk of the classifier a dozen times."""
     shape = ModelConfig(dim=32, hidden_dim=40, n_layers=1, n_heads=2, n_kv_heads=2, vocab_size=600, seq_len=16)

@@ -77,6 +77,16 @@ def compare(program, model, prompt, cuts, count=3, transport=Endpoint):
         assert np.array_equal(one.logits, two.logits)
 
 
+@pytest.mark.parametrize(("head_dim", "depth", "streamed"), [(4, 4096, False), (12, 4096, False), (12, 256, True)])
+def test_the_cache_of_heads_that_share_results(head_dim, depth, streamed):
+    """On an array of more columns than rows, resident and streamed."""
+    shape = replace(SMALL, dim=4 * head_dim, n_heads=4, n_kv_heads=2, seq_len=24)
+    model = quantise(tiny_model(shape))
+    program = compile_quantised(model, replace(ROOMY[2], wram_depth=depth))
+    assert (program.stream is not None) == streamed
+    compare(program, model, [5, 3, 8, 2, 9, 4, 7, 1, 6, 3, 2, 8], [4, 9])
+
+
 @settings(max_examples=3, deadline=None, phases=set(Phase) - {Phase.shrink})
 @given(data=st.data())
 def test_the_cache_is_as_the_tile_leaves_it(data):
