@@ -5,6 +5,7 @@ import re
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -105,7 +106,7 @@ def test_below_a_text_that_goes_on(monkeypatch):
 def test_an_estimate_that_learns(monkeypatch):
     """From the share that is done, as of a program that is loaded; before that from what is known of the line."""
     now = [100.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: now[0]))
     assert progress.Share(1000).expected_s() is None
     share = progress.Share(1000, 25)
     assert share.expected_s() == 25

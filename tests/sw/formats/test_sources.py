@@ -2,8 +2,10 @@
 
 import io
 import subprocess
+import time
 import zipfile
 from contextlib import redirect_stderr
+from types import SimpleNamespace
 
 import pytest
 from huggingface_hub import constants, file_download
@@ -81,7 +83,7 @@ def test_a_file_on_the_hub(served, model, name):
 
 def test_a_download_that_breaks_off_is_resumed(served, model, monkeypatch):
     monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 1000)
-    monkeypatch.setattr(file_download.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(file_download, "time", SimpleNamespace(**vars(time) | {"sleep": lambda seconds: None}))
     served.cut = 5000
     with redirect_stderr(io.StringIO()):
         assert_same(load_model("hf:org/one/m-Q4_0.gguf"), model)

@@ -28,7 +28,7 @@ SHAPE = ModelConfig(dim=16, hidden_dim=24, n_layers=1, n_heads=2, n_kv_heads=1, 
 TEMPLATE = ChatTemplate("{% for m in messages %}<|im_start|>{{ m['role'][0] }}{{ m['content'] }}<|endoftext|>{% endfor %}"
                         "{% if add_generation_prompt %}<|im_start|>a{% endif %}")
 CLOCK = Clock(8e6, "a test")
-END_S = 60
+END_S = 20
 """Seconds after which a server that should have ended counts as one that hangs."""
 MODEL = "tiny"
 
