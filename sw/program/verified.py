@@ -17,7 +17,7 @@ from ...hdl.timing import Prover, Run, check, check_addresses
 from ...sim.cache import CacheError, digest, find, kept
 from .ranges import spans_of
 
-WORTH_KEEPING_S = 0.5
+WORTH_KEEPING_S = 0.1
 """Seconds of a check from which on its verdict is kept."""
 SUFFIX = ".legal"
 
