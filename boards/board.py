@@ -35,7 +35,6 @@ class Board:
     flash_at       address in bytes in the board's SPI flash, behind the bitstream, from which the
                    tile loads a program at power-up; None if it loads none
     sdram          name and number of the Amaranth resource that is the tile's external memory, if it has one
-    floor_plan     whether multipliers and block RAMs have the places of `marey.boards.floor_plan`
     note           one line that the owner of the board must know; "" if there is nothing
     ============== ====================================================================
     """
@@ -50,7 +49,6 @@ class Board:
     programmer: tuple[str, ...]
     flash_at: int | None = None
     sdram: tuple[str, int] = ("sdram", 0)
-    floor_plan: bool = False
     note: str = ""
 
     @cached_property

@@ -18,6 +18,7 @@ Sites are those of nextpnr's database for the LFE5U-85F: 13 groups of four of ea
 import json
 import re
 
+from ..hdl.spec.config import Config
 from ..hdl.spec.errors import MareyError
 
 _STARTS = (*range(4, 59, 9), *range(69, 115, 9))
@@ -39,6 +40,11 @@ ROW_WEIGHT = {"MULT18X18D": 3, "DP16KD": 1}
 """How much a distance in y counts beside one in x: multipliers of a column are in one row."""
 
 _COMPONENT = re.compile(r"\.tile\.(?:mxm\.array\.(column\d+)|(vxm|mem))\.")
+
+
+def suits(device: str, config: Config) -> bool:
+    """Whether the plan is for a tile on a device, whose name is the vendor's."""
+    return device.startswith("LFE5U-85F") and config.cols == len(_COLUMNS)
 
 
 def with_places(netlist: str) -> str:

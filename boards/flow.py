@@ -106,19 +106,20 @@ def design(board: Board, folder: Path, inside: Component | None = None) -> None:
 
 def synthesise(board: Board, folder: Path) -> None:
     """Makes `marey.json`, the netlist for place and route, and `netlist.v`, the same for
-    simulation, from `marey.il`. If the board has a floor plan, the former says where cells are.
+    simulation, from `marey.il`. If the floor plan suits the board, the former says where cells are.
 
     This takes minutes, unless the folder has the netlist of the same design already. ToolError if
     Yosys fails; MareyError if the floor plan has too few sites.
     """
     commands = f"{script(board)}; {_WRITE_NETLIST}"
     sources = [commands, *(Path(folder, name).read_text() for name in (f"{NAME}.il", "ram.v"))]
-    if board.floor_plan:
+    planned = floor_plan.suits(board.device, board.tile)
+    if planned:
         sources.append(str(floor_plan.CENTRES))
     with _unless_made(folder, "netlist.of", sources) as needed:
         if needed:
             run(folder, "yosys", "-q", "-p", commands)
-            if board.floor_plan:
+            if planned:
                 netlist = Path(folder, f"{NAME}.json")
                 write_file(netlist, floor_plan.with_places(netlist.read_text()))
 

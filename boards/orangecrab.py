@@ -20,8 +20,7 @@ def _with_uart(kind):
 
 BOARDS = [
     Board(name=f"orangecrab-{size}", title=f"OrangeCrab {size.upper()}", platform=_with_uart(platform), tile=preset(config),
-          clock_hz=clock_hz, baud=1_000_000, floor_plan=config == "ecp5_8x16",
-          programmer=("dfu-util", "-d", "1209:5af0", "-a", "0", "-D", "{file}"),
+          clock_hz=clock_hz, baud=1_000_000, programmer=("dfu-util", "-d", "1209:5af0", "-a", "0", "-D", "{file}"),
           note="connect a USB UART of 3.3 V: its TX to the header's pin 0, its RX to pin 1")
     for size, platform, config, clock_hz in (("25f", OrangeCrabR0_2_25FPlatform, "ecp5_4x4", 100e6),
                                              ("85f", OrangeCrabR0_2_85FPlatform, "ecp5_8x16", 105.6e6))

@@ -7,7 +7,7 @@ from .board import Board
 
 BOARDS = [
     Board(name=f"ulx3s-{kind}", title=f"ULX3S {title}", platform=platform, tile=preset(config), clock_hz=mhz * 1e6,
-          floor_plan=config == "ecp5_8x16", programmer=("openFPGALoader", "-b", "ulx3s", "{file}"))
+          programmer=("openFPGALoader", "-b", "ulx3s", "{file}"))
     for kind, title, platform, config, mhz in (
         ("45f", "45F", ULX3S_45F_Platform, "ecp5_8x8", 85),
         ("45f-int4", "45F, weights of 4 bits", ULX3S_45F_Platform, "ecp5_8x8_int4", 85),

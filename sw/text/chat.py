@@ -6,7 +6,6 @@ The language is that of transformers: https://huggingface.co/docs/transformers/c
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
 
 from ..errors import FormatError
 
@@ -32,8 +31,9 @@ class ChatTemplate:
     def __post_init__(self):
         if len(self.source) > LIMIT:
             raise FormatError(f"a chat template of {len(self.source)} characters, too large to be one")
-        # Jinja is imported only for a model that has a template.
-        object.__setattr__(self, "_template", import_module(".template", __package__).Template(self.source))
+        # Here, and not above: Jinja is imported only for a model that has a template.
+        from .template import Template
+        object.__setattr__(self, "_template", Template(self.source))
 
     def render(self, messages: Sequence[Message]) -> str:
         """The text of a conversation, up to where the model's answer begins.

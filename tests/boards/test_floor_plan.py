@@ -6,7 +6,8 @@ from collections import Counter, defaultdict
 
 import pytest
 
-from marey.boards.floor_plan import CENTRES, SITES, with_places
+from marey.boards.all import BOARDS
+from marey.boards.floor_plan import CENTRES, SITES, suits, with_places
 from marey.hdl.spec.config import preset
 from marey.hdl.spec.errors import MareyError
 
@@ -52,6 +53,10 @@ def test_cells_have_sites_of_their_own():
         across, down = ([site[axis] for site in sites] for axis in range(2))
         assert max(across) - min(across) <= (24 if component.startswith("column") else 42), component
         assert max(down) - min(down) <= (0 if kind == "MULT18X18D" else 24), component
+
+
+def test_it_suits_the_boards_with_16_columns():
+    assert {name for name, board in BOARDS.items() if suits(board.device, board.tile)} == {"ulx3s-85f", "orangecrab-85f"}
 
 
 def test_sites_are_those_of_the_device():

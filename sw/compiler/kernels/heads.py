@@ -31,11 +31,12 @@ def heads(builder: Builder, operation: Operation) -> list[Step]:
     if keys_at_once(builder.graph):
         steps += to_cache(builder, rounds("keys", builder.shape.n_kv_heads, per_head, **turned, x=raw, **_key_place(builder),
                                           shift=FRACTION + 14))
-    elif operation.kind is Kind.ROTATE:
-        steps.append(best(rounds("turn keys", builder.shape.n_kv_heads, per_head, **turned, x=raw, dst=keys,
-                                 dst_hop=head, shift=14)))
-    if not (builder.place.far_cache or keys_at_once(builder.graph)):
-        steps += cache_keys(builder, keys, rounds)
+    else:
+        if operation.kind is Kind.ROTATE:
+            steps.append(best(rounds("turn keys", builder.shape.n_kv_heads, per_head, **turned, x=raw, dst=keys,
+                                     dst_hop=head, shift=14)))
+        if not builder.place.far_cache:
+            steps += cache_keys(builder, keys, rounds)
     shift = FRACTION + (14 if operation.kind is Kind.ROTATE else 0)
     steps.append(best(rounds("queries", builder.shape.n_heads, per_head, **turned, x=queries, dst=builder.buffer["q"],
                              dst_hop=head, shift=shift, narrow=1)))
