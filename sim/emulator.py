@@ -31,6 +31,7 @@ from ..hdl.timing import (
     uses,
     violations,
     vxm_granules,
+    vxm_parts,
 )
 from ..hdl.vxm.reduce import LOWEST
 
@@ -171,11 +172,15 @@ class EmulatedTile:
         return w
 
     def _vxm(self, issue, taken):
-        """Executes a VXM. With `plus` it may read values that it wrote itself, so it goes round by
-        round.
+        """Executes a VXM, or the parts of one with `then` one after the other.
 
         `taken`: granules that its beats take from the MXM's stream; empty without `stream`.
         """
+        for part in vxm_parts(self.config, issue):
+            self._vxm_part(part, taken if part.operands["stream"] else [])
+
+    def _vxm_part(self, issue, taken):
+        """Executes a VXM without `then`. With `plus` it may read values that it wrote itself, so it goes round by round."""
         granules = vxm_granules(self.config, issue.operands)
         taken = np.reshape(taken, (issue.operands["outer"], -1, self.config.lanes))
         if issue.operands["plus"]:

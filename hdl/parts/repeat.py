@@ -20,7 +20,7 @@ class Repeat(wiring.Component):
     Throughput: a beat a cycle.
     Cost: about 10 n LUTs for counts of n bits.
 
-    Parameters: `bits`, the width of each count.
+    Parameters: `bits`, the width of each count; `numbered`, whether it says which beat of a turn there is.
 
     Members (no flow control):
         `inner`, `middle`, `outer`, `interval`, `period : In(bits)`, `paced : In(1)`: the counts
@@ -28,6 +28,7 @@ class Repeat(wiring.Component):
         `start : In(1)`: the beats begin
         `active : Out(1)`: there is a beat in this cycle
         `first : Out(1)`, `last : Out(1)`: it begins or ends a turn
+        `number : Out(bits)`: of the beat in its turn, from 1 on; only if it is `numbered`
         `ends : Out(1)`: it ends a round
         `turn : Out(1)`: a turn begins in the next cycle
         `round : Out(1)`: a round, with its first turn, begins in the next cycle
@@ -36,13 +37,13 @@ class Repeat(wiring.Component):
 
     LATENCY = 1
 
-    def __init__(self, bits: int):
-        self._bits = bits
+    def __init__(self, bits: int, numbered: bool = False):
+        self._bits, self._numbered = bits, numbered
         super().__init__({name: In(bits) for name in COUNTS} | {
             "load": In(data.StructLayout(dict.fromkeys((*COUNTS, "paced"), 1))), "start": In(1), "paced": In(1),
             "active": Out(1), "first": Out(1), "last": Out(1), "ends": Out(1), "turn": Out(1), "round": Out(1),
             "overrun": Out(1),
-        })
+        } | ({"number": Out(bits)} if numbered else {}))
 
     def elaborate(self, platform):
         m = Module()
@@ -65,6 +66,8 @@ class Repeat(wiring.Component):
             self.overrun.eq(self.load.as_value().any() & busy & ~done),
             begins.eq(self.start | self.turn | self.round),
         ]
+        if self._numbered:
+            m.d.comb += self.number.eq(inner)
         m.d.sync += [
             begun.eq(begins),
             inner.eq(Mux(begins, 1, inner + 1)), of_turn.eq(Mux(begins, 1, of_turn + 1)),

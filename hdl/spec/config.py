@@ -16,7 +16,7 @@ class ConfigError(MareyError):
 
 
 LATER = ("gelu", "sdram", "sdram_mhz", "sdram_sweep_us", "reduce_stages", "token_bits", "paired", "sdram_rate", "cache_bits",
-         "sum_stages")
+         "sum_stages", "chained")
 """Fields that were added later: `Config.hash` leaves them out where they have their default."""
 MOST_TOKEN_BITS = 20
 """The widest token: the word of a START has no room for more."""
@@ -70,6 +70,8 @@ class Config:
     sum_stages: int = option("registers in the trees of the MXM's sums, each a cycle; more allow a faster clock where "
                              "multipliers lie all over a device", Whole(1, 4), 1)
     token_bits: int = option("bits of a token: a vocabulary has 2 to this many entries at most", Whole(16, MOST_TOKEN_BITS), 16)
+    chained: int = option("1: a VXM that takes the MXM's results can go on with them before the next ones come: add up their "
+                          "squares, apply SILU, or turn pairs; of a compact tile with one lane and four columns", OneOf((0, 1)), 0)
     sdram: int = option("external memory; 0: none, " + ", ".join(f"{n}: {name}" for n, name in enumerate(PARTS, 1)),
                         OneOf(range(len(PARTS) + 1)), 0)
     sdram_mhz: int = option("the tile's clock, by which the external memory is timed", Whole(1, 200), 100)
@@ -108,6 +110,8 @@ class Config:
         require(not self.compact or self.sum_stages == 1,
                 "a compact tile has no registers in the trees of sums: leave sum_stages at 1")
         require(not self.compact or self.token_bits == 16, "a compact tile has tokens of 16 bits: leave token_bits at 16")
+        require(not self.chained or (self.compact and self.lanes == 1 and self.cols == 4),
+                "chained needs a compact tile with one lane and four columns")
         require(not self.paired or (self.weight_bits == 4 and self.wram_ports == 2 and self.rows > 1
                                     and self.wram_depth % 2 == 0),
                 "paired needs weight_bits 4, wram_ports 2, two rows or more and an even wram_depth")
@@ -278,7 +282,7 @@ PRESETS = {
         # For an iCE40 UP5K: a column's weights are one of its four 32 KB single-port RAMs; MEM is 12 of its 30 block RAMs.
         Config(name="up5k_4x4", rows=4, cols=4, lanes=1, weight_bits=4, cache_bits=4, wram_depth=16384, wram_ports=1,
                mem_depth=512, act_first=448, act_depth=256, x_depth=1536, y_depth=1024, program_depth=128, compact=1,
-               crc_bits=1, multiply_bits=1),
+               crc_bits=1, multiply_bits=1, chained=1),
         # For an iCE40 HX8K: no multipliers, 32 block RAMs of half a kilobyte; 10 are MEM, 6 W-RAM: models are streamed.
         Config(name="hx8k_2x2", rows=2, cols=2, lanes=1, wram_depth=768, mem_depth=512, program_depth=128, compact=1,
                crc_bits=1, multiply_bits=1),

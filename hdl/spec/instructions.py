@@ -68,6 +68,8 @@ VXM    Computes on `lanes` values in each beat, one beat a cycle:
                    largest value and the number of granules so far
        mask        y is 0, and is left out of the reduction, for values of the round whose
                    number is above the position
+       then        only on a tile that is `chained`: what a stream's VXM does with a turn's values
+                   when they are in MEM, before the next turn; see `marey.hdl.spec.chained`
 SFU    `count` times, a period apart: scalar register `into` = `function` of (scalar `a` +
        `epsilon`). `into` is in the upper half of the registers, `a` in the lower half. For
        MULTIPLY, scalar `into` = scalar `a` * scalar `b`, all in the upper half. `a` and `b` step
@@ -195,6 +197,15 @@ class Reduce(enum.Enum, shape=3):
     PICK = 5
 
 
+class Then(enum.Enum, shape=2):
+    """What a VXM of a tile that is `chained` does with the values that it has taken from the MXM."""
+
+    NOTHING = 0
+    SQUARES = 1
+    SILU = 2
+    TURN = 3
+
+
 class Place(enum.Enum, shape=2):
     """The place that a MOVE writes to."""
 
@@ -220,7 +231,8 @@ COUNTS = ("inner", "middle", "outer", "interval", "count", "wrap")
 MOST_SHIFT = 3
 """The largest value of a count in blocks. It is a shift: 3 makes 8 times the number of blocks."""
 
-DEFAULT_WORDS = (Source.POSITION, MxmBlocks.NONE, VxmBlocks.NONE, Function.MULTIPLY, To.NOWHERE, Reduce.NONE, Place.WRAM)
+DEFAULT_WORDS = (Source.POSITION, MxmBlocks.NONE, VxmBlocks.NONE, Function.MULTIPLY, To.NOWHERE, Reduce.NONE, Place.WRAM,
+                 Then.NOTHING)
 """Defaults of operands that are words, which the text form leaves out."""
 
 

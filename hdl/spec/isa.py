@@ -34,6 +34,7 @@ from .instructions import (
     Reduce,
     Sfu,
     Source,
+    Then,
     To,
     VxmBlocks,
 )
@@ -43,7 +44,7 @@ from .operands import Widths, functions
 __all__ = [
     "COUNTS", "EPSILON_BITS", "FACTOR_BITS", "MOST_SHIFT", "OPTIONAL_FUNCTIONS", "OPTIONAL_OPERATIONS", "POSITION_BITS",
     "SHIFT_BITS", "WAIT_BITS", "Address", "EncodingError", "Function", "Instruction", "Isa", "MxmBlocks", "Op",
-    "Place", "Reduce", "Sfu", "Source", "To", "VxmBlocks", "functions", "isa_of", "members",
+    "Place", "Reduce", "Sfu", "Source", "Then", "To", "VxmBlocks", "functions", "isa_of", "members",
 ]
 
 

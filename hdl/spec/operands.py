@@ -20,6 +20,7 @@ from .instructions import (
     Reduce,
     Sfu,
     Source,
+    Then,
     To,
     VxmBlocks,
 )
@@ -144,4 +145,5 @@ def _vxm(config, widths):
         "reduce": Reduce, "into": widths.scalar - profile.into_less_scalar,
         # Halves of an 8-bit value are written one after the other only where weights have 4 bits and W-RAM has no pairs.
         **({"high": 1} if config.wide_beats > 1 else {}),
+        **({"then": Then} if config.chained else {}),
     }

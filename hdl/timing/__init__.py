@@ -18,7 +18,7 @@ prove      `Prover`: a quick proof that a program keeps the rules
 """
 
 from .addresses import address_violations, check_addresses
-from .beats import Granules, beats, cached_word, mxm_addresses, mxm_interval, reads_pairs, vxm_granules
+from .beats import Granules, beats, cached_word, mxm_addresses, mxm_interval, reads_pairs, vxm_granules, vxm_parts
 from .distances import engine_start, issue_cycles, mxm_beat, next_issue, sfu_beat, vxm_beat
 from .issues import checked
 from .prove import Prover, Run
@@ -71,4 +71,5 @@ __all__ = [
     "violations",
     "vxm_beat",
     "vxm_granules",
+    "vxm_parts",
 ]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..spec import chained
 from ..spec.config import Config, address_bits
 from ..spec.isa import Op, isa_of
 from .walk import Issue
@@ -18,6 +19,13 @@ def mxm_interval(config: Config, operands: dict) -> int:
     They are the beats of a result, or the beats in which the VXM takes it, if those are more.
     """
     return operands["inner"] if operands["fetch"] else max(operands["inner"], config.beats_per_result)
+
+
+def vxm_parts(config: Config, issue: Issue) -> list[Issue]:
+    """The issues of VXM instructions without `then` that do what the issue of a VXM does; the issue itself, if it has none.
+    See `marey.hdl.spec.chained`."""
+    return [issue._replace(cycle=issue.cycle + later, operands=operands)
+            for later, operands in chained.parts(config, issue.operands)]
 
 
 def beats(issue: Issue, interval: int) -> np.ndarray:

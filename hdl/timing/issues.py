@@ -16,8 +16,9 @@ A program that breaks one of them has no meaning in the model, so the emulator d
 from collections.abc import Iterable, Iterator
 
 from ..sequencer import Sequencer
+from ..spec import chained
 from ..spec.config import Config
-from ..spec.isa import POSITION_BITS, WAIT_BITS, Address, Function, Op, Reduce, Sfu, Source, To, isa_of
+from ..spec.isa import POSITION_BITS, WAIT_BITS, Address, Function, Op, Reduce, Sfu, Source, Then, To, isa_of
 from ..vxm import Vxm
 from .beats import mxm_interval
 from .distances import mxm_beat, vxm_beat
@@ -209,6 +210,8 @@ class RunRules:
 
     def _vxm_operands(self, operands):
         inner, middle, function, found = operands["inner"], operands["middle"], operands["function"], []
+        if operands.get("then", Then.NOTHING) is not Then.NOTHING:
+            found += chained.broken(self.config, operands)
         if operands["pair"]:
             if inner * middle % 2:
                 found.append(f"a round in pairs has {inner * middle} beats, an odd number")

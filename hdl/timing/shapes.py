@@ -10,7 +10,7 @@ from itertools import count
 import numpy as np
 
 from ..spec.config import Config
-from ..spec.isa import Instruction, Op, To
+from ..spec.isa import Instruction, Op, Then, To
 from .beats import reads_pairs
 from .rules import reduced_rounds
 from .turns import ADDRESSES
@@ -125,13 +125,20 @@ def shape_of(config: Config, issue: Issue) -> Shape:
     for use in uses(config, issue._replace(cycle=0)):
         rounds = reduced_rounds(issue, use) if use.unit is Unit.VXM_BEAT else None
         low = high = 0
-        moved_by = MOVED_BY.get(use.unit)
+        moved_by = _moved_by(issue, use)
         steps = _steps(config, issue, use.unit) if moved_by else (1, 1)
         if use.addresses is not None:
             entries = use.unit.access.entries(config)
             low, high = int(use.addresses.min()) * entries, (int(use.addresses.max()) + use.span) * entries - 1
         parts.append(Part(use, issue, int(use.cycles.min()), int(use.cycles.max()), rounds, low, high, moved_by, *steps))
     return Shape(parts, addresses_of(issue))
+
+
+def _moved_by(issue, use):
+    """The operand by which the addresses of a use move, or None."""
+    if use.chained and use.unit is Unit.Y_READ:
+        return "x" if issue.operands["then"] is Then.SQUARES else None
+    return MOVED_BY.get(use.unit)
 
 
 def _steps(config, issue, unit):

@@ -6,7 +6,7 @@ The compiler schedules by `uses`, the verifier checks by it, and the emulator co
 with it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from ..sequencer import Sequencer
 from ..spec.config import Config
 from ..spec.isa import Op, Reduce, Sfu, To
 from ..vxm import Vxm
-from .beats import beats, cached_word, mxm_addresses, mxm_interval, reads_pairs, vxm_granules
+from .beats import beats, cached_word, mxm_addresses, mxm_interval, reads_pairs, vxm_granules, vxm_parts
 from .distances import engine_start, mxm_beat, sfu_beat, vxm_beat
 from .moves import move_uses
 from .unit import VXM_ENGINES, Unit
@@ -32,6 +32,7 @@ class Use:
     addresses  the address in each of them, int64 [n], if the unit accesses a memory; else None
     delay      cycles from the beat that causes the use to the use
     span       addresses that are accessed in each cycle, from that one on
+    chained    whether it is of the part of a VXM that its `then` makes
     """
 
     unit: Unit
@@ -39,6 +40,7 @@ class Use:
     addresses: np.ndarray | None = None
     delay: int = 0
     span: int = 1
+    chained: bool = False
 
     def entries(self, config: Config) -> np.ndarray:
         """The entries of its memory that it touches, address by address: int64 [n * `entries_per_cycle`]."""
@@ -92,22 +94,33 @@ def _mxm_uses(config, issue):
 
 
 def _vxm_uses(config, issue):
+    parts = [_part_uses(config, part, number > 0) for number, part in enumerate(vxm_parts(config, issue))]
+    flat = np.sort(np.concatenate([cycles for cycles, _ in parts])) if len(parts) > 1 else parts[0][0]
+    engine = np.arange(issue.cycle + engine_start(config, Op.VXM), flat[-1] + 1 + Vxm.leaving_cycles(config))
+    number = issue.operands.get("engine", 0)
+    return [Use(VXM_ENGINES[number], engine), Use(Unit.VXM_BEAT, flat), *(use for _, used in parts for use in used)]
+
+
+def _part_uses(config, issue, chained):
+    """(cycles of the beats, uses) of a VXM without `then`, or of a part of one with it; `chained`: of the part that is."""
     operands, granules = issue.operands, vxm_granules(config, issue.operands)
     first = issue.cycle + vxm_beat(config)
     cycles = first + beats(issue, max(operands["interval"], operands["inner"])).reshape(operands["outer"], -1)
-    flat = cycles.ravel()
-    engine = np.arange(issue.cycle + engine_start(config, Op.VXM), flat[-1] + 1 + Vxm.leaving_cycles(config))
-    used = [Use(VXM_ENGINES[operands.get("engine", 0)], engine), Use(Unit.VXM_BEAT, flat)]
+    flat, used = cycles.ravel(), []
     if operands["stream"]:
         used.append(Use(Unit.STREAM, flat + Vxm.STREAM_LATENCY))
     for unit, addresses in ((Unit.X_READ, granules.x), (Unit.Y_READ, granules.y)):
         if addresses is not None:
-            used.append(Use(unit, flat, addresses.ravel()))
+            used.append(Use(unit, flat, addresses.ravel(), chained=chained))
     if not operands["by_vector"] or granules.scalar.any():
-        used.append(Use(Unit.VXM_SCALAR_READ, flat, np.repeat(granules.scalar, cycles.shape[1])))
+        used.append(Use(Unit.VXM_SCALAR_READ, flat, np.repeat(granules.scalar, cycles.shape[1]), chained=chained))
     written = cycles[:, granules.complete].ravel() + Vxm.latency(config)
-    used += _vxm_writes(config, operands, written, granules.dst[:, granules.complete].ravel())
-    return used + _reductions(config, operands["reduce"], cycles[:, -1], granules.into)
+    made = _vxm_writes(config, operands, written, granules.dst[:, granules.complete].ravel())
+    made += _reductions(config, operands["reduce"], cycles[:, -1], granules.into)
+    if chained:
+        # The second value of a pair takes two beats more, and reads the first, which a TURN replaces.
+        made = [replace(use, delay=use.delay - 2 * operands["pair"], chained=True) for use in made]
+    return flat, used + made
 
 
 def _vxm_writes(config, operands, cycles, dst):

@@ -1,11 +1,16 @@
 """The rules within one VXM instruction: what one of its beats leaves to a later one.
 
 The emulator executes an instruction as a whole, with `plus` round by round. So a beat must not read
-what an earlier beat of the same instruction has written, unless with `plus` in an earlier round.
+what an earlier beat of the same instruction has written, unless with `plus` in an earlier round. An
+instruction with `then` is executed as its two parts (`marey.hdl.spec.chained`): one reads as x what the other
+writes, and neither reads anything else that the instruction writes.
 """
+
+from itertools import product
 
 import numpy as np
 
+from ..spec.isa import Then
 from .unit import Unit
 from .uses import Use
 from .violation import Violation
@@ -21,16 +26,19 @@ def own_reads(issue: Issue, used: list[Use]) -> list[Violation]:
 
     `used`: all uses of the issue. With `plus`, only writes of the same round count.
     """
-    by_unit = {use.unit: use for use in used}
     found = []
     for (write, read), name in OWN.items():
-        if write in by_unit and read in by_unit:
-            found += own_read(issue, by_unit[write], by_unit[read], name)
+        writes, reads = ([use for use in used if use.unit is unit] for unit in (write, read))
+        for written, of in product(writes, reads):
+            found += own_read(issue, written, of, name)
     return found[:1]
 
 
 def own_read(issue: Issue, written: Use, read: Use, name: str) -> list[Violation]:
     """The same for one pair of uses; `name`: what they write and read."""
+    apart = written.chained != read.chained
+    if apart and (read.unit is Unit.X_READ or (read.chained and issue.operands["then"] is Then.SQUARES)):
+        return []
     low, high = written.addresses.min(), written.addresses.max()
     near = (read.addresses >= low) & (read.addresses <= high)
     if not near.any():
@@ -43,6 +51,6 @@ def own_read(issue: Issue, written: Use, read: Use, name: str) -> list[Violation
     entries, first = np.unique(writes, return_index=True)
     at = np.minimum(np.searchsorted(entries, reads), len(entries) - 1)
     beats = (written.cycles - written.delay)[first]
-    wrong = np.flatnonzero((entries[at] == reads) & (beats[at] < read.cycles))
+    wrong = np.flatnonzero((entries[at] == reads) & ((beats[at] < read.cycles) | apart))
     return [Violation(f"{name} {read.addresses[i]} is read, which an earlier beat of the instruction writes",
                       int(read.cycles[i]), issue.pc) for i in wrong[:1]]

@@ -9,6 +9,7 @@ from ..spec.command import arrives, command_layout
 from ..spec.config import Config
 from ..spec.isa import Op, isa_of
 from .beat import HELD, beat_layout
+from .chain import Chain
 from .results import Results
 
 
@@ -18,7 +19,7 @@ class Engine(wiring.Component):
     Latency: the first beat is `LATENCY` cycles after `command.valid`. `Repeat` says when a command
     may come.
     Throughput: a beat a cycle.
-    Cost: a `Repeat`, two adders for addresses, and a register for each operand.
+    Cost: a `Repeat`, two adders for addresses, and a register for each operand; a `Chain` if the tile is chained.
 
     Parameters: `config`.
 
@@ -40,7 +41,7 @@ class Engine(wiring.Component):
         m = Module()
         start, beat = self.command.operands, self.beat
         now = Signal(start.shape(), reset_less=True)
-        m.submodules.repeat = repeat = Repeat(self._isa.count_bits)
+        m.submodules.repeat = repeat = Repeat(self._isa.count_bits, numbered=bool(self._config.chained))
         for name in ("inner", "middle", "outer", "interval", "paced"):
             m.d.comb += [getattr(repeat, name).eq(start[name]),
                          repeat.load[name].eq(arrives(self._config, Op.VXM, self.command, name))]
@@ -55,6 +56,9 @@ class Engine(wiring.Component):
             beat.active.eq(repeat.active), beat.x.eq(addresses["x"] ^ swapped), beat.y.eq(addresses["y"]),
             beat.scalar.eq(now.scalar), beat.second.eq(second), beat.complete.eq(complete), beat.ends.eq(repeat.ends),
         ]
+        steps = {"x": now.x_step & complete, "y": now.y_step}
+        if self._config.chained:
+            steps = self._chain(m, repeat, now, addresses, second, complete)
         if not self._config.compact:
             m.submodules.results = results = Results(self._config)
             step = Cat(repeat.active & complete, repeat.ends)
@@ -64,10 +68,8 @@ class Engine(wiring.Component):
                 beat.number.eq(results.number), beat.first.eq(results.first),
             ]
         with m.If(repeat.active):
-            m.d.sync += [
-                second.eq(now.pair & ~second), addresses["y"].eq(addresses["y"] + now.y_step),
-                addresses["x"].eq(addresses["x"] + (now.x_step & complete)),
-            ]
+            m.d.sync += second.eq(now.pair & ~second)
+            m.d.sync += [address.eq(address + steps[name]) for name, address in addresses.items()]
         with m.If(repeat.round):
             m.d.sync += now.scalar.eq(now.scalar + now.scalar_hop)
             for name, address in addresses.items():
@@ -78,3 +80,18 @@ class Engine(wiring.Component):
             with m.If(arrives(self._config, Op.VXM, self.command, name)):
                 m.d.sync += [part[name].eq(start[name]) for part in ((now, addresses) if name in addresses else (now,))]
         return m
+
+    def _chain(self, m, repeat, now, addresses, second, complete):
+        """Makes the beats of an instruction with `then`. Returns the steps of addresses: with `then`, x steps a result
+        at the end of a turn, and y only in beats that take the stream."""
+        m.submodules.chain = chain = Chain(self._config)
+        beat = self.beat
+        m.d.comb += [
+            chain.then.eq(now.then), chain.number.eq(repeat.number), chain.last.eq(now.x_hop), chain.table.eq(now.y_hop),
+            chain.x.eq(addresses["x"]), chain.y.eq(addresses["y"]),
+            beat.x.eq(chain.x_address ^ (now.pair & second)), beat.y.eq(chain.y_address), beat.active.eq(repeat.active & ~chain.pause),
+            beat.chained.eq(chain.chained), beat.second.eq(second | chain.second),
+            beat.complete.eq(complete & (~chain.turning | chain.second)),
+        ]
+        return {"x": Cat(now.x_step & complete & ~chain.on, C(0, 1), chain.on & repeat.last),
+                "y": now.y_step & ~chain.chained & ~chain.pause}

@@ -24,6 +24,8 @@ class Results(wiring.Component):
         `command : In(command_layout(config, Op.VXM))`: the instruction
         `counted : In(Step)`: a value steps `number`
         `written : In(Step)`: a value steps `dst` and `first`
+        `again : In(1)`: with `written`, of a tile that is chained: the value is one of four that are written once more, or
+            read to be reduced, so that after the fourth `dst` is that of the first
         `reduced : In(1)`: for one cycle, a round was reduced: `into` becomes the next round's
         `dst : Out`: the address that the value is written to
         `into : Out`: the scalar register of the round
@@ -36,15 +38,19 @@ class Results(wiring.Component):
         super().__init__({
             "command": In(command_layout(config, Op.VXM)), "counted": In(Step), "written": In(Step), "reduced": In(1),
             **{name: Out(beat[name].shape) for name in ("dst", "into", "number", "first")},
-        })
+        } | ({"again": In(1)} if config.chained else {}))
 
     def elaborate(self, platform):
         m = Module()
         start, dst, hop = self.command.operands, Signal.like(self.dst), Signal.like(self.dst)
         with m.If(self.counted.step):
             m.d.sync += self.number.eq(Mux(self.counted.ends, 0, self.number + 1))
+        following, begins = self.dst + 1, self.written.ends
+        if self._config.chained:
+            following = Cat(following[:2], self.dst[2:] + (self.dst[:2].all() & ~self.again))
+            begins |= self.first & self.again
         with m.If(self.written.step):
-            m.d.sync += [self.first.eq(self.written.ends), self.dst.eq(Mux(self.written.ends, dst + hop, self.dst + 1))]
+            m.d.sync += [self.first.eq(begins), self.dst.eq(Mux(self.written.ends, dst + hop, following))]
             with m.If(self.written.ends):
                 m.d.sync += dst.eq(dst + hop)
         with m.If(self.reduced):

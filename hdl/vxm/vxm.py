@@ -4,9 +4,10 @@ from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from ..spec.chained import SHIFTS
 from ..spec.command import arrives, command_layout
 from ..spec.config import Config, address_bits
-from ..spec.isa import POSITION_BITS, Op, Reduce, To
+from ..spec.isa import POSITION_BITS, Function, Op, Reduce, Then, To, functions
 from ..spec.ports import MEM_READ_LATENCY, Scalar, VxmWrite
 from .beat import HELD, beat_layout
 from .engine import Engine
@@ -115,30 +116,42 @@ class Vxm(wiring.Component):
         engines = self._engines(m)
         stages = self._stages(m, engines)
         beat, operands, done = stages[0], stages[1], stages[self.latency(config)]
-        number, dst, first, numbered, into = self._results(m, stages)
+        again = (done.then != Then.NOTHING) & ~done.chained if config.chained else None
+        number, dst, first, numbered, into = self._results(m, stages, again)
 
         # Stage 1: what MEM, the registers and the MXM have for the beat.
         shift, busy = Signal(signed(10)), Signal()
         if config.compact:
             m.d.comb += busy.eq(Cat(stage.active for stage in stages[:self.reduce_latency(config)]).any())
-        total = Signal(TOTAL_BITS)
+        total, stream = Signal(TOTAL_BITS), operands.stream
+        reduced = done.active & done.complete & (done.reduce != Reduce.NONE)
+        if config.chained:
+            # With `then`, what is taken from the MXM is not reduced, since it comes again.
+            stream &= ~operands.chained
+            reduced &= ~again
         m.d.comb += [
             self.active.eq(beat.active),
             self.x_address.eq(beat.x), self.y_address.eq(beat.y), self.scalar_address.eq(beat.scalar),
             self.overrun.eq(Cat(engine.overrun for engine in engines).any()
                             | (busy & arrives(config, Op.VXM, self.command, "dst"))),
             self.meeting.eq(engines[0].beat.active & engines[1].beat.active if config.engines > 1 else 0),
-            self.starved.eq(operands.active & operands.stream & ~self.valid),
-            self.dropped.eq(~(operands.active & operands.stream) & self.valid),
+            self.starved.eq(operands.active & stream & ~self.valid),
+            self.dropped.eq(~(operands.active & stream) & self.valid),
             shift.eq(operands.shift + Mux(operands.bare, 0, self.scalar.exponent)),
             total.eq(Mux(shift < 0, 0, Mux(shift > MOST_TOTAL, MOST_TOTAL, shift))),
         ]
-        kept = self._lanes(m, stages, number, total)
+        if config.chained:
+            with m.If(operands.chained):
+                with m.Switch(operands.then):
+                    for then, bits in SHIFTS.items():
+                        with m.Case(then):
+                            m.d.comb += total.eq(bits)
+        kept = self._lanes(m, stages, stream, number, total)
         m.submodules.reducer = reducer = Reducer(config)
         m.d.comb += [
             self.write.address.eq(dst),
             reducer.values.eq(self.write.values), reducer.keep.eq(kept), reducer.kind.eq(done.reduce),
-            reducer.active.eq(done.active & done.complete & (done.reduce != Reduce.NONE)),
+            reducer.active.eq(reduced),
             reducer.first.eq(first), reducer.ends.eq(done.ends), reducer.number.eq(numbered),
             reducer.lane.eq(self.token & config.lanes - 1),
             self.reduced.eq(reducer.done), self.reduced_into.eq(into),
@@ -152,7 +165,10 @@ class Vxm(wiring.Component):
         # and the link that holds a word for them, follow in the same cycle.
         domain, beat = (m.d.comb, done) if config.compact else (m.d.sync, stages[self.latency(config) - 1])
         domain += self.write.to.eq(To.NOWHERE)
-        with m.If(beat.active & beat.complete):
+        written = beat.active & beat.complete
+        if config.chained:
+            written &= ~(beat.chained & (beat.then == Then.SQUARES))
+        with m.If(written):
             domain += self.write.to.eq(beat.to)
         return m
 
@@ -179,12 +195,12 @@ class Vxm(wiring.Component):
                 m.d["comb" if held else "sync"] += stages[-1][name].eq(stages[0 if held else -2][name])
         return stages
 
-    def _results(self, m, stages):
+    def _results(self, m, stages, again):
         """Where the values go that are made in this cycle: (number, dst, first, numbered, into).
 
         `number` is the number in its round of the granule before the last stage. `dst`, `first` and
         `numbered` (the same number) belong to the granule that is written, `into` to the round that is
-        reduced.
+        reduced. `again`: whether the values come again, of a tile that is chained.
         """
         config = self._config
         last, done = stages[self.latency(config) - 1], stages[self.latency(config)]
@@ -196,31 +212,41 @@ class Vxm(wiring.Component):
             results.command.eq(self.command), results.counted.eq(Cat(last.active & last.complete, last.ends)),
             results.written.eq(Cat(done.active & done.complete, done.ends)), results.reduced.eq(self.reduced),
         ]
+        if config.chained:
+            m.d.comb += results.again.eq(again)
         numbered = Signal.like(results.number, name="numbered", reset_less=True)
         m.d.sync += numbered.eq(results.number)
         return results.number, results.dst, results.first, numbered, results.into
 
-    def _lanes(self, m, stages, number, total):
+    def _lanes(self, m, stages, stream, number, total):
         """The lanes, whose values are written. Returns which of these count, a bit a lane.
 
-        `number`: of the granule in its round, before the last stage; `total`: the shift plus the scalar's
-        exponent.
+        `stream`: whether the beat takes what the MXM puts out; `number`: of the granule in its round, before the last
+        stage; `total`: the shift plus the scalar's exponent.
         """
         config, lanes = self._config, self._config.lanes
         operands, last = stages[1], stages[self.latency(config) - 1]
         second = stages[1 + Lane.delay(config, Lane.SECOND)]
         keep, kept = Signal(lanes), Signal(lanes)
+        function, narrow, plus = operands.function, last.narrow, operands.plus
+        if config.chained:
+            function = Signal(functions(config))
+            m.d.comb += function.eq(operands.function)
+            with m.If(operands.chained & (operands.then == Then.SILU)):
+                m.d.comb += function.eq(Function.SILU)
+            narrow |= last.chained & (last.then == Then.TURN)
+            plus &= ~operands.chained
         for lane in range(lanes):
             index = (number << (lanes - 1).bit_length()) + lane
             m.d.comb += keep[lane].eq(~last.mask | (index <= self.position))
             m.submodules[f"lane{lane}"] = arithmetic = Lane(config)
             x = Mux(operands.second, self.x[lane ^ 1], self.x[lane]) if lanes > 1 else self.x[lane]
             m.d.comb += [
-                arithmetic.a.eq(Mux(operands.stream, self.granule[lane], x)),
+                arithmetic.a.eq(Mux(stream, self.granule[lane], x)),
                 arithmetic.b.eq(Mux(operands.by_vector, self.y[lane], self.scalar.value)),
-                arithmetic.c.eq(Mux(operands.plus, Mux(operands.stream, self.x[lane], self.y[lane]), 0)),
-                arithmetic.function.eq(operands.function), arithmetic.shift.eq(total),
-                arithmetic.second.eq(second.second), arithmetic.narrow.eq(last.narrow), arithmetic.keep.eq(keep[lane]),
+                arithmetic.c.eq(Mux(plus, Mux(stream, self.x[lane], self.y[lane]), 0)),
+                arithmetic.function.eq(function), arithmetic.shift.eq(total),
+                arithmetic.second.eq(second.second), arithmetic.narrow.eq(narrow), arithmetic.keep.eq(keep[lane]),
                 self.write.values[lane].eq(arithmetic.y),
             ]
             if config.cache_bits == 4:

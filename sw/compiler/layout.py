@@ -9,10 +9,12 @@ values have whole results for each head, since a product has them in its columns
 
 from ...hdl.spec.config import Config
 from ...hdl.spec.errors import MareyError
+from ...hdl.spec.isa import Then
 from ..model.graph import Kind, Operation
 from ..model.integer_graph import WEIGHT_GROUP, early, keys_at_once, maker
 from ..quant.outline import Outline
 from .buffers import buffer_sizes, factor_offsets
+from .chained import then_of
 from .matrix import Matrix
 
 
@@ -276,6 +278,7 @@ class Layout:
         """
         config, model, lanes = self.config, self.model, self.config.lanes
         sizes, windows = buffer_sizes(self), config.windows
+        chained = any(then_of(self, each) is not Then.NOTHING for each in self.linears)
         factors = {name: self.factor_values(name, matrix.groups * matrix.results * config.cols)
                    for name, matrix in (self.matrices | {"classifier": self.classifier}).items()
                    if not self.graph.find(name).gated}
@@ -297,27 +300,39 @@ class Layout:
             **{name: values for name, values in biases.items() if name != "classifier_bias"}}, start)
         self.layer |= rest
         self.layer_constants = max(at, windows["y"].first - (0 if self.pipelined else start))
-        at = self.layer_constants + model.n_layers * self.constants_stride
-        at = self._keep({"x": sizes["x"], "normal": sizes["normal"], "scale": lanes, "sums": sizes["sums"]}, at)
-        if self.values_late:  # the scores must not take their place
-            at = self._keep({"v": sizes["v"]}, at)
+        first, behind = self.layer_constants + (0 if self.pipelined else start), model.n_layers * self.constants_stride
+        # In a chained tile the VXM reads as x what it adds up or applies SILU to, and constants of layers only as y.
+        up, v = {"up": sizes.pop("up")} if chained else {}, {"v": sizes["v"]} if self.values_late else {}
+        at = self.padded(self.layer_constants) if chained else self.layer_constants + behind
+        at = self._keep({"x": sizes["x"], **up, "normal": sizes["normal"], "scale": lanes, "sums": sizes["sums"], **v}, at)
         looked_up, at = self.lay({"embedding": self._embedding_factor_values()}, at)
         classifier, at = self.lay({"classifier_bias": biases.get("classifier_bias", 0)}, at)
         x = [(0, at)]
+        if chained:
+            self.layer_constants, at = at, at + behind
         rest, at = self.lay({"high": sizes["high"], "final_norm": self._gain_values("final_norm"),
                               "classifier": factors["classifier"], "positions": sizes["positions"],
                               "final_norm_units": self.residual * self.balanced, "ones": lanes * self.balanced}, at)
         self.constants, self.constants_end = self.constants | looked_up | classifier | rest, at
-        at = self._keep({"turn": sizes["turn"]}, at)
+        at = self._keep({"turn": sizes["turn"]}, -(-at // sizes["turn"]) * sizes["turn"] if self.turned else at)
         at = max(self._keep({"factors": sizes["attention factors"]}, at),
-                 self._keep({"factors": sizes["factors"], "up": sizes["up"]}, at))
+                 self._keep({"factors": sizes["factors"], "up": sizes.get("up", 0)} if not chained else {}, at))
         self.factors = factor_offsets(self, factors)
-        y = [(self.layer_constants + (0 if self.pipelined else start), at)]
-        queries = max(self.in_words(at), windows["act"].first)
+        y = [(first, at)]
+        if self.turned:
+            self.buffers["q"], self.granules = self.buffers["qk"] + self.in_granules(self.kv_heads), at
+        else:
+            queries = max(self.in_words(at), windows["act"].first)
+            self.granules = self._keep({"q": sizes["q"]}, queries * config.granules_per_word)
+            act.append((queries, self.in_words(self.granules)))
         # Attention's output takes the place of its queries.
-        self.granules = self._keep({"q": sizes["q"]}, queries * config.granules_per_word)
         self.buffers["o"] = self.buffers["q"]
-        self.reads = {"act": [*act, (queries, self.in_words(self.granules))], "x": x, "y": y}
+        self.reads = {"act": act, "x": x, "y": y}
+
+    @property
+    def turned(self) -> bool:
+        """Whether the VXM turns queries and keys between the results of the product that makes them, where they are."""
+        return any(then_of(self, each) is Then.TURN for each in self.linears)
 
     @property
     def values_wait(self) -> bool:
@@ -345,6 +360,8 @@ class Layout:
         if self.pipelined:
             hidden = norm = self._keep({"whole": sizes["whole"]}, hidden)
             gate = [("gate", "gained")]
+        heads = [(norm, ("qk", "k") if self.values_late else ("qk", "k", "v"))]
+        if self.turned:  # queries stay in `qk`, and the scores must not take their place
+            heads = [(norm, ("k", "v")), (-(-(at + sizes["score"]) // self.head) * self.head, ("qk",))]
         return max(self._keep({name: sizes[name] for name in names}, start) for start, names in (
-            *((hidden, names) for names in gate), (norm, ("qk", "k") if self.values_late else ("qk", "k", "v")),
-            (norm, ("logits",)), (at, ("score",))))
+            *((hidden, names) for names in gate), *heads, (norm, ("logits",)), (at, ("score",))))

@@ -18,6 +18,7 @@ from ..model.graph import Kind, Operation
 from ..quant.outline import Outline
 from .attention import Attention
 from .builder import Builder, log2
+from .chained import makes_squares
 from .decisions import Decisions
 from .emit import lay_out
 from .kernels import choice, embedding, norm, steps_of
@@ -191,6 +192,10 @@ class _Token:
         for operation in builder.graph.begin:
             builder.operation = operation
             timeline.schedule(LOOK_UPS[operation.kind](builder, operation))
+        first_norm = next(each for each in builder.graph.layer if each.kind is Kind.NORM)
+        if makes_squares(layout, first_norm):
+            builder.operation = first_norm
+            timeline.schedule([norm.squares(builder)])
         timeline.schedule(each for operation in early for each in steps_of(builder, operation))
         key_granules = layout.head // config.rows * config.granules_per_word
 

@@ -6,11 +6,12 @@ from functools import cached_property
 
 import numpy as np
 
+from ...hdl.spec.chained import TURN_SHIFT
 from ..model.config import ModelConfig
 from ..model.graph import Graph, Kind
 
-FRACTION = 4
-"""Fractional bits of queries and keys in 16 bits, which are rounded away when they become int8."""
+FRACTION = TURN_SHIFT - 14
+"""Fractional bits of queries and keys in 16 bits, which are rounded away when they become int8; a rotation has 14."""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from amaranth.hdl import Shape
 from amaranth.lib import data
 
 from marey.hdl.mxm import Mxm
+from marey.hdl.spec.chained import TABLE_UNIT, inner_beats
 from marey.hdl.spec.config import Config
 from marey.hdl.spec.isa import (
     Address,
@@ -17,6 +18,7 @@ from marey.hdl.spec.isa import (
     Op,
     Reduce,
     Sfu,
+    Then,
     To,
     VxmBlocks,
     isa_of,
@@ -232,12 +234,34 @@ class Author:
         takes |= {"blocks": VxmBlocks.NONE} if "blocks" in takes else {}
         takes |= {"function": Function.MULTIPLY, "stream": 1, "pair": 0, "paced": paced, "inner": beats, "middle": middle,
                   "outer": outer, "interval": turn} | of_vxm
+        if config.chained and not fetch and isinstance(of_mxm["inner"], int) and isinstance(of_mxm["middle"], int) \
+                and rng.random() < 0.5:
+            of_mxm, takes, inner, middle, outer, turn = self._chained(takes)
+            mxm = self.isa.make(Op.MXM, **mxm.operands | of_mxm)
         distance = take_offset(config, Mxm.fetch_latency(config)) if fetch else stream_offset(config, inner)
         placed = [(0, mxm), (distance, self.isa.make(Op.VXM, **takes))]
         if rng.random() < 0.1:
             placed.insert(1, (issue_cycles(config, mxm), self.isa.make(Op.SET, **self._set())))
         placed.append((placed[-1][0] + outer * middle * turn + pause + 10, self.isa.make(Op.NOP)))
         return before + lay_out(config, placed)
+
+
+    def _chained(self, takes):
+        """A product and a VXM that goes on with its results: (operands of the MXM; those of the VXM, made of `takes`; the counts
+        of the product and the cycles of a result)."""
+        rng, cols = self.rng, self.config.cols
+        then = rng.choice((Then.SQUARES, Then.SILU, Then.TURN))
+        beats = inner_beats(self.config, then)
+        results = rng.choice((1, 1, 2)) if then is Then.TURN else 1
+        inner, middle = beats + rng.choice((0, 0, 1, 2, 5)), results * rng.randint(1, 3)
+        first = self._address(self.config.windows["x"].depth)
+        first = Address(first.offset // (cols * results) * cols * results)
+        turned = {"x_hop": results - 1, "y_hop": rng.randrange(self.config.granules // TABLE_UNIT or 1) // results * results}
+        squares = {"reduce": Reduce.SUM, "into": rng.randrange(1, self.config.scalars // 2)}
+        takes |= {"then": then, "by_vector": 1, "narrow": 0, "mask": 0, "to": To.MEM, "x_step": 1, "x": first, "dst": first,
+                  "inner": beats, "middle": middle, "outer": 1, "interval": inner, "reduce": Reduce.NONE, "into": 0}
+        takes |= squares if then is Then.SQUARES else turned if then is Then.TURN else {}
+        return {"inner": inner, "middle": middle, "outer": 1}, takes, inner, middle, 1, inner
 
 
 def _more_beats(operands):

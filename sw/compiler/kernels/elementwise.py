@@ -1,9 +1,10 @@
 """Kernels of operations that compute channel by channel: functions, and products of two vectors."""
 
 from ....hdl.spec.integer import MANTISSA_BITS, RESCALE_SHIFT
-from ....hdl.spec.isa import Function, Reduce
+from ....hdl.spec.isa import Function, Reduce, Then
 from ...model.graph import Kind, Operation
 from ..builder import ABSMAX, Builder, moved_by
+from ..chained import then_of
 from ..steps import Step, best
 
 FUNCTIONS = {"silu": Function.SILU, "gelu": Function.GELU}
@@ -13,8 +14,11 @@ FUNCTIONS = {"silu": Function.SILU, "gelu": Function.GELU}
 def activate(builder: Builder, operation: Operation) -> list[Step]:
     """Applies the operation's function to the buffer `gate`, in place; or into `up`, if a gated matrix reads it there.
 
-    The pass can use the cycles in which the VXM waits for results of the next product.
+    The pass can use the cycles in which the VXM waits for results of the next product. In a chained tile there is none where
+    the product before applies the function.
     """
+    if then_of(builder.layout, builder.graph.producer(operation.inputs[0], builder.graph.layer)) is Then.SILU:
+        return []
     gate = builder.buffer["gate"]
     dst = builder.buffer["up"] if builder.layout.gated else gate
     return [best(builder.spread(operation.name, end - first, builder.rate(operation), function=FUNCTIONS[operation.function],

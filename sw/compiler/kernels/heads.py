@@ -17,7 +17,8 @@ from ..steps import After, Step, best, step
 
 def heads(builder: Builder, operation: Operation) -> list[Step]:
     """Writes this position's queries from `qk` to `q`, and its keys to the cache; a ROTATE turns
-    both before, the keys on their way to the cache if `keys_at_once`. If the cache lies in external memory, its keys stay where
+    both before, the keys on their way to the cache if `keys_at_once`; in a chained tile both have been turned, and queries
+    are where they must be. If the cache lies in external memory, its keys stay where
     `keys_buffer` says."""
     layout, config, raw, head = builder.layout, builder.config, builder.buffer["qk"], builder.head_granules
     matrix, queries = layout.matrices["qk"], moved_by(raw, layout.in_granules(layout.kv_heads))
@@ -26,6 +27,8 @@ def heads(builder: Builder, operation: Operation) -> list[Step]:
     by_group = values.group_inner if layout.input_groups(builder.graph.find("v")) > 1 else 0
     rounds = partial(builder.rounds, interval=by_group)
     keys, turned, steps = builder.buffer[keys_buffer(operation)], {"inner": head, "x_hop": head}, []
+    if layout.turned:
+        return to_cache(builder, rounds("keys", builder.shape.n_kv_heads, per_head, **turned, x=raw, **_key_place(builder)))
     if operation.kind is Kind.ROTATE:
         turned = {"pair": 1, "by_vector": 1, "y": builder.buffer["turn"], "y_step": 1, "inner": 2 * head, "x_hop": head}
     if keys_at_once(builder.graph):

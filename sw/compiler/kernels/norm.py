@@ -11,6 +11,7 @@ from ....hdl.spec.isa import Op, Reduce, Sfu, To
 from ...model.graph import Kind, Operation
 from ...model.integer_graph import WHOLE
 from ..builder import ABSMAX, SQUARES, Builder
+from ..chained import makes_squares
 from ..steps import Step, best, step
 from .filling import Filling
 from .int8 import Groups, Int8, halves, turns_between
@@ -105,8 +106,8 @@ def normalise(builder: Builder, operation: Operation) -> list[Step]:
     source = x if operation.name in builder.layout.uniform else builder.buffer["gained"]
     if operation.output.static:
         made = Int8(builder, "norm", source, builder.dim_granules, ABSMAX, builder.root)
-        return [step(_squares(builder, x, builder.dim_granules, SQUARE_SHIFT)), _one_over_rms(builder),
-                made.values(shift=builder.shifts[f"{operation.name} int8"])]
+        first = [] if makes_squares(builder.layout, operation) else [squares(builder)]
+        return [*first, _one_over_rms(builder), made.values(shift=builder.shifts[f"{operation.name} int8"])]
     made = Int8.whole(builder, "norm", source, builder.dim_granules)
     return [
         made.scale(),
@@ -168,6 +169,11 @@ def _root(builder, in_units):
         step(builder.op(Op.SFU, "norm: 1/rms", function=Sfu.MULTIPLY, a=in_units.scalar + 1, b=builder.root,
                         into=builder.root)),
     ]
+
+
+def squares(builder: Builder) -> Step:
+    """The pass that adds up the squares of the residual."""
+    return step(_squares(builder, builder.buffer["x"], builder.dim_granules, SQUARE_SHIFT))
 
 
 def _squares(builder, x, count, shift, **turns):
