@@ -55,15 +55,15 @@ class Attention:
         self.softmax = next(builder.graph.of_kind(Kind.SOFTMAX))
         self.values = next(builder.graph.of_kind(Kind.VALUES))
         if config.compact:
-            results = head.count * head.groups - 1
-            self._results = straight(results * np.maximum(head.inner * np.arange(1, self.blocks + 1), config.beats_per_result))
+            self._candidates = self._results(ranges)
+            self.choose(ranges)
             counts = {config.block // config.cols, head.powers, head.inner} - {0}
-            pauses = {head.count * head.scores, head.count * head.powers, self._results.per_block} - counts - {0}
+            results = {pace.per_block for _, pace in self._candidates}
+            pauses = {head.count * head.scores, head.count * head.powers, *results} - counts - {0}
             self.counted = {f"{times} blocks": times for times in sorted(counts)} | {
                 f"{times} later blocks": times for times in sorted(pauses)}
             for number, (name, times) in enumerate(self.counted.items(), BLOCKS):
                 builder.registers.add(name, number, times if times in counts else 0)
-            self.paces = [(1, None)]
         else:
             self.counted = {}
             self._candidates = paces_of(config, head, self.blocks, ranges > 1)
@@ -76,13 +76,20 @@ class Attention:
     def between_heads(self) -> int:
         """The fewest cycles from the last result of a head to that of the next."""
         if self.config.engines == 1:
-            return self.head.groups * self.head.inner
+            return self.head.groups * max(self.head.inner, self.config.beats_per_result)
         return min(pace.period.at(1) for pace in self._candidates)
 
     def boundary(self, granule: int) -> Boundary:
         """What the next section finds at its origin, if attention's output is written from a granule on."""
-        return Boundary(granule, self.heads, self.builder.head_granules, self.head.groups * self.config.beats_per_result,
-                        self.config.beats_per_result, self.between_heads)
+        config, beats = self.config, self.config.beats_per_result
+        issue = products = 0
+        if config.engines == 1:
+            # The pause before the section may be as short as its own cycles, with the fewest blocks, too.
+            passed = next_issue(config, Op.VXM) + next_issue(config, Op.NOP)
+            issue = passed - vxm_beat(config) - (beats - 1 + min(pace.at(first) for first, pace in self._candidates))
+            products = mxm_beat(config) - vxm_beat(config) - stream_offset(config, 0) - beats
+        return Boundary(granule, self.heads, self.builder.head_granules, self.head.groups * beats, beats, self.between_heads,
+                        issue, products)
 
     def program(self, first: int) -> list[Instruction]:
         """The instructions between the VXM that takes the scores and the next section.
@@ -97,6 +104,10 @@ class Attention:
 
         `saved`: cycles that a range of at least `fewest` blocks takes less before the scores. `least`: as of `ranges_of`.
         """
+        if self.config.engines == 1:
+            self.paces = self._candidates[:2] if ranges > 1 else self._candidates[-1:]
+            self.pace = self.paces[0][1]
+            return
         typical = np.arange(1, min(self.blocks, -(-TYPICAL_POSITIONS // self.config.block)) + 1)
         cycles = []
         for pace in self._candidates:
@@ -159,6 +170,21 @@ class Attention:
 
     # One engine of the VXM
 
+    def _results(self, ranges):
+        """[(first number of blocks, cycles from the first result of the last product to the last one)], the last for any
+        number of blocks.
+
+        A result takes as many cycles as its head has words of values, but as many as its beats at the least. So there may be two
+        ranges of numbers of blocks, in each of which the cycles are a straight line; else a line that is too high in parts.
+        """
+        results, least, inner = self.head.count * self.head.groups - 1, self.config.beats_per_result, self.head.inner
+        needed = results * np.maximum(inner * np.arange(1, self.blocks + 1), least)
+        several = -(-least // inner)
+        if ranges == 1 or several == 1 or several > self.blocks:
+            return [(1, straight(needed))]
+        rising = Cycles(0, results * inner)
+        return [(1, Cycles(results * least)), (several, rising), (1, rising + Cycles(results * (least - inner)))]
+
     def _in_turns(self, first):
         """The instructions for a tile with one VXM engine: first all heads' exponentials, then all
         their values."""
@@ -189,7 +215,7 @@ class Attention:
             mxm,
             self._pause(Cycles(offset - mxm_next - pause, inner)),
             vxm,
-            self._pause(self._results + Cycles(rest)),
+            self._pause(self.pace + Cycles(rest)),
         ]
 
     def _summed(self, busy, least):

@@ -58,7 +58,7 @@ def lower(layout: Layout, outline: Outline, decisions: Decisions | None = None) 
     one fits.
     """
     builder = Builder(layout, outline, Resident(layout), decisions)
-    attention = Attention(builder, ranges=1 if layout.config.compact else MOST_RANGES)
+    attention = Attention(builder, ranges=MOST_RANGES)
     return _Token(builder, attention).code()
 
 

@@ -36,7 +36,8 @@ class Boundary:
 
     The pass writes `heads` heads of `size` granules each, `hop` apart, from MEM granule `granule` on; what a head has
     beyond the next one's begin is written again. Its last `last` beats are in the last `last` cycles, one a granule, and
-    one head ends at least `apart` cycles behind the other.
+    one head ends at least `apart` cycles behind the other. `issue`: the first cycle in which an instruction can issue.
+    `products`: the last cycle in which the MXM is in use.
     """
 
     granule: int
@@ -45,6 +46,8 @@ class Boundary:
     size: int
     last: int
     apart: int = 0
+    issue: int = 0
+    products: int = 0
 
 
 @dataclass
@@ -77,15 +80,16 @@ class Timeline:
         # The cycles in which a unit is in use, as bits; bit 0 is cycle -BEFORE.
         self._busy = dict.fromkeys(RIVALS, 0)
         self._ends: dict[Unit, int] = {}
-        self._keep_busy(Unit.ISSUE, -1)
+        self._keep_busy(Unit.ISSUE, self.boundary.issue - 1 if self.boundary else -1)
         if self.boundary:
             self._begin_at(self.boundary)
 
     def _begin_at(self, boundary):
         """Enters what the section finds at its origin."""
         config = self.config
-        for unit in (Unit.VXM_BEAT, Unit.MXM_BEAT):
-            self._keep_busy(unit, 0)
+        self._keep_busy(Unit.VXM_BEAT, 0)
+        for unit in (Unit.MXM_BEAT, Unit.MXM_ENGINE):
+            self._keep_busy(unit, boundary.products)
         for engine in VXM_ENGINES[:config.engines]:
             self._keep_busy(engine, Vxm.leaving_cycles(config))
         cycles = np.full((boundary.heads, boundary.size), Vxm.latency(config))
