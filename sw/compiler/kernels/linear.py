@@ -323,17 +323,17 @@ class _Product:
         offset = stream_offset(config, self.beats)
         period = builder.added_cycles if short else matrix.results * self.interval
         added = {"plus": 1, "x": dst, "x_step": 1}
-        # First groups of VXM instructions. The first group does not add to sums in MEM, unless the epilogue
-        # adds to all results; the last group may have an epilogue. Groups with the same operands share an
-        # instruction.
-        firsts = sorted({0} | ({1} if groups > 1 and not epilogue.get("plus") else set())
-                        | ({groups - 1} if epilogue.keys() - added.keys() else set()) | {span.first for span in self.spans})
+        # First groups of VXM instructions. The first group adds what the epilogue adds, a bias or the sums in MEM, or nothing;
+        # the others add to the sums; the last may have an epilogue. Groups with the same operands share an instruction.
+        start, last = ({name: value for name, value in epilogue.items() if (name in added) == own} for own in (True, False))
+        firsts = sorted({0} | ({1} if groups > 1 and start != added else set()) | ({groups - 1} if last else set())
+                        | {span.first for span in self.spans})
         uniform = {"y_step": 0, "y_hop": 0} if self.name in builder.layout.uniform else {}
         spans, taken = list(pairwise([*firsts, groups])), []
         for first, end in spans:
             span = next(each for each in self.spans if first < each.end).part(first, end)
             y = replace(take["y"], offset=take["y"].offset + first * granules)
-            more = (added if first or epilogue.get("plus") else {}) | (epilogue if end == groups else {}) | uniform
+            more = (added if first else start) | (last if end == groups else {}) | uniform
             if early:
                 more |= {"scalar": span.scalar, "scalar_hop": span.hop}
             taken.append(builder.op(Op.VXM, self.name, **take.operands | {
