@@ -20,10 +20,10 @@ CONFIGS = [
            compact=1, link_timeout=32, crc_bits=8),
     Config(name="port", rows=4, cols=4, lanes=2, wram_depth=64, wram_ports=1, mem_depth=64, program_depth=64, link_timeout=32),
     Config(name="short", rows=4, cols=4, lanes=1, weight_bits=4, cache_bits=4, wram_depth=64, mem_depth=64,
-           program_depth=64, compact=1, link_timeout=32, crc_bits=8),
+           program_depth=64, compact=1, chained=1, link_timeout=32, crc_bits=8),
 ]
 """Square, one lane, oblong with odd depths, tall, int4 weights in pairs of words, few logic cells and int4 weights, one port
-for weights, and few logic cells with weights, keys and values of 4 bits."""
+for weights, and few logic cells with weights, keys and values of 4 bits and a chained VXM."""
 
 GATED = [
     Config(name="gated", rows=4, cols=4, lanes=2, wram_depth=64, mem_depth=64, program_depth=64, gelu=1,
@@ -78,9 +78,9 @@ ONE_PORT = [
     Config(name="p4", rows=4, cols=4, lanes=1, weight_bits=4, wram_depth=8192, wram_ports=1, mem_depth=1024, compact=1),
     Config(name="p82", rows=8, cols=2, lanes=2, wram_depth=4096, wram_ports=1, mem_depth=2048),
     Config(name="k4", rows=4, cols=4, lanes=1, weight_bits=4, cache_bits=4, wram_depth=8192, wram_ports=1, mem_depth=1024,
-           compact=1),
+           compact=1, chained=1),
 ]
-"""And where W-RAM has one port, in the last with keys and values of 4 bits."""
+"""And where W-RAM has one port, in the last with keys and values of 4 bits and a chained VXM."""
 
 MODELS = {
     ModelConfig(dim=32, hidden_dim=44, n_layers=2, n_heads=4, n_kv_heads=2, vocab_size=50, seq_len=40):

@@ -71,7 +71,8 @@ class Config:
                              "multipliers lie all over a device", Whole(1, 4), 1)
     token_bits: int = option("bits of a token: a vocabulary has 2 to this many entries at most", Whole(16, MOST_TOKEN_BITS), 16)
     chained: int = option("1: a VXM that takes the MXM's results can go on with them before the next ones come: add up their "
-                          "squares, apply SILU, or turn pairs; of a compact tile with one lane and four columns", OneOf((0, 1)), 0)
+                          "squares, apply SILU, or turn pairs; on a compact tile with one lane and four columns",
+                          OneOf((0, 1)), 0)
     sdram: int = option("external memory; 0: none, " + ", ".join(f"{n}: {name}" for n, name in enumerate(PARTS, 1)),
                         OneOf(range(len(PARTS) + 1)), 0)
     sdram_mhz: int = option("the tile's clock, by which the external memory is timed", Whole(1, 200), 100)

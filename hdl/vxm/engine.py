@@ -56,7 +56,7 @@ class Engine(wiring.Component):
             beat.active.eq(repeat.active), beat.x.eq(addresses["x"] ^ swapped), beat.y.eq(addresses["y"]),
             beat.scalar.eq(now.scalar), beat.second.eq(second), beat.complete.eq(complete), beat.ends.eq(repeat.ends),
         ]
-        steps = {"x": now.x_step & complete, "y": now.y_step}
+        steps = {"y": now.y_step, "x": now.x_step & complete}
         if self._config.chained:
             steps = self._chain(m, repeat, now, addresses, second, complete)
         if not self._config.compact:
@@ -68,8 +68,7 @@ class Engine(wiring.Component):
                 beat.number.eq(results.number), beat.first.eq(results.first),
             ]
         with m.If(repeat.active):
-            m.d.sync += second.eq(now.pair & ~second)
-            m.d.sync += [address.eq(address + steps[name]) for name, address in addresses.items()]
+            m.d.sync += [second.eq(now.pair & ~second), *(addresses[name].eq(addresses[name] + steps[name]) for name in "yx")]
         with m.If(repeat.round):
             m.d.sync += now.scalar.eq(now.scalar + now.scalar_hop)
             for name, address in addresses.items():
@@ -89,7 +88,8 @@ class Engine(wiring.Component):
         m.d.comb += [
             chain.then.eq(now.then), chain.number.eq(repeat.number), chain.last.eq(now.x_hop), chain.table.eq(now.y_hop),
             chain.x.eq(addresses["x"]), chain.y.eq(addresses["y"]),
-            beat.x.eq(chain.x_address ^ (now.pair & second)), beat.y.eq(chain.y_address), beat.active.eq(repeat.active & ~chain.pause),
+            beat.x.eq(chain.x_address ^ (now.pair & second)), beat.y.eq(chain.y_address),
+            beat.active.eq(repeat.active & ~chain.pause),
             beat.chained.eq(chain.chained), beat.second.eq(second | chain.second),
             beat.complete.eq(complete & (~chain.turning | chain.second)),
         ]

@@ -123,7 +123,8 @@ class Vxm(wiring.Component):
         shift, busy = Signal(signed(10)), Signal()
         if config.compact:
             m.d.comb += busy.eq(Cat(stage.active for stage in stages[:self.reduce_latency(config)]).any())
-        total, stream = Signal(TOTAL_BITS), operands.stream
+        total = Signal(TOTAL_BITS)
+        stream = operands.stream
         reduced = done.active & done.complete & (done.reduce != Reduce.NONE)
         if config.chained:
             # With `then`, what is taken from the MXM is not reduced, since it comes again.

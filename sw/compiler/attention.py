@@ -174,8 +174,8 @@ class Attention:
         """[(first number of blocks, cycles from the first result of the last product to the last one)], the last for any
         number of blocks.
 
-        A result takes as many cycles as its head has words of values, but as many as its beats at the least. So there may be two
-        ranges of numbers of blocks, in each of which the cycles are a straight line; else a line that is too high in parts.
+        A result takes as many cycles as its head has words of values, but as many as its beats at the least. So there may be
+        two ranges of numbers of blocks, in each of which the cycles are a straight line; else a line that is too high in parts.
         """
         results, least, inner = self.head.count * self.head.groups - 1, self.config.beats_per_result, self.head.inner
         needed = results * np.maximum(inner * np.arange(1, self.blocks + 1), least)

@@ -49,7 +49,8 @@ def makes_squares(layout, norm: Operation) -> bool:
 
 
 def _summand(graph: Graph, norm: Operation) -> Operation | None:
-    """The LINEAR whose results are added to the residual that a NORM reads; that of the last layer for the first NORM of one."""
+    """The LINEAR whose results are added to the residual that a NORM reads; for the first NORM of a layer, that of the layer
+    before."""
     adds = [each for each in graph.layer if each.kind is Kind.ADD]
     before = [each for each in adds if each.output.name == norm.inputs[0] and norm in graph.layer[graph.layer.index(each):]]
     add = (before or adds)[-1]

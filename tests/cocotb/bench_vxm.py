@@ -4,9 +4,10 @@ import cocotb
 import numpy as np
 
 from marey.hdl.sequencer import Sequencer
+from marey.hdl.spec.chained import inner_beats
 from marey.hdl.spec.command import command_layout
-from marey.hdl.spec.isa import Address, Function, Isa, Op, Reduce, To, functions
-from marey.hdl.timing import Issue, Kind, uses
+from marey.hdl.spec.isa import Address, Function, Isa, Op, Reduce, Then, To, functions
+from marey.hdl.timing import Issue, Kind, uses, vxm_parts
 from marey.hdl.vxm import Vxm
 from marey.sim.emulator import EmulatedTile
 from tests.cocotb.common import CONFIG, begin, command, cycle, lanes, rng, settle, signed
@@ -38,34 +39,42 @@ class Bench:
         period = resolved["middle"] * max(resolved["interval"], resolved["inner"]) + self.random.randrange(3)
         self.dut.command.value = command(LAYOUT, resolved | {"period": period})
         issue = Issue(self.now - Sequencer.latency(CONFIG, Op.VXM), 0, instruction, resolved, period, self.position, self.token)
-        found = {use.unit: use for use in uses(CONFIG, issue)}
-        cycles = found["vxm"].cycles
+        found = uses(CONFIG, issue)
         granules = []
-        for at in cycles if resolved["stream"] else []:
+        for at in next((use.cycles for use in found if use.unit == "stream"), []):
             most = 1 << CONFIG.accumulator_bits - 1
             x = [self.random.choice([-most, most - 1, self.random.randrange(-most, most),
                                      self.random.randrange(-5000, 5000)]) for _ in range(LANES)]
-            self.stream[int(at) + Vxm.STREAM_LATENCY] = x
+            self.stream[int(at)] = x
             granules.append(np.array(x, np.int64))
-        memory, written = self.tile.mem.copy(), []
-        scalars = self.tile.scalars.copy()
+        memory, scalars = self.tile.mem.copy(), self.tile.scalars.copy()
+        parts = vxm_parts(CONFIG, issue)
+        for number, part in enumerate(parts):
+            self._expect({use.unit: use for use in found if use.chained == bool(number)}, part,
+                         granules if part.operands["stream"] else [], len(parts) > 1)
+        self.tile.mem[:], self.tile.scalars[:] = memory, scalars
+        found = {use.unit: use for use in found}
+        engine = next(use for unit, use in found.items() if unit.facts.kind is Kind.ENGINE)
+        return int(engine.cycles[-1]) - self.now
+
+    def _expect(self, found, part, granules, kept):
+        """Notes what a part of an instruction must write, and when. `kept`: it is read once more, so MEM must keep it."""
+        written = []
         self.tile._write = lambda issue, to, dst, result: written.append((to, dst, result))
-        self.tile._vxm(issue, granules)
-        self.tile.mem[:] = memory
-        # An instruction whole, or its rounds.
+        self.tile._vxm_part(part, granules)
+        # A part whole, or its rounds.
         to, dst, result = written[0][0], *(np.concatenate(parts) for parts in list(zip(*written, strict=True))[1:])
         if to is not To.NOWHERE:
             at = found.get("mem.write") or found.get("wram.keys") or found["wram.values"]
             late = 0 if to is To.MEM else 1
             for when, address, values in zip(at.cycles, dst.ravel(), result.reshape(-1, LANES), strict=True):
-                self.writes[int(when) - late] = (to.value, int(address), values.tolist())
+                self.writes[int(when) - late] = (to.value, int(address), values.tolist(), kept)
+                if kept:
+                    self.tile.mem.reshape(-1, LANES)[address] = values
         if "scalar.reduced" in found:
             use = found["scalar.reduced"]
             for when, address in zip(use.cycles, use.addresses, strict=True):
                 self.scalars[int(when)] = (int(address), int(self.tile.scalars[address, 0]))
-        self.tile.scalars[:] = scalars
-        engine = next(use for unit, use in found.items() if unit.facts.kind is Kind.ENGINE)
-        return int(engine.cycles[-1]) - self.now
 
     async def step(self):
         """One cycle: what MEM, the scalars and the MXM give, and what leaves."""
@@ -90,6 +99,8 @@ class Bench:
         if wanted:
             assert (to, address) == wanted[:2], self.now
             assert lanes(write >> 2 + ISA.command(Op.VXM)["dst"].width, LANES, 16) == wanted[2], self.now
+            if wanted[3]:
+                granules[address] = wanted[2]
         wanted = self.scalars.pop(self.now, None)
         assert (dut.reduced.value == 1) == (wanted is not None), self.now
         if wanted:
@@ -97,8 +108,25 @@ class Bench:
             assert signed(dut.reduced_value.value.to_unsigned(), 32) == wanted[1], self.now
 
 
+def draw_chained(random):
+    """Any legal operands with `then`, at addresses that stay in MEM."""
+    then = random.choice(list(Then)[1:])
+    results = random.choice((1, 2)) if then is Then.TURN else 1
+    dst, beats = random.randrange(0, 64, 4 * results), inner_beats(CONFIG, then)
+    turned = {"x_hop": results - 1, "y_hop": random.randrange(16, 24, results)} if then is Then.TURN else {}
+    squares = {"reduce": Reduce.SUM, "into": random.randrange(1, HALF)} if then is Then.SQUARES else {}
+    return {
+        "stream": 1, "by_vector": 1, "plus": random.randrange(2), "then": then, "x": dst, "dst": dst, "x_step": 1,
+        "inner": beats,
+        "middle": results * random.randrange(1, 4), "interval": beats + random.randrange(4), "y": random.randrange(128, 180),
+        "y_step": random.randrange(2), "shift": random.randrange(-10, 48), "bare": random.randrange(2), "to": To.MEM,
+        "scalar": random.choice((0, HALF)), **turned, **squares}
+
+
 def draw(random, engine=0):
     """Any legal operands, at addresses that stay in MEM."""
+    if CONFIG.chained and random.randrange(2):
+        return draw_chained(random)
     stream, plus = random.randrange(2), random.randrange(2)
     pair = 0 if stream else random.randrange(2)
     by_vector = random.randrange(2) if stream or not plus or pair else 0

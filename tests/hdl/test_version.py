@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from marey.hdl.manual import encoding
 from marey.hdl.spec import instructions, integer
+from marey.hdl.spec.chained import inner_beats
 from marey.hdl.spec.config import Config, ConfigError
 from marey.hdl.spec.isa import (
     OPTIONAL_FUNCTIONS,
@@ -16,6 +17,7 @@ from marey.hdl.spec.isa import (
     Place,
     Reduce,
     Sfu,
+    Then,
     To,
     functions,
     isa_of,
@@ -24,7 +26,7 @@ from marey.hdl.spec.protocol import VERSION
 from marey.hdl.timing import trace, uses
 from tests.configs import op
 
-MEANT = {5: {"": "d7379897d73242ac", "gelu": "b34d390f61097da7", "sdram": "f4eeaa4bcd102ff1"}}
+MEANT = {5: {"": "d7379897d73242ac", "chained": "61d83be8cffeb625", "gelu": "b34d390f61097da7", "sdram": "f4eeaa4bcd102ff1"}}
 """By version, the digests of `meaning`: for `CONFIGS` as they are, and with each field that adds a function."""
 
 CONFIGS = [
@@ -47,6 +49,10 @@ def samples(config):
                 for function in functions(config))
     yield from (make("VXM", inner=2, pair=1, reduce=reduce, into=int(reduce not in (Reduce.NONE, Reduce.ARGMAX)))
                 for reduce in Reduce)
+    if config.chained:
+        yield from (make("VXM", stream=1, by_vector=1, then=then, inner=inner_beats(config, then), middle=4, interval=16, x=16,
+                         dst=16, x_step=1, to=To.MEM, reduce=reduce, into=int(reduce is Reduce.SUM), x_hop=1, y_hop=2)
+                    for then, reduce in ((Then.SQUARES, Reduce.SUM), (Then.SILU, Reduce.NONE), (Then.TURN, Reduce.NONE)))
     yield from (make("SFU", function=function, into=half, count=2) for function in Sfu if function is not Sfu.MULTIPLY)
     yield make("SFU", function=Sfu.MULTIPLY, a=half, b=half, into=half)
     if config.memory:
@@ -62,7 +68,7 @@ def meaning(configs):
     able = {function for config in configs for function in functions(config)}
     operations = {op for config in configs for op in isa_of(config).operands}
     for kind in (value for value in vars(instructions).values() if isinstance(value, enum.EnumMeta) and list(value)):
-        if kind is Place and Op.MOVE not in operations:
+        if (kind is Place and Op.MOVE not in operations) or (kind is Then and not any(config.chained for config in configs)):
             continue
         has = {Function: able, Op: operations}.get(kind, set(kind))
         kept = [(member.name, member.value) for member in kind if member in has]
@@ -90,7 +96,7 @@ def tiles(field):
 
 def test_a_change_of_meaning_is_a_new_version():
     digests = {field: hashlib.sha256("\n".join(meaning(list(tiles(field)))).encode()).hexdigest()[:16]
-               for field in ("", *OPTIONAL_FUNCTIONS.values(), *OPTIONAL_OPERATIONS.values())}
+               for field in ("", "chained", *OPTIONAL_FUNCTIONS.values(), *OPTIONAL_OPERATIONS.values())}
     assert MEANT[VERSION] == digests, (
         f"programs mean something else than in version {VERSION}: raise it in hdl/spec/protocol.py and in "
         f"sw/program/program.py, and put {digests} here")

@@ -247,8 +247,8 @@ class Author:
 
 
     def _chained(self, takes):
-        """A product and a VXM that goes on with its results: (operands of the MXM; those of the VXM, made of `takes`; the counts
-        of the product and the cycles of a result)."""
+        """A product and a VXM that goes on with its results: (operands of the MXM; those of the VXM, made of `takes`; the
+        counts of the product and the cycles of a result)."""
         rng, cols = self.rng, self.config.cols
         then = rng.choice((Then.SQUARES, Then.SILU, Then.TURN))
         beats = inner_beats(self.config, then)

@@ -39,7 +39,8 @@ def _windows(rng, per_word, mem_depth):
 EXAMPLES = [
     Config(name="full", rows=4, cols=4, lanes=2, weight_bits=4, wram_depth=8, mem_depth=16, scalars=16, gelu=1),
     Config(name="compact", rows=4, cols=4, lanes=2, weight_bits=4, wram_depth=8, mem_depth=16, scalars=16, gelu=1, compact=1),
-    Config(name="chained", rows=4, cols=4, lanes=1, weight_bits=4, wram_depth=8, mem_depth=16, scalars=16, compact=1, chained=1),
+    Config(name="chained", rows=4, cols=4, lanes=1, weight_bits=4, wram_depth=8, mem_depth=16, scalars=16, compact=1,
+           chained=1),
     Config(name="paired", rows=4, cols=4, lanes=2, weight_bits=4, paired=1, wram_depth=8, mem_depth=16, scalars=16, gelu=1),
 ]
 """A tile of each kind with all functions, and so with all fields of instructions."""

@@ -55,11 +55,12 @@ def test_hash_tells_all_fields_that_a_program_depends_on():
                "program_depth": 100, "scalars": 16, "compact": 1, "wram_ports": 1, "wram_latency": 2,
                "act_first": 64, "act_depth": 64, "x_depth": 100, "y_depth": 64, "multiply_bits": 4, "gelu": 1,
                "sdram": 1, "sdram_mhz": 80, "sdram_rate": 2, "sdram_sweep_us": 40_000, "reduce_stages": 3, "token_bits": 18,
-               "paired": 1, "cache_bits": 4, "sum_stages": 2}
+               "paired": 1, "cache_bits": 4, "sum_stages": 2, "chained": 1}
     assert set(changed) == {field.name for field in fields(Config)} - {"name", "link_timeout", "crc_bits"}
     small = replace(GOOD, wram_depth=1024, mem_depth=1024)
     more = {"sdram_mhz": {"sdram": 1}, "sdram_rate": {"sdram": 1, "sdram_mhz": 70}, "sdram_sweep_us": {"sdram": 1},
-            "paired": {"weight_bits": 4}, "cache_bits": {"weight_bits": 4}}
+            "paired": {"weight_bits": 4}, "cache_bits": {"weight_bits": 4},
+            "chained": {"compact": 1, "lanes": 1, "cols": 4, "mem_depth": 256}}
     hashes = {replace(small, **{field: value} | more.get(field, {})).hash for field, value in changed.items()}
     assert len(hashes | {small.hash}) == len(changed) + 1
 
@@ -69,7 +70,7 @@ HASHES = {"sim8x8": 0xE96BCB91, "sim8x8_int4": 0x2FDBFA66, "ecp5_8x8": 0x6BECDA0
 
 
 def test_a_field_that_is_added_leaves_the_hash_of_tiles_that_have_its_default():
-    assert {name: replace(PRESETS[name], paired=0, cache_bits=8).hash for name in HASHES} == HASHES
+    assert {name: replace(PRESETS[name], paired=0, cache_bits=8, chained=0).hash for name in HASHES} == HASHES
     defaults = {field.name: field.default for field in fields(Config)}
     assert all(defaults[name] is not MISSING for name in LATER)
 
@@ -94,6 +95,13 @@ def test_keys_of_4_bits_are_words_of_weights_of_4_bits():
     for others in ({}, {"weight_bits": 4, "paired": 1}):
         with pytest.raises(ConfigError, match="cache_bits 4 needs weight_bits 4 without paired"):
             replace(GOOD, cache_bits=4, **others)
+
+
+def test_only_a_compact_tile_with_one_lane_and_four_columns_is_chained():
+    assert replace(preset("tiny4x4"), compact=1, chained=1, mem_depth=64, wram_depth=64).chained
+    for others in ({}, {"compact": 1, "cols": 8}, {"compact": 1, "lanes": 2}):
+        with pytest.raises(ConfigError, match="chained needs a compact tile with one lane and four columns"):
+            replace(preset("tiny4x4"), chained=1, mem_depth=64, wram_depth=64, **others)
 
 
 def test_a_memory_with_one_port_has_no_register_behind_it():

@@ -1,4 +1,5 @@
-"""Biases of matrices whose inputs, or weights, are in groups: the first group's sums get the bias, and the others add to them."""
+"""Biases of matrices whose inputs, or weights, are in groups: the first group gets the bias, and the others add to its sums.
+"""
 
 from dataclasses import replace
 
