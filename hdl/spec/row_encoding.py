@@ -44,8 +44,8 @@ PLACES: dict[str, dict[str, tuple[int, int]]] = {
         "x": (1, 0), "outer": (1, 12), "x_step": (1, 18), "y_step": (1, 19), "y": (2, 0), "scalar": (2, 12),
         "scalar_hop": (2, 18), "pair": (2, 19), "middle": (3, 0), "x_hop": (3, 10), "interval": (4, 0), "y_hop": (4, 10),
         "dst": (5, 0), "stream": (5, 16), "by_vector": (5, 17), "plus": (5, 18), "bare": (5, 19), "then": (5, 20),
-        "inner": (6, 0), "dst_hop": (6, 10), "paced": (6, 21), "function": (6, 22), "shift": (7, 0), "narrow": (7, 7), "to": (7, 8),
-        "mask": (7, 10), "reduce": (7, 11), "into": (7, 14), "high": (7, 19),
+        "inner": (6, 0), "dst_hop": (6, 10), "paced": (6, 21), "function": (6, 22),
+        "shift": (7, 0), "narrow": (7, 7), "to": (7, 8), "mask": (7, 10), "reduce": (7, 11), "into": (7, 14), "high": (7, 19),
     },
     "SFU": {"a": (1, 0), "b": (1, 6), "into": (1, 12), "function": (1, 18), "epsilon": (2, 0), "count": (3, 0)},
 }

@@ -44,6 +44,18 @@ def buffer_sizes(layout) -> dict[str, int]:
         "factors": max(by_input.values(), default=0), "logits": layout.vocabulary, "scale": lanes}
 
 
+def embedding_factor_values(layout) -> int:
+    """Values that the embedding's factors take in MEM: one a channel, or one a token and group."""
+    if layout.balanced:
+        return layout.dim
+    return layout.factor_values("embedding", layout.embedding_groups * layout.vocabulary)
+
+
+def gain_values(layout, name: str) -> int:
+    """Values that the gains of a norm take in MEM: none if they are all 1."""
+    return 0 if name in layout.uniform else layout.dim
+
+
 def factor_offsets(layout, factors: dict[str, int]) -> dict[str, int]:
     """Granules, from the first of the buffer "factors" of a `Layout`, of factors that have been multiplied by a scalar.
 

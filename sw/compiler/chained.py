@@ -30,6 +30,16 @@ def then_of(layout, linear: Operation) -> Then:
     return then if _has_time(layout.config, layout.matrices[linear.name], then) else Then.NOTHING
 
 
+def is_chained(layout) -> bool:
+    """Whether the VXM goes on with the results of any matrix."""
+    return any(then_of(layout, linear) is not Then.NOTHING for linear in layout.linears)
+
+
+def turned(layout) -> bool:
+    """Whether the VXM turns queries and keys between the results of the product that makes them, where they are."""
+    return any(then_of(layout, linear) is Then.TURN for linear in layout.linears)
+
+
 def _turns(layout):
     """Whether a head has as many results as TURN can count, and no padding."""
     results, rest = divmod(layout.head, layout.config.cols)

@@ -9,12 +9,11 @@ values have whole results for each head, since a product has them in its columns
 
 from ...hdl.spec.config import Config
 from ...hdl.spec.errors import MareyError
-from ...hdl.spec.isa import Then
 from ..model.graph import Kind, Operation
 from ..model.integer_graph import WEIGHT_GROUP, early, keys_at_once, maker
 from ..quant.outline import Outline
-from .buffers import buffer_sizes, factor_offsets
-from .chained import then_of
+from .buffers import buffer_sizes, embedding_factor_values, factor_offsets, gain_values
+from .chained import is_chained, turned
 from .matrix import Matrix
 
 
@@ -255,16 +254,6 @@ class Layout:
         are all the same."""
         return self.config.lanes if name in self.uniform else values
 
-    def _embedding_factor_values(self):
-        """Values that the embedding's factors take in MEM: one a channel, or one a token and group."""
-        if self.balanced:
-            return self.dim
-        return self.factor_values("embedding", self.embedding_groups * self.vocabulary)
-
-    def _gain_values(self, name):
-        """Values that the gains of a norm take in MEM: none if they are all 1."""
-        return 0 if name in self.uniform else self.dim
-
     def bias_values(self, operation: Operation) -> int:
         """Values that the bias of a LINEAR takes in MEM, padding included; 0 if it has none."""
         if not operation.bias:
@@ -274,11 +263,10 @@ class Layout:
     def _lay_granules(self):
         """Lays out MEM, so that each port reads one or two contiguous ranges (see `reads`).
 
-        In order: what the MXM reads, what the VXM reads as x, what it reads as y, and the queries, which the MXM reads.
+        In order: what the MXM reads, what the VXM reads as x, what it reads as y, and the queries, unless a product turns them.
         """
         config, model, lanes = self.config, self.model, self.config.lanes
-        sizes, windows = buffer_sizes(self), config.windows
-        chained = any(then_of(self, each) is not Then.NOTHING for each in self.linears)
+        sizes, windows, chained = buffer_sizes(self), config.windows, is_chained(self)
         factors = {name: self.factor_values(name, matrix.groups * matrix.results * config.cols)
                    for name, matrix in (self.matrices | {"classifier": self.classifier}).items()
                    if not self.graph.find(name).gated}
@@ -291,7 +279,7 @@ class Layout:
                   if name not in self.groups or self.input_groups(self.graph.find(name)) > 1}
         self.layer, start = self.lay(scaled, 0)
         rest, self.constants_stride = self.lay({
-            **{name: self._gain_values(name) for name in self.norms},
+            **{name: gain_values(self, name) for name in self.norms},
             **{f"{name}_units": self.residual * self.balanced for name in self.norms}, "rescale": self.dim * self.balanced,
             **{name: factors[name] for name in self.matrices if name in factors and name not in scaled},
             "key_offset": 0 if keys_at_once(self.graph) else self.kv_heads, "score": model.n_heads * lanes,
@@ -305,21 +293,21 @@ class Layout:
         up, v = {"up": sizes.pop("up")} if chained else {}, {"v": sizes["v"]} if self.values_late else {}
         at = self.padded(self.layer_constants) if chained else self.layer_constants + behind
         at = self._keep({"x": sizes["x"], **up, "normal": sizes["normal"], "scale": lanes, "sums": sizes["sums"], **v}, at)
-        looked_up, at = self.lay({"embedding": self._embedding_factor_values()}, at)
+        looked_up, at = self.lay({"embedding": embedding_factor_values(self)}, at)
         classifier, at = self.lay({"classifier_bias": biases.get("classifier_bias", 0)}, at)
         x = [(0, at)]
         if chained:
             self.layer_constants, at = at, at + behind
-        rest, at = self.lay({"high": sizes["high"], "final_norm": self._gain_values("final_norm"),
+        rest, at = self.lay({"high": sizes["high"], "final_norm": gain_values(self, "final_norm"),
                               "classifier": factors["classifier"], "positions": sizes["positions"],
                               "final_norm_units": self.residual * self.balanced, "ones": lanes * self.balanced}, at)
         self.constants, self.constants_end = self.constants | looked_up | classifier | rest, at
-        at = self._keep({"turn": sizes["turn"]}, -(-at // sizes["turn"]) * sizes["turn"] if self.turned else at)
+        at = self._keep({"turn": sizes["turn"]}, -(-at // sizes["turn"]) * sizes["turn"] if turned(self) else at)
         at = max(self._keep({"factors": sizes["attention factors"]}, at),
                  self._keep({"factors": sizes["factors"], "up": sizes.get("up", 0)} if not chained else {}, at))
         self.factors = factor_offsets(self, factors)
         y = [(first, at)]
-        if self.turned:
+        if turned(self):
             self.buffers["q"], self.granules = self.buffers["qk"] + self.in_granules(self.kv_heads), at
         else:
             queries = max(self.in_words(at), windows["act"].first)
@@ -328,11 +316,6 @@ class Layout:
         # Attention's output takes the place of its queries.
         self.buffers["o"] = self.buffers["q"]
         self.reads = {"act": act, "x": x, "y": y}
-
-    @property
-    def turned(self) -> bool:
-        """Whether the VXM turns queries and keys between the results of the product that makes them, where they are."""
-        return any(then_of(self, each) is Then.TURN for each in self.linears)
 
     @property
     def values_wait(self) -> bool:
@@ -361,7 +344,7 @@ class Layout:
             hidden = norm = self._keep({"whole": sizes["whole"]}, hidden)
             gate = [("gate", "gained")]
         heads = [(norm, ("qk", "k") if self.values_late else ("qk", "k", "v"))]
-        if self.turned:  # queries stay in `qk`, and the scores must not take their place
+        if turned(self):  # queries stay in `qk`, and the scores must not take their place
             heads = [(norm, ("k", "v")), (-(-(at + sizes["score"]) // self.head) * self.head, ("qk",))]
         return max(self._keep({name: sizes[name] for name in names}, start) for start, names in (
             *((hidden, names) for names in gate), *heads, (norm, ("logits",)), (at, ("score",))))

@@ -11,6 +11,7 @@ from ...model.graph import Kind, Operation
 from ...model.integer_graph import keys_at_once
 from ...quant.model import FRACTION
 from ..builder import REDUCED, Builder, log2, moved_by
+from ..chained import turned as turned_before
 from ..distances import stream_offset
 from ..steps import After, Step, best, step
 
@@ -27,7 +28,7 @@ def heads(builder: Builder, operation: Operation) -> list[Step]:
     by_group = values.group_inner if layout.input_groups(builder.graph.find("v")) > 1 else 0
     rounds = partial(builder.rounds, interval=by_group)
     keys, turned, steps = builder.buffer[keys_buffer(operation)], {"inner": head, "x_hop": head}, []
-    if layout.turned:
+    if turned_before(layout):
         return to_cache(builder, rounds("keys", builder.shape.n_kv_heads, per_head, **turned, x=raw, **_key_place(builder)))
     if operation.kind is Kind.ROTATE:
         turned = {"pair": 1, "by_vector": 1, "y": builder.buffer["turn"], "y_step": 1, "inner": 2 * head, "x_hop": head}

@@ -4,17 +4,17 @@ memory."""
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from ....hdl.spec.chained import TABLE_UNIT, inner_beats
 from ....hdl.spec.integer import MANTISSA_BITS, SUMMAND_SHIFT
-from ....hdl.spec.isa import Address, Instruction, Op, Reduce, Then, To
+from ....hdl.spec.isa import Address, Instruction, Op, Then, To
 from ....hdl.timing import mxm_interval
 from ...model.graph import Kind, Operation
 from ...model.integer_graph import WEIGHT_GROUP, WHOLE, early
 from ..buffers import RESULT_BUFFERS
-from ..builder import SQUARES, Builder, moved_by
+from ..builder import Builder, moved_by
 from ..chained import then_of
 from ..distances import stream_offset
 from ..steps import Step, best, step
+from .chain import chain
 from .heads import cache_values
 from .int8 import turns_between
 from .join import sums_place, sums_step
@@ -35,9 +35,7 @@ def linear(builder: Builder, operation: Operation, cuts: tuple[int, ...] = ()) -
     if operation.gated:
         return product.steps(builder.buffer["gate"], narrow=1)
     reader = builder.graph.readers(operation.output.name, region)[0]
-    product.then, bias = then_of(builder.layout, operation), None
-    if operation.bias:
-        bias = builder.place.constant(f"{operation.name}_bias")
+    bias = builder.place.constant(f"{operation.name}_bias") if operation.bias else None
     if reader.kind is Kind.JOIN:
         dst, epilogue = sums_place(builder, operation)
         return product.steps(dst, **epilogue)
@@ -133,7 +131,7 @@ class _Product:
     def __init__(self, builder: Builder, operation: Operation, source: Operation, cuts: tuple[int, ...]):
         self.builder, self.operation, self.name = builder, operation, operation.name
         self.matrix, self.shift = builder.place.matrix(self.name), builder.shifts[self.name]
-        self.source, self.parts, self.cuts, self.then = source, [], cuts, Then.NOTHING
+        self.source, self.parts, self.cuts, self.then = source, [], cuts, then_of(builder.layout, operation)
         kind = builder.layout.source(operation)
         self.inputs = {Kind.VALUES: "o", Kind.LINEAR: "gate"}.get(kind, "whole" if source.name.endswith(WHOLE) else "input")
         self.by_group = source.output.scalars > 1
@@ -337,26 +335,13 @@ class _Product:
             if early:
                 more |= {"scalar": span.scalar, "scalar_hop": span.hop}
             taken.append(builder.op(Op.VXM, self.name, **take.operands | {
-                "outer": end - first, "y": y, "shift": span.shift} | more | self._chained(take["dst"])))
+                "outer": end - first, "y": y, "shift": span.shift} | more | chain(builder, self.then, take["dst"])))
         if config.engines > 1 and not short:
             return [step(mxm, *taken, offsets=(0, *(offset + first * period for first in firsts)))]
         # With one engine, a VXM must leave the engine before the next one enters, so each VXM has an MXM of
         # its own.
         return [step(self._part_of(mxm, first, end), take, offsets=(0, offset))
                 for (first, end), take in zip(spans, taken, strict=True)]
-
-    def _chained(self, dst):
-        """Operands with which the VXM goes on with the results in the granules from `dst` on, or {}."""
-        if self.then is Then.NOTHING:
-            return {}
-        builder, config = self.builder, self.builder.config
-        found = {"then": self.then, "inner": inner_beats(config, self.then), "x": dst, "x_step": 1}
-        if self.then is Then.SQUARES:
-            return found | {"reduce": Reduce.SUM, "into": SQUARES}
-        if self.then is Then.TURN:
-            last = builder.layout.head // config.cols - 1
-            return found | {"x_hop": last, "y_hop": builder.buffer["turn"] // TABLE_UNIT}
-        return found
 
     def _part_of(self, mxm: Instruction, first: int, end: int) -> Instruction:
         """The MXM `mxm`, but only for the groups `first` to `end` - 1."""
