@@ -142,11 +142,7 @@ class Vxm(wiring.Component):
             total.eq(Mux(shift < 0, 0, Mux(shift > MOST_TOTAL, MOST_TOTAL, shift))),
         ]
         if config.chained:
-            with m.If(operands.chained):
-                with m.Switch(operands.then):
-                    for then, bits in SHIFTS.items():
-                        with m.Case(then):
-                            m.d.comb += total.eq(bits)
+            self._shift_chained(m, operands, total)
         kept = self._lanes(m, stages, stream, number, total)
         m.submodules.reducer = reducer = Reducer(config)
         m.d.comb += [
@@ -218,6 +214,14 @@ class Vxm(wiring.Component):
         numbered = Signal.like(results.number, name="numbered", reset_less=True)
         m.d.sync += numbered.eq(results.number)
         return results.number, results.dst, results.first, numbered, results.into
+
+    @staticmethod
+    def _shift_chained(m, operands, total):
+        """Gives what is chained the shift of its `then`."""
+        with m.If(operands.chained), m.Switch(operands.then):
+            for then, bits in SHIFTS.items():
+                with m.Case(then):
+                    m.d.comb += total.eq(bits)
 
     def _lanes(self, m, stages, stream, number, total):
         """The lanes, whose values are written. Returns which of these count, a bit a lane.
