@@ -26,7 +26,7 @@ from ..hdl.spec.named import configuration
 from ..hdl.tile import Tile
 from ..sim.files import write_file
 from .families import ECP5, report
-from .flow import ECP5_PLACER, NAME, synthesise_alone
+from .flow import PLACER, NAME, synthesise_alone
 from .tools import run
 
 
@@ -45,7 +45,7 @@ def cost(name: str, target_mhz: float = 100.0) -> dict:
     """
     with tempfile.TemporaryDirectory() as folder:
         synthesise_alone(component(name, target_mhz), folder)
-        run(folder, ECP5.nextpnr, "--85k", "--package", "CABGA756", *ECP5_PLACER, "--json", f"{NAME}.json", "--freq",
+        run(folder, ECP5.nextpnr, "--85k", "--package", "CABGA756", *PLACER, "--json", f"{NAME}.json", "--freq",
             str(target_mhz), "--lpf-allow-unconstrained", "--timing-allow-fail", "--report", "report.json", "-q")
         return {"config": name, "device": "LFE5U-85F-6", "clock_mhz_target": target_mhz, **report(ECP5, folder)}
 

@@ -27,9 +27,9 @@ NAME = "marey"
 """Name of the design, and of its files before the suffix."""
 
 
-ECP5_PLACER = ("--placer", "static")
-"""With nextpnr's other placer, an 85F full of block RAMs is not routed in an hour; with this one it
-takes minutes."""
+PLACER = ("--placer", "static")
+"""With nextpnr's other placer, an 85F full of block RAMs is not routed in an hour; with this one it takes minutes. A full UP5K
+is placed in a third of the time, and meets a clock that is 5 % faster in the mean."""
 
 SEEDS = 3
 """Number of seeds that are tried: with some, a full device is not routed, or is too slow."""
@@ -168,13 +168,14 @@ def device_options(board: Board, result: bool = True) -> list[str]:
         family_name, size = platform.device.split("-")
         size = _ECP5_PREFIX[family_name] + size.lower().replace("f", "k")
         package = platform.package.replace("BG", "CABGA").replace("MG", "CSFBGA")
-        options = [f"--{size}", "--package", package, "--speed", platform.speed, "--lpf", f"{NAME}.lpf", *ECP5_PLACER]
+        options = [f"--{size}", "--package", package, "--speed", platform.speed, "--lpf", f"{NAME}.lpf", *PLACER]
         return [*options, "--textcfg", f"{NAME}.config"] if result else options
     size, package = platform.device.lower().replace("ice40", ""), platform.package.lower()
     if size == "hx4k":
         # An HX8K of which half is used; the pins of this package differ from an HX8K's.
         size, package = "hx8k", f"{package}:4k"
-    options = [f"--{size}", "--package", package, "--pcf", f"{NAME}.pcf"]
+    placer = PLACER if board.is_ice40up else ()
+    options = [f"--{size}", "--package", package, "--pcf", f"{NAME}.pcf", *placer]
     return [*options, "--asc", f"{NAME}.asc"] if result else options
 
 

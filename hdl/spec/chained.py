@@ -4,17 +4,18 @@ A stream leaves the VXM idle between one result of the MXM and the next. In thes
 `then` is not NOTHING goes on with the `cols` values that it has just written:
 
 ======= ===============================================================================================================
-SQUARES adds up the squares of all values of the instruction, each divided by 2**`SQUARE_SHIFT` and saturated to 16 bits,
-        in scalar register `into`
+SQUARES adds up the squares of all values of the instruction, each divided by 2**14 and saturated to 16 bits, in scalar
+        register `into`
 SILU    replaces each value by SILU of it
 TURN    takes the values in pairs, as heads of queries and keys have them, turns each pair by a rotation in MEM, divides it
-        by 2**(`TURN_SHIFT` - 14), and replaces it by the result in 8 bits. The rotations of a head begin at granule
-        `y_hop` * 8, two granules for each value, as a VXM with `pair` reads them. A head is `x_hop` + 1 results long
+        by 16, and replaces it by the result in 8 bits. The rotations of a head begin at granule `y_hop` * 8, two granules
+        for each value, as a VXM with `pair` reads them. A head is `x_hop` + 1 results long
 ======= ===============================================================================================================
 
-So such an instruction is two that take turns: `stream_part`, whose turns have `cols` beats, and `chained_part`, which reads
-as `x` what the other writes, each of its turns `CHAIN_CYCLES` later. Both are here written as operands of a VXM without
-`then`, from which everything follows: cycles, addresses, values. `broken` says what the operands must be for that.
+So such an instruction is two that take turns: one takes the MXM's results, `cols` beats a turn; the other reads as `x` what
+the first has written, 7 cycles later. `inner` counts the beats of both, and the pause between them: `cols` + 7, or
+2 * `cols` + 7 with TURN. The functions of this module make the operands of the two, each a VXM without `then`, from which
+everything follows: cycles, addresses, values. `broken` says what the operands must be for that.
 """
 
 from ..spec.config import Config

@@ -69,7 +69,8 @@ VXM    Computes on `lanes` values in each beat, one beat a cycle:
        mask        y is 0, and is left out of the reduction, for values of the round whose
                    number is above the position
        then        only on a tile that is `chained`: what a stream's VXM does with a turn's values
-                   when they are in MEM, before the next turn; see `marey.hdl.spec.chained`
+                   when they are in MEM, before the next turn: see "then" below, or
+                   `marey.hdl.spec.chained`
 SFU    `count` times, a period apart: scalar register `into` = `function` of (scalar `a` +
        `epsilon`). `into` is in the upper half of the registers, `a` in the lower half. For
        MULTIPLY, scalar `into` = scalar `a` * scalar `b`, all in the upper half. `a` and `b` step

@@ -28,7 +28,8 @@ class Vxm(wiring.Component):
 
     Two engines take instructions and share the pipeline: no two of their beats may meet. A compact
     tile has one engine, and an instruction has left the VXM `leaving_cycles(config)` after its last
-    beat; the next one's first beat is `entering_cycles(config)` later at the earliest.
+    beat; the next one's first beat is `entering_cycles(config)` later at the earliest. If it is chained, an instruction goes
+    on with what it has taken from the MXM, see `marey.hdl.spec.chained`.
 
     Latency: the first beat is `COMMAND_LATENCY` cycles after `command.valid`. The beat of cycle c
     takes the granule that the MXM puts out in cycle c + `STREAM_LATENCY`, and is written in cycle c
