@@ -78,10 +78,10 @@ def small(model, tokenizer):
 
 
 def test_it_is_resident_on_a_small_board(small):
-    """With 128 positions, at 1,300 tokens a second and 24 MHz."""
+    """With 128 positions, at 1,450 tokens a second and 24 MHz."""
     assert small.mode == "resident" and small.model.context == 128
-    assert sum(small.cycles(position) for position in range(128)) / 128 <= 18_400
-    assert len(small.image.instructions) <= 85
+    assert sum(small.cycles(position) for position in range(128)) / 128 <= 16_500
+    assert len(small.image.instructions) <= 2 * 60
 
 
 def test_keys_and_values_of_4_bits_are_nearly_as_good(model, small):

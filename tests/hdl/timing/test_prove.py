@@ -29,17 +29,19 @@ def legal(config, program, **run):
 
 @pytest.fixture(scope="module")
 def deep():
-    """The instructions of a model of seven layers, by the name of the tile."""
-    return {config.name: compile_model(tiny_model(DEEP), config).image.instructions for config in TILES}
+    """The programs of a model of seven layers, by the name of the tile."""
+    return {config.name: compile_model(tiny_model(DEEP), config) for config in TILES}
 
 
 @pytest.mark.parametrize("config", TILES, ids=lambda config: config.name)
 def test_programs_of_the_compiler_are_proved(deep, config):
-    prover, program = Prover(config, deep[config.name]), deep[config.name]
-    for position, count in ((0, 1), (0, 0), (7, 2), (17, 1), (23, 1)):
-        _, skipped = abridged(config, program, position=position, count=count)
+    made = deep[config.name]
+    program = made.image.instructions
+    prover = Prover(config, program)
+    for position, count in ((0, 1), (0, 0), *made.parts(7, 2), *made.parts(16, 3), (17, 1), (23, 1)):
+        run = {"entry": made.entry(position), "position": position, "count": count}
+        _, skipped = abridged(config, program, **run)
         assert [turns.times for turns in skipped] == [DEEP.n_layers - 3] * max(1, count)
-        run = {"position": position, "count": count}
         assert legal(config, program, **run) and prover.proves(**run) == run_cycles([*trace(config, program, **run)][-1])
 
 
@@ -48,7 +50,7 @@ def test_programs_of_the_compiler_are_proved(deep, config):
 def test_a_program_with_a_fault_is_not_proved(deep, data):
     """One number of an instruction is changed: what is not legal then is not proved."""
     config = data.draw(st.sampled_from(TILES))
-    program = list(deep[config.name])
+    program = list(deep[config.name].image.instructions)
     at = data.draw(st.integers(0, len(program) - 1))
     program[at] = _changed(program[at], data.draw)
     try:
