@@ -52,7 +52,7 @@ class Repeat(wiring.Component):
                                                    for name in ("inner", "middle", "outer", "of_turn", "of_round"))
         busy, paced, begun, done, passed, due = (
             Signal(name=name) for name in ("busy", "paced", "begun", "done", "passed", "due"))
-        last_turn, last_round, begins = Signal(), Signal(), Signal()
+        last_turn, last_round, over, begins = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
             last_turn.eq(middle == kept["middle"]), last_round.eq(outer == kept["outer"]),
             self.first.eq(self.active & begun),
@@ -64,7 +64,9 @@ class Repeat(wiring.Component):
             self.turn.eq(~last_turn & due),
             self.round.eq(last_turn & ~last_round & Mux(paced, busy & (of_round == kept["period"]), due)),
             self.overrun.eq(self.load.as_value().any() & busy & ~done),
-            begins.eq(self.start | self.turn | self.round),
+            # A turn or a round begins. Written apart, since the longest path goes through it.
+            over.eq(busy & last_turn & ~last_round & paced & (of_round == kept["period"])),
+            begins.eq(self.start | (due & ~(last_turn & (last_round | paced))) | over),
         ]
         if self._numbered:
             m.d.comb += self.number.eq(inner)
@@ -74,10 +76,7 @@ class Repeat(wiring.Component):
             passed.eq(~begins & (passed | (of_turn == kept["interval"]))),
             of_round.eq(Mux(self.start | self.round, 1, of_round + 1)),
         ]
-        with m.If(begins):
-            m.d.sync += self.active.eq(1)
-        with m.Elif(self.last):
-            m.d.sync += self.active.eq(0)
+        m.d.sync += self.active.eq(begins | (self.active & ~self.last))
         with m.If(self.start | self.round):
             m.d.sync += middle.eq(1)
         with m.Elif(self.turn):
