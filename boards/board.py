@@ -29,8 +29,8 @@ class Board:
     tile           configuration of its tile
     clock_hz       clock of the tile, in Hz, which a PLL makes from the oscillator
     uart           name and number of the Amaranth resource that is the UART to the host
-    baud           rate of that UART: the highest that its USB bridge takes, or one that every
-                   USB adapter takes
+    baud           rate of that UART: the highest that its USB bridge takes and the clock can make, or one
+                   that every USB adapter takes
     programmer     command that writes a bitstream to the board; `{file}` stands for the bitstream
     flash_at       address in bytes in the board's SPI flash, behind the bitstream, from which the
                    tile loads a program at power-up; None if it loads none
