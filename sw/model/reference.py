@@ -21,10 +21,14 @@ class Reference:
     value's name in the graph; in a layer, the layer's number stands before it ("3.gate"). For each
     norm it is also called with NAME.gained, the input times the gain, and NAME.rms, the root mean
     square.
+
+    `starts`, if given: the position at which each sequence begins, [batch]. Rotary embedding is relative, so logits are
+    those of sequences that begin at position 0, but queries and keys are turned as they are there. A model with
+    learned positions has none.
     """
 
     def __init__(self, model: Model, batch: int = 1, observe: Callable[[str, np.ndarray], None] | None = None,
-                 dtype: type = np.float32):
+                 dtype: type = np.float32, starts: np.ndarray | None = None):
         # A tied classifier is the embedding's array here, too.
         own = {name: values for name, values in model.weights.items() if not (model.config.tied and name == "classifier")}
         self.model = Model(model.config, {name: values.astype(dtype, copy=False) for name, values in own.items()}, model.graph)
@@ -33,7 +37,8 @@ class Reference:
         config, graph = model.config, model.graph
         self._keys = self._values_cache = np.zeros((config.n_layers, batch, config.n_kv_heads, 0, config.head_dim), dtype)
         self._complex = np.result_type(dtype, np.complex64)
-        self._rotations = np.zeros((0, config.head_dim // 2), self._complex)
+        self._starts = np.zeros(1, int) if starts is None else starts
+        self._rotations = np.zeros((0, len(self._starts), 1, config.head_dim // 2), self._complex)
         regions = (None, graph.begin), *((layer, graph.layer) for layer in range(config.n_layers)), (None, graph.end)
         # A token's operations with their functions, layers, and names of their outputs for `observe`.
         self._walk = [(operation, getattr(Reference, f"_{operation.kind.name.lower()}"), layer,
@@ -44,7 +49,7 @@ class Reference:
     def step(self, tokens: np.ndarray, position: int) -> np.ndarray:
         """Logits, `dtype` [batch, vocab], after the tokens, int [batch], at a position.
 
-        Positions must follow one another from 0 on.
+        Positions must follow one another from 0 on, which is where a sequence starts.
         """
         batch = len(tokens)
         if position >= self._keys.shape[3]:
@@ -68,7 +73,8 @@ class Reference:
     def _norm(self, operation: Operation, layer, position, x):
         if operation.function == "layer":
             x = x - x.mean(axis=-1, keepdims=True)
-        rms = np.sqrt(np.mean(x * x, axis=-1, keepdims=True) + self.model.config.norm_eps)
+        # As `np.mean` does it, in a third of the time.
+        rms = np.sqrt(np.add.reduce(x * x, axis=-1, keepdims=True) / x.shape[-1] + self.model.config.norm_eps)
         gain = self.model.of(operation, layer)[0] if operation.weights else self._dtype(1)
         name = operation.output.name if layer is None else f"{layer}.{operation.output.name}"
         self._observe(f"{name}.gained", x * gain)
@@ -138,7 +144,8 @@ class Reference:
         empty = np.zeros((*self._keys.shape[:3], more, self._keys.shape[4]), self._dtype)
         self._keys, self._values_cache = (np.concatenate([cache, empty], axis=3)
                                           for cache in (self._keys, self._values_cache))
-        self._rotations = np.exp(1j * np.arange(room + more)[:, None] * frequencies(config)).astype(self._complex)
+        positions = np.arange(room + more)[:, None] + self._starts
+        self._rotations = np.exp(1j * positions[..., None, None] * frequencies(config)).astype(self._complex)
 
 
 def silu(x: np.ndarray) -> np.ndarray:

@@ -15,8 +15,8 @@ RANGE_BITS = 12
 STEPS, FEWER_STEPS, MANY_MACS = 256, 48, 20_000_000
 """Tokens of a text that a model writes for its calibration; and those that a model writes which takes
 more than MANY_MACS multiply-accumulates a token, so that calibration ends within two minutes."""
-TEXTS = 32
-"""Texts that a model writes for its calibration."""
+TOKENS, FEWER_TOKENS = 4096, 1536
+"""Tokens of all texts together, at most, of a model and of one that takes more than MANY_MACS."""
 LEAST_S, MACS_PER_S = 10, 10e9
 """For an estimate of calibration's time: seconds that even a small model takes, and multiply-accumulates a second of a
 large one, both on two cores."""
@@ -24,7 +24,7 @@ RESIDUAL = "residual"
 """Name of the record that all residual values of a token share: embedded rows and sums."""
 
 
-def calibrate(model: Model, seed: int, *, moments: bool = False, batch: int = TEXTS) -> dict[str, np.ndarray]:
+def calibrate(model: Model, seed: int, *, moments: bool = False, batch: int | None = None) -> dict[str, np.ndarray]:
     """The largest magnitude of each value of the float reference, by name; in layer 3, "3.gate".
 
     Records, float64:
@@ -43,17 +43,22 @@ def calibrate(model: Model, seed: int, *, moments: bool = False, batch: int = TE
       largest logit divided by that unit.
     - With `moments`, NAME.moment: the sum X.T @ X over all inputs of a matrix, [K, K].
 
-    `seed`: of the sampled text. `batch`: number of texts. MareyError if a value is not finite.
+    `seed`: of the sampled text. `batch`: number of texts, that of `texts_of` if None. MareyError if a value is not finite.
+
+    A pair of channels of a query or a key is turned by an angle that grows with the position, so how large a channel
+    becomes depends on the position, even if the text is the same. Texts are shorter than many contexts, so they begin at
+    positions that are spread over the context (`_starts`), which changes nothing else.
 
     The same model has the same ranges on every machine: the reference computes in float64, whose
     last bits differ between processors and libraries, and ranges are rounded up to `RANGE_BITS`
     bits, which hides such differences.
     """
-    records = _Records(model.graph, moments)
+    records, batch = _Records(model.graph, moments), batch or texts_of(model)
     steps = steps_of(model)
+    reference = Reference(model, batch, records.observe, np.float64, _starts(model, steps, batch))
     # A BLAS's threads wait for each other in a loop; where other programs run, that takes many times as long as the work.
     with threadpool_limits(1, "blas"):
-        sample_text(Reference(model, batch, records.observe, np.float64), steps, Sampler(1.0, 1.0, seed), batch)
+        sample_text(reference, steps, Sampler(1.0, 1.0, seed), batch)
     return _checked(records.largest())
 
 
@@ -76,7 +81,17 @@ def _checked(largest: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 def steps_of(model: Model) -> int:
     """Tokens of each text that a model writes for its calibration."""
-    return min(STEPS if model.graph.macs(0) <= MANY_MACS else FEWER_STEPS, model.config.seq_len)
+    return min(FEWER_STEPS if _large(model) else STEPS, model.config.seq_len)
+
+
+def texts_of(model: Model) -> int:
+    """Texts that a model writes for its calibration."""
+    return max(1, (FEWER_TOKENS if _large(model) else TOKENS) // steps_of(model))
+
+
+def tokens_of(model: Model) -> int:
+    """Tokens of a model's calibration."""
+    return texts_of(model) * steps_of(model)
 
 
 def expected_s(model: Model) -> float:
@@ -84,9 +99,16 @@ def expected_s(model: Model) -> float:
     return LEAST_S + tokens_of(model) * model.graph.macs(0) / MACS_PER_S
 
 
-def tokens_of(model: Model) -> int:
-    """Tokens of a model's calibration."""
-    return TEXTS * steps_of(model)
+def _large(model):
+    """Whether a model takes so many multiply-accumulates that it writes less text."""
+    return model.graph.macs(0) > MANY_MACS
+
+
+def _starts(model, steps, texts):
+    """The position at which each text begins, int [texts]: from 0 to the last one that leaves room for it, evenly spread; 0 in
+    a model whose positions are learned."""
+    room = model.config.seq_len - steps if any(model.graph.of_kind(Kind.ROTATE)) else 0
+    return np.arange(texts) * room // max(1, texts - 1)
 
 
 def _rounded_up(value: np.ndarray) -> np.ndarray:
