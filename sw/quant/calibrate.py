@@ -31,8 +31,8 @@ def calibrate(model: Model, seed: int, *, moments: bool = False, batch: int | No
 
     - The values that attention reads and makes (queries with keys, also before their norm, values,
       outputs): [heads, head_dim].
-    - All other values: one number each. All residual values share the record `RESIDUAL`. The weights of a softmax, which are
-      1 at most, have no record.
+    - All other values: one number each. All residual values share the record `RESIDUAL`. Scores, whose units follow
+      from those of queries and keys, and the weights of a softmax, which are 1 at most, have no record.
     - Queries with keys, also NAME.high and NAME.low: the maximum of each channel, and the maximum
       of its negative, [heads, head_dim].
     - Residual values, results of norms, and values that a MULTIPLY or an ADD reads or makes, also
@@ -136,26 +136,21 @@ class _Watched:
         averaged, normed = list(graph.of_kind(Kind.VALUES)), {each.inputs[0] for each in graph.of_kind(Kind.HEAD_NORM)}
         self.by_channel = self.keys | normed | {operation.inputs[1] for operation in averaged} | {
             operation.output.name for operation in averaged}
-        self.scores, self.weights = ({each.output.name for each in graph.of_kind(kind)} for kind in (Kind.SCORES, Kind.SOFTMAX))
+        self.unrecorded = {operation.output.name for operation in graph.of_kind(Kind.SCORES, Kind.SOFTMAX)}
         self.final = next(operation.output.name for operation in graph.end if operation.kind is Kind.NORM)
 
 
 class _Extremes:
     """The largest and the smallest values that an array has had, element by element.
 
-    Two calls of numpy for each array suffice so; records reduce the results once, at the end. Parameters: `value`, the first
-    array; `varying`, whether arrays differ in their shape, so that all of their elements have one largest value.
+    Two calls of numpy for each array suffice so; records reduce the results once, at the end.
     """
 
-    def __init__(self, value: np.ndarray, varying: bool):
-        self._varying = varying
-        self.high, self.low = (value.max(), value.min()) if varying else (value.copy(), value.copy())
+    def __init__(self, value: np.ndarray):
+        self.high, self.low = value.copy(), value.copy()
 
     def add(self, value: np.ndarray) -> None:
-        """Takes account of another array."""
-        if self._varying:
-            self.high, self.low = np.maximum(self.high, value.max()), np.minimum(self.low, value.min())
-            return
+        """Takes account of another array, of the same shape."""
         np.maximum(self.high, value, out=self.high)
         np.minimum(self.low, value, out=self.low)
 
@@ -182,16 +177,16 @@ class _Records:
 
     def observe(self, name: str, value: np.ndarray) -> None:
         """Takes account of a value; see `Reference`."""
-        extremes = self._extremes.get(name)
-        if extremes is None:
-            local = name.rpartition(".")[2]
-            if local in self._watched.weights:
-                return
-            extremes = self._extremes[name] = _Extremes(value, local in self._watched.scores)
-        extremes.add(value)
+        local = name.rpartition(".")[2]
+        if local in self._watched.unrecorded:
+            return
+        if extremes := self._extremes.get(name):
+            extremes.add(value)
+        else:
+            self._extremes[name] = _Extremes(value)
         if name in self._of_units:
             self._add_units(name, value)
-        if self._moments_wanted and name.rpartition(".")[2] in self._watched.inputs:
+        if self._moments_wanted and local in self._watched.inputs:
             inputs = value.reshape(len(value), -1).astype(np.float64)
             self._moments[f"{name}.moment"] = self._moments.get(f"{name}.moment", 0) + inputs.T @ inputs
 
