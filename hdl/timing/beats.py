@@ -10,15 +10,16 @@ import numpy as np
 from ..spec import chained
 from ..spec.config import Config, address_bits
 from ..spec.isa import Op, isa_of
+from .several import Number, larger
 from .walk import Issue
 
 
-def mxm_interval(config: Config, operands: dict) -> int:
+def mxm_interval(config: Config, operands: dict) -> Number:
     """Cycles from one result of an MXM to the next.
 
     They are the beats of a result, or the beats in which the VXM takes it, if those are more.
     """
-    return operands["inner"] if operands["fetch"] else max(operands["inner"], config.beats_per_result)
+    return operands["inner"] if operands["fetch"] else larger(operands["inner"], config.beats_per_result)
 
 
 def vxm_parts(config: Config, issue: Issue) -> list[Issue]:

@@ -22,6 +22,7 @@ from ..spec.isa import POSITION_BITS, WAIT_BITS, Address, Function, Op, Reduce, 
 from ..vxm import Vxm
 from .beats import mxm_interval
 from .distances import mxm_beat, vxm_beat
+from .several import in_any, larger
 from .violation import Violation
 from .walk import Issue, ProgramError, blocks
 
@@ -50,7 +51,8 @@ def checked(config: Config, issues: Iterable[Issue], count: int = 1) -> Iterator
 
 
 class RunRules:
-    """The rules of this module for one run: what is known of it up to an issue.
+    """The rules of this module for one run: what is known of it up to an issue. For several runs that are walked together
+    a rule is broken if one of them breaks it.
 
     period_set  whether this run has set its period
     counters    turns that have ended, by loop counter; a counter at its start is left out
@@ -123,12 +125,12 @@ class RunRules:
         return found
 
     def _fits(self, value, bits, what):
-        return [f"{what}, {value}, does not fit into {bits} bits"] if value >> bits else []
+        return [f"{what}, {value}, does not fit into {bits} bits"] if in_any(value >> bits != 0) else []
 
     def _has_period(self, issue, what):
         if not self.period_set:
             return [f"{what} comes before any PERIOD of this run"]
-        return [f"{what} has a period of 0 cycles"] if issue.period == 0 else []
+        return [f"{what} has a period of 0 cycles"] if in_any(issue.period == 0) else []
 
     def _period(self, issue):
         operands = issue.operands
@@ -136,8 +138,8 @@ class RunRules:
             return []
         filled = blocks(self.config, issue.position) if operands["times"] else 0
         product = filled * operands["times"]
-        period = max(operands["least"], operands["value"] + product)
-        return self._fits(max(period, product), self.count_bits, "a period, or its blocks * times")
+        period = larger(operands["least"], operands["value"] + product)
+        return self._fits(larger(period, product), self.count_bits, "a period, or its blocks * times")
 
     def _loop(self, operands):
         counter = operands.get("counter", 0)
@@ -153,14 +155,15 @@ class RunRules:
         if self.wanted == 0:
             found.append("a TOKEN, and no more tokens are wanted")
         self.wanted -= 1
-        if issue.position + 1 >> POSITION_BITS and self.wanted:
+        if self.wanted and in_any(issue.position + 1 >> POSITION_BITS != 0):
             found.append(f"the position after {issue.position} does not fit into {POSITION_BITS} bits")
         cycle = issue.cycle + Sequencer.token_latency(self.config)
         return found + self._steady(cycle, "a TOKEN steps position and token")
 
     def _steady(self, cycle, what):
         """The rule that the position and the token, which change behind a cycle, are no longer in use then."""
-        return [f"{what}, which an earlier instruction uses until cycle {self.state_used}"] if self.state_used > cycle else []
+        used = in_any(self.state_used > cycle)
+        return [f"{what}, which an earlier instruction uses until cycle {self.state_used}"] if used else []
 
     def _halt(self, issue):
         ends = not (issue.operands["if_prompt"] and self.wanted)
@@ -173,7 +176,7 @@ class RunRules:
             given = issue.instruction[name]
             if isinstance(given, Address):
                 found += self._data(given.base, f"the count {name}")
-            if operands[name] == 0:
+            if in_any(operands[name] == 0):
                 found.append(f"the count {name} is 0")
         if issue.instruction.counted_in_blocks:
             name = issue.instruction.counted_in_blocks
@@ -186,13 +189,13 @@ class RunRules:
         """The rules for the beats of an MXM or VXM."""
         config, operands, is_mxm = self.config, issue.operands, issue.op is Op.MXM
         inner, middle, outer = (operands[name] for name in ("inner", "middle", "outer"))
-        turn = mxm_interval(config, operands) if is_mxm else max(operands["interval"], inner)
+        turn = mxm_interval(config, operands) if is_mxm else larger(operands["interval"], inner)
         length = (middle - 1) * turn + inner
         period = issue.period if operands["paced"] else middle * turn
         worked = (outer - 1) * period + length
-        if worked > MOST_CYCLES:
+        if in_any(worked > MOST_CYCLES):
             return [f"the instruction works for {worked} cycles, and {MOST_CYCLES} are the most"]
-        if outer > 1 and period < length:
+        if outer > 1 and in_any(period < length):
             return [f"a round of {length} cycles begins every {period} cycles"]
         if is_mxm:
             if operands["fetch"]:
@@ -206,16 +209,16 @@ class RunRules:
         return self._vxm_operands(operands)
 
     def _uses_state(self, cycle):
-        self.state_used = max(self.state_used, cycle)
+        self.state_used = larger(self.state_used, cycle)
 
     def _vxm_operands(self, operands):
         inner, middle, function, found = operands["inner"], operands["middle"], operands["function"], []
         if operands.get("then", Then.NOTHING) is not Then.NOTHING:
             found += chained.broken(self.config, operands)
         if operands["pair"]:
-            if inner * middle % 2:
+            if in_any(inner * middle % 2 != 0):
                 found.append(f"a round in pairs has {inner * middle} beats, an odd number")
-            elif inner % 2 and operands["interval"] > inner:
+            elif in_any((inner % 2 != 0) & (operands["interval"] > inner)):
                 found.append(f"a pause comes between the two beats of a pair: inner is {inner}")
             if function is not Function.MULTIPLY:
                 found.append(f"{function.name} works on single beats, and pair is set")
@@ -246,4 +249,5 @@ def _wide(config, operands):
         return ["an MXM fetches words, and wide is set"]
     if config.paired:
         return []
-    return [f"an MXM with halves of weights has {operands['inner']} beats, an odd number"] if operands["inner"] % 2 else []
+    odd = in_any(operands["inner"] % 2 != 0)
+    return [f"an MXM with halves of weights has {operands['inner']} beats, an odd number"] if odd else []

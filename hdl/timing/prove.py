@@ -22,8 +22,9 @@ import numpy as np
 from ..spec.config import Config
 from ..spec.isa import Instruction, Op
 from .issues import RunRules
-from .rows import Rows, joined, met, rows_of
+from .rows import Rows, different, joined, met, rows_of
 from .rules import check, first_out_of_order
+from .several import in_any, in_run, in_runs
 from .shapes import NUMBERS, Shape, key_of, kind_of, shape_of
 from .turns import abridged
 from .unit import Memory, Unit
@@ -36,6 +37,8 @@ NEVER = 1 << 60
 """A cycle that no run reaches."""
 ROWS_TOGETHER = 1 << 16
 """Runs are proved together until they have so many rows."""
+RUNS_TOGETHER = 64
+"""So many runs are walked together, at most."""
 
 Run = tuple[int, int, int, int]
 """A run: (entry, position, count, token); see `marey.hdl.timing.walk.trace`."""
@@ -67,12 +70,13 @@ class Prover:
         """`check` for runs, in order: (entry, position, count, cycles) of each. Runs are proved together, which takes less
         time."""
         found, waiting, rows = [], [], []
-        for run in runs:
-            waiting.append(run)
-            rows.append(self._rows(*run))
-            if rows[-1] is None or sum(each[0].part.size for each in rows) >= ROWS_TOGETHER:
-                found += self._checked(waiting, rows)
-                waiting, rows = [], []
+        for together in _together(runs):
+            for run, of_run in zip(together, self._rows(together), strict=True):
+                waiting.append(run)
+                rows.append(of_run)
+                if of_run is None or sum(each[0].part.size for each in rows) >= ROWS_TOGETHER:
+                    found += self._checked(waiting, rows)
+                    waiting, rows = [], []
         return found + (self._checked(waiting, rows) if waiting else [])
 
     def _checked(self, runs, rows):
@@ -84,14 +88,24 @@ class Prover:
 
     def proves(self, entry: int = 0, *, position: int = 0, count: int = 1, token: int = 0) -> int | None:
         """Cycles of a run of which it is proved that it breaks no rule; None if there is no proof."""
-        found = self._rows(entry, position, count, token)
+        (found,) = self._rows([(entry, position, count, token)])
         return found[1] if found and self._rules_hold(found[0]) else None
 
-    def _rows(self, entry, position, count, token):
-        """The rows of a run and its cycles; None if it breaks one of the rules for one issue, or those for the end of a run
-        and of a token, or if there is no proof."""
+    def _rows(self, runs):
+        """The rows and the cycles of each of these runs, which differ in positions and tokens only; None for one that breaks a
+        rule for one issue, or for the end of a run and of a token, or if there is no proof."""
+        found = self._walked(runs)
+        if found is None and len(runs) > 1:
+            return [of_run for run in runs for of_run in self._rows([run])]
+        return found or [None]
+
+    def _walked(self, runs):
+        """What `_rows` returns for runs that are walked together; None if it is None for one of them."""
+        entries, positions, counts, tokens = zip(*runs, strict=True)
+        entry, count = entries[0], counts[0]
         try:
-            issues, skipped = abridged(self.config, self.program, entry, position=position, count=count, token=token)
+            issues, skipped = abridged(self.config, self.program, entry, position=in_runs(positions), count=count,
+                                       token=in_runs(tokens))
         except ProgramError:
             return None
         rules, gaps = RunRules(self.config, count), {turns.end: turns for turns in skipped}
@@ -100,27 +114,38 @@ class Prover:
                 rules.skip(turns.counter, turns.times)
             if rules.broken(issue):
                 return None
-        rows, cycles = rows_of(self.config, issues, skipped, self._shapes_of(issues)), run_cycles(issues[-1])
-        if rows is None or rows.last.max(initial=0) > cycles or any(last > following for last, following in rows.tokens):
+        rows = rows_of(self.config, issues, skipped, self._shapes_of(issues, len(runs)), len(runs))
+        cycles = [in_run(run_cycles(issues[-1]), run) for run in range(len(runs))]
+        if rows is None or any(of_run.last.max(initial=0) > ended or any(last > following for last, following in of_run.tokens)
+                               for of_run, ended in zip(rows, cycles, strict=True)):
             return None
-        return rows, cycles
+        return list(zip(rows, cycles, strict=True))
 
-    def _shapes_of(self, issues):
-        """The shape of each issue; None for one that uses no unit."""
-        of_run: dict[tuple, Shape] = {}
+    def _shapes_of(self, issues, runs=1):
+        """The shape of each issue; a list if it is another in each run; None if the issue uses no unit."""
+        of_runs: dict[tuple, Shape] = {}
         found = []
         for issue in issues:
             kind = self._kinds[issue.pc]
             if kind is None:
                 found.append(None)
                 continue
-            key = kind, *key_of(self.config, issue)
-            # Shapes that depend on the number of blocks are of no use to the next run, and large.
-            kept = of_run if issue.instruction.counted_in_blocks or issue.used_period else self._shapes
-            if key not in kept:
-                kept[key] = shape_of(self.config, issue)
-            found.append(kept[key])
+            # Shapes that depend on the number of blocks are of no use to further runs, and large.
+            large = issue.instruction.counted_in_blocks or in_any(issue.used_period != 0)
+            found.append(self._shape(of_runs if large else self._shapes, kind, issue, runs))
         return found
+
+    def _shape(self, kept, kind, issue, runs):
+        """The shape of an issue, or a list of those that it has in the runs. `kept`: shapes found so far, by key."""
+        of_runs = key_of(self.config, issue)
+        differ = any(isinstance(each, np.ndarray) for each in of_runs)
+        found = []
+        for run in range(runs if differ else 1):
+            key = kind, *(in_run(each, run) for each in of_runs)
+            if key not in kept:
+                kept[key] = shape_of(self.config, issue.in_run(run))
+            found.append(kept[key])
+        return found if differ else found[0]
 
     def _rules_hold(self, rows: Rows) -> bool:
         """Whether rows of uses keep all rules of `marey.hdl.timing.rules`, but for those of the end of a run and of a token.
@@ -141,17 +166,17 @@ class Prover:
         """
         if not one.size:
             return np.zeros(0, np.int64)
-        facts = np.stack([rows.part[one], rows.part[other], rows.issued[other] - rows.issued[one],
-                          rows.moved[other] - rows.moved[one], rows.issue[one] == rows.issue[other]])
-        different, which = np.unique(facts, axis=1, return_inverse=True)
-        results = np.zeros(different.shape[1], np.int64)
-        for number, (first, second, cycles, entries, same) in enumerate(different.T.tolist()):
+        facts = [rows.part[one], rows.part[other], rows.issued[other] - rows.issued[one], rows.moved[other] - rows.moved[one],
+                 (rows.issue[one] == rows.issue[other]).astype(np.int64)]
+        at, which = different(facts)
+        results = np.zeros(at.size, np.int64)
+        for number, (first, second, cycles, entries, same) in enumerate(np.stack(facts, axis=1)[at].tolist()):
             parts = rows.parts[first], rows.parts[second]
             key = rule, parts[0].number, parts[1].number, cycles, entries, same
             if key not in self._known:
                 self._known[key] = decide(*parts, cycles, entries, same)
             results[number] = self._known[key]
-        return results[which.ravel()]
+        return results[which]
 
     def _apart(self, rows, unit):
         """Whether no two uses of an exclusive unit, or of two units that must be apart, share a cycle."""
@@ -212,6 +237,18 @@ class Prover:
             np.maximum.at(last, entry, cycle)
             self._ends[part.number] = first, last
         return self._ends[part.number]
+
+
+def _together(runs):
+    """Runs in lists of those that can be walked together, one behind another: their entry and their count are the same."""
+    together = []
+    for run in runs:
+        if together and ((run[0], run[2]) != (together[0][0], together[0][2]) or len(together) == RUNS_TOGETHER):
+            yield together
+            together = []
+        together.append(run)
+    if together:
+        yield together
 
 
 def _accesses(config, part, moved):

@@ -8,10 +8,14 @@ import numpy as np
 
 from ..spec.config import Config
 from ..spec.isa import Op
+from .several import in_run
 from .shapes import FACTS, PLACES, Part, Shape, addresses_of
 from .turns import Turns
 from .unit import Unit
 from .walk import Issue
+
+MOST_KEYS = 1 << 62
+"""Numbers of several facts in one number, at most, so that it has 63 bits."""
 
 
 @dataclass(frozen=True)
@@ -68,42 +72,82 @@ class Rows(Columns):
             if low < 0 or high >= unit.access.depth(config):
                 return False
             if window and not window.whole:
-                ranges = np.unique(np.stack([self.low[rows] // entries, self.high[rows] // entries]), axis=1)
-                if not all(window.covers(low, high + 1) for low, high in ranges.T.tolist()):
+                ranges = np.stack([self.low[rows], self.high[rows]]) // entries
+                at, _ = different(ranges)
+                if not all(window.covers(low, high + 1) for low, high in ranges[:, at].T.tolist()):
                     return False
         return True
 
 
-def rows_of(config: Config, issues: Sequence[Issue], skipped: Sequence[Turns], shapes: Sequence[Shape | None]) -> Rows | None:
-    """The rows of a run from its abridged issues, with those of the turns left out; None if it is not known how the
-    addresses of a turn move."""
+def rows_of(config: Config, issues: Sequence[Issue], skipped: Sequence[Turns], shapes: Sequence[Shape | list[Shape] | None],
+            runs: int = 1) -> list[Rows] | None:
+    """The rows of runs that were walked together, run by run, from their abridged issues, with those of the turns left out.
+    `shapes`: of each issue, a list where that of each run is another. None if it is not known how the addresses of a turn move,
+    or if the numbers of uses differ from run to run."""
     used = [number for number, shape in enumerate(shapes) if shape]
-    facts = np.concatenate([np.zeros((0, FACTS), np.int64), *(shapes[number].columns for number in used)])
-    part, unit, first, last, low, high, moved_by, per_part, entries = facts.T
+    varying = {number: shapes[number] for number in used if isinstance(shapes[number], list)}
+    if any(len(each.parts) != len(of_runs[0].parts) for of_runs in varying.values() for each in of_runs):
+        return None
     sizes = np.zeros(len(issues), np.int64)
-    sizes[used] = [len(shapes[number].parts) for number in used]
-    issue = np.repeat(np.arange(len(issues)), sizes)
-    issued = np.array([each.cycle for each in issues], np.int64)[issue]
-    distances = np.zeros((len(issues), len(PLACES) + 1), np.int64)
-    addresses, base = ([addresses_of(issues[each]) for each in used], [shapes[each].base for each in used])
-    distances[used, :-1] = (np.array(addresses, np.int64) - np.array(base, np.int64)).reshape(-1, len(PLACES))
-    moved = distances[issue, moved_by] // per_part * entries
-    parts = {part.number: part for shape in dict.fromkeys(shapes[each] for each in used) for part in shape.parts}
-    columns = np.stack([part, unit, issue, issued, moved, issued + first, issued + last, low + moved, high + moved], axis=1)
+    sizes[used] = [len(_first(shapes[number]).parts) for number in used]
     starts = np.concatenate([[0], np.cumsum(sizes)]).tolist()
+    facts = np.concatenate([np.zeros((0, FACTS), np.int64), *(_first(shapes[number]).columns for number in used)])
+    facts = np.repeat(facts[None], runs, axis=0)
+    for number, of_runs in varying.items():
+        facts[:, starts[number]:starts[number + 1]] = [each.columns for each in of_runs]
+    part, unit, first, last, low, high, moved_by, per_part, entries = np.moveaxis(facts, 2, 0)
+    issue = np.repeat(np.arange(len(issues)), sizes)
+    cycles = np.zeros((len(issues), runs), np.int64)
+    for number, each in enumerate(issues):
+        cycles[number] = each.cycle
+    issued = cycles.T[:, issue]
+    distances = _distances(issues, used, shapes, varying, runs)
+    moved = distances[np.arange(runs)[:, None], issue, moved_by] // per_part * entries
+    columns = np.stack([part, unit, np.broadcast_to(issue, part.shape), issued, moved, issued + first, issued + last,
+                        low + moved, high + moved], axis=2)
     pieces, done, shift = [], 0, 0
     for turns in skipped:
-        first, end = starts[turns.first], starts[turns.end]
+        begin, end = starts[turns.first], starts[turns.end]
         before = starts[2 * turns.first - turns.end]
-        pieces.append(_behind(columns[done:end], shift))
-        further = _further(columns[before:first], columns[first:end], turns)
+        pieces.append(_behind(columns[:, done:end], shift))
+        further = _further(columns[:, before:begin], columns[:, begin:end], turns)
         if further is None:
             return None
         pieces.append(_behind(further, shift))
         done, shift = end, shift + turns.times * (turns.end - turns.first)
-    pieces.append(_behind(columns[done:], shift))
-    whole = Columns(*np.ascontiguousarray(np.concatenate(pieces).T))
-    return Rows(*(getattr(whole, field.name) for field in fields(Columns)), parts, _tokens(issues, skipped, whole))
+    pieces.append(_behind(columns[:, done:], shift))
+    whole = np.ascontiguousarray(np.moveaxis(np.concatenate(pieces, axis=1), 2, 0))
+    parts = {part.number: part for shape in dict.fromkeys(each for number in used for each in _each(shapes[number]))
+             for part in shape.parts}
+    found = [Columns(*whole[:, run]) for run in range(runs)]
+    return [Rows(*(getattr(each, field.name) for field in fields(Columns)), parts, _tokens(issues, skipped, each, run))
+            for run, each in enumerate(found)]
+
+
+def _each(shapes):
+    """The shapes of an issue, as a list."""
+    return shapes if isinstance(shapes, list) else [shapes]
+
+
+def _first(shapes):
+    """The shape of an issue in the first run."""
+    return _each(shapes)[0]
+
+
+def _distances(issues, used, shapes, varying, runs):
+    """By how much each address of each issue has moved from its shape's: int64 [runs, issues, PLACES + 1], the last one 0."""
+    distances = np.zeros((runs, len(issues), len(PLACES) + 1), np.int64)
+    addresses = [addresses_of(issues[number]) for number in used]
+    plain = [[0 if isinstance(each, np.ndarray) else each for each in of_issue] for of_issue in addresses]
+    bases = [_first(shapes[number]).base for number in used]
+    distances[:, used, :-1] = (np.array(plain, np.int64) - np.array(bases, np.int64)).reshape(-1, len(PLACES))
+    for number, of_issue in zip(used, addresses, strict=True):
+        for place, address in enumerate(of_issue):
+            if isinstance(address, np.ndarray):
+                distances[:, number, place] += address
+    for number, of_runs in varying.items():
+        distances[:, number, :-1] += np.array(of_runs[0].base) - [each.base for each in of_runs]
+    return distances
 
 
 def joined(runs: Sequence[Rows]) -> Rows:
@@ -123,27 +167,28 @@ def joined(runs: Sequence[Rows]) -> Rows:
 def _behind(columns, shift):
     """Rows with larger numbers of issues."""
     moved = columns.copy()
-    moved[:, 2] += shift
+    moved[..., 2] += shift
     return moved
 
 
 def _further(earlier, later, turns):
-    """The rows of turns left out, from those of the two turns before them; None if these differ in more than the
-    cycles and places of their uses."""
-    if earlier.shape != later.shape or (earlier[:, :2] != later[:, :2]).any():
+    """The rows of turns left out, from those of the two turns before them, [runs, rows, columns]; None if these differ in more
+    than the cycles and places of their uses."""
+    if earlier.shape != later.shape or (earlier[..., :2] != later[..., :2]).any():
         return None
     step = later - earlier
-    return (later + step * np.arange(1, turns.times + 1)[:, None, None]).reshape(-1, later.shape[1])
+    further = later[:, None] + step[:, None] * np.arange(1, turns.times + 1)[:, None, None]
+    return further.reshape(len(later), -1, later.shape[2])
 
 
-def _tokens(issues, skipped, rows):
+def _tokens(issues, skipped, rows, run):
     """See `Rows.tokens`."""
     found = []
     for number, issue in enumerate(issues):
         if issue.op is Op.TOKEN:
-            in_run = number + sum(turns.times * (turns.end - turns.first) for turns in skipped if turns.end <= number)
-            until = rows.last[:np.searchsorted(rows.issue, in_run, "right")]
-            found.append((int(until.max(initial=0)), issues[number + 1].cycle))
+            behind = sum(turns.times * (turns.end - turns.first) for turns in skipped if turns.end <= number)
+            until = rows.last[:np.searchsorted(rows.issue, number + behind, "right")]
+            found.append((int(until.max(initial=0)), in_run(issues[number + 1].cycle, run)))
     return found
 
 
@@ -165,3 +210,23 @@ def met(rows: Rows, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         ones.append(chosen[at])
         others.append(chosen[at + distance])
     return np.concatenate(ones), np.concatenate(others)
+
+
+def different(facts: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Which columns of `facts`, each int64 [n] with n > 0, differ: the place of one of each kind, and the number of each
+    column's kind, int64 [n]. As `np.unique` of a table does it, which takes far longer.
+    """
+    key, size = np.zeros(len(facts[0]), np.int64), 1
+    for fact in facts:
+        rising, span = fact - fact.min(), int(fact.max()) - int(fact.min()) + 1
+        if size * span > MOST_KEYS:
+            (key, size), (rising, span) = _ranked(key), _ranked(rising)
+        key, size = key * span + rising, size * span
+    _, at, which = np.unique(key, return_index=True, return_inverse=True)
+    return at, which
+
+
+def _ranked(values):
+    """Numbers from 0 on in the order of values, and how many there are."""
+    found, ranks = np.unique(values, return_inverse=True)
+    return ranks, found.size

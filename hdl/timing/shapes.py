@@ -13,6 +13,7 @@ from ..spec.config import Config
 from ..spec.isa import Instruction, Op, Then, To
 from .beats import reads_pairs
 from .rules import reduced_rounds
+from .several import Number
 from .turns import ADDRESSES
 from .unit import Memory, Unit
 from .uses import Use, uses
@@ -95,7 +96,7 @@ def kind_of(instruction: Instruction) -> tuple:
     return instruction.op, *[value for name, value in instruction.operands.items() if name not in places]
 
 
-def key_of(config: Config, issue: Issue) -> tuple:
+def key_of(config: Config, issue: Issue) -> tuple[Number, ...]:
     """What the shape of an issue depends on besides the kind of its instruction."""
     operands = issue.operands
     counts = operands.get("inner", 0), operands.get("middle", 0), operands.get("interval", 0)
@@ -106,7 +107,7 @@ def key_of(config: Config, issue: Issue) -> tuple:
     if issue.op is Op.MXM and reads_pairs(config, operands):
         odd = operands["wgt"] % 2
     # A VXM that multiplies by a vector reads scalars other than number 0 only.
-    return counts, issue.used_period, within, odd, operands.get("scalar") == 0
+    return *counts, issue.used_period, within, odd, operands.get("scalar") == 0
 
 
 def part_count(config: Config, issue: Issue) -> int:
@@ -149,6 +150,6 @@ def _steps(config, issue, unit):
     return 1, access.entries(config)
 
 
-def addresses_of(issue: Issue) -> tuple[int, ...]:
+def addresses_of(issue: Issue) -> tuple[Number, ...]:
     """The operands of an issue in the order of `PLACES`; 0 for one that it does not have."""
     return tuple([issue.operands.get(name, 0) for name in PLACES])

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 from ..spec.config import Config
 from ..spec.isa import Address, Instruction, Op, isa_of
+from .several import Number, equal, in_any
 from .walk import ISSUE_LIMIT, Issue, ProgramError, State
 
 ADDRESSES = ("act", "wgt", "x", "y", "dst", "near", "far")
@@ -41,7 +42,7 @@ class Turns:
     first: int
     end: int
     times: int
-    cycles: int
+    cycles: Number
     counter: int
 
 
@@ -52,14 +53,15 @@ class _Mark:
 
     pc: int
     issues: int
-    cycle: int
+    cycle: Number
     registers: tuple
     others: tuple
 
 
-def abridged(config: Config, program: Sequence[Instruction], entry: int = 0, *, position: int = 0, count: int = 1,
-             token: int = 0) -> tuple[list[Issue], list[Turns]]:
-    """The issues of a run, as `trace` makes them, and the turns that are left out of them, in order.
+def abridged(config: Config, program: Sequence[Instruction], entry: int = 0, *, position: Number = 0, count: int = 1,
+             token: Number = 0) -> tuple[list[Issue], list[Turns]]:
+    """The issues of a run, as `trace` makes them, and the turns that are left out of them, in order. Runs of several positions
+    or tokens are walked together: turns are left out that can be left out in all of them.
 
     Each issue is in its own cycle: those behind a gap follow later than those before it. ProgramError as for `trace`.
     """
@@ -103,7 +105,7 @@ def _left_out(config, issue, issues, marks, state):
     first, end = marks
     cycles, length, moved = end.cycle - first.cycle, end.issues - first.issues, _moved(first, end)
     earlier, later = issues[max(0, first.issues - length):first.issues], issues[first.issues:]
-    if len(earlier) != length or None in moved:
+    if len(earlier) != length or any(distance is None for distance in moved):
         return None
     isa = isa_of(config)
     if not all(_alike(one, other, cycles) and _goes_straight(isa, one, other, moved, times)
@@ -120,11 +122,10 @@ def _moved(one, other):
 
 def _alike(one, other, cycles):
     """Whether an issue is like an earlier one: all but its cycle, and its addresses."""
-    if (one.pc, one.cycle + cycles, one.used_period, one.position, one.token) != (
-            other.pc, other.cycle, other.used_period, other.position, other.token):
+    if one.pc != other.pc or not (equal(one.cycle + cycles, other.cycle) and equal(one.used_period, other.used_period)
+                                  and equal(one.position, other.position) and equal(one.token, other.token)):
         return False
-    return one.operands == other.operands or all(
-        value == other.operands[name] or is_address(one, name) for name, value in one.operands.items())
+    return all(equal(value, other.operands[name]) or is_address(one, name) for name, value in one.operands.items())
 
 
 def _goes_straight(isa, one, other, moved, times):
@@ -134,7 +135,8 @@ def _goes_straight(isa, one, other, moved, times):
     for name, value in other.instruction.addresses:
         if name in ADDRESSES:
             step = other.operands[name] - one.operands[name]
-            if step != moved[value.base] or not 0 <= other.operands[name] + times * step < moduli[name]:
+            last = other.operands[name] + times * step
+            if not equal(step, moved[value.base]) or in_any((last < 0) | (last >= moduli[name])):
                 return False
     return True
 
@@ -147,7 +149,7 @@ def is_address(issue: Issue, name: str) -> bool:
 
 def _skip(state, turns, marks, bits):
     """Takes the state behind the turns left out."""
-    state.cycle += turns.times * turns.cycles
+    state.cycle = state.cycle + turns.times * turns.cycles
     state.counters[turns.counter] += turns.times
     for number, moved in enumerate(_moved(marks[-2], marks[-1])):
         if state.registers[number] is not None:

@@ -12,6 +12,7 @@ from ..spec.config import Config, address_bits
 from ..spec.errors import MareyError
 from ..spec.isa import POSITION_BITS, WAIT_BITS, Instruction, Isa, Op, Place, Source, isa_of
 from .distances import issue_cycles
+from .several import Number, in_run, larger
 
 ISSUE_LIMIT = 1 << 20
 """A program that issues more instructions than this is taken not to halt."""
@@ -22,7 +23,7 @@ class ProgramError(MareyError):
 
 
 class Issue(NamedTuple):
-    """One issue of an instruction.
+    """One issue of an instruction, in one run, or in several runs that are walked together (`several.Number`).
 
     cycle        the cycle in which it issues
     pc           program counter
@@ -33,32 +34,38 @@ class Issue(NamedTuple):
     token        that token
     """
 
-    cycle: int
+    cycle: Number
     pc: int
     instruction: Instruction
     operands: dict
-    period: int = 0
-    position: int = 0
-    token: int = 0
+    period: Number = 0
+    position: Number = 0
+    token: Number = 0
 
     @property
     def op(self) -> Op:
         return self.instruction.op
 
+    def in_run(self, run: int) -> "Issue":
+        """The issue as it is in one of the runs."""
+        operands = {name: in_run(value, run) for name, value in self.operands.items()}
+        cycle, period, position, token = (in_run(each, run) for each in (self.cycle, self.period, self.position, self.token))
+        return Issue(cycle, self.pc, self.instruction, operands, period, position, token)
+
     @property
-    def used_period(self) -> int:
+    def used_period(self) -> Number:
         """The period, if the beats of the instruction depend on it; else 0."""
         return self.period if self.operands.get("paced") or self.operands.get("count", 1) > 1 else 0
 
 
-def blocks(config: Config, position: int) -> int:
+def blocks(config: Config, position: Number) -> Number:
     """Blocks of the KV cache that positions 0 to `position` fill; the last block may be filled in
     part.
     """
     return position // config.block + 1
 
 
-def run_cycles(halt: Issue) -> int:
+def run_cycles(halt: Issue) -> Number:
     """Cycles of a run, as the tile counts them, from the issue of its HALT."""
     return halt.cycle + Sequencer.HALT_CYCLES
 
@@ -88,16 +95,19 @@ def trace(config: Config, program: Sequence[Instruction], entry: int = 0, *, pos
 class State:
     """What the sequencer holds in a run: where it is, the token's state, address registers and loop
     counters.
+
+    Runs of other positions and tokens may be walked together, since neither changes which instruction follows: turns of
+    loops are numbers in the program.
     """
 
     config: Config
-    cycle: int
+    cycle: Number
     pc: int
-    position: int
+    position: Number
     count: int
-    token: int
-    period: int = 0
-    registers: list[int | None] = field(init=False)
+    token: Number
+    period: Number = 0
+    registers: list[Number | None] = field(init=False)
     counters: list[int] = field(init=False)
     _isa: Isa = field(init=False, repr=False)
 
@@ -107,12 +117,12 @@ class State:
         self.counters = [0] * self._isa.counters
 
     @classmethod
-    def of(cls, config: Config, entry: int, *, position: int, count: int, token: int) -> "State":
-        """The state at the start of a run."""
+    def of(cls, config: Config, entry: int, *, position: Number, count: int, token: Number) -> "State":
+        """The state at the start of a run, or of several."""
         return cls(config, Sequencer.first_issue(config), entry, position, count, token)
 
     @property
-    def blocks(self) -> int:
+    def blocks(self) -> Number:
         return blocks(self.config, self.position)
 
     def next_issue(self, program: Sequence[Instruction]) -> Issue:
@@ -126,7 +136,7 @@ class State:
         instruction = program[self.pc]
         operands = self.resolve(instruction)
         issue = Issue(self.cycle, self.pc, instruction, operands, self.period, self.position, self.token)
-        self.cycle += issue_cycles(self.config, instruction)
+        self.cycle = self.cycle + issue_cycles(self.config, instruction)
         self.pc += 1
         return issue
 
@@ -134,7 +144,7 @@ class State:
         """Whether the run ends with an issue."""
         return issue.op is Op.HALT and not (issue.operands["if_prompt"] and self.count)
 
-    def register(self, number: int, pc: int, instruction: Instruction) -> int:
+    def register(self, number: int, pc: int, instruction: Instruction) -> Number:
         """What an address register holds; ProgramError if it was never SET."""
         value = self.registers[number]
         if value is None:
@@ -165,7 +175,7 @@ class State:
             case Op.MXM | Op.VXM | Op.SFU | Op.MOVE:
                 pass
             case Op.NOP:
-                self.cycle += self._pause(issue)
+                self.cycle = self.cycle + self._pause(issue)
             case Op.SET:
                 self.registers[operands["register"]] = operands["value"]
             case Op.ADD:
@@ -179,7 +189,7 @@ class State:
             case Op.PERIOD if self.config.profile.counts_in_registers:
                 self.period = operands["value"]
             case Op.PERIOD:
-                self.period = max(operands["least"], operands["value"] + self.blocks * operands["times"])
+                self.period = larger(operands["least"], operands["value"] + self.blocks * operands["times"])
             case Op.LOOP:
                 self._loop(operands)
             case Op.TOKEN:

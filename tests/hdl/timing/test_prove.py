@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from marey.hdl.spec.isa import Address, EncodingError, Op, To, isa_of
+from marey.hdl.spec.isa import Address, EncodingError, Op, Source, To, isa_of
 from marey.hdl.timing import ProgramError, Prover, abridged, run_cycles, trace, violations
+from marey.hdl.timing.prove import _together
 from marey.sw.compiler.compile import compile_model
 from marey.sw.formats.tiny import tiny_model
 from marey.sw.model.config import ModelConfig
@@ -60,6 +61,47 @@ def test_a_program_with_a_fault_is_not_proved(deep, data):
     run = {"position": data.draw(st.sampled_from((0, 9, 23))), "count": data.draw(st.sampled_from((0, 1, 2)))}
     if Prover(config, program).proves(**run):
         assert legal(config, program, **run)
+
+
+def table(rows):
+    """The rows of a run without the numbers of their parts, which differ from prover to prover."""
+    facts = [getattr(rows, name).tolist() for name in ("unit", "issue", "issued", "first", "last", "low", "high")]
+    return facts, rows.tokens
+
+
+@given(data=st.data())
+@settings(max_examples=40, deadline=None)
+def test_runs_walked_together_are_those_walked_alone(deep, data):
+    """Their rows and cycles, or that there is no proof: for runs of different positions, counts and tokens, of a program of the
+    compiler, in which a number may have been changed."""
+    config = data.draw(st.sampled_from(TILES))
+    program = list(deep[config.name])
+    if data.draw(st.booleans()):
+        at = data.draw(st.integers(0, len(program) - 1))
+        program[at] = _changed(program[at], data.draw)
+        try:
+            isa_of(config).encode(program[at])
+        except EncodingError:
+            return
+    positions = st.lists(st.integers(0, 23), min_size=1, max_size=5)
+    runs = [(0, position, count, position * token)
+            for count, token in ((1, 1), (0, 0), (2, 1)) for position in data.draw(positions)]
+    together, alone = Prover(config, program), [Prover(config, program) for _ in runs]
+    found = [each for group in _together(runs) for each in together._rows(group)]
+    expected = [each for prover, run in zip(alone, runs, strict=True) for each in prover._rows([run])]
+    assert [each and (table(each[0]), each[1]) for each in found] == [each and (table(each[0]), each[1]) for each in expected]
+
+
+def test_one_bad_run_among_others_is_found(deep):
+    """The position is out of bounds in one run only; the others are proved."""
+    config = CONFIGS[2]
+    program = [op(config, "INDEX", 9, register=1, source=Source.POSITION, times=9),
+               op(config, "VXM", 40, x=Address(0, 1), dst=Address(4, 1), to=To.MEM), op(config, "HALT")]
+    prover, runs = Prover(config, program), [(0, position, 1, 0) for position in (3, 11, 13, 5)]
+    assert [found is not None and prover._rules_hold(found[0]) for found in prover._rows(runs)] == [True, True, False, True]
+    assert [position for _, position, _, _ in prover.check_all(runs[:2])] == [3, 11]
+    with pytest.raises(ProgramError, match="address 121 is outside"):
+        prover.check_all(runs)
 
 
 def _changed(instruction, draw):

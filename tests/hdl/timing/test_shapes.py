@@ -21,7 +21,7 @@ def check_uses(config, program, **run):
     """Each issue's uses are those that its shape has when they are moved."""
     issues = list(trace(config, program, **run))
     shapes = Prover(config, program)._shapes_of(issues)
-    rows, at = rows_of(config, issues, [], shapes), 0
+    (rows,), at = rows_of(config, issues, [], shapes), 0
     for issue in issues:
         for use in uses(config, issue):
             part = rows.parts[rows.part[at]]
