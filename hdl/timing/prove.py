@@ -137,11 +137,13 @@ class Prover:
 
     def _shape(self, kept, kind, issue, runs):
         """The shape of an issue, or a list of those that it has in the runs. `kept`: shapes found so far, by key."""
-        of_runs = key_of(self.config, issue)
-        differ = any(isinstance(each, np.ndarray) for each in of_runs)
+        depends = kind, *key_of(self.config, issue)
+        differ = any(isinstance(each, np.ndarray) for each in depends)
+        keys = [depends]
+        if differ:
+            keys = zip(*(each.tolist() if isinstance(each, np.ndarray) else [each] * runs for each in depends), strict=True)
         found = []
-        for run in range(runs if differ else 1):
-            key = kind, *(in_run(each, run) for each in of_runs)
+        for run, key in enumerate(keys):
             if key not in kept:
                 kept[key] = shape_of(self.config, issue.in_run(run))
             found.append(kept[key])

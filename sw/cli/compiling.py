@@ -65,9 +65,9 @@ def compile_model_file(path: Path | str, tokenizer: Path | str | None, config: C
         return found
     (model, words, template), warned = _read(path, tokenizer, context)
     about = {"name": Path(path).name, "tokenizer": words, "template": template}
-    program, scheduled = _without_weights(model, config, context)
-    check(replace(program, **about))
     how = integers_for(config, model.config, model)
+    program, scheduled = _without_weights(model, config, context, how)
+    check(replace(program, **about))
     integers = calibrations.quantised(model, **how)
     remember(path, config.weight_bits, integers.quality)
     judge(about["name"], integers.quality, force)
@@ -152,10 +152,10 @@ def load_or_compile_model(path: Path, tokenizer: Path | None, config: Config,
     return compile_model_file(path, tokenizer, config, check, context, force)
 
 
-def _without_weights(model: Model, config: Config, context: int | None) -> tuple[Program, Scheduled]:
+def _without_weights(model: Model, config: Config, context: int | None, how: dict) -> tuple[Program, Scheduled]:
     """The program of a model without its weights and constants, made without calibration, and what was scheduled.
-    CompileError if the model cannot run on the configuration, whatever calibration finds."""
-    outline = outline_of_shape(model.config, model=model, **integers_for(config, model.config, model))
+    CompileError if the model cannot run on the configuration, whatever calibration finds. `how`: see `integers_for`."""
+    outline = outline_of_shape(model.config, model=model, **how)
     try:
         return _scheduled(outline, config, context)
     except CompileError as error:

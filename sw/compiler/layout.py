@@ -1,11 +1,12 @@
 """The layout: where all matrices, constants and buffers of a model lie in MEM and in W-RAM.
 
-MEM, in order: the buffers that products read and write, constants, the other buffers. W-RAM: the
-layers one after another, each with its matrices and its part of the KV cache; then the classifier,
-and the embedding if the model is not tied. Vectors are padded with zeros to a multiple of `Config.block`
-values, heads to whole words: a result of more columns than rows may have several heads. Only in the cache,
-values have whole results for each head, since a product has them in its columns.
+MEM, in order: the buffers that products read and write, constants, the other buffers. W-RAM: the layers one after another,
+each with its matrices and its part of the KV cache; then the classifier, and the embedding if the model is not tied. Vectors
+are padded with zeros to a multiple of `Config.block` values, heads to whole words: a result wider than a word may have several
+heads. Only cached values have whole results for each head, since a product has them in its columns.
 """
+
+from functools import cached_property
 
 from ...hdl.spec.config import Config
 from ...hdl.spec.errors import MareyError
@@ -90,7 +91,7 @@ class Layout:
         """Whether each port's window covers all MEM ranges that a token reads through the port."""
         return all(self.config.windows[port].covers(*span) for port, spans in self.reads.items() for span in spans)
 
-    @property
+    @cached_property
     def dim(self) -> int:
         """Values of the residual in MEM, padding included."""
         return self._whole(self.model.dim, *(each.name for each in self.linears if self.source(each) is Kind.NORM), "embedding")
@@ -100,7 +101,7 @@ class Layout:
         """Values of the buffer x: the residual; if it is balanced, also a granule with the epsilon of norms."""
         return self.dim + self.config.lanes * self.balanced
 
-    @property
+    @cached_property
     def hidden(self) -> int:
         """Values of the feed-forward block's hidden vector in MEM, padding included."""
         made = (Kind.QUANTISE, Kind.MULTIPLY, Kind.LINEAR)
@@ -334,9 +335,8 @@ class Layout:
 
         Buffers that are never in use at the same time share granules. `input` comes first. Behind the part of it that is
         in use at the time lie `gained`; or `qk`, `k` and, if it goes to the cache before the scores, `v`; or `gate`; or
-        `logits`. The scores take the place of all of them, `input` included. If inputs have halves,
-        `whole` lies between, since it is in use when the next input is written, and `gained` behind `gate`,
-        since it is in use before `gate` is read for the last time.
+        `logits`. The scores take the place of all of them, `input` included. If inputs have halves, `whole` lies between, since
+        it is in use when the next input is written, and `gained` behind `gate`, since it is in use before `gate` is read last.
         """
         hidden, norm = self._keep({"input": sizes["input"]}, at), at + self.in_granules(self.joined(Kind.NORM))
         gate = [("gained",), ("gate",)]

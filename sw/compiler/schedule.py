@@ -271,7 +271,8 @@ class Timeline:
         entries = self._memories[access.memory]
         entries.reach(access.end)
         last, issued = (entries.accessed, entries.user) if access.write else (entries.written, entries.writer)
-        return int(max((last[access.entries] - access.first).max(), issued[access.entries].max() - access.issued)) + 1
+        used, issues = last[access.entries] - access.first, issued[access.entries]
+        return int(max(np.maximum.reduce(used), np.maximum.reduce(issues) - access.issued)) + 1
 
     def _record(self, access, cycle):
         """Enters an access of a step that is placed in `cycle`."""
