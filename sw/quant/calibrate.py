@@ -106,9 +106,9 @@ def _large(model):
 
 def _starts(model, steps, texts):
     """The position at which each text begins, int [texts]: from 0 to the last one that leaves room for it, evenly spread; 0 in
-    a model whose positions are learned."""
-    room = model.config.seq_len - steps if any(model.graph.of_kind(Kind.ROTATE)) else 0
-    return np.arange(texts) * room // max(1, texts - 1)
+    a model whose positions are learned, and in one whose texts are so short that it is better so (docs/integers.md)."""
+    spread = any(model.graph.of_kind(Kind.ROTATE)) and not _large(model)
+    return np.arange(texts) * (model.config.seq_len - steps) * spread // max(1, texts - 1)
 
 
 def _rounded_up(value: np.ndarray) -> np.ndarray:
