@@ -92,10 +92,10 @@ def rows_of(config: Config, issues: Sequence[Issue], skipped: Sequence[Turns], s
     sizes[used] = [len(_first(shapes[number]).parts) for number in used]
     starts = np.concatenate([[0], np.cumsum(sizes)]).tolist()
     facts = np.concatenate([np.zeros((0, FACTS), np.int64), *(_first(shapes[number]).columns for number in used)])
-    facts = np.repeat(facts[None], runs, axis=0)
+    facts = np.repeat(facts.T[:, None], runs, axis=1)
     for number, of_runs in varying.items():
-        facts[:, starts[number]:starts[number + 1]] = [each.columns for each in of_runs]
-    part, unit, first, last, low, high, moved_by, per_part, entries = np.moveaxis(facts, 2, 0)
+        facts[:, :, starts[number]:starts[number + 1]] = np.moveaxis([each.columns for each in of_runs], 2, 0)
+    part, unit, first, last, low, high, moved_by, per_part, entries = facts
     issue = np.repeat(np.arange(len(issues)), sizes)
     cycles = np.zeros((len(issues), runs), np.int64)
     for number, each in enumerate(issues):
@@ -104,19 +104,21 @@ def rows_of(config: Config, issues: Sequence[Issue], skipped: Sequence[Turns], s
     distances = _distances(issues, used, shapes, varying, runs)
     moved = distances[np.arange(runs)[:, None], issue, moved_by] // per_part * entries
     columns = np.stack([part, unit, np.broadcast_to(issue, part.shape), issued, moved, issued + first, issued + last,
-                        low + moved, high + moved], axis=2)
-    pieces, done, shift = [], 0, 0
+                        low + moved, high + moved])
+    pieces, shifts, done = [], [0], 0
     for turns in skipped:
         begin, end = starts[turns.first], starts[turns.end]
         before = starts[2 * turns.first - turns.end]
-        pieces.append(_behind(columns[:, done:end], shift))
-        further = _further(columns[:, before:begin], columns[:, begin:end], turns)
+        further = _further(columns[:, :, before:begin], columns[:, :, begin:end], turns)
         if further is None:
             return None
-        pieces.append(_behind(further, shift))
-        done, shift = end, shift + turns.times * (turns.end - turns.first)
-    pieces.append(_behind(columns[:, done:], shift))
-    whole = np.ascontiguousarray(np.moveaxis(np.concatenate(pieces, axis=1), 2, 0))
+        pieces += [columns[:, :, done:end], further]
+        shifts += [shifts[-1], shifts[-1] + turns.times * (turns.end - turns.first)]
+        done = end
+    pieces.append(columns[:, :, done:])
+    whole = np.concatenate(pieces, axis=2)
+    # Behind turns that are left out, issues have larger numbers.
+    whole[2] += np.repeat(shifts, [piece.shape[2] for piece in pieces])
     parts = {part.number: part for shape in dict.fromkeys(each for number in used for each in _each(shapes[number]))
              for part in shape.parts}
     found = [Columns(*whole[:, run]) for run in range(runs)]
@@ -164,21 +166,14 @@ def joined(runs: Sequence[Rows]) -> Rows:
     return Rows(*whole, parts, [])
 
 
-def _behind(columns, shift):
-    """Rows with larger numbers of issues."""
-    moved = columns.copy()
-    moved[..., 2] += shift
-    return moved
-
-
 def _further(earlier, later, turns):
-    """The rows of turns left out, from those of the two turns before them, [runs, rows, columns]; None if these differ in more
+    """The rows of turns left out, from those of the two turns before them, [columns, runs, rows]; None if these differ in more
     than the cycles and places of their uses."""
-    if earlier.shape != later.shape or (earlier[..., :2] != later[..., :2]).any():
+    if earlier.shape != later.shape or (earlier[:2] != later[:2]).any():
         return None
     step = later - earlier
-    further = later[:, None] + step[:, None] * np.arange(1, turns.times + 1)[:, None, None]
-    return further.reshape(len(later), -1, later.shape[2])
+    further = later[:, :, None] + step[:, :, None] * np.arange(1, turns.times + 1)[:, None]
+    return further.reshape(*later.shape[:2], -1)
 
 
 def _tokens(issues, skipped, rows, run):
