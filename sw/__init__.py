@@ -1,5 +1,11 @@
 """The Python API: compiles a model file to a program, and runs a program on a tile to make text."""
 
+import os
+
+# The threads that OpenBLAS starts when numpy is imported wait for work in a loop, a tenth of a second of CPU time. So they
+# sleep at once (2**4 cycles later, the least that it takes); most matrices here are too small for several threads anyway.
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
+
 from ..hdl.spec.config import Config, preset
 from ..hdl.spec.named import configuration
 from ..sim.backends import default_backend, open_transport
