@@ -312,20 +312,23 @@ def rotary_tables(frequencies: np.ndarray, positions: int) -> tuple[np.ndarray, 
 
 
 def rotation(tables: tuple[np.ndarray, np.ndarray], position: int) -> np.ndarray:
-    """The rotation (cos, sin) of a position, in units of 2**-14: int64 [head_dim / 2, 2].
+    """The rotation (cos, sin, -sin) of a position, in units of 2**-14: int64 [head_dim / 2, 3].
 
-    It is the product of two table entries.
+    It is the product of two table entries. The tile makes -sin as a product of its own, too: where sin lies in the middle
+    between two integers, as for the first pair at position 91, both are rounded up.
     """
     a, b = tables[0][position % ROTARY_LOW], tables[1][position // ROTARY_LOW]
-    return turn(a, b)
+    cos = a[..., 0] * b[..., 0] - a[..., 1] * b[..., 1]
+    sin = a[..., 1] * b[..., 0] + a[..., 0] * b[..., 1]
+    return saturate(round_shift(np.stack([cos, sin, -sin], axis=-1), 14), 16)
 
 
-def turn(x: np.ndarray, rotations: np.ndarray, shift: int = 14, bits: int = 16) -> np.ndarray:
-    """Pairs x [..., n, 2] turned by rotations [n, 2] in units of 2**-14.
+def turn(x: np.ndarray, rotations: np.ndarray, shift: int, bits: int) -> np.ndarray:
+    """Pairs x [..., n, 2] turned by rotations [n, 3], as `rotation` makes them.
 
     The result is divided by 2**(shift - 14), rounded, and saturated to `bits` bits.
     """
-    cos, sin = rotations[..., 0], rotations[..., 1]
+    cos, sin, minus_sin = np.moveaxis(rotations, -1, 0)
     even, odd = x[..., 0], x[..., 1]
-    turned = np.stack([even * cos - odd * sin, odd * cos + even * sin], axis=-1)
+    turned = np.stack([even * cos + odd * minus_sin, odd * cos + even * sin], axis=-1)
     return saturate(round_shift(turned, shift), bits)

@@ -113,6 +113,14 @@ def test_every_table_fits_int16():
 def test_rotation(position, dim):
     tables = integer.rotary_tables(10000.0 ** (-np.arange(0, dim, 2) / dim), 512)
     angle = position * 10000.0 ** (-np.arange(0, dim, 2) / dim)
-    exact = np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+    exact = np.stack([np.cos(angle), np.sin(angle), -np.sin(angle)], axis=-1)
     # Two roundings to 14 bits, one of them turned.
     assert np.abs(integer.rotation(tables, position) / 16384 - exact).max() < 3 * 2.0**-14
+
+
+def test_both_signs_of_a_sine_are_rounded_up_as_the_tile_does_it():
+    """At position 91 the first pair's sine is in the middle between two integers, in every model."""
+    tables = integer.rotary_tables(np.ones(1), 512)
+    sines = np.array([integer.rotation(tables, position)[0, 1:] for position in range(512)])
+    assert np.flatnonzero(sines.sum(axis=1)).tolist() == [91]
+    assert integer.rotation(tables, 91)[0].tolist() == [-16292, 1737, -1736]
