@@ -26,7 +26,7 @@ from ..hdl.spec.named import configuration
 from ..hdl.tile import Tile
 from ..sim.files import write_file
 from .families import ECP5, report
-from .flow import PLACER, NAME, synthesise_alone
+from .flow import NAME, PLACER, synthesise_alone
 from .tools import run
 
 

@@ -20,7 +20,9 @@ class Repeat(wiring.Component):
     Throughput: a beat a cycle.
     Cost: about 10 n LUTs for counts of n bits.
 
-    Parameters: `bits`, the width of each count; `numbered`, whether it says which beat of a turn there is.
+    Parameters: `bits`, the width of each count; `numbered`, whether it says which beat of a turn there is; `apart`, whether
+    a new turn is decided apart from `turn` and `round`, in fewer steps and some ten LUTs more: in a full iCE40 it is the
+    longest path.
 
     Members (no flow control):
         `inner`, `middle`, `outer`, `interval`, `period : In(bits)`, `paced : In(1)`: the counts
@@ -37,8 +39,8 @@ class Repeat(wiring.Component):
 
     LATENCY = 1
 
-    def __init__(self, bits: int, numbered: bool = False):
-        self._bits, self._numbered = bits, numbered
+    def __init__(self, bits: int, numbered: bool = False, apart: bool = False):
+        self._bits, self._numbered, self._apart = bits, numbered, apart
         super().__init__({name: In(bits) for name in COUNTS} | {
             "load": In(data.StructLayout(dict.fromkeys((*COUNTS, "paced"), 1))), "start": In(1), "paced": In(1),
             "active": Out(1), "first": Out(1), "last": Out(1), "ends": Out(1), "turn": Out(1), "round": Out(1),
@@ -52,7 +54,7 @@ class Repeat(wiring.Component):
                                                    for name in ("inner", "middle", "outer", "of_turn", "of_round"))
         busy, paced, begun, done, passed, due = (
             Signal(name=name) for name in ("busy", "paced", "begun", "done", "passed", "due"))
-        last_turn, last_round, over, begins = Signal(), Signal(), Signal(), Signal()
+        last_turn, last_round, begins = Signal(), Signal(), Signal()
         m.d.comb += [
             last_turn.eq(middle == kept["middle"]), last_round.eq(outer == kept["outer"]),
             self.first.eq(self.active & begun),
@@ -64,9 +66,9 @@ class Repeat(wiring.Component):
             self.turn.eq(~last_turn & due),
             self.round.eq(last_turn & ~last_round & Mux(paced, busy & (of_round == kept["period"]), due)),
             self.overrun.eq(self.load.as_value().any() & busy & ~done),
-            # A turn or a round begins. Written apart, since the longest path goes through it.
-            over.eq(busy & last_turn & ~last_round & paced & (of_round == kept["period"])),
-            begins.eq(self.start | (due & ~(last_turn & (last_round | paced))) | over),
+            begins.eq(self.start | self.turn | self.round if not self._apart else
+                      self.start | (due & ~(last_turn & (last_round | paced)))
+                      | (busy & last_turn & ~last_round & paced & (of_round == kept["period"]))),
         ]
         if self._numbered:
             m.d.comb += self.number.eq(inner)
@@ -76,7 +78,13 @@ class Repeat(wiring.Component):
             passed.eq(~begins & (passed | (of_turn == kept["interval"]))),
             of_round.eq(Mux(self.start | self.round, 1, of_round + 1)),
         ]
-        m.d.sync += self.active.eq(begins | (self.active & ~self.last))
+        if self._apart:
+            m.d.sync += self.active.eq(begins | (self.active & ~self.last))
+        else:
+            with m.If(begins):
+                m.d.sync += self.active.eq(1)
+            with m.Elif(self.last):
+                m.d.sync += self.active.eq(0)
         with m.If(self.start | self.round):
             m.d.sync += middle.eq(1)
         with m.Elif(self.turn):

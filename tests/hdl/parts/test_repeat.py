@@ -28,10 +28,10 @@ def beats(command):
 
 
 @settings(max_examples=15, deadline=None)
-@given(st.lists(st.tuples(commands(), st.integers(0, 3)), min_size=1, max_size=5))
-def test_beats(run):
+@given(st.lists(st.tuples(commands(), st.integers(0, 3)), min_size=1, max_size=5), st.booleans())
+def test_beats(run, apart):
     """Commands follow each other from the cycle of the last beat on."""
-    dut = Repeat(BITS)
+    dut = Repeat(BITS, apart=apart)
 
     async def bench(ctx):
         for command, pause in run:

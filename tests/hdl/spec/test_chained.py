@@ -148,11 +148,10 @@ def _turned(values, table):
 
 def test_a_rotation_of_the_golden_model_is_two_factors_a_value():
     """The order in which `turn` has cosines and sines is that of the table that TURN reads."""
-    values, angle = np.array([[300, -200]]), np.array([[11000, 12000]])
-    cos, sin = angle[0]
-    wanted = turn(values, angle, TURN_SHIFT, 8)[0]
+    values, angle = np.array([[300, -200]]), np.array([[11000, 12000, -12001]])
+    (cos, sin, minus_sin), wanted = angle[0], turn(values, angle, TURN_SHIFT, 8)[0]
     head = np.array([300, -200] * 8)
-    table = np.array([[cos, -sin], [cos, sin]] * 4).reshape(2, 4, 2)
+    table = np.array([[cos, minus_sin], [cos, sin]] * 4).reshape(2, 4, 2)
     assert _turned(head, table)[:2].tolist() == wanted.tolist()
 
 

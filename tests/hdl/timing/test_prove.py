@@ -75,7 +75,7 @@ def test_runs_walked_together_are_those_walked_alone(deep, data):
     """Their rows and cycles, or that there is no proof: for runs of different positions, counts and tokens, of a program of the
     compiler, in which a number may have been changed."""
     config = data.draw(st.sampled_from(TILES))
-    program = list(deep[config.name])
+    program = list(deep[config.name].image.instructions)
     if data.draw(st.booleans()):
         at = data.draw(st.integers(0, len(program) - 1))
         program[at] = _changed(program[at], data.draw)
