@@ -22,7 +22,7 @@ class Platform(UpduinoV3Platform):
 
 
 BOARDS = [Board(
-    name="upduino", title="UPduino v3", platform=Platform, tile=preset("up5k_4x4"), clock_hz=24e6,
+    name="upduino", title="UPduino v3", platform=Platform, tile=preset("up5k_4x4"), clock_hz=27e6,
     programmer=("openFPGALoader", "-b", "ice40_generic", "{file}"),
     note="solder the jumper OSC, which brings the oscillator to pin 20",
 )]

@@ -62,7 +62,7 @@ class Beats(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         start = self.command.operands
-        m.submodules.repeat = repeat = Repeat(self._count_bits, apart=bool(self._config.compact))
+        m.submodules.repeat = repeat = Repeat(self._count_bits, apart=bool(self._config.chained))
         delayed = Signal(self._delay + 1)
         m.d.comb += delayed[0].eq(self.command.valid)
         m.d.sync += delayed[1:].eq(delayed)

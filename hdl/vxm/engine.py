@@ -42,7 +42,7 @@ class Engine(wiring.Component):
         start, beat = self.command.operands, self.beat
         now = Signal(start.shape(), reset_less=True)
         m.submodules.repeat = repeat = Repeat(
-            self._isa.count_bits, numbered=bool(self._config.chained), apart=bool(self._config.compact))
+            self._isa.count_bits, numbered=bool(self._config.chained), apart=bool(self._config.chained))
         for name in ("inner", "middle", "outer", "interval", "paced"):
             m.d.comb += [getattr(repeat, name).eq(start[name]),
                          repeat.load[name].eq(arrives(self._config, Op.VXM, self.command, name))]

@@ -81,7 +81,7 @@ class Beats:
 def prove(config: Config, folder: Path) -> Failed | None:
     """Proves it for the counts of a configuration. Returns what failed."""
     bits = isa_of(config).count_bits
-    netlist = Netlist(Repeat(bits, apart=bool(config.compact)), folder, deepest=0)
+    netlist = Netlist(Repeat(bits, apart=bool(config.chained)), folder, deepest=0)
     copies = Copies(netlist, set(), netlist.state, count=1)
     engine = copies.copies[0]
     # Amaranth adds a number to the name of a register that an input has, too.
