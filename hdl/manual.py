@@ -20,7 +20,7 @@ def manual() -> str:
              how_issued, "", "```", operations, "```", ""]
     for remark in remarks:
         lines += [remark, ""]
-    _, how_chained, kinds, parts = (chained.__doc__ or "").strip().split("\n\n")
+    _, how_chained, kinds, parts, *_ = (chained.__doc__ or "").strip().split("\n\n")
     lines += ["## What a VXM does next: `then`", "", how_chained, "", "```", kinds, "```", "", parts, ""]
     for name in ("sim8x8", "sim8x8_int4"):
         lines += encoding(PRESETS[name])

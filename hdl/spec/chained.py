@@ -14,9 +14,13 @@ TURN    takes the values in pairs, as heads of queries and keys have them, turns
 
 So such an instruction is two that take turns: one takes the MXM's results, `cols` beats a turn; the other reads as `x` what
 the first has written, 7 cycles later. `inner` counts the beats of both, and the pause between them: `cols` + 7, or
-2 * `cols` + 7 with TURN. The functions of this module make the operands of the two, each a VXM without `then`, from which
-everything follows: cycles, addresses, values. `broken` says what the operands must be for that.
+2 * `cols` + 7 with TURN.
+
+The functions of this module make the operands of the two, each a VXM without `then`, from which everything follows: cycles,
+addresses, values. `broken` says what the operands must be for that.
 """
+
+import numpy as np
 
 from ..spec.config import Config
 from .instructions import Function, Reduce, Then, To
@@ -28,7 +32,8 @@ counted from 1, is the first that is chained, so that a bit of the number tells 
 GATE_SHIFT = 15
 """The shift of SILU: a sigmoid has 15 fractional bits."""
 TURN_SHIFT = 18
-"""The shift of TURN: a rotation has 14 fractional bits, and what is turned four more than the result."""
+"""The shift of TURN: a rotation has 14 fractional bits, and what is turned has four more than the result (the compiler's
+`FRACTION` follows from it)."""
 TABLE_UNIT = 8
 """Granules of rotations for the four values of a result; `y_hop` counts in these."""
 SHIFTS = {Then.SQUARES: SQUARE_SHIFT, Then.SILU: GATE_SHIFT, Then.TURN: TURN_SHIFT}
@@ -69,15 +74,17 @@ def chained_part(config: Config, operands: dict) -> dict:
 
 
 def broken(config: Config, operands: dict) -> list[str]:
-    """What is wrong with the operands of a VXM with a `then`, one line each; see the head of this file."""
+    """What is wrong with the operands of a VXM with a `then`, one line each; see the head of this file. An operand may be an
+    array, a number a run."""
     then = operands["then"]
     reduce = Reduce.SUM if then is Then.SQUARES else Reduce.NONE
-    wanted = {"stream": 1, "function": Function.MULTIPLY, "by_vector": 1, "pair": 0, "outer": 1, "to": To.MEM, "narrow": 0,
-              "mask": 0, "x_step": 1, "reduce": reduce, "inner": inner_beats(config, then), "x": operands["dst"]}
+    # The hops of SQUARES and SILU, and the others' `dst_hop` and `scalar_hop`, have no effect: there is one round.
+    wanted = {"stream": 1, "function": Function.MULTIPLY, "by_vector": 1, "pair": 0, "outer": 1, "paced": 0, "to": To.MEM,
+              "narrow": 0, "mask": 0, "x_step": 1, "reduce": reduce, "inner": inner_beats(config, then), "x": operands["dst"]}
     found = [f"with then={then.name}, {name} must be {getattr(value, 'name', value)}, not "
              f"{getattr(operands[name], 'name', operands[name])}"
-             for name, value in wanted.items() if operands[name] != value]
-    if operands["dst"] % config.cols:
+             for name, value in wanted.items() if np.any(operands[name] != value)]
+    if np.any(operands["dst"] % config.cols):
         found.append(f"with then={then.name}, dst must be a multiple of {config.cols}, not {operands['dst']}")
     if then is Then.TURN:
         found += _broken_turns(config, operands)
@@ -89,8 +96,8 @@ def _broken_turns(config, operands):
     last, table, first = operands["x_hop"], operands["y_hop"], operands["dst"] // config.cols
     if last & last + 1:
         return [f"a head of a TURN has {last + 1} results, no power of two"]
-    if table & last or first & last:
+    if table & last or np.any(first & last):
         return [f"the rotations and the values of a TURN must begin at multiples of a head's {last + 1} results"]
-    if operands["middle"] % (last + 1):
+    if np.any(operands["middle"] % (last + 1)):
         return [f"a TURN of {operands['middle']} results, which are no whole heads of {last + 1}"]
     return []

@@ -100,7 +100,8 @@ class Attention:
         return (self._paced if self.config.engines > 1 else self._in_turns)(first)
 
     def choose(self, ranges: int, fewest: int = 1, saved: int = 0, least: float = 1) -> None:
-        """Chooses the paces with which the typical part of the context takes the fewest cycles, of at most so many ranges.
+        """Chooses the paces with which the typical part of the context takes the fewest cycles, of at most so many ranges;
+        with one engine, both ranges or one.
 
         `saved`: cycles that a range of at least `fewest` blocks takes less before the scores. `least`: as of `ranges_of`.
         """

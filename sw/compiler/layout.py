@@ -264,7 +264,7 @@ class Layout:
     def _lay_granules(self):
         """Lays out MEM, so that each port reads one or two contiguous ranges (see `reads`).
 
-        In order: what the MXM reads, what the VXM reads as x, what it reads as y, and the queries, unless a product turns them.
+        In order: what the MXM reads, what the VXM reads as x, what it reads as y, and queries that no product turns.
         """
         config, model, lanes = self.config, self.model, self.config.lanes
         sizes, windows, chained = buffer_sizes(self), config.windows, is_chained(self)
@@ -307,7 +307,6 @@ class Layout:
         at = max(self._keep({"factors": sizes["attention factors"]}, at),
                  self._keep({"factors": sizes["factors"], "up": sizes.get("up", 0)} if not chained else {}, at))
         self.factors = factor_offsets(self, factors)
-        y = [(first, at)]
         if turned(self):
             self.buffers["q"], self.granules = self.buffers["qk"] + self.in_granules(self.kv_heads), at
         else:
@@ -316,7 +315,7 @@ class Layout:
             act.append((queries, self.in_words(self.granules)))
         # Attention's output takes the place of its queries.
         self.buffers["o"] = self.buffers["q"]
-        self.reads = {"act": act, "x": x, "y": y}
+        self.reads = {"act": act, "x": x, "y": [(first, at)]}
 
     @property
     def values_wait(self) -> bool:
@@ -344,7 +343,8 @@ class Layout:
             hidden = norm = self._keep({"whole": sizes["whole"]}, hidden)
             gate = [("gate", "gained")]
         heads = [(norm, ("qk", "k") if self.values_late else ("qk", "k", "v"))]
-        if turned(self):  # queries stay in `qk`, and the scores must not take their place
-            heads = [(norm, ("k", "v")), (-(-(at + sizes["score"]) // self.head) * self.head, ("qk",))]
+        if turned(self):  # queries stay in `qk`, behind all that is in use with them: `input`, `v` and the scores
+            behind = max(at + self.in_granules(sizes["score"]), norm + self.in_granules(sizes["v"]))
+            heads = [(norm, ("k", "v")), (-(-behind // self.head) * self.head, ("qk",))]
         return max(self._keep({name: sizes[name] for name in names}, start) for start, names in (
             *((hidden, names) for names in gate), *heads, (norm, ("logits",)), (at, ("score",))))

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from marey.hdl.spec.chained import CHAIN_CYCLES, TURN_SHIFT, broken, inner_beats, parts
 from marey.hdl.spec.integer import silu, sum_of_squares, turn
-from marey.hdl.spec.isa import Address, EncodingError, Function, Op, Reduce, Then, To, isa_of
-from marey.hdl.timing import Unit, trace, uses, violations, vxm_beat, vxm_parts
+from marey.hdl.spec.isa import Address, EncodingError, Function, Op, Reduce, Source, Then, To, isa_of
+from marey.hdl.timing import Prover, Unit, issue_cycles, trace, uses, violations, vxm_beat, vxm_parts
 from marey.sim.emulator import EmulatedTile
 from marey.sw.compiler.distances import stream_offset
 from marey.sw.compiler.emit import lay_out
@@ -54,7 +54,8 @@ def test_it_is_legal(then):
 @pytest.mark.parametrize("then", KINDS)
 @pytest.mark.parametrize(("wrong", "said"), [
     ({"x": 68}, "x must be 64, not 68"), ({"inner": 12}, "inner must be"), ({"by_vector": 0}, "by_vector must be 1, not 0"),
-    ({"narrow": 1}, "narrow must be 0, not 1"), ({"outer": 2}, "outer must be 1, not 2"), ({"mask": 1}, "mask must be 0"),
+    ({"narrow": 1}, "narrow must be 0, not 1"),
+    ({"paced": 1}, "paced must be 0, not 1"), ({"outer": 2}, "outer must be 1, not 2"), ({"mask": 1}, "mask must be 0"),
     ({"x_step": 0}, "x_step must be 1"), ({"to": To.KEYS}, "to must be MEM, not KEYS"),
     ({"reduce": Reduce.MAX}, "reduce must be"),
     ({"stream": 0}, "stream must be 1"), ({"function": Function.EXP2}, "function must be MULTIPLY, not EXP2"),
@@ -83,6 +84,25 @@ def test_factors_and_rotations_are_not_what_it_writes(then, place):
                for each in violations(CONFIG, product(then, y=place)))
     if then is Then.TURN:
         assert violations(CONFIG, product(then, y_hop=8))
+
+
+@pytest.mark.parametrize("then", KINDS)
+def test_addresses_and_counts_of_registers_are_proved_for_all_positions_at_once(then):
+    """Operands are arrays there, a number a run."""
+    place, count = {Then.SQUARES: 16, Then.SILU: 16, Then.TURN: 32}[then], 2 if then is Then.TURN else 1
+    mxm = op(CONFIG, "MXM", inner=16, middle=Address(0, 2))
+    vxm = op(CONFIG, "VXM", **chained(then, x=Address(64, 1), dst=Address(64, 1), middle=Address(0, 2)))
+    index = [op(CONFIG, "INDEX", register=1, source=Source.POSITION, right=2, bits=2, times=place),
+             op(CONFIG, "INDEX", register=2, source=Source.POSITION, right=2, bits=2, times=count, value=count)]
+    at = 0
+    timed = []
+    for each in index:
+        timed.append((at, each))
+        at += issue_cycles(CONFIG, each) + 2
+    program = lay_out(CONFIG, [*timed, (at, mxm), (at + stream_offset(CONFIG, 16), vxm), (at + 400, op(CONFIG, "HALT"))])
+    runs = [(0, position, 1, 0) for position in range(12)]
+    assert all(violations(CONFIG, program, position=position) == [] for _, position, _, _ in runs)
+    assert len(Prover(CONFIG, program).check_all(runs)) >= 1
 
 
 def test_only_a_chained_tile_has_it():

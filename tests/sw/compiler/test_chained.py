@@ -92,6 +92,31 @@ def test_any_shape(dim, heads, hidden, tied, gains, family):
         assert device.tally.measured == device.tally.predicted
 
 
+@settings(max_examples=12, deadline=None, phases=set(Phase) - {Phase.shrink})
+@given(heads=st.sampled_from([(4, 16), (8, 8), (2, 32), (4, 32), (8, 16)]), kv=st.sampled_from([1, 2, 4, 8]),
+       context=st.integers(4, 28), hidden=st.integers(20, 70))
+def test_short_contexts_whose_queries_are_turned_where_they_are(heads, kv, context, hidden):
+    """With few scores, values or the input would lie where queries and keys are; so it was once, from position 1 on."""
+    count, head = heads
+    model = quantised(ModelConfig(dim=count * head, hidden_dim=hidden, n_layers=2, n_heads=count, n_kv_heads=min(kv, count),
+                                  vocab_size=7, seq_len=context))
+    program = compile_quantised(model, CONFIG)
+    assert thens(program)["qk"] is Then.TURN
+    with Device(Endpoint(CONFIG), CONFIG) as device:
+        device.load(program)
+        assert len(list(greedy_steps(program, model, device, min(context, 6)))) == min(context, 6)
+
+
+@pytest.mark.parametrize("context", [4, 12, 16, 20])
+def test_the_model_that_ships_in_a_short_context(context):
+    model, tile = load_model(DEFAULT_MODEL), preset("up5k_4x4")
+    integers = quantise(model, **integers_for(tile, model.config, model))
+    program = compile_quantised(integers, tile, context=context)
+    with Device(Endpoint(tile), tile) as device:
+        device.load(program)
+        assert len(list(greedy_steps(program, integers, device, 4))) == 4
+
+
 @pytest.mark.parametrize(("dim", "wanted"), [
     (64, {"qk": Then.TURN, "wo": Then.SQUARES, "w1": Then.SILU, "w2": Then.SQUARES}),
     (48, {"wo": Then.SQUARES, "w1": Then.SILU, "w2": Then.SQUARES}), (32, {"w2": Then.SQUARES})])
