@@ -6,6 +6,6 @@ from ..hdl.spec.config import preset
 from .board import Board
 
 BOARDS = [Board(
-    name="icebreaker", title="iCEBreaker", platform=ICEBreakerPlatform, tile=preset("up5k_4x4"), clock_hz=28.125e6,
-    baud=2_000_000, flash_at=1 << 20, programmer=("openFPGALoader", "-b", "ice40_generic", "{file}"),
+    name="icebreaker", title="iCEBreaker", platform=ICEBreakerPlatform, tile=preset("up5k_4x4"), clock_hz=27.375e6,
+    flash_at=1 << 20, programmer=("openFPGALoader", "-b", "ice40_generic", "{file}"),
 )]
