@@ -112,6 +112,8 @@ class Commands:
         self._folder, self._newer = folder, project is None
         caches = {"MAREY_CACHE": folder / "cache", "XDG_CACHE_HOME": folder / "xdg"}
         self._environment = dict(os.environ) | {name: str(cache) for name, cache in caches.items()}
+        # This process has set it for itself (`marey.sw`); a checkout of another commit would be measured with it, too.
+        self._environment.pop("OPENBLAS_THREAD_TIMEOUT", None)
         if project:
             (folder / "path").mkdir()
             (folder / "path" / "marey").symlink_to(project.resolve())
