@@ -41,7 +41,7 @@ def turned(layout) -> bool:
 
 
 def _turns(layout):
-    """Whether a head has as many results as TURN can count, and no padding."""
+    """Whether a head has as many results as TURN can count: whole ones, a power of two."""
     results, rest = divmod(layout.head, layout.config.cols)
     return rest == 0 and results & results - 1 == 0
 
