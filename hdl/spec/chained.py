@@ -24,13 +24,11 @@ import numpy as np
 
 from ..spec.config import Config
 from .instructions import Function, Reduce, Then, To
-from .integer import SQUARE_SHIFT
+from .integer import GATE_SHIFT, SQUARE_SHIFT
 
 CHAIN_CYCLES = 7
 """Cycles from a beat of the stream to that in which the first of its turn's values is read once more. Beat number 8 of a turn,
 counted from 1, is the first that is chained, so that a bit of the number tells the two kinds."""
-GATE_SHIFT = 15
-"""The shift of SILU: a sigmoid has 15 fractional bits."""
 TURN_SHIFT = 18
 """The shift of TURN: a rotation has 14 fractional bits, and what is turned has four more than the result (the compiler's
 `FRACTION` follows from it)."""

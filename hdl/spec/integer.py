@@ -14,6 +14,8 @@ Scalar = tuple[np.ndarray, np.ndarray]
 MANTISSA_BITS = 15
 EXP2_BITS = 8
 """Address bits of the 2**-x table, over one octave."""
+GATE_SHIFT = 15
+"""Fractional bits of a gate, by which SILU and GELU shift a product with one."""
 GATE_UNIT = 9
 """Inputs of a gate (the sigmoid, and that of GELU) count 2**-9, and so range over +-64."""
 GATE_BITS = 8
@@ -210,7 +212,7 @@ def sigmoid(a: np.ndarray) -> np.ndarray:
 
 def silu(a: np.ndarray) -> np.ndarray:
     """a * sigmoid(a), int16, of int16 values; both count 2**-GATE_UNIT."""
-    return saturate(round_shift(a * sigmoid(a), 15), 16)
+    return saturate(round_shift(a * sigmoid(a), GATE_SHIFT), 16)
 
 
 def gelu_gate(a: np.ndarray) -> np.ndarray:
@@ -220,7 +222,7 @@ def gelu_gate(a: np.ndarray) -> np.ndarray:
 
 def gelu(a: np.ndarray) -> np.ndarray:
     """a * gelu_gate(a), int16, of int16 values; both count 2**-GATE_UNIT."""
-    return saturate(round_shift(a * gelu_gate(a), 15), 16)
+    return saturate(round_shift(a * gelu_gate(a), GATE_SHIFT), 16)
 
 
 def _gate(table: np.ndarray, shift: int, a: np.ndarray) -> np.ndarray:

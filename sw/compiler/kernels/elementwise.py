@@ -1,6 +1,6 @@
 """Kernels of operations that compute channel by channel: functions, and products of two vectors."""
 
-from ....hdl.spec.integer import MANTISSA_BITS, RESCALE_SHIFT
+from ....hdl.spec.integer import GATE_SHIFT, RESCALE_SHIFT
 from ....hdl.spec.isa import Function, Reduce, Then
 from ...model.graph import Kind, Operation
 from ..builder import ABSMAX, Builder, moved_by
@@ -22,7 +22,7 @@ def activate(builder: Builder, operation: Operation) -> list[Step]:
     gate = builder.buffer["gate"]
     dst = builder.buffer["up"] if builder.layout.gated else gate
     return [best(builder.spread(operation.name, end - first, builder.rate(operation), function=FUNCTIONS[operation.function],
-                                x=moved_by(gate, first), dst=moved_by(dst, first), shift=MANTISSA_BITS, **reduced))
+                                x=moved_by(gate, first), dst=moved_by(dst, first), shift=GATE_SHIFT, **reduced))
             for first, end, reduced in _measured(builder, operation)]
 
 

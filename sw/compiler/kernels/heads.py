@@ -11,7 +11,7 @@ from ...model.graph import Kind, Operation
 from ...model.integer_graph import keys_at_once
 from ...quant.model import FRACTION
 from ..builder import REDUCED, Builder, log2, moved_by
-from ..chained import turned as turned_before
+from ..chained import turned
 from ..distances import stream_offset
 from ..steps import After, Step, best, step
 
@@ -27,22 +27,22 @@ def heads(builder: Builder, operation: Operation) -> list[Step]:
     # The passes over heads fit between the results of the values, if these come in groups of inputs.
     by_group = values.group_inner if layout.input_groups(builder.graph.find("v")) > 1 else 0
     rounds = partial(builder.rounds, interval=by_group)
-    keys, turned, steps = builder.buffer[keys_buffer(operation)], {"inner": head, "x_hop": head}, []
-    if turned_before(layout):
-        return to_cache(builder, rounds("keys", builder.shape.n_kv_heads, per_head, **turned, x=raw, **_key_place(builder)))
+    keys, by_head, steps = builder.buffer[keys_buffer(operation)], {"inner": head, "x_hop": head}, []
+    if turned(layout):
+        return to_cache(builder, rounds("keys", builder.shape.n_kv_heads, per_head, **by_head, x=raw, **_key_place(builder)))
     if operation.kind is Kind.ROTATE:
-        turned = {"pair": 1, "by_vector": 1, "y": builder.buffer["turn"], "y_step": 1, "inner": 2 * head, "x_hop": head}
+        by_head = {"pair": 1, "by_vector": 1, "y": builder.buffer["turn"], "y_step": 1, "inner": 2 * head, "x_hop": head}
     if keys_at_once(builder.graph):
-        steps += to_cache(builder, rounds("keys", builder.shape.n_kv_heads, per_head, **turned, x=raw, **_key_place(builder),
+        steps += to_cache(builder, rounds("keys", builder.shape.n_kv_heads, per_head, **by_head, x=raw, **_key_place(builder),
                                           shift=FRACTION + 14))
     else:
         if operation.kind is Kind.ROTATE:
-            steps.append(best(rounds("turn keys", builder.shape.n_kv_heads, per_head, **turned, x=raw, dst=keys,
+            steps.append(best(rounds("turn keys", builder.shape.n_kv_heads, per_head, **by_head, x=raw, dst=keys,
                                      dst_hop=head, shift=14)))
         if not builder.place.far_cache:
             steps += cache_keys(builder, keys, rounds)
     shift = FRACTION + (14 if operation.kind is Kind.ROTATE else 0)
-    steps.append(best(rounds("queries", builder.shape.n_heads, per_head, **turned, x=queries, dst=builder.buffer["q"],
+    steps.append(best(rounds("queries", builder.shape.n_heads, per_head, **by_head, x=queries, dst=builder.buffer["q"],
                              dst_hop=head, shift=shift, narrow=1)))
     return steps
 

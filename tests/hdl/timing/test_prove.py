@@ -52,11 +52,7 @@ def test_a_program_with_a_fault_is_not_proved(deep, data):
     """One number of an instruction is changed: what is not legal then is not proved."""
     config = data.draw(st.sampled_from(TILES))
     program = list(deep[config.name].image.instructions)
-    at = data.draw(st.integers(0, len(program) - 1))
-    program[at] = _changed(program[at], data.draw)
-    try:
-        isa_of(config).encode(program[at])
-    except EncodingError:
+    if not _change(config, program, data.draw):
         return
     run = {"position": data.draw(st.sampled_from((0, 9, 23))), "count": data.draw(st.sampled_from((0, 1, 2)))}
     if Prover(config, program).proves(**run):
@@ -76,13 +72,8 @@ def test_runs_walked_together_are_those_walked_alone(deep, data):
     compiler, in which a number may have been changed."""
     config = data.draw(st.sampled_from(TILES))
     program = list(deep[config.name].image.instructions)
-    if data.draw(st.booleans()):
-        at = data.draw(st.integers(0, len(program) - 1))
-        program[at] = _changed(program[at], data.draw)
-        try:
-            isa_of(config).encode(program[at])
-        except EncodingError:
-            return
+    if data.draw(st.booleans()) and not _change(config, program, data.draw):
+        return
     positions = st.lists(st.integers(0, 23), min_size=1, max_size=5)
     runs = [(0, position, count, position * token)
             for count, token in ((1, 1), (0, 0), (2, 1)) for position in data.draw(positions)]
@@ -102,6 +93,17 @@ def test_one_bad_run_among_others_is_found(deep):
     assert [position for _, position, _, _ in prover.check_all(runs[:2])] == [3, 11]
     with pytest.raises(ProgramError, match="address 121 is outside"):
         prover.check_all(runs)
+
+
+def _change(config, program, draw):
+    """Changes a number of an instruction of a program. False if it cannot be encoded then."""
+    at = draw(st.integers(0, len(program) - 1))
+    program[at] = _changed(program[at], draw)
+    try:
+        isa_of(config).encode(program[at])
+    except EncodingError:
+        return False
+    return True
 
 
 def _changed(instruction, draw):
